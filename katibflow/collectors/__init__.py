@@ -1,0 +1,1 @@
+"""Metrics collectors: one module for each way a trial reports its metrics."""

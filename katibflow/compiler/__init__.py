@@ -1,0 +1,1 @@
+"""From an Experiment to a file that Kubeflow Pipelines runs."""

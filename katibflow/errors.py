@@ -1,0 +1,100 @@
+"""Every error katibflow raises on purpose.
+
+The tree::
+
+    KatibflowError
+    ├─ InputError             the user's input is wrong; nothing was started (exit code 2)
+    │  └─ InvalidExperiment   an Experiment has faults, all of them listed
+    ├─ HistoryError           a study history cannot be read or does not fit
+    ├─ SuggestionError        the sampler could not make a suggestion
+    ├─ MissingPackage         an optional package is needed and not installed
+    └─ RunnerError            the place that runs the trials cannot run any
+       └─ RunBusy             another process runs the same experiment
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = [
+    "Fault",
+    "HistoryError",
+    "InputError",
+    "InvalidExperiment",
+    "KatibflowError",
+    "MissingPackage",
+    "RunBusy",
+    "RunnerError",
+    "SuggestionError",
+]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with an input.
+
+    Attributes:
+        path: Where, in the file's own names, as ``spec.parameters[0].feasibleSpace.min``.
+        found: What stands there, as a short text; empty when something is missing.
+        allowed: What would be right, as a phrase that follows "allowed:".
+    """
+
+    path: str
+    found: str
+    allowed: str
+
+    def __str__(self) -> str:
+        found = f"found {self.found}" if self.found else "missing"
+        return f"{self.path}: {found}; allowed: {self.allowed}"
+
+
+class KatibflowError(Exception):
+    """Root of all errors that katibflow raises on purpose."""
+
+
+class InputError(KatibflowError):
+    """The user's input is wrong and nothing was started."""
+
+
+class InvalidExperiment(InputError):
+    """An Experiment has faults.
+
+    Args:
+        source: The file's name, or another name of where the text came from.
+        faults: Everything that is wrong, in the file's order.
+    """
+
+    def __init__(self, source: str, faults: Iterable[Fault]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        super().__init__("\n".join(f"{source}: {fault}" for fault in self.faults))
+
+
+class HistoryError(KatibflowError):
+    """A study history cannot be read, or belongs to another experiment."""
+
+
+class SuggestionError(KatibflowError):
+    """The sampler could not make a suggestion."""
+
+
+class MissingPackage(InputError):
+    """An optional package is needed and not installed.
+
+    Args:
+        package: The package's name as pip knows it.
+        needed_by: What asked for it, in the user's own terms.
+    """
+
+    def __init__(self, package: str, needed_by: str) -> None:
+        self.package = package
+        super().__init__(f"{needed_by} needs the package {package!r}: pip install {package}")
+
+
+class RunnerError(KatibflowError):
+    """The place that runs the trials cannot run any."""
+
+
+class RunBusy(RunnerError):
+    """Another process runs the same experiment."""

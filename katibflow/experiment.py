@@ -1,0 +1,322 @@
+"""The Katib ``Experiment`` (kubeflow.org/v1beta1) as frozen models with the YAML's names.
+
+The models say which keys and types a file may have. Rules that compare fields live with the
+concept they are about (``space``, ``algorithms``, ``template`` ...) and are gathered by
+``validation``. Source: ``pkg/apis/controller/experiments/v1beta1/experiment_types.go`` and
+``experiment_defaults.go`` in kubeflow/katib.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic.alias_generators import to_camel
+
+__all__ = [
+    "Algorithm",
+    "Collector",
+    "CollectorSource",
+    "Distribution",
+    "EarlyStopping",
+    "Experiment",
+    "ExperimentSpec",
+    "FeasibleSpace",
+    "FileSystemPath",
+    "Metadata",
+    "MetricStrategy",
+    "MetricsCollectorSpec",
+    "MetricsFilter",
+    "Objective",
+    "ObjectiveType",
+    "Parameter",
+    "ParameterType",
+    "Setting",
+    "StrategyValue",
+    "TrialParameter",
+    "TrialTemplate",
+]
+
+DEFAULT_PARALLEL_TRIAL_COUNT = 3
+
+
+class ObjectiveType(StrEnum):
+    """Which way the objective metric is to go."""
+
+    MINIMIZE = "minimize"
+    MAXIMIZE = "maximize"
+
+
+class ParameterType(StrEnum):
+    """Katib's four parameter types."""
+
+    DOUBLE = "double"
+    INT = "int"
+    DISCRETE = "discrete"
+    CATEGORICAL = "categorical"
+
+
+class Distribution(StrEnum):
+    """How values of a range are spread before anything is known."""
+
+    UNIFORM = "uniform"
+    LOG_UNIFORM = "logUniform"
+    NORMAL = "normal"
+    LOG_NORMAL = "logNormal"
+
+
+class StrategyValue(StrEnum):
+    """Which of a metric's values stands for the trial."""
+
+    MIN = "min"
+    MAX = "max"
+    LATEST = "latest"
+
+
+def _scalar_text(value: object) -> object:
+    """Takes a YAML number where Katib wants a string."""
+    if isinstance(value, bool):
+        raise ValueError('true and false are YAML booleans; write them in quotes: "true", "false"')
+    if isinstance(value, int | float):
+        return repr(value)
+    return value
+
+
+def _objective_word(value: object) -> object:
+    return (
+        {"min": "minimize", "max": "maximize"}.get(value, value)
+        if isinstance(value, str)
+        else (value)
+    )
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a boolean is not a number")
+    return value
+
+
+ScalarText = Annotated[str, BeforeValidator(_scalar_text)]
+"""A string; a YAML number is taken as the text of that number."""
+
+Count = Annotated[int, BeforeValidator(_number)]
+
+
+class Model(BaseModel):
+    """Frozen, closed to unknown keys, named as in the YAML."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=False
+    )
+
+
+class Metadata(BaseModel):
+    """``metadata``: the name counts; what the API server added is kept and ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    namespace: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class FeasibleSpace(Model):
+    """``feasibleSpace``: either ``min``/``max`` (and ``step``) or ``list``; numbers as text."""
+
+    min: ScalarText | None = None
+    max: ScalarText | None = None
+    step: ScalarText | None = None
+    list: tuple[ScalarText, ...] | None = None
+    distribution: Distribution = Distribution.UNIFORM
+
+    @field_validator("distribution", mode="before")
+    @classmethod
+    def _unknown_is_uniform(cls, value: object) -> object:
+        return Distribution.UNIFORM if value in ("", "unknown", None) else value
+
+
+class Parameter(Model):
+    """One entry of ``parameters``. Without a type: ``categorical`` or ``discrete``, by its list."""
+
+    name: str = Field(min_length=1)
+    parameter_type: ParameterType | None = None
+    feasible_space: FeasibleSpace
+
+    @property
+    def type(self) -> ParameterType:
+        """The stated type; next to a bare list ``discrete`` if every item is a finite number."""
+        if self.parameter_type is not None:
+            return self.parameter_type
+        items = self.feasible_space.list or ()
+        return ParameterType.DISCRETE if all(map(_is_finite, items)) else ParameterType.CATEGORICAL
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+class MetricStrategy(Model):
+    """One entry of ``metricStrategies``."""
+
+    name: str = Field(min_length=1)
+    value: StrategyValue
+
+
+class Objective(Model):
+    """``objective``. Strategies left out follow the type: min when minimizing, else max."""
+
+    type: Annotated[ObjectiveType, BeforeValidator(_objective_word)]
+    goal: Annotated[float | None, BeforeValidator(_number)] = None
+    objective_metric_name: str = Field(min_length=1)
+    additional_metric_names: tuple[str, ...] = ()
+    metric_strategies: tuple[MetricStrategy, ...] = ()
+
+    @field_validator("goal")
+    @classmethod
+    def _goal_is_finite(cls, value: float | None) -> float | None:
+        if value is not None and not math.isfinite(value):
+            raise ValueError("a finite number")
+        return value
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The objective's metric first, then the additional ones."""
+        return (self.objective_metric_name, *self.additional_metric_names)
+
+    def strategy(self, metric: str) -> StrategyValue:
+        """The strategy that holds for ``metric``.
+
+        Source: setDefaultObjective in Katib's experiment_defaults.go; additional metrics get
+        the same default as the objective's.
+        """
+        for entry in self.metric_strategies:
+            if entry.name == metric:
+                return entry.value
+        return StrategyValue.MIN if self.type is ObjectiveType.MINIMIZE else StrategyValue.MAX
+
+
+class Setting(Model):
+    """One entry of ``algorithmSettings``."""
+
+    name: str = Field(min_length=1)
+    value: ScalarText
+
+
+class Algorithm(Model):
+    """``algorithm``."""
+
+    algorithm_name: str = Field(min_length=1)
+    algorithm_settings: tuple[Setting, ...] = ()
+
+
+class EarlyStopping(Model):
+    """``earlyStopping``."""
+
+    algorithm_name: str = Field(min_length=1)
+    algorithm_settings: tuple[Setting, ...] = ()
+
+
+class FileSystemPath(Model):
+    """``metricsCollectorSpec.source.fileSystemPath``."""
+
+    path: str | None = None
+    kind: Literal["File", "Directory"] | None = None
+    format: Literal["TEXT", "JSON"] | None = None
+
+
+class MetricsFilter(Model):
+    """``metricsCollectorSpec.source.filter``: regular expressions, name and value as groups."""
+
+    metrics_format: tuple[str, ...] = ()
+
+
+class CollectorSource(Model):
+    """``metricsCollectorSpec.source``."""
+
+    file_system_path: FileSystemPath | None = None
+    http_get: dict[str, Any] | None = None
+    filter: MetricsFilter | None = None
+
+
+class Collector(Model):
+    """``metricsCollectorSpec.collector``."""
+
+    kind: str = "StdOut"
+    custom_collector: dict[str, Any] | None = None
+
+
+class MetricsCollectorSpec(Model):
+    """``metricsCollectorSpec``: the primary container's output when absent."""
+
+    collector: Collector = Field(default_factory=Collector)
+    source: CollectorSource | None = None
+
+
+class TrialParameter(Model):
+    """One entry of ``trialParameters``."""
+
+    name: str = Field(min_length=1)
+    description: str = ""
+    reference: str = Field(min_length=1)
+
+
+class TrialTemplate(Model):
+    """``trialTemplate``; ``trialSpec`` is any Kubernetes object with ``${...}`` references."""
+
+    retain: bool = False
+    primary_pod_labels: dict[str, str] = Field(default_factory=dict)
+    primary_container_name: str | None = None
+    success_condition: str | None = None
+    failure_condition: str | None = None
+    trial_parameters: tuple[TrialParameter, ...] = ()
+    trial_spec: dict[str, Any] | None = None
+    config_map: dict[str, Any] | None = None
+
+
+class ExperimentSpec(Model):
+    """``spec``. Counts are numbers of trials; None means no limit."""
+
+    parameters: tuple[Parameter, ...] = ()
+    objective: Objective
+    algorithm: Algorithm
+    early_stopping: EarlyStopping | None = None
+    parallel_trial_count: Count | None = None
+    max_trial_count: Count | None = None
+    max_failed_trial_count: Count | None = None
+    metrics_collector_spec: MetricsCollectorSpec = Field(default_factory=MetricsCollectorSpec)
+    trial_template: TrialTemplate
+    resume_policy: Literal["Never", "LongRunning", "FromVolume"] = "Never"
+    nas_config: dict[str, Any] | None = None
+
+    @property
+    def parallelism(self) -> int:
+        """Trials at a time: 3 when absent, never more than ``maxTrialCount``."""
+        if self.parallel_trial_count is not None:
+            return self.parallel_trial_count
+        limit = self.max_trial_count or DEFAULT_PARALLEL_TRIAL_COUNT
+        return min(DEFAULT_PARALLEL_TRIAL_COUNT, limit)
+
+
+class Experiment(Model):
+    """A whole Experiment; ``status`` of a file taken from a cluster is accepted and ignored."""
+
+    api_version: Literal["kubeflow.org/v1beta1"]
+    kind: Literal["Experiment"]
+    metadata: Metadata
+    spec: ExperimentSpec
+    status: Any = Field(default=None, exclude=True)
+
+    @property
+    def name(self) -> str:
+        """``metadata.name``."""
+        return self.metadata.name
+
+    def document(self) -> dict[str, Any]:
+        """The Experiment as plain data in the YAML's names, absent fields left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)

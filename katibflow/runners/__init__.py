@@ -1,0 +1,1 @@
+"""Runners: the places where trials run, behind the Protocol in `base`."""

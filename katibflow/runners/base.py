@@ -1,0 +1,187 @@
+"""What a runner is: the place where a trial's job runs and where its record is kept.
+
+One implementation a file: ``local`` (processes on this machine). The engine and the pipeline's
+launcher step know this module only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from katibflow.history import Trial
+
+__all__ = [
+    "Event",
+    "JobOutcome",
+    "JobState",
+    "Limits",
+    "LogLine",
+    "Notice",
+    "Observer",
+    "Runner",
+    "Started",
+    "StopRequest",
+    "TrialJob",
+]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a trial may take.
+
+    Attributes:
+        trial: Seconds from the job's creation to its end; None for no limit.
+        start: Seconds within which every replica must have started and connected.
+    """
+
+    trial: float | None = None
+    start: float = 600.0
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """One trial's job, ready to be created.
+
+    Attributes:
+        trial: The trial, in state RUNNING; its ``job`` is the job's name.
+        manifest: The rendered ``trialSpec``, without name and labels of ours.
+        primary_container: Name of the container whose output holds the metrics; None: the only
+            one there is.
+        limits: How long it may take.
+    """
+
+    trial: Trial
+    manifest: Mapping[str, Any]
+    primary_container: str | None
+    limits: Limits = field(default_factory=Limits)
+
+
+class JobState(StrEnum):
+    """How a job ended. STOPPED: because a stop was requested."""
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """The end of a job.
+
+    Attributes:
+        state: How it ended.
+        reason: One word for why, as in a Kubernetes condition ("ReplicaFailed", "TrialTimedOut").
+        message: A sentence: which replica, its exit code, and the last lines of its log.
+        logs: Replica name ("master-0") to where its log is (a path or URL).
+    """
+
+    state: JobState
+    reason: str = ""
+    message: str = ""
+    logs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Started:
+    """The job's replicas were created."""
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of the primary container's output, without its line end.
+
+    On another replica's lines nothing is sent; they are in that replica's log.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know about the job while it goes on."""
+
+    text: str
+
+
+Event = Started | LogLine | Notice
+Observer = Callable[[Event], None]
+
+
+class StopRequest:
+    """A one-time request to stop a job, made from any thread, seen by the runner at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reason: str | None = None
+        self._callbacks: list[Callable[[], None]] = []
+
+    def set(self, reason: str) -> None:
+        """Makes the request; the first reason stays."""
+        with self._lock:
+            if self._reason is not None:
+                return
+            self._reason = reason
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback()
+
+    @property
+    def reason(self) -> str | None:
+        """Why to stop; None while nobody asked."""
+        with self._lock:
+            return self._reason
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Calls ``callback`` once the request is made (now, if it was); returns the way out."""
+        with self._lock:
+            already = self._reason is not None
+            if not already:
+                self._callbacks.append(callback)
+        if already:
+            callback()
+
+        def unsubscribe() -> None:
+            with self._lock:
+                if callback in self._callbacks:
+                    self._callbacks.remove(callback)
+
+        return unsubscribe
+
+
+class Runner(Protocol):
+    """Runs trials of one experiment, several at a time from several threads."""
+
+    def records(self) -> Sequence[Trial]:
+        """The trials on record, running ones included, by ascending number.
+
+        Raises:
+            RunnerError: The records cannot be read.
+        """
+
+    def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
+        """Records the trial, creates its job (or adopts the one there is), follows it to its end.
+
+        Blocks until no replica is left. A job that fails is an outcome, not an error.
+
+        Args:
+            job: What to run.
+            observe: Told what happens, from the calling thread.
+            stop: Ends the job early when set.
+
+        Raises:
+            RunnerError: No job can be run here at all (not: this job failed).
+        """
+
+    def record(self, trial: Trial) -> None:
+        """Puts a trial's present state on record; durable when it returns.
+
+        Raises:
+            RunnerError: It could not be written.
+        """
+
+    def close(self) -> None:
+        """Lets go of what the runner holds; records stay."""

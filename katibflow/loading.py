@@ -78,11 +78,13 @@ def _mapping_of_unique_keys(loader: Any, node: yaml.MappingNode) -> dict[Any, An
     return dict(loader.construct_pairs(node, deep=True))
 
 
+def _text(loader: Any, node: yaml.Node) -> str:
+    return str(loader.construct_scalar(node))
+
+
 _UniqueKeyLoader.add_constructor("tag:yaml.org,2002:map", _mapping_of_unique_keys)
 # Kubernetes knows no dates: an unquoted 2024-01-01 is text there.
-_UniqueKeyLoader.add_constructor(
-    "tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node)
-)
+_UniqueKeyLoader.add_constructor("tag:yaml.org,2002:timestamp", _text)
 
 
 def read_file(path: Path) -> str:

@@ -225,7 +225,7 @@ def _ranks(environment: Mapping[str, str]) -> tuple[int, int]:
     rank = _variable(environment, "RANK", 0, world_size - 1)
     _variable(environment, "MASTER_PORT", 1, 65_535)
     if not environment.get("MASTER_ADDR"):
-        raise ValueError(f"WORLD_SIZE is {world_size}, so MASTER_ADDR must be set")
+        raise ValueError("environment variable MASTER_ADDR must be set, as WORLD_SIZE is above 1")
     return rank, world_size
 
 
@@ -233,6 +233,8 @@ def _variable(
     environment: Mapping[str, str], name: str, low: int, high: int | None, default: str = ""
 ) -> int:
     text = environment.get(name) or default
+    if not text:
+        raise ValueError(f"environment variable {name} must be set, as WORLD_SIZE is above 1")
     try:
         return _integer(low, high)(text)
     except argparse.ArgumentTypeError as error:
@@ -315,6 +317,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (idx.DataError, OSError) as error:
         print(f"mnist.py: {error}", file=sys.stderr)
         return 1
+    # A rank that waits for another would print a C++ stack trace at every attempt to connect.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     try:
         import training
     except ImportError as error:

@@ -112,7 +112,7 @@ def train(settings: Settings, report: Callable[[int, Scores], None]) -> nn.Modul
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
-        sampler: DistributedSampler[tuple[Tensor, ...]] = DistributedSampler(
+        sampler: DistributedSampler[int] = DistributedSampler(
             training,
             num_replicas=settings.world_size,
             rank=settings.rank,

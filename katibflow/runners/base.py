@@ -1,13 +1,13 @@
 """What a runner is: the place where a trial's job runs and where its record is kept.
 
-One implementation a file: ``local`` (processes on this machine). The engine and the pipeline's
+One implementation a file: ``local`` (processes on this machine), ``kubernetes``. The engine and the pipeline's
 launcher step know this module only.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -165,7 +165,9 @@ class Runner(Protocol):
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
         """Records the trial, creates its job (or adopts the one there is), follows it to its end.
 
-        Blocks until no replica is left. A job that fails is an outcome, not an error.
+        Blocks until no replica is left. A job that fails is an outcome, not an error. A job that
+        is adopted, running or ended, is observed from its first line on; one that was stopped
+        before is created anew.
 
         Args:
             job: What to run.
@@ -181,6 +183,17 @@ class Runner(Protocol):
 
         Raises:
             RunnerError: It could not be written.
+        """
+
+    def sweep(self, keep: Collection[int], reason: str) -> None:
+        """Stops every job of this experiment's run that still goes on, whoever created it.
+
+        Args:
+            keep: Numbers of the trials whose jobs are left alone.
+            reason: Why, for the jobs' records.
+
+        Raises:
+            RunnerError: Not all of them could be stopped.
         """
 
     def close(self) -> None:

@@ -1,0 +1,136 @@
+"""The life of one trial: made from a suggestion, run as a job, concluded from its metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from katibflow import jobs, template
+from katibflow.collectors import TextCollector, collector_for
+from katibflow.collectors.text import observation
+from katibflow.experiment import Experiment
+from katibflow.history import History, Trial, TrialState
+from katibflow.runners.base import (
+    JobOutcome,
+    JobState,
+    Limits,
+    Observer,
+    Runner,
+    StopRequest,
+    TrialJob,
+)
+from katibflow.suggest import Suggestion
+
+__all__ = ["conclude", "finish_trial", "new_trial", "now", "run_trial"]
+
+
+def now() -> str:
+    """The time: UTC, ISO 8601, whole milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def new_trial(history: History, number: int, suggestion: Suggestion) -> Trial:
+    """A trial that is about to run, with its job's name."""
+    return Trial(
+        number=number,
+        state=TrialState.RUNNING,
+        assignments=suggestion.assignments,
+        attributes=suggestion.attributes,
+        start=now(),
+        job=jobs.job_name(history.experiment.name, history.run, number),
+    )
+
+
+def run_trial(
+    runner: Runner,
+    experiment: Experiment,
+    trial: Trial,
+    observe: Observer,
+    stop: StopRequest,
+    limits: Limits,
+) -> JobOutcome:
+    """Runs a trial's job to its end.
+
+    Raises:
+        InputError: A reference of the template resolves to nothing.
+        RunnerError: No job can be run there.
+    """
+    spec = experiment.spec.trial_template
+    manifest = template.render(
+        spec,
+        trial.assignments,
+        name=trial.job or "",
+        namespace=experiment.metadata.namespace or "default",
+    )
+    job = TrialJob(trial, manifest, spec.primary_container_name, limits)
+    return runner.run(job, observe, stop)
+
+
+def finish_trial(
+    experiment: Experiment,
+    trial: Trial,
+    outcome: JobOutcome,
+    lines: Iterable[str],
+    end: str | None = None,
+) -> Trial:
+    """The finished trial, from its job's outcome and the lines of its primary container."""
+    collector = collector_for(experiment.spec)
+    for line in lines:
+        collector.feed(line)
+    return conclude(experiment, trial, outcome, collector, end)
+
+
+def conclude(
+    experiment: Experiment,
+    trial: Trial,
+    outcome: JobOutcome,
+    collector: TextCollector,
+    end: str | None = None,
+) -> Trial:
+    """The finished trial, from its job's outcome and what was collected while it ran.
+
+    Args:
+        experiment: The experiment it belongs to.
+        trial: The trial as it started.
+        outcome: How its job ended.
+        collector: Fed with all lines of the primary container.
+        end: When it ended (UTC, ISO 8601); now by default.
+    """
+    objective = experiment.spec.objective
+    metric = objective.objective_metric_name
+    series = collector.series
+    finished = replace(
+        trial,
+        end=end or now(),
+        observations={name: observation(points) for name, points in series.items() if points},
+        intermediate=series[metric],
+    )
+    if outcome.state is JobState.STOPPED:
+        return replace(
+            finished, state=TrialState.KILLED, reason="TrialKilled", message=outcome.message
+        )
+    if outcome.state is JobState.FAILED:
+        return replace(
+            finished,
+            state=TrialState.FAIL,
+            reason=outcome.reason or "TrialFailed",
+            message=outcome.message,
+        )
+    if not series[metric]:
+        return replace(
+            finished,
+            state=TrialState.FAIL,
+            reason="MetricsUnavailable",
+            message=f"the job succeeded without reporting {metric}: {collector.search_report()}",
+        )
+    value = finished.observations[metric].value(objective.strategy(metric))
+    if not math.isfinite(value):
+        return replace(
+            finished,
+            state=TrialState.COMPLETE,
+            reason="ObjectiveNotFinite",
+            message=f"{metric} is {value}; such a trial is never best",
+        )
+    return replace(finished, state=TrialState.COMPLETE, reason="TrialSucceeded")

@@ -1,7 +1,7 @@
 """What a runner is: the place where a trial's job runs and where its record is kept.
 
-One implementation a file: ``local`` (processes on this machine), ``kubernetes``. The engine and the pipeline's
-launcher step know this module only.
+One implementation a file: ``local`` (processes on this machine), ``kubernetes``. The engine and
+the pipeline's launcher step know this module only.
 """
 
 from __future__ import annotations

@@ -1,0 +1,222 @@
+"""A study history as the storage of an Optuna study, made for asking.
+
+Optuna's own in-memory storage copies and checks every trial that is added, which costs ten times
+what the sampler's ask does. This one shows trials that are already right. Import it late: it
+imports Optuna.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Sequence
+from datetime import datetime
+from typing import Any, NoReturn
+
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from katibflow.experiment import ObjectiveType
+from katibflow.history import History, Trial, TrialState, objective_value
+from katibflow.space import Space
+
+__all__ = ["HistoryStorage"]
+
+_STUDY = 0
+
+
+class HistoryStorage(BaseStorage):
+    """One study that follows a history; trials keep their numbers.
+
+    Args:
+        space: The experiment's search space.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._distributions = space.distributions()
+        self._directions: list[StudyDirection] = []
+        self._name = ""
+        self._attributes: dict[str, Any] = {}
+        self._sources: list[Trial | None] = []
+        self._trials: list[FrozenTrial] = []
+
+    def follow(self, history: History) -> None:
+        """Makes the study equal to a history; trials that are the same objects are kept.
+
+        A trial with a finite objective is COMPLETE (or PRUNED), one without is FAIL; so is a number
+        that the history leaves out.
+        """
+        count = history.next_number
+        wanted: list[Trial | None] = [None] * count
+        for trial in history.trials:
+            wanted[trial.number] = trial
+        del self._sources[count:], self._trials[count:]
+        for number, source in enumerate(wanted):
+            if number == len(self._trials):
+                self._sources.append(source)
+                self._trials.append(self._frozen(history, number, source))
+            elif self._sources[number] is not source:
+                self._sources[number] = source
+                self._trials[number] = self._frozen(history, number, source)
+
+    def _frozen(self, history: History, number: int, trial: Trial | None) -> FrozenTrial:
+        state, value = OptunaState.FAIL, None
+        numbers = self._space.numbers(trial.assignments) if trial else None
+        if trial and numbers:
+            if trial.state is TrialState.RUNNING:
+                state = OptunaState.RUNNING
+            else:
+                objective = objective_value(history.experiment.spec.objective, trial)
+                if objective is not None and math.isfinite(objective):
+                    pruned = trial.state is TrialState.PRUNED
+                    state = OptunaState.PRUNED if pruned else OptunaState.COMPLETE
+                    value = objective
+        return FrozenTrial(
+            number=number,
+            state=state,
+            value=value,
+            datetime_start=_SOME_TIME,
+            datetime_complete=None if state is OptunaState.RUNNING else _SOME_TIME,
+            params=numbers or {},
+            distributions=self._distributions if numbers else {},
+            user_attrs={},
+            system_attrs=dict(trial.attributes) if trial else {},
+            intermediate_values={
+                point.step: point.value
+                for point in (trial.intermediate if trial else ())
+                if math.isfinite(point.value)
+            },
+            trial_id=number,
+        )
+
+    # What Optuna calls. A study that is asked, and nothing else, needs no more than this.
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        """Takes the one study's directions."""
+        self._directions = list(directions)
+        self._name = study_name or ""
+        return _STUDY
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Adds an empty running trial; `follow` removes or replaces it."""
+        number = len(self._trials)
+        self._sources.append(None)
+        self._trials.append(
+            FrozenTrial(
+                number=number,
+                state=OptunaState.RUNNING,
+                value=None,
+                datetime_start=datetime.now(),
+                datetime_complete=None,
+                params={},
+                distributions={},
+                user_attrs={},
+                system_attrs={},
+                intermediate_values={},
+                trial_id=number,
+            )
+        )
+        return number
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        """Sets a parameter of the trial that is being asked."""
+        trial = self._trials[trial_id]
+        trial.params[param_name] = distribution.to_external_repr(param_value_internal)
+        trial.distributions[param_name] = distribution
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Keeps what the sampler wants to find again."""
+        self._trials[trial_id].system_attrs[key] = value
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """The trial itself, no copy."""
+        return self._trials[trial_id]
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[OptunaState] | None = None,
+    ) -> list[FrozenTrial]:
+        """The trials by number; never copies of them."""
+        if states is None:
+            return list(self._trials)
+        return [trial for trial in self._trials if trial.state in states]
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Keeps an attribute for as long as the study lives."""
+        self._attributes[key] = value
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """The one study."""
+        return _STUDY
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        """The study's name."""
+        return self._name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """One direction."""
+        return self._directions
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """None are kept."""
+        return {}
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """What `set_study_system_attr` kept."""
+        return self._attributes
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """Not for this storage, nor are the rest: the history alone is written to."""
+        _refuse()
+
+    def delete_study(self, study_id: int) -> None:
+        """Refused."""
+        _refuse()
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Refused."""
+        _refuse()
+
+    def set_trial_state_values(
+        self, trial_id: int, state: OptunaState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Refused."""
+        _refuse()
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        """Refused."""
+        _refuse()
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Refused."""
+        _refuse()
+
+
+_SOME_TIME = datetime(2000, 1, 1)
+"""Optuna wants times; no sampler reads them."""
+
+
+def _refuse() -> NoReturn:
+    raise NotImplementedError("a history is asked only; its trials change through follow()")
+
+
+def direction_of(kind: ObjectiveType) -> StudyDirection:
+    """Optuna's direction for Katib's objective type."""
+    minimize = kind is ObjectiveType.MINIMIZE
+    return StudyDirection.MINIMIZE if minimize else StudyDirection.MAXIMIZE

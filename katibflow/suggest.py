@@ -1,0 +1,190 @@
+"""Suggestions: the next assignments to try, from a study history alone.
+
+The same history and seed give the same suggestions, whether the study was rebuilt or lived on in
+between. A finite space is tried without repeating a combination; a killed trial's may come again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from katibflow import algorithms
+from katibflow.algorithms import LARGEST_SEED
+from katibflow.errors import KatibflowError, SuggestionError
+from katibflow.experiment import Experiment
+from katibflow.history import History, Trial, TrialState
+from katibflow.space import Space, space_of
+from katibflow.study import quiet_optuna
+
+if TYPE_CHECKING:
+    from katibflow.history_storage import HistoryStorage
+
+__all__ = ["Suggester", "Suggestion", "new_seed", "suggest"]
+
+_TRIES = 10
+"""How often a sampler may come up with a combination that was tried before one is chosen for it."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What one new trial is to try.
+
+    Attributes:
+        assignments: Parameter name to value, as Katib's strings.
+        attributes: What the sampler wants to find again in the history.
+    """
+
+    assignments: Mapping[str, str]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def suggest(history: History, count: int) -> tuple[Suggestion, ...]:
+    """The next ``count`` suggestions; fewer when a finite space is used up.
+
+    Args:
+        history: Trials so far, running ones included, which the sampler then avoids.
+        count: How many at most; the later ones know the earlier ones as running.
+
+    Raises:
+        SuggestionError: The sampler failed.
+        MissingPackage: The algorithm needs a package that is not installed.
+    """
+    return Suggester(history.experiment).suggest(history, count)
+
+
+def new_seed(experiment: Experiment, source: str) -> int:
+    """The seed of a new history: the ``random_state`` setting, or else drawn from ``source``."""
+    settings = algorithms.settings_of(experiment.spec.algorithm)
+    seed = settings.get("random_state")
+    return int(seed) if seed is not None else _derived(source)
+
+
+class Suggester:
+    """Makes suggestions for one experiment; keeps the study between calls, which is faster."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._space = space_of(experiment.spec.parameters)
+        self._algorithm = algorithms.algorithm_of(experiment.spec.algorithm)
+        self._settings = algorithms.settings_of(experiment.spec.algorithm)
+        self._storage: HistoryStorage | None = None
+
+    def suggest(self, history: History, count: int) -> tuple[Suggestion, ...]:
+        """As the function `suggest`."""
+        suggestions: list[Suggestion] = []
+        try:
+            for _ in range(count):
+                suggestion = self._next(history)
+                if suggestion is None:
+                    break
+                suggestions.append(suggestion)
+                pending = Trial(
+                    number=history.next_number,
+                    state=TrialState.RUNNING,
+                    assignments=suggestion.assignments,
+                    attributes=suggestion.attributes,
+                )
+                history = replace(history, trials=(*history.trials, pending))
+        except KatibflowError:
+            raise
+        except Exception as error:
+            raise SuggestionError(
+                f"the sampler of {history.experiment.spec.algorithm.algorithm_name} failed at "
+                f"trial {history.next_number}: {type(error).__name__}: {error}"
+            ) from error
+        return tuple(suggestions)
+
+    def _next(self, history: History) -> Suggestion | None:
+        size = self._space.size
+        tried = _tried(history) if size is not None else set()
+        if size is not None and len(tried) >= size:
+            return None
+        if self._algorithm.sequence is not None:
+            return Suggestion(self._next_in_sequence(history, tried))
+        with quiet_optuna():
+            for attempt in range(_TRIES):
+                suggestion = self._ask(history, attempt)
+                if _key(suggestion.assignments) not in tried:
+                    return suggestion
+        assert size is not None
+        return Suggestion(_untried(self._space, size, tried, _chance(history, "untried")))
+
+    def _next_in_sequence(self, history: History, tried: set[_Key]) -> dict[str, str]:
+        sequence = self._algorithm.sequence
+        assert sequence is not None
+        for index in _indices(history, self._space.size):
+            assignments = sequence(self._space, history.seed, index)
+            if _key(assignments) not in tried:
+                return assignments
+        size = self._space.size
+        assert size is not None
+        return _untried(self._space, size, tried, _chance(history, "untried"))
+
+    def _ask(self, history: History, attempt: int) -> Suggestion:
+        import optuna
+
+        from katibflow.history_storage import HistoryStorage, direction_of
+
+        objective = history.experiment.spec.objective
+        if self._storage is None:
+            self._storage = HistoryStorage(self._space)
+        self._storage.follow(history)
+        assert self._algorithm.sampler is not None
+        seed = _derived(f"{history.seed}/{history.next_number}/{attempt}")
+        study = optuna.create_study(
+            storage=self._storage,
+            study_name=history.experiment.name,
+            sampler=self._algorithm.sampler(self._settings, seed),
+            direction=direction_of(objective.type),
+        )
+        trial = study.ask(self._space.distributions())
+        asked = self._storage.get_trial(trial.number)
+        return Suggestion(self._space.texts(asked.params), dict(asked.system_attrs))
+
+
+_Key = tuple[tuple[str, str], ...]
+
+
+def _key(assignments: Mapping[str, str]) -> _Key:
+    return tuple(sorted(assignments.items()))
+
+
+def _tried(history: History) -> set[_Key]:
+    return {
+        _key(trial.assignments) for trial in history.trials if trial.state is not TrialState.KILLED
+    }
+
+
+def _indices(history: History, size: int | None) -> Iterator[int]:
+    """Where in its sequence an algorithm looks for the next point.
+
+    Trial n takes point n, or the first point after it that is new; a finite sequence starts over
+    once, for the points of killed trials.
+    """
+    start = history.next_number
+    if size is None:
+        yield from range(start, start + _TRIES)
+        return
+    yield from (index % size for index in range(start, start + size))
+
+
+def _untried(space: Space, size: int, tried: set[_Key], chance: random.Random) -> dict[str, str]:
+    """A combination that was not tried, all of them equally likely to be the first looked at."""
+    start = chance.randrange(size)
+    for offset in range(len(tried) + 1):
+        assignments = space.point((start + offset) % size)
+        if _key(assignments) not in tried:
+            return assignments
+    raise SuggestionError("every combination of the search space was tried")
+
+
+def _chance(history: History, purpose: str) -> random.Random:
+    return random.Random(f"{history.seed}/{history.next_number}/{purpose}")
+
+
+def _derived(source: str) -> int:
+    """A seed, 0 to 2**32 - 1, that depends on all of ``source``."""
+    return int.from_bytes(hashlib.sha256(source.encode()).digest()[:4]) & LARGEST_SEED

@@ -1,7 +1,8 @@
 """The kinds of job a trial can be, as plain data, and where their pods are described.
 
 Source: the defaults in Katib's ``pkg/controller.v1beta1/consts/const.go`` and
-``experiment_defaults.go``; JAXJob and PaddleJob have none there, so a file must give them.
+``experiment_defaults.go``; JAXJob and PaddleJob have none there, so a file must give them. RayJob
+and Workflow are not in Katib's list; KubeRay suspends a RayJob only if it shuts its cluster down.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from katibflow.document import found
 from katibflow.errors import Fault
 from katibflow.experiment import TrialTemplate
-from katibflow.loading import Parts, found
+from katibflow.loading import Parts
 
 __all__ = [
     "KINDS",
@@ -46,6 +48,13 @@ class JobKind:
         failure_condition: The same for failure; it is tested first.
         primary_pod_labels: Labels of the pod whose output holds the metrics; empty: any pod of
             the trial; None: the file must give them.
+        stop: What to merge into ``spec`` so that the pods end and the object stays; None: only
+            deleting the object stops it.
+        defaults: Keys of ``spec`` that are set where the file does not; ``stop`` needs them.
+        pod_metadata: Keys from ``spec`` to the metadata that every pod gets, of a kind that has
+            such a place.
+        name_label: Label by which pods carry the job's name, of a kind that makes pods from
+            templates which are not in the object.
     """
 
     api_version: str
@@ -56,6 +65,15 @@ class JobKind:
     success_condition: str | None = None
     failure_condition: str | None = None
     primary_pod_labels: Mapping[str, str] | None = None
+    stop: Mapping[str, Any] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    pod_metadata: tuple[str, ...] = ()
+    name_label: str = ""
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for Kubernetes's core."""
+        return self.api_version.rpartition("/")[0]
 
 
 @dataclass(frozen=True)
@@ -84,7 +102,13 @@ def _training_job(kind: str, key: str, *, has_defaults: bool = True) -> JobKind:
         success_condition=_condition("Succeeded") if has_defaults else None,
         failure_condition=_condition("Failed") if has_defaults else None,
         primary_pod_labels={"training.kubeflow.org/job-role": "master"} if has_defaults else None,
+        stop={"runPolicy": {"suspend": True}},
     )
+
+
+def _phase(*tests: str) -> str:
+    """Katib's GJSON expression for a kind that has a word for its state instead of conditions."""
+    return "status.[@this].#(" + ")#|#(".join(tests) + ")#"
 
 
 KINDS: Mapping[tuple[str, str], JobKind] = {
@@ -98,6 +122,7 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
             success_condition=_condition("Complete"),
             failure_condition=_condition("Failed"),
             primary_pod_labels={},
+            stop={"suspend": True},
         ),
         _training_job("PyTorchJob", "pytorchReplicaSpecs"),
         _training_job("TFJob", "tfReplicaSpecs"),
@@ -115,6 +140,30 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
                 "jobset.sigs.k8s.io/replicatedjob-name": "node",
                 "batch.kubernetes.io/job-completion-index": "0",
             },
+            stop={"suspend": True},
+            name_label="jobset.sigs.k8s.io/jobset-name",
+        ),
+        JobKind(
+            "ray.io/v1",
+            "RayJob",
+            "rayjobs",
+            success_condition=_phase('jobStatus=="SUCCEEDED"'),
+            failure_condition=_phase('jobDeploymentStatus=="Failed"'),
+            primary_pod_labels={},
+            stop={"suspend": True},
+            defaults={"shutdownAfterJobFinishes": True},
+            name_label="batch.kubernetes.io/job-name",
+        ),
+        JobKind(
+            "argoproj.io/v1alpha1",
+            "Workflow",
+            "workflows",
+            success_condition=_phase('phase=="Succeeded"'),
+            failure_condition=_phase(
+                *(f'phase!="{word}"' for word in ("Succeeded", "Running", "Pending", ""))
+            ),
+            stop={"shutdown": "Terminate"},
+            pod_metadata=("podMetadata",),
         ),
     )
 }
@@ -192,23 +241,33 @@ def faults(parts: Parts) -> Iterator[Fault]:
         return
     where = "spec.trialTemplate"
     spec = template.trial_spec
-    missing = [key for key in ("apiVersion", "kind") if not isinstance(spec.get(key), str)]
-    for key in missing:
-        yield Fault(f"{where}.trialSpec.{key}", "", 'a string, as "batch/v1" and "Job"')
-    metadata = spec.get("metadata")
-    for key in ("name", "namespace") if isinstance(metadata, Mapping) else ():
-        if key in metadata:
+    unnamed = [key for key in ("apiVersion", "kind") if not _is_word(spec.get(key))]
+    for key in unnamed:
+        given = found(spec[key]) if spec.get(key) is not None else ""
+        yield Fault(f"{where}.trialSpec.{key}", given, f'a string, as "{_EXAMPLES[key]}"')
+    metadata = _mapping(spec.get("metadata"))
+    if spec.get("metadata") is not None and not isinstance(spec["metadata"], Mapping):
+        yield Fault(f"{where}.trialSpec.metadata", found(spec["metadata"]), "a mapping")
+    for key in ("name", "namespace"):
+        if metadata.get(key) is not None:
             yield Fault(
                 f"{where}.trialSpec.metadata.{key}",
                 found(metadata[key]),
                 "nothing: every trial gets its own name, in the experiment's namespace",
             )
-    if template.primary_container_name is None:
+    if not template.primary_container_name:
         yield Fault(f"{where}.primaryContainerName", "", "the name of the training container")
-    if missing:
+    if unnamed:
         return
     yield from _kind_faults(template, where)
     yield from _pod_faults(template, f"{where}.trialSpec")
+
+
+_EXAMPLES = {"apiVersion": "batch/v1", "kind": "Job"}
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _kind_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
@@ -242,21 +301,23 @@ def _pod_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
         return
     names: set[str] = set()
     for pod in pods:
-        path = f"{where}.{pod.path}"
+        if kind.replica_specs:
+            yield from _replica_faults(pod, f"{where}.spec.{kind.replica_specs}")
+        path = f"{where}.{pod.path}.spec.containers"
         containers = _mapping(pod.template.get("spec")).get("containers")
         if not isinstance(containers, list) or not containers:
-            yield Fault(f"{path}.spec.containers", "", "a list with a container")
+            given = "" if containers is None else found(containers)
+            yield Fault(path, given, "a list with a container")
             continue
-        if kind.replica_specs:
-            yield from _replica_faults(spec, kind, pod, where)
         for index, container in enumerate(containers):
-            name = container.get("name") if isinstance(container, Mapping) else None
-            if not isinstance(name, str):
-                yield Fault(f"{path}.spec.containers[{index}].name", "", "a string")
-            else:
+            name = _mapping(container).get("name")
+            if _is_word(name):
                 names.add(name)
+            else:
+                given = "" if name is None else found(name)
+                yield Fault(f"{path}[{index}].name", given, "a string")
     primary = template.primary_container_name
-    if primary is not None and names and primary not in names:
+    if primary and names and primary not in names and not any("${" in name for name in names):
         yield Fault(
             "spec.trialTemplate.primaryContainerName",
             f'"{primary}", which no pod of trialSpec has',
@@ -264,20 +325,13 @@ def _pod_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
         )
 
 
-def _replica_faults(
-    spec: Mapping[str, Any], kind: JobKind, pod: PodTemplate, where: str
-) -> Iterator[Fault]:
-    replica = _mapping(_mapping(_mapping(spec.get("spec")).get(kind.replica_specs))).get(
-        pod.replica_type
-    )
-    replicas = _mapping(replica).get("replicas", 1)
+def _replica_faults(pod: PodTemplate, where: str) -> Iterator[Fault]:
+    replicas = pod.replicas
     if _is_reference(replicas):
         return
     if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1:
         yield Fault(
-            f"{where}.spec.{kind.replica_specs}.{pod.replica_type}.replicas",
-            found(replicas),
-            "a whole number above 0",
+            f"{where}.{pod.replica_type}.replicas", found(replicas), "a whole number above 0"
         )
 
 

@@ -38,6 +38,8 @@ class Fault:
         path: Where, in the file's own names, as ``spec.parameters[0].feasibleSpace.min``.
         found: What stands there, as a short text; empty when something is missing.
         allowed: What would be right, as a phrase that follows "allowed:".
+
+    As text it is one line: what cannot be printed is escaped.
     """
 
     path: str
@@ -46,7 +48,10 @@ class Fault:
 
     def __str__(self) -> str:
         found = f"found {self.found}" if self.found else "missing"
-        return f"{self.path}: {found}; allowed: {self.allowed}"
+        text = f"{self.path}: {found}; allowed: {self.allowed}"
+        return "".join(
+            sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+        )
 
 
 class KatibflowError(Exception):

@@ -9,10 +9,11 @@ concept they are about (``space``, ``algorithms``, ``template`` ...) and are gat
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 __all__ = [
@@ -78,18 +79,16 @@ class StrategyValue(StrEnum):
 def _scalar_text(value: object) -> object:
     """Takes a YAML number where Katib wants a string."""
     if isinstance(value, bool):
-        raise ValueError('true and false are YAML booleans; write them in quotes: "true", "false"')
+        raise ValueError("text in quotes; YAML takes true, false, yes, no, on, off as booleans")
     if isinstance(value, int | float):
         return repr(value)
     return value
 
 
 def _objective_word(value: object) -> object:
-    return (
-        {"min": "minimize", "max": "maximize"}.get(value, value)
-        if isinstance(value, str)
-        else (value)
-    )
+    if isinstance(value, str):
+        return {"min": "minimize", "max": "maximize"}.get(value, value)
+    return value
 
 
 def _number(value: object) -> object:
@@ -102,20 +101,29 @@ ScalarText = Annotated[str, BeforeValidator(_scalar_text)]
 """A string; a YAML number is taken as the text of that number."""
 
 Count = Annotated[int, BeforeValidator(_number)]
+"""A number of trials."""
 
 
 class Model(BaseModel):
-    """Frozen, closed to unknown keys, named as in the YAML."""
+    """Frozen, closed to unknown keys, named as in the YAML; null is as good as absent."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=False
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        return {key: item for key, item in value.items() if item is not None or key not in known}
 
-class Metadata(BaseModel):
+
+class Metadata(Model):
     """``metadata``: the name counts; what the API server added is kept and ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(extra="allow")
 
     name: str
     namespace: str | None = None

@@ -302,7 +302,7 @@ def _pod_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
     names: set[str] = set()
     for pod in pods:
         if kind.replica_specs:
-            yield from _replica_faults(pod, f"{where}.spec.{kind.replica_specs}")
+            yield from _replica_faults(spec, kind, pod, where)
         path = f"{where}.{pod.path}.spec.containers"
         containers = _mapping(pod.template.get("spec")).get("containers")
         if not isinstance(containers, list) or not containers:
@@ -311,7 +311,7 @@ def _pod_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
             continue
         for index, container in enumerate(containers):
             name = _mapping(container).get("name")
-            if _is_word(name):
+            if isinstance(name, str) and name:
                 names.add(name)
             else:
                 given = "" if name is None else found(name)
@@ -325,14 +325,16 @@ def _pod_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
         )
 
 
-def _replica_faults(pod: PodTemplate, where: str) -> Iterator[Fault]:
-    replicas = pod.replicas
-    if _is_reference(replicas):
+def _replica_faults(
+    spec: Mapping[str, Any], kind: JobKind, pod: PodTemplate, where: str
+) -> Iterator[Fault]:
+    replicas = _mapping(_mapping(spec.get("spec")).get(kind.replica_specs))
+    count = _mapping(replicas.get(pod.replica_type)).get("replicas")
+    if count is None or _is_reference(count):
         return
-    if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1:
-        yield Fault(
-            f"{where}.{pod.replica_type}.replicas", found(replicas), "a whole number above 0"
-        )
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        path = f"{where}.spec.{kind.replica_specs}.{pod.replica_type}.replicas"
+        yield Fault(path, found(count), "a whole number above 0")
 
 
 def _is_reference(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Reads an Experiment file: YAML to models, with every fault of the file in the user's own terms.
+"""Reads an Experiment: plain data to models, with every fault in the user's own terms.
 
 Rules that compare fields are not here but with their concept; `validation` gathers them. So that
 they can run on a file that has other faults too, `Parts` holds whatever could be read.
@@ -6,20 +6,21 @@ they can run on a file that has other faults too, `Parts` holds whatever could b
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from katibflow.errors import Fault, InputError
+from katibflow.document import found
+from katibflow.errors import Fault
 from katibflow.experiment import (
     Algorithm,
+    Count,
     EarlyStopping,
     Experiment,
     Metadata,
@@ -29,11 +30,7 @@ from katibflow.experiment import (
     TrialTemplate,
 )
 
-__all__ = ["Parts", "found", "parse", "read_document", "read_file"]
-
-MAX_FILE_BYTES = 2_000_000
-
-Readable = TypeVar("Readable")
+__all__ = ["Parts", "found", "parse"]
 
 
 @dataclass(frozen=True)
@@ -57,99 +54,6 @@ class Parts:
     max_trial_count: int | None
     max_failed_trial_count: int | None
     nas_config: object
-
-
-class _UniqueKeyLoader(yaml.CSafeLoader):
-    """Safe YAML in which a key may stand once only; PyYAML would keep the last without a word."""
-
-
-def _mapping_of_unique_keys(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-        if key is None or key_node.tag == "tag:yaml.org,2002:merge":
-            continue
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"found the key {key!r} twice", key_node.start_mark
-            )
-        seen.add(key)
-    loader.flatten_mapping(node)
-    return dict(loader.construct_pairs(node, deep=True))
-
-
-def _text(loader: Any, node: yaml.Node) -> str:
-    return str(loader.construct_scalar(node))
-
-
-_UniqueKeyLoader.add_constructor("tag:yaml.org,2002:map", _mapping_of_unique_keys)
-# Kubernetes knows no dates: an unquoted 2024-01-01 is text there.
-_UniqueKeyLoader.add_constructor("tag:yaml.org,2002:timestamp", _text)
-
-
-def read_file(path: Path) -> str:
-    """The text of a user's file.
-
-    Raises:
-        InputError: It is absent, a folder, unreadable, not UTF-8 or above 2 MB.
-    """
-    try:
-        if not path.is_file():
-            what = "a folder" if path.is_dir() else "no such file"
-            raise InputError(f"{path}: {what}; allowed: an Experiment's YAML file")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(
-                f"{path}: found {path.stat().st_size} bytes; allowed: at most {MAX_FILE_BYTES}"
-            )
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text: {error}; allowed: an Experiment's YAML") from (
-            error
-        )
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def read_document(text: str, source: str) -> dict[str, Any]:
-    """The one mapping in a YAML text.
-
-    Raises:
-        InputError: No YAML, a key twice in one mapping, several documents, or no mapping.
-    """
-    try:
-        documents = [doc for doc in yaml.load_all(text, Loader=_UniqueKeyLoader) if doc is not None]
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InputError(f"{source}{where}: not YAML: {error.problem or error}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"{source}: not YAML: {error}") from error
-    if len(documents) != 1 or not isinstance(documents[0], dict):
-        what = f"{len(documents)} documents" if len(documents) != 1 else found(documents[0])
-        raise InputError(f"{source}: found {what}; allowed: one Experiment (a YAML mapping)")
-    return documents[0]
-
-
-def found(value: object) -> str:
-    """A short text for a value out of a user's file: its JSON-like form, cut at 60 characters."""
-    if isinstance(value, Mapping):
-        return (
-            f"a mapping with the keys {', '.join(map(str, list(value)[:5]))}"
-            if value
-            else ("an empty mapping")
-        )
-    if isinstance(value, list | tuple):
-        return f"a list of {len(value)}"
-    if value is None:
-        return "nothing (null)"
-    text = (
-        f'"{value}"'
-        if isinstance(value, str)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def parse(document: Mapping[str, Any]) -> tuple[Experiment | None, Parts, tuple[Fault, ...]]:
@@ -186,18 +90,40 @@ def _parts(document: Mapping[str, Any]) -> Parts:
         complete=isinstance(raw_parameters, list) and len(parameters) == len(items),
         metrics_collector=_read(MetricsCollectorSpec, {} if collector is None else collector),
         trial_template=_read(TrialTemplate, spec.get("trialTemplate")),
-        parallel_trial_count=_read(int, spec.get("parallelTrialCount")),
-        max_trial_count=_read(int, spec.get("maxTrialCount")),
-        max_failed_trial_count=_read(int, spec.get("maxFailedTrialCount")),
+        parallel_trial_count=_read(Count, spec.get("parallelTrialCount")),
+        max_trial_count=_read(Count, spec.get("maxTrialCount")),
+        max_failed_trial_count=_read(Count, spec.get("maxFailedTrialCount")),
         nas_config=spec.get("nasConfig"),
     )
 
 
-def _read(kind: type[Readable], value: object) -> Readable | None:
+def _read(kind: Any, value: object) -> Any:
+    """The value as a model, without the keys that are unknown or wrong; None if that leaves none.
+
+    What is left out has a fault of its own already; the rules can still be held against the rest.
+    """
+    adapter = TypeAdapter[Any](kind)
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        rest = copy.deepcopy(value)
+        for entry in error.errors(include_url=False):
+            location = _without_union_tags(entry["loc"], rest)
+            in_list = any(isinstance(step, int) for step in location)
+            if in_list and entry["type"] != "extra_forbidden":
+                return None
+            _remove(rest, location)
+    try:
+        return adapter.validate_python(rest)
     except ValidationError:
         return None
+
+
+def _remove(value: Any, location: Sequence[int | str]) -> None:
+    for step in location[:-1]:
+        value = value[step]
+    if location and isinstance(value, dict):
+        value.pop(location[-1], None)
 
 
 def _faults(error: ValidationError, document: Mapping[str, Any]) -> Iterator[Fault]:
@@ -239,9 +165,7 @@ _TYPES: Mapping[str, str] = {
 }
 
 
-def _without_union_tags(
-    location: Sequence[int | str], document: Mapping[str, Any]
-) -> tuple[int | str, ...]:
+def _without_union_tags(location: Sequence[int | str], document: object) -> tuple[int | str, ...]:
     """Drops what pydantic adds to a location that is no key or index of the file."""
     kept: list[int | str] = []
     value: Any = document

@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from katibflow import algorithms, collectors, jobs, space, template
+from katibflow import algorithms, collectors, early_stopping, jobs, space, template
+from katibflow.document import in_file_order, read_document, read_file
 from katibflow.errors import Fault, InvalidExperiment
 from katibflow.experiment import Experiment
-from katibflow.loading import Parts, parse, read_document, read_file
+from katibflow.loading import Parts, parse
 
 __all__ = ["check_document", "load_experiment"]
 
 NAME_LENGTH = 40
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def load_experiment(path: Path) -> Experiment:
@@ -39,9 +41,10 @@ def check_document(document: Mapping[str, Any], source: str) -> Experiment:
         InvalidExperiment: It has faults; all are listed.
     """
     experiment, parts, found = parse(document)
-    faults = [*found, *_rule_faults(parts)]
+    paths = {fault.path for fault in found}
+    faults = [*found, *(fault for fault in _rule_faults(parts) if fault.path not in paths)]
     if faults or experiment is None:
-        raise InvalidExperiment(source, dict.fromkeys(faults))
+        raise InvalidExperiment(source, in_file_order(faults, document))
     return experiment
 
 
@@ -49,6 +52,7 @@ def _rule_faults(parts: Parts) -> Iterator[Fault]:
     yield from _name_faults(parts)
     yield from space.faults(parts)
     yield from algorithms.faults(parts)
+    yield from early_stopping.faults(parts)
     yield from collectors.faults(parts)
     yield from _count_faults(parts)
     yield from template.faults(parts)
@@ -66,6 +70,13 @@ def _name_faults(parts: Parts) -> Iterator[Fault]:
             "metadata.name",
             f'"{name}"',
             f"at most {NAME_LENGTH} of a-z, 0-9 and -, first a letter, last no -",
+        )
+    namespace = parts.metadata.namespace
+    if namespace is not None and not _NAMESPACE.fullmatch(namespace):
+        yield Fault(
+            "metadata.namespace",
+            f'"{namespace}"',
+            "at most 63 of a-z, 0-9 and -, first and last no -",
         )
 
 

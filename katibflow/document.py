@@ -1,0 +1,252 @@
+"""Reads a YAML file into plain data, as Kubernetes would read it, with the user's own numbers.
+
+PyYAML speaks YAML 1.1 and is lenient; Kubernetes turns YAML into JSON. Where the two differ, this
+module follows Kubernetes: a key stands once in a mapping and is text, there are no dates, no
+base 60 (``1:30``) and no infinite numbers: all of these are text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from katibflow.errors import Fault, InputError
+
+__all__ = ["found", "in_file_order", "read_document", "read_file"]
+
+MAX_FILE_BYTES = 2_000_000
+MAX_DEPTH = 100
+MAX_VALUES = 200_000
+
+_TEXT_PLACE = re.compile(
+    r"\.spec\.(parameters\[\d+\]\.feasibleSpace\.(min|max|step|list\[\d+\])"
+    r"|(algorithm|earlyStopping)\.algorithmSettings\[\d+\]\.value)"
+)
+"""Where Katib wants text and people write numbers: these stay as they were written (3.10)."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """Safe YAML, constructed as Kubernetes does."""
+
+
+class _Integer(int):
+    """An integer that knows how it was written."""
+
+    text: str
+
+
+class _Float(float):
+    """A number that knows how it was written."""
+
+    text: str
+
+
+def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
+    seen: set[str] = set()
+    for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(
+                None, None, "found a key that is a mapping or a list", key_node.start_mark
+            )
+        key = _key(loader.construct_object(key_node))
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"found the key {key!r} twice", key_node.start_mark
+            )
+        seen.add(key)
+    loader.flatten_mapping(node)
+    return {_key(key): value for key, value in loader.construct_pairs(node, deep=True)}
+
+
+def _key(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
+
+
+def _text(loader: Any, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
+
+
+def _integer(loader: Any, node: yaml.ScalarNode) -> _Integer | str:
+    text = _text(loader, node)
+    if ":" in text:
+        return text
+    number = _Integer(loader.construct_yaml_int(node))
+    number.text = text if _says(text, number) else int.__repr__(number)
+    return number
+
+
+def _float(loader: Any, node: yaml.ScalarNode) -> _Float | str:
+    text = _text(loader, node)
+    if ":" in text:
+        return text
+    number = _Float(loader.construct_yaml_float(node))
+    if not math.isfinite(number):
+        return text
+    number.text = text if _says(text, number) else float.__repr__(number)
+    return number
+
+
+def _says(text: str, number: float) -> bool:
+    """Whether the text means this number to any reader (010 and 1_000 do not)."""
+    try:
+        return "_" not in text and float(text) == number
+    except ValueError:
+        return False
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+_Loader.add_constructor("tag:yaml.org,2002:float", _float)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _text)
+
+
+def read_file(path: Path) -> str:
+    """The text of a user's file.
+
+    Raises:
+        InputError: It is absent, no regular file, unreadable, not UTF-8 or above 2 MB.
+    """
+    try:
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "no file" if path.exists() else "no such file"
+            raise InputError(f"{path}: {what}; allowed: an Experiment's YAML file")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(
+                f"{path}: found {path.stat().st_size} bytes; allowed: at most {MAX_FILE_BYTES}"
+            )
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not UTF-8 text: {error}; allowed: an Experiment's YAML"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def read_document(text: str, source: str) -> dict[str, Any]:
+    """The one mapping in a YAML text, as plain data.
+
+    Raises:
+        InputError: No YAML, a key twice in one mapping, several documents, no mapping, or more
+            nested or (through aliases) larger than any Experiment is.
+    """
+    try:
+        _check_depth(text, source)
+        documents = [doc for doc in yaml.load_all(text, Loader=_Loader) if doc is not None]
+        if len(documents) != 1 or not isinstance(documents[0], dict):
+            what = f"{len(documents)} documents" if len(documents) != 1 else found(documents[0])
+            raise InputError(f"{source}: found {what}; allowed: one Experiment (a YAML mapping)")
+        plain = _Plain(source).of(documents[0], "")
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(f"{source}{where}: not YAML: {error.problem or error}") from error
+    except RecursionError as error:
+        raise InputError(f"{source}: found aliases that refer to themselves") from error
+    except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # The YAML library's own constructors raise these for a tag on a value it does not fit.
+        raise InputError(f"{source}: not YAML: {error}") from error
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _check_depth(text: str, source: str) -> None:
+    """Deep nesting has to be seen before the YAML library does: it would crash the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            mark: Any = event.start_mark
+            raise InputError(
+                f"{source}, line {mark.line + 1}: found values nested deeper than {MAX_DEPTH}; "
+                "allowed: an Experiment's YAML"
+            )
+
+
+class _Plain:
+    """Turns constructed YAML into dicts, lists, str, int, float, bool and None."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._values = 0
+
+    def of(self, value: object, path: str) -> object:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise InputError(
+                f"{self._source}: found more than {MAX_VALUES} values, those behind aliases "
+                "counted each time; allowed: an Experiment's YAML"
+            )
+        if isinstance(value, dict):
+            return {key: self.of(item, f"{path}.{key}") for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.of(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        if isinstance(value, _Integer | _Float):
+            if _TEXT_PLACE.fullmatch(path):
+                return value.text
+            return int(value) if isinstance(value, _Integer) else float(value)
+        if value is None or isinstance(value, str | bool):
+            return value
+        raise InputError(
+            f"{self._source}: {path[1:]}: found a YAML {type(value).__name__}; "
+            "allowed: a mapping, a list, text, a number, true or false"
+        )
+
+
+def found(value: object) -> str:
+    """A short text for a value out of a user's file: its JSON-like form, cut at 60 characters."""
+    if isinstance(value, Mapping):
+        keys = ", ".join(map(str, list(value)[:5]))
+        return f"a mapping with the keys {keys}" if keys else "an empty mapping"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, str):
+        text = f'"{value}"'
+    else:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def in_file_order(faults: Iterable[Fault], document: Mapping[str, Any]) -> tuple[Fault, ...]:
+    """The faults as their places follow each other in the document; each one once.
+
+    What is missing comes after everything else of its mapping.
+    """
+    return tuple(sorted(dict.fromkeys(faults), key=lambda fault: _position(fault.path, document)))
+
+
+def _position(path: str, document: Mapping[str, Any]) -> tuple[int, ...]:
+    position: list[int] = []
+    value: object = document
+    rest = path
+    while rest:
+        if isinstance(value, Mapping):
+            keys = [str(key) for key in value]
+            # A key may hold dots itself, so the longest that fits is meant.
+            fitting = [key for key in keys if re.match(re.escape(key) + r"(\.|\[|$)", rest)]
+            if not fitting:
+                return (*position, len(keys))
+            key = max(fitting, key=len)
+            position.append(keys.index(key))
+            value, rest = list(value.values())[position[-1]], rest[len(key) :].removeprefix(".")
+        elif isinstance(value, list) and (step := re.match(r"\[(\d+)\]\.?", rest)):
+            position.append(int(step[1]))
+            value = value[position[-1]] if position[-1] < len(value) else None
+            rest = rest[step.end() :]
+        else:
+            break
+    return tuple(position)

@@ -10,12 +10,15 @@ from datetime import UTC, datetime
 from katibflow import jobs, template
 from katibflow.collectors import TextCollector, collector_for
 from katibflow.collectors.text import observation
+from katibflow.early_stopping import rule_for
 from katibflow.experiment import Experiment
 from katibflow.history import History, Trial, TrialState
 from katibflow.runners.base import (
+    Event,
     JobOutcome,
     JobState,
     Limits,
+    LogLine,
     Observer,
     Runner,
     StopRequest,
@@ -23,7 +26,10 @@ from katibflow.runners.base import (
 )
 from katibflow.suggest import Suggestion
 
-__all__ = ["conclude", "finish_trial", "new_trial", "now", "run_trial"]
+__all__ = ["EARLY_STOPPED", "conclude", "finish_trial", "new_trial", "now", "run_trial"]
+
+EARLY_STOPPED = "TrialEarlyStopped"
+"""Katib's reason of a trial that an early stopping rule ended."""
 
 
 def now() -> str:
@@ -50,8 +56,21 @@ def run_trial(
     observe: Observer,
     stop: StopRequest,
     limits: Limits,
+    earlier: Iterable[Trial] = (),
 ) -> JobOutcome:
-    """Runs a trial's job to its end.
+    """Runs a trial's job to its end, or until the experiment's early stopping rule ends it.
+
+    Args:
+        runner: Where the job runs.
+        experiment: The experiment the trial belongs to.
+        trial: The trial, in state RUNNING.
+        observe: Told what happens.
+        stop: Ends the job early when set.
+        limits: How long it may take.
+        earlier: The other trials so far, which an early stopping rule compares with.
+
+    Returns:
+        How the job ended; STOPPED with the reason `EARLY_STOPPED` when the rule ended it.
 
     Raises:
         InputError: A reference of the template resolves to nothing.
@@ -65,7 +84,28 @@ def run_trial(
         namespace=experiment.metadata.namespace or "default",
     )
     job = TrialJob(trial, manifest, spec.primary_container_name, limits)
-    return runner.run(job, observe, stop)
+    rule = rule_for(experiment.spec, earlier)
+    if rule is None:
+        return runner.run(job, observe, stop)
+    objective = experiment.spec.objective.objective_metric_name
+    collector = collector_for(experiment.spec)
+    verdicts: list[str] = []
+
+    def watch(event: Event) -> None:
+        observe(event)
+        if not isinstance(event, LogLine) or verdicts:
+            return
+        for metric, point in collector.feed(event.text):
+            verdict = rule(point) if metric == objective else None
+            if verdict:
+                verdicts.append(verdict)
+                stop.set(verdict)
+                return
+
+    outcome = runner.run(job, watch, stop)
+    if outcome.state is JobState.STOPPED and verdicts and stop.reason == verdicts[0]:
+        return replace(outcome, reason=EARLY_STOPPED, message=verdicts[0])
+    return outcome
 
 
 def finish_trial(
@@ -107,6 +147,10 @@ def conclude(
         observations={name: observation(points) for name, points in series.items() if points},
         intermediate=series[metric],
     )
+    if outcome.state is JobState.STOPPED and outcome.reason == EARLY_STOPPED and series[metric]:
+        return replace(
+            finished, state=TrialState.PRUNED, reason=EARLY_STOPPED, message=outcome.message
+        )
     if outcome.state is JobState.STOPPED:
         return replace(
             finished, state=TrialState.KILLED, reason="TrialKilled", message=outcome.message

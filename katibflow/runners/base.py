@@ -115,7 +115,8 @@ class StopRequest:
     """A one-time request to stop a job, made from any thread, seen by the runner at once."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant, because a signal handler may make the request in the middle of a reading.
+        self._lock = threading.RLock()
         self._reason: str | None = None
         self._callbacks: list[Callable[[], None]] = []
 

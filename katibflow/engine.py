@@ -1,0 +1,301 @@
+"""Runs an experiment: as many trials at a time as it wants, a new one as soon as one ends.
+
+Everything that happens is an event in one queue, and the calling thread alone handles them: it
+asks for suggestions, decides, and tells the watcher. Each trial has a thread that runs its job and
+puts the finished trial on record before the event, so a process that is killed at any moment has
+lost nothing that was told.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+
+from katibflow.collectors import collector_for
+from katibflow.decision import Decision, decide, used_up
+from katibflow.history import History, Point, Trial, TrialState
+from katibflow.runners.base import (
+    Event,
+    Limits,
+    LogLine,
+    Notice,
+    Runner,
+    StopRequest,
+)
+from katibflow.suggest import Suggester
+from katibflow.trials import conclude, new_trial, now, run_trial
+
+__all__ = [
+    "Decided",
+    "MetricReported",
+    "Result",
+    "TrialEnded",
+    "TrialNotice",
+    "TrialStarted",
+    "Update",
+    "Watcher",
+    "run_experiment",
+]
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial was handed to the runner; ``resumed`` when an earlier process had started it."""
+
+    trial: Trial
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class MetricReported:
+    """A running trial reported a metric."""
+
+    number: int
+    metric: str
+    point: Point
+
+
+@dataclass(frozen=True)
+class TrialNotice:
+    """Something about a running trial that a person should know."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial is finished and on record."""
+
+    trial: Trial
+    logs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The experiment is over; trials that still run are stopped, or waited for when draining."""
+
+    decision: Decision
+
+
+Update = TrialStarted | MetricReported | TrialNotice | TrialEnded | Decided
+Watcher = Callable[[Update], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run of the engine ended.
+
+    Attributes:
+        history: All trials; after an interruption some may still be RUNNING.
+        decision: The last decision; not finished when the run was interrupted.
+        interrupted: Why a stop was requested from outside; None if it was not.
+    """
+
+    history: History
+    decision: Decision
+    interrupted: str | None = None
+
+
+@dataclass(frozen=True)
+class _Interrupted:
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """A trial's thread met an error that no trial can be blamed for."""
+
+    number: int
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class _Stopped:
+    """A trial was stopped by an interruption; it stays on record as running."""
+
+    number: int
+
+
+_Internal = _Interrupted | _Broken | _Stopped
+
+
+def run_experiment(
+    history: History,
+    runner: Runner,
+    *,
+    watch: Watcher,
+    stop: StopRequest,
+    limits: Limits | None = None,
+    drain: bool = False,
+) -> Result:
+    """Runs an experiment to its end, or until a stop is requested.
+
+    Args:
+        history: The experiment and the trials on record. Those in state RUNNING are taken up again
+            under their numbers.
+        runner: Where trials run; it is swept at the end, but not closed.
+        watch: Told everything that happens, from the calling thread.
+        stop: Ends the run early. The trials that it stops stay on record as RUNNING, and a later
+            call with the same records goes on from there.
+        limits: How long a trial may take.
+        drain: Whether to let running trials finish when the goal is met or too many failed;
+            otherwise they are stopped and recorded as KILLED, which counts for nothing.
+
+    Raises:
+        RunnerError: No trial can be run there. Running trials are stopped first and stay on
+            record as RUNNING.
+        SuggestionError: The sampler failed; as above.
+        InputError: The template cannot be rendered; as above.
+    """
+    run = _Run(history, runner, watch, limits or Limits(), drain)
+    unsubscribe = stop.subscribe(lambda: run.interrupt(stop.reason or "stopped"))
+    try:
+        return run.to_its_end()
+    finally:
+        unsubscribe()
+
+
+class _Run:
+    def __init__(
+        self, history: History, runner: Runner, watch: Watcher, limits: Limits, drain: bool
+    ) -> None:
+        self._history = history
+        self._runner = runner
+        self._watch = watch
+        self._limits = limits
+        self._drain = drain
+        self._suggester = Suggester(history.experiment)
+        self._events: SimpleQueue[Update | _Internal] = SimpleQueue()
+        self._active: dict[int, tuple[threading.Thread, StopRequest]] = {}
+        self._interrupted: str | None = None
+        self._error: BaseException | None = None
+        self._halted = threading.Event()
+
+    def interrupt(self, reason: str) -> None:
+        """Asks the run to end; from any thread."""
+        self._events.put(_Interrupted(reason))
+
+    def to_its_end(self) -> Result:
+        try:
+            decision = self._go()
+        except BaseException as error:
+            self._error = self._error or error
+            self._halt("the run ended with an error")
+            self._wait_for_all()
+            raise
+        self._runner.sweep((), decision.message or self._interrupted or "the run is over")
+        return Result(self._history, decision, self._interrupted)
+
+    def _go(self) -> Decision:
+        decision = decide(self._history.experiment, self._history.trials)
+        running = [t for t in self._history.trials if t.state is TrialState.RUNNING]
+        if decision.finished:
+            self._runner.sweep((), decision.message)
+            for trial in running:
+                self._keep(self._killed(trial, decision.message))
+            self._watch(Decided(decision))
+            return decision
+        self._runner.sweep([trial.number for trial in running], "no trial of this run")
+        for trial in running:
+            self._start(trial, resumed=True)
+        exhausted = False
+        while self._interrupted is None:
+            decision = decide(self._history.experiment, self._history.trials)
+            if decision.finished:
+                break
+            if decision.wanted and not exhausted:
+                suggestions = self._suggester.suggest(self._history, decision.wanted)
+                exhausted = len(suggestions) < decision.wanted
+                for suggestion in suggestions:
+                    self._start(new_trial(self._history, self._history.next_number, suggestion))
+            if not self._active:
+                decision = used_up()
+                break
+            self._handle(self._events.get())
+        if decision.finished:
+            self._watch(Decided(decision))
+            if not self._drain:
+                for _, request in self._active.values():
+                    request.set(decision.message)
+        self._wait_for_all()
+        return decision
+
+    def _start(self, trial: Trial, *, resumed: bool = False) -> None:
+        self._history = self._history.with_trials([trial])
+        request = StopRequest()
+        earlier = tuple(t for t in self._history.trials if t.number != trial.number)
+        thread = threading.Thread(
+            target=self._follow, args=(trial, earlier, request), name=f"trial-{trial.number}"
+        )
+        self._active[trial.number] = thread, request
+        self._watch(TrialStarted(trial, resumed))
+        thread.start()
+
+    def _follow(self, trial: Trial, earlier: tuple[Trial, ...], request: StopRequest) -> None:
+        """Runs one trial, in its own thread."""
+        experiment = self._history.experiment
+        collector = collector_for(experiment.spec)
+
+        def observe(event: Event) -> None:
+            if isinstance(event, LogLine):
+                for metric, point in collector.feed(event.text):
+                    self._events.put(MetricReported(trial.number, metric, point))
+            elif isinstance(event, Notice):
+                self._events.put(TrialNotice(trial.number, event.text))
+
+        try:
+            outcome = run_trial(
+                self._runner, experiment, trial, observe, request, self._limits, earlier
+            )
+            finished = conclude(experiment, trial, outcome, collector)
+            if finished.state is TrialState.KILLED and self._halted.is_set():
+                self._events.put(_Stopped(trial.number))
+                return
+            self._runner.record(finished)
+            self._events.put(TrialEnded(finished, outcome.logs))
+        except BaseException as error:  # it is raised again in the calling thread
+            self._events.put(_Broken(trial.number, error))
+
+    def _handle(self, event: Update | _Internal) -> None:
+        match event:
+            case _Interrupted(reason):
+                self._interrupted = self._interrupted or reason
+                self._halt(reason)
+            case _Broken(number, error):
+                self._leave(number)
+                if self._error is None:
+                    raise error
+            case _Stopped(number):
+                self._leave(number)
+            case TrialEnded(trial):
+                self._leave(trial.number)
+                self._history = self._history.with_trials([trial])
+                self._watch(event)
+            case _:
+                self._watch(event)
+
+    def _halt(self, reason: str) -> None:
+        """Stops all trials so that they stay on record as running."""
+        self._halted.set()
+        for _, request in self._active.values():
+            request.set(reason)
+
+    def _leave(self, number: int) -> None:
+        thread, _ = self._active.pop(number)
+        thread.join()
+
+    def _wait_for_all(self) -> None:
+        while self._active:
+            self._handle(self._events.get())
+
+    def _killed(self, trial: Trial, message: str) -> Trial:
+        return replace(
+            trial, state=TrialState.KILLED, reason="TrialKilled", message=message, end=now()
+        )
+
+    def _keep(self, trial: Trial) -> None:
+        self._runner.record(trial)
+        self._history = self._history.with_trials([trial])

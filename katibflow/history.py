@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -183,6 +184,22 @@ def _decode_number(value: object) -> float:
     return float(value)
 
 
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is not a whole number from 0")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a string")
+    return value
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
 def trial_to_data(trial: Trial) -> dict[str, Any]:
     """A trial as plain JSON data, keys without a value left out."""
     data: dict[str, Any] = {
@@ -230,11 +247,11 @@ def trial_from_data(data: Mapping[str, Any]) -> Trial:
     """
     try:
         return Trial(
-            number=int(data["number"]),
+            number=_count(data["number"]),
             state=TrialState(data["state"]),
-            assignments={str(k): str(v) for k, v in data["assignments"].items()},
+            assignments={name: _text(value) for name, value in data["assignments"].items()},
             observations={
-                str(name): Observation(
+                name: Observation(
                     latest=_decode_number(seen["latest"]),
                     min=_decode_number(seen["min"]),
                     max=_decode_number(seen["max"]),
@@ -243,21 +260,21 @@ def trial_from_data(data: Mapping[str, Any]) -> Trial:
             },
             intermediate=tuple(
                 Point(
-                    step=int(point["step"]),
+                    step=_count(point["step"]),
                     value=_decode_number(point["value"]),
-                    time=point.get("time"),
-                    epoch=point.get("epoch"),
+                    time=_optional_text(point.get("time")),
+                    epoch=None if point.get("epoch") is None else _count(point["epoch"]),
                 )
                 for point in data.get("intermediate", ())
             ),
-            start=data.get("start"),
-            end=data.get("end"),
-            job=data.get("job"),
-            reason=data.get("reason", ""),
-            message=data.get("message", ""),
+            start=_optional_text(data.get("start")),
+            end=_optional_text(data.get("end")),
+            job=_optional_text(data.get("job")),
+            reason=_text(data.get("reason", "")),
+            message=_text(data.get("message", "")),
             attributes=dict(data.get("attributes", {})),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise HistoryError(f"not a trial of format version {VERSION}: {error!r}") from error
 
 
@@ -272,10 +289,15 @@ def dump_history(history: History) -> str:
         "rounds": history.rounds,
     }
     lines = [header, *map(trial_to_data, history.trials)]
-    return "".join(
+    text = "".join(
         json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
         for line in lines
     )
+    # Bytes of a log that were no UTF-8 may be here as lone surrogates, which no file can hold.
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _numbered_objects(text: str, source: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -284,7 +306,7 @@ def _numbered_objects(text: str, source: str) -> Iterator[tuple[int, Mapping[str
             continue
         try:
             data = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (RecursionError, ValueError) as error:
             raise HistoryError(f"{source}, line {number}: not JSON: {error}") from error
         if not isinstance(data, dict):
             raise HistoryError(f"{source}, line {number}: found {line[:40]!r}, allowed: an object")
@@ -312,9 +334,9 @@ def load_history(text: str, source: str = "history") -> History:
     try:
         history = History(
             experiment=Experiment.model_validate(header["experiment"]),
-            run=str(header["run"]),
-            seed=int(header["seed"]),
-            rounds=int(header.get("rounds", 0)),
+            run=_text(header["run"]),
+            seed=_count(header["seed"]),
+            rounds=_count(header.get("rounds", 0)),
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise HistoryError(f"{source}, line 1: not a header of version {VERSION}: {error}") from (

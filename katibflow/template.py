@@ -21,12 +21,34 @@ _REFERENCE = re.compile(r"\$\{(trialParameters|trialSpec)\.([^}]*)\}")
 _META = re.compile(r"\$\{trialSpec\.([^}]*)\}")
 _META_KEYS = "Name, Namespace, Kind, APIVersion, Annotations[key], Labels[key]"
 _INDEXED = re.compile(r"(Annotations|Labels)\[(.+)\]")
+_WHOLE_NUMBERS = frozenset(
+    {
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "completions",
+        "maxReplicas",
+        "maxRestarts",
+        "minReplicas",
+        "numNodes",
+        "parallelism",
+        "replicas",
+        "slotsPerWorker",
+        "terminationGracePeriodSeconds",
+        "ttlSecondsAfterFinished",
+    }
+)
+"""Keys whose value Kubernetes takes as a whole number only, never as text."""
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_TEXT_MAPPINGS = frozenset({"annotations", "labels", "matchLabels", "nodeSelector"})
 
 
 def render(
     template: TrialTemplate, assignments: Mapping[str, str], *, name: str, namespace: str
 ) -> dict[str, Any]:
     """The trialSpec with every reference replaced, in keys and inside longer strings too.
+
+    A replaced text stays text, save that a count (``replicas: ${trialParameters.workers}``) becomes
+    the number. What a value itself holds is never replaced again.
 
     Args:
         template: The trialTemplate; its trialSpec stays as it is.
@@ -35,7 +57,7 @@ def render(
         namespace: What ``${trialSpec.Namespace}`` stands for.
 
     Raises:
-        InputError: A reference resolves to nothing; it is named.
+        InputError: A reference resolves to nothing, or two keys become the same; both are named.
     """
     spec = template.trial_spec or {}
     values: dict[str, str] = {}
@@ -56,18 +78,29 @@ def render(
             )
         return values[key]
 
-    rendered = _map_strings(spec, lambda text: _REFERENCE.sub(resolve, text))
+    rendered = _rendered(spec, lambda text: _REFERENCE.sub(resolve, text))
     assert isinstance(rendered, dict)
     return rendered
 
 
-def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
+def _rendered(value: Any, change: Callable[[str], str], key: str = "", within: str = "") -> Any:
+    """The value with its strings changed; ``key`` and ``within`` are the two keys above it."""
     if isinstance(value, str):
-        return change(value)
+        text = change(value)
+        is_count = key in _WHOLE_NUMBERS and within not in _TEXT_MAPPINGS
+        if is_count and _REFERENCE.fullmatch(value) and _INTEGER.fullmatch(text):
+            return int(text)
+        return text
     if isinstance(value, Mapping):
-        return {change(str(key)): _map_strings(item, change) for key, item in value.items()}
+        changed: dict[str, Any] = {}
+        for inner, item in value.items():
+            name = change(str(inner))
+            if name in changed:
+                raise InputError(f"{inner} becomes {name!r}, a key that stands beside it already")
+            changed[name] = _rendered(item, change, name, key)
+        return changed
     if isinstance(value, list | tuple):
-        return [_map_strings(item, change) for item in value]
+        return [_rendered(item, change) for item in value]
     return value
 
 
@@ -91,13 +124,17 @@ def _meta_value(key: str, spec: Mapping[str, Any], name: str, namespace: str) ->
         "APIVersion": spec.get("apiVersion"),
     }
     indexed = _INDEXED.fullmatch(key)
-    metadata = spec.get("metadata") or {}
-    value = (
-        (metadata.get(indexed[1].lower()) or {}).get(indexed[2]) if indexed else simple.get(key)
-    )
-    if value is None:
+    value = simple.get(key)
+    if indexed:
+        value = _mapping(_mapping(spec.get("metadata")).get(indexed[1].lower())).get(indexed[2])
+    is_scalar = isinstance(value, str | int | float) and not isinstance(value, bool)
+    if not is_scalar or _REFERENCE.search(str(value)):
         raise InputError(f"${{trialSpec.{key}}} resolves to nothing; allowed: {_META_KEYS}")
     return str(value)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _listed(names: Mapping[str, object] | set[str], prefix: str) -> str:

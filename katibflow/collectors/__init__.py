@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from katibflow.collectors.text import TextCollector
+from katibflow.collectors.text import TextCollector, compile_filter
 from katibflow.errors import Fault
 from katibflow.experiment import ExperimentSpec
 from katibflow.loading import Parts
@@ -41,9 +40,9 @@ def faults(parts: Parts) -> Iterator[Fault]:
     for index, text in enumerate(spec.source.filter.metrics_format if spec.source.filter else ()):
         path = f"{_WHERE}.source.filter.metricsFormat[{index}]"
         try:
-            groups = re.compile(text).groups
-        except re.error as error:
-            yield Fault(path, f'"{text}"', f"a regular expression ({error})")
+            groups = compile_filter(text).groups
+        except ValueError as error:
+            yield Fault(path, f'"{text}"', f"a regular expression in RE2's syntax ({error})")
             continue
         if groups < 2:
             yield Fault(path, f'"{text}"', "two groups at least: the metric's name, then its value")

@@ -169,7 +169,7 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
 }
 """Kind by apiVersion and kind. Any other kind runs with what the file itself says of it."""
 
-_RANK_ORDER = ("Chief", "Master", "Launcher")
+_RANK_ORDER = ("Chief", "Master", "Launcher", "Worker")
 
 
 def kind_of(manifest: Mapping[str, Any]) -> JobKind:

@@ -117,7 +117,13 @@ def read_file(path: Path) -> str:
     """
     try:
         if not path.is_file():
-            what = "a folder" if path.is_dir() else "no file" if path.exists() else "no such file"
+            what = (
+                "a folder"
+                if path.is_dir()
+                else "no regular file"
+                if path.exists()
+                else "no such file"
+            )
             raise InputError(f"{path}: {what}; allowed: an Experiment's YAML file")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InputError(

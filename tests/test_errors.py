@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from katibflow import errors
+from katibflow.errors import Fault, InvalidExperiment, KatibflowError, MissingPackage
+
+
+def test_a_fault_says_where_what_and_what_would_be_right() -> None:
+    assert str(Fault("spec.x", '"a"', "a number")) == 'spec.x: found "a"; allowed: a number'
+    assert str(Fault("spec.x", "", "a number")) == "spec.x: missing; allowed: a number"
+
+
+def test_a_fault_is_one_printable_line() -> None:
+    text = str(Fault("spec.x", '"a\nb\x1b[31m\u202ec"', "ä number"))
+    assert text == r'spec.x: found "a\nb\x1b[31m\u202ec"; allowed: ä number'
+
+
+def test_an_invalid_experiment_lists_every_fault_with_its_file() -> None:
+    error = InvalidExperiment("x.yaml", [Fault("a", "1", "2"), Fault("b", "", "3")])
+    assert str(error).splitlines() == [
+        "x.yaml: a: found 1; allowed: 2",
+        "x.yaml: b: missing; allowed: 3",
+    ]
+    assert error.source == "x.yaml"
+    assert [fault.path for fault in error.faults] == ["a", "b"]
+
+
+def test_a_missing_package_names_its_user_and_the_cure() -> None:
+    error = MissingPackage("torch", "algorithm bayesianoptimization")
+    assert str(error) == (
+        "algorithm bayesianoptimization needs the package 'torch': pip install torch"
+    )
+
+
+def test_the_tree_in_the_text_is_the_tree_in_the_code() -> None:
+    drawn = set(re.findall(r"(?:[├└]─|^    )\s*([A-Z]\w+)", errors.__doc__ or "", re.MULTILINE))
+    classes = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, KatibflowError)
+    }
+    assert drawn == classes
+
+
+@pytest.mark.parametrize(
+    ("child", "parent"),
+    [
+        ("InputError", "KatibflowError"),
+        ("InvalidExperiment", "InputError"),
+        ("MissingPackage", "InputError"),
+        ("HistoryError", "KatibflowError"),
+        ("SuggestionError", "KatibflowError"),
+        ("RunnerError", "KatibflowError"),
+        ("RunBusy", "RunnerError"),
+    ],
+)
+def test_parents(child: str, parent: str) -> None:
+    assert getattr(errors, child).__bases__ == (getattr(errors, parent),)

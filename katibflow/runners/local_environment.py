@@ -1,0 +1,118 @@
+"""What a replica finds in its environment, as the Training Operator and Kubernetes set it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["container_environment", "expand", "pytorch_environment"]
+
+ADDRESS = "127.0.0.1"
+
+_REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """Replaces ``$(NAME)`` as Kubernetes does in command, args and env values.
+
+    ``$$`` is an escaped ``$``; a name that is not defined stays as it stands.
+
+    Source: third_party/forked/golang/expansion/expand.go in kubernetes/kubernetes.
+    """
+
+    def resolve(match: re.Match[str]) -> str:
+        return "$" if match[0] == "$$" else values.get(match[1], match[0])
+
+    return _REFERENCE.sub(resolve, text)
+
+
+def container_environment(
+    entries: Iterable[Mapping[str, Any]],
+    given: Mapping[str, str],
+    fields: Mapping[str, str],
+) -> dict[str, str]:
+    """The values of a container's ``env``, each able to refer to the ones before it.
+
+    Args:
+        entries: The list as in the manifest.
+        given: What is defined before it.
+        fields: Pod field (``metadata.name``) to its value, for ``fieldRef``.
+    """
+    values = dict(given)
+    for entry in entries:
+        source = entry.get("valueFrom")
+        if source:
+            values[entry["name"]] = fields[source["fieldRef"]["fieldPath"]]
+        else:
+            values[entry["name"]] = expand(str(entry.get("value") or ""), values)
+    return values
+
+
+def pytorch_environment(
+    spec: Mapping[str, Any], counts: Mapping[str, int], rank: int, port: int
+) -> dict[str, str]:
+    """What the Training Operator 1.9 puts into a PyTorchJob's pods.
+
+    The address is this machine's own. A job of workers only has no rank of the operator's; here
+    it gets one, unless it is elastic (torchrun makes the ranks then).
+
+    Args:
+        spec: The PyTorchJob's ``spec``.
+        counts: Replica type to number of replicas.
+        rank: Of the replica.
+        port: Where rank 0 listens.
+
+    Source: setPodEnv, pkg/controller.v1/pytorch/envvar.go, master.go and elastic.go.
+    """
+    total = sum(counts.values())
+    per_node = str(spec.get("nprocPerNode") or "auto")
+    elastic = spec.get("elasticPolicy")
+    values: dict[str, str] = {}
+    if "Master" in counts or not elastic:
+        world = total * int(per_node) if per_node.isdigit() else total
+        values.update(
+            MASTER_PORT=str(port),
+            PET_MASTER_PORT=str(port),
+            MASTER_ADDR=ADDRESS,
+            PET_MASTER_ADDR=ADDRESS,
+            WORLD_SIZE=str(world),
+            RANK=str(rank),
+            PET_NPROC_PER_NODE=per_node,
+            PET_NODE_RANK=str(rank),
+        )
+    if elastic:
+        values.update(_elastic_environment(elastic, counts, port))
+    else:
+        values["PET_NNODES"] = str(total)
+    return values
+
+
+def _elastic_environment(
+    policy: Mapping[str, Any], counts: Mapping[str, int], port: int
+) -> dict[str, str]:
+    workers = counts.get("Worker", 0)
+    least, most = policy.get("minReplicas"), policy.get("maxReplicas")
+    nodes = (
+        str(workers)
+        if least is None and most is None
+        else f"{workers if least is None else least}:{workers if most is None else most}"
+    )
+    values = {
+        "PET_RDZV_ENDPOINT": f"{ADDRESS}:{port}",
+        "PET_RDZV_BACKEND": str(policy.get("rdzvBackend") or "c10d"),
+        "PET_NNODES": nodes,
+    }
+    for name, key in (
+        ("PET_MAX_RESTARTS", "maxRestarts"),
+        ("PET_NPROC_PER_NODE", "nProcPerNode"),
+        ("PET_RDZV_ID", "rdzvId"),
+    ):
+        if policy.get(key) is not None:
+            values[name] = str(policy[key])
+    pairs = policy.get("rdzvConf")
+    if pairs:
+        values["PET_RDZV_CONF"] = ",".join(f"{pair['key']}={pair['value']}" for pair in pairs)
+    if policy.get("standalone"):
+        values["PET_STANDALONE"] = ""
+    return values

@@ -1,0 +1,64 @@
+"""Container paths and the places on this machine that stand for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from katibflow.errors import InputError
+
+__all__ = ["PathMap", "map_paths", "parse_map"]
+
+# A prefix counts only where a path begins: not inside another path, nor behind what a shell
+# puts a path together from ("$HOME/opt/x", "$(pwd)/opt/x", "*/opt/x").
+_BEFORE = r"(?:(?<![\w./~+@%)}\]*?\\-])|(?<=file://))"
+_AFTER = r"(?![\w.~+@%${\[*?\\-])"
+
+
+@dataclass(frozen=True)
+class PathMap:
+    """One container path and what stands for it here.
+
+    Attributes:
+        container: Absolute path in the image, without a slash at its end.
+        host: Absolute path of a folder or file on this machine.
+    """
+
+    container: str
+    host: Path
+
+
+def parse_map(text: str) -> PathMap:
+    """Reads ``CONTAINER=HOST``, as ``/opt/pytorch-mnist=trial_image``.
+
+    Raises:
+        InputError: The container path is not absolute, or there is nothing at the host path.
+    """
+    container, separator, host = text.partition("=")
+    what = f'--map {text}: found "{container}"'
+    if not separator or not host:
+        raise InputError(f"--map {text}: allowed: CONTAINER=HOST, as /opt/pytorch-mnist=DIR")
+    if not container.startswith("/"):
+        raise InputError(f"{what}; allowed: an absolute path in the container")
+    normal = PurePosixPath("/" + container.strip("/"))
+    if normal == PurePosixPath("/") or ".." in normal.parts:
+        raise InputError(f"{what}; allowed: a folder or file below /, without ..")
+    path = Path(host).expanduser()
+    if not path.exists():
+        raise InputError(f'--map {text}: found "{host}"; allowed: a folder or file that exists')
+    return PathMap(str(normal), path.resolve())
+
+
+def map_paths(text: str, maps: Sequence[PathMap]) -> str:
+    """A text in which every mapped container path is replaced, also inside longer words.
+
+    A path is replaced as a whole or up to a slash: a map of ``/opt/x`` does nothing to
+    ``/opt/x-other``. Of several maps that fit, the longest counts.
+    """
+    if not maps or "/" not in text:
+        return text
+    hosts = {entry.container: str(entry.host) for entry in maps}
+    prefixes = "|".join(map(re.escape, sorted(hosts, key=len, reverse=True)))
+    return re.sub(f"{_BEFORE}({prefixes}){_AFTER}", lambda match: hosts[match[1]], text)

@@ -1,0 +1,274 @@
+"""Processes of a trial: started so that they outlive the tool, found again, and ended for good."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from katibflow.errors import RunnerError
+from katibflow.runners.local_manifest import Command
+from katibflow.runners.local_record import Attempt
+
+__all__ = [
+    "FOLDER_MARK",
+    "KILL_GRACE",
+    "REPLICA_MARK",
+    "ReplicaProcess",
+    "adopt",
+    "describe_exit",
+    "end_all",
+    "marked",
+    "never_connected",
+    "start",
+]
+
+FOLDER_MARK = "KATIBFLOW_TRIAL_FOLDER"
+"""Holds the trial's folder, in the environment of every process of the trial."""
+
+REPLICA_MARK = "KATIBFLOW_REPLICA"
+
+KILL_GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+_GONE_LIMIT = 10.0
+"""Seconds that a killed process may take to be gone; one that hangs in the kernel takes longer."""
+
+_TAKEN = 125
+
+# Written for any POSIX shell. `set -C` makes the first line fail when the replica was started
+# before, by a tool that was killed meanwhile: it must not run twice. The traps keep the shell
+# alive through a stop, so that it can put down the exit code; the command itself gets the
+# default handlers.
+_SHELL = f"""
+set -C
+base=$1; shift
+{{ echo $$ > "$base.pid"; }} 2>/dev/null || exit {_TAKEN}
+trap : HUP INT TERM
+"$@"
+code=$?
+echo $code > "$base.exit"
+exit $code
+"""
+
+
+@dataclass
+class ReplicaProcess:
+    """The shell around a replica's command, ours or that of a tool before us.
+
+    Attributes:
+        pid: Its pid, also its session and process group.
+        pidfd: Readable once it has ended.
+        child: The handle when it is our own child.
+    """
+
+    pid: int
+    pidfd: int
+    child: subprocess.Popen[bytes] | None
+
+    def exit_code(self) -> int | None:
+        """The exit code as a shell has it, of a child that has ended; None if unknown.
+
+        The child is not reaped: until it is, its pid, and so its process group, is nobody else's.
+        """
+        if self.child is None:
+            return None
+        info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if info is None:
+            return None
+        return info.si_status if info.si_code == os.CLD_EXITED else 128 + info.si_status
+
+    def close(self) -> None:
+        """Ends what is left of a child's process group, and lets go of it."""
+        if self.child is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self.child.wait()
+        os.close(self.pidfd)
+
+
+def start(command: Command, program: str, base: Path, log: Path) -> ReplicaProcess:
+    """Starts a replica in a session of its own.
+
+    Args:
+        command: What to run.
+        program: The file that the command's first word stands for.
+        base: The path that the replica's state files begin with.
+        log: Where its output is appended to.
+
+    Raises:
+        OSError: No process could be made, or the log cannot be written.
+    """
+    with log.open("ab", buffering=0) as output:
+        child = subprocess.Popen(
+            ["/bin/sh", "-c", _SHELL, "sh", str(base), program, *command.arguments[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=dict(command.environment),
+            cwd=command.folder,
+            start_new_session=True,
+        )
+    return ReplicaProcess(child.pid, os.pidfd_open(child.pid), child)
+
+
+def adopt(attempt: Attempt, replica: str, trial_folder: Path) -> ReplicaProcess | None:
+    """The replica's shell if it still runs; None otherwise."""
+    pid = attempt.pid(replica)
+    if pid is None or not attempt.is_of_this_boot:
+        return None
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (ProcessLookupError, ValueError, OSError):
+        return None
+    # Checked after the pidfd was opened: from then on the pid cannot become another process's.
+    marks = _marks(pid)
+    if marks is not None and marks == (str(trial_folder), replica):
+        return ReplicaProcess(pid, pidfd, None)
+    os.close(pidfd)
+    return None
+
+
+def _marks(pid: int) -> tuple[str, str] | None:
+    """A process's trial folder and replica; None when it belongs to no trial, or cannot be read."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        data = os.read(descriptor, 131_072)
+        while more := os.read(descriptor, 131_072):
+            data += more
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    if _FOLDER_KEY not in data:
+        return None
+    folder = replica = b""
+    for entry in data.split(b"\0"):
+        if entry.startswith(_FOLDER_KEY):
+            folder = entry[len(_FOLDER_KEY) :]
+        elif entry.startswith(_REPLICA_KEY):
+            replica = entry[len(_REPLICA_KEY) :]
+    return (os.fsdecode(folder), os.fsdecode(replica)) if folder else None
+
+
+_FOLDER_KEY = f"{FOLDER_MARK}=".encode()
+_REPLICA_KEY = f"{REPLICA_MARK}=".encode()
+
+
+def marked(folder: Path) -> dict[int, tuple[str, str]]:
+    """The living processes of all trials below ``folder``: pid to trial folder and replica.
+
+    Found by what stands in their environment, wherever they are in the tree of processes.
+    """
+    own = os.getpid()
+    found: dict[int, tuple[str, str]] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == own:
+            continue
+        marks = _marks(int(name))
+        if marks is not None and _is_below(folder, marks):
+            found[int(name)] = marks
+    return found
+
+
+def _is_below(folder: Path, marks: tuple[str, str] | None) -> bool:
+    root = str(folder)
+    return marks is not None and (marks[0] == root or marks[0].startswith(f"{root}/"))
+
+
+def end_all(folder: Path, grace: float) -> None:
+    """Ends every process of the trials below ``folder`` and waits until they are gone.
+
+    Args:
+        folder: A trial's folder, or one above.
+        grace: Seconds from SIGTERM to SIGKILL; 0 for SIGKILL at once.
+
+    Raises:
+        RunnerError: Some could not be ended.
+    """
+    if grace > 0 and _signal_and_wait(folder, signal.SIGTERM, grace) == 0:
+        return
+    deadline = time.monotonic() + _GONE_LIMIT
+    # Again until none is found: one may have made another in between.
+    while _signal_and_wait(folder, signal.SIGKILL, deadline - time.monotonic()):
+        if time.monotonic() > deadline:
+            left = ", ".join(map(str, sorted(marked(folder))))
+            raise RunnerError(f"{folder}: the processes {left} cannot be ended")
+
+
+def _signal_and_wait(folder: Path, number: signal.Signals, seconds: float) -> int:
+    """Signals what is found once, waits for its end; returns how many there were."""
+    pidfds: list[int] = []
+    poller = select.poll()
+    try:
+        for pid in marked(folder):
+            try:
+                pidfd = os.pidfd_open(pid)
+            except OSError:
+                continue
+            pidfds.append(pidfd)
+            if not _is_below(folder, _marks(pid)):
+                continue
+            with suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(pidfd, number)
+            poller.register(pidfd, select.POLLIN)
+        waiting = set(pidfds)
+        deadline = time.monotonic() + seconds
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            for pidfd, _ in poller.poll(left * 1000 + 1):
+                poller.unregister(pidfd)
+                waiting.discard(pidfd)
+        return len(pidfds)
+    finally:
+        for pidfd in pidfds:
+            os.close(pidfd)
+
+
+def never_connected(folder: Path, first: str, replicas: Iterable[str], port: int) -> list[str]:
+    """Which of the replicas hold no connection to the port that the first one listens on.
+
+    Args:
+        folder: The trial's folder.
+        first: The replica that is to listen.
+        replicas: The ones that are to be connected.
+        port: Of the first replica.
+
+    Returns:
+        Names of replicas; empty also when nobody listens, as then nobody waits either.
+    """
+    import psutil
+
+    listens = False
+    connected: set[str] = set()
+    for pid, (_, replica) in marked(folder).items():
+        try:
+            connections = psutil.Process(pid).net_connections(kind="tcp")
+        except (psutil.Error, OSError):
+            continue
+        for connection in connections:
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                listens = listens or replica == first
+            elif connection.raddr and connection.raddr.port == port:
+                connected.add(replica)
+    return [name for name in replicas if name not in connected] if listens else []
+
+
+def describe_exit(code: int | None) -> str:
+    """An exit code in words, as a shell has it."""
+    if code is None:
+        return "was killed (its exit code is unknown)"
+    if code > 128:
+        with suppress(ValueError):
+            name = signal.Signals(code - 128).name
+            hint = "; probably out of memory" if name == "SIGKILL" else ""
+            return f"ended by {name} (exit code {code}{hint})"
+    return f"failed with exit code {code}"

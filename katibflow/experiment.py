@@ -93,7 +93,7 @@ def _objective_word(value: object) -> object:
 
 def _number(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("a boolean is not a number")
+        raise ValueError("a number")
     return value
 
 

@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -102,7 +103,7 @@ def _read(kind: Any, value: object) -> Any:
 
     What is left out has a fault of its own already; the rules can still be held against the rest.
     """
-    adapter = TypeAdapter[Any](kind)
+    adapter = _adapter(kind)
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
@@ -117,6 +118,11 @@ def _read(kind: Any, value: object) -> Any:
         return adapter.validate_python(rest)
     except ValidationError:
         return None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _remove(value: Any, location: Sequence[int | str]) -> None:

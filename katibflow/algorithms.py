@@ -25,7 +25,16 @@ from katibflow.space import Space
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-__all__ = ["ALGORITHMS", "Algorithm", "SettingRule", "algorithm_of", "faults", "settings_of"]
+__all__ = [
+    "ALGORITHMS",
+    "LARGEST_SEED",
+    "Algorithm",
+    "SettingRule",
+    "algorithm_of",
+    "check_packages",
+    "faults",
+    "settings_of",
+]
 
 LARGEST_SEED = 2**32 - 1
 
@@ -140,8 +149,6 @@ def _tpe(settings: Settings, seed: int) -> BaseSampler:
 
 
 def _gaussian_process(settings: Settings, seed: int) -> BaseSampler:
-    if find_spec("torch") is None:
-        raise MissingPackage("torch", "algorithm bayesianoptimization")
     from optuna.samplers import GPSampler
 
     return GPSampler(
@@ -247,6 +254,17 @@ ALGORITHMS: Mapping[str, Algorithm] = {
 def algorithm_of(spec: AlgorithmSpec) -> Algorithm:
     """The algorithm of a specification that `faults` has found nothing wrong with."""
     return ALGORITHMS[spec.algorithm_name]
+
+
+def check_packages(spec: AlgorithmSpec) -> None:
+    """Checks, without importing anything, that the algorithm's packages are installed.
+
+    Raises:
+        MissingPackage: One is not.
+    """
+    for package in algorithm_of(spec).packages:
+        if find_spec(package) is None:
+            raise MissingPackage(package, f"algorithm {spec.algorithm_name}")
 
 
 def settings_of(spec: AlgorithmSpec) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from katibflow.study import quiet_optuna
 if TYPE_CHECKING:
     from katibflow.history_storage import HistoryStorage
 
-__all__ = ["Suggester", "Suggestion", "new_seed", "suggest"]
+__all__ = ["Suggester", "Suggestion", "is_used_up", "new_seed", "suggest"]
 
 _TRIES = 10
 """How often a sampler may come up with a combination that was tried before one is chosen for it."""
@@ -54,6 +54,12 @@ def suggest(history: History, count: int) -> tuple[Suggestion, ...]:
         MissingPackage: The algorithm needs a package that is not installed.
     """
     return Suggester(history.experiment).suggest(history, count)
+
+
+def is_used_up(history: History) -> bool:
+    """Whether every combination of a finite space was tried; False for an infinite one."""
+    size = space_of(history.experiment.spec.parameters).size
+    return size is not None and len(_tried(history)) >= size
 
 
 def new_seed(experiment: Experiment, source: str) -> int:

@@ -1,0 +1,179 @@
+"""Shows a running experiment: a live table on a terminal, else a line for each thing that happens.
+
+Import it late: it imports rich.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from types import TracebackType
+from typing import Protocol, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from katibflow.board import Board, Row, describe, elapsed, metric_text
+from katibflow.engine import Update
+from katibflow.history import TrialState
+
+__all__ = ["LineProgress", "Progress", "TableProgress", "progress_for"]
+
+_STYLES = {
+    TrialState.RUNNING: "cyan",
+    TrialState.COMPLETE: "green",
+    TrialState.PRUNED: "yellow",
+    TrialState.FAIL: "red",
+    TrialState.KILLED: "dim",
+}
+_LINES_AROUND_THE_TABLE = 8
+_REFRESHES_PER_SECOND = 4
+
+
+class Progress(Protocol):
+    """A watcher of the engine that is opened around the run."""
+
+    def __call__(self, update: Update) -> None:
+        """Shows an update."""
+
+    def __enter__(self) -> Progress:
+        """Begins to show."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leaves the last state on the screen."""
+
+
+def progress_for(board: Board, stream: TextIO) -> Progress:
+    """The table when the stream is a terminal, else lines."""
+    console = Console(file=stream, highlight=False)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return TableProgress(board, console)
+    return LineProgress(board, stream)
+
+
+class LineProgress:
+    """One line of plain text for each thing that happens, with the local time."""
+
+    def __init__(
+        self, board: Board, stream: TextIO, clock: Callable[[], datetime] = datetime.now
+    ) -> None:
+        self._board = board
+        self._stream = stream
+        self._clock = clock
+
+    def __call__(self, update: Update) -> None:
+        """Writes the update's line."""
+        self._board = self._board.after(update)
+        text = describe(self._board, update)
+        if text is not None:
+            print(f"{self._clock():%H:%M:%S} {text}", file=self._stream, flush=True)
+
+    def __enter__(self) -> LineProgress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stream.flush()
+
+
+class TableProgress:
+    """A table of trials that is drawn anew a few times a second."""
+
+    def __init__(self, board: Board, console: Console) -> None:
+        self._board = board
+        self._console = console
+        self._live = Live(
+            console=console,
+            refresh_per_second=_REFRESHES_PER_SECOND,
+            get_renderable=self._render,
+            vertical_overflow="crop",
+        )
+
+    def __call__(self, update: Update) -> None:
+        """Takes the update in; the next refresh shows it."""
+        self._board = self._board.after(update)
+
+    def __enter__(self) -> TableProgress:
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def _render(self) -> RenderableType:
+        board = self._board
+        spec = board.experiment.spec
+        rows = list(board.rows.values())
+        room = max(3, self._console.height - _LINES_AROUND_THE_TABLE)
+        shown = _most_telling(rows, board, room)
+        table = Table(box=None, header_style="bold", padding=(0, 1))
+        for title in ("trial", "state"):
+            table.add_column(title)
+        for parameter in spec.parameters:
+            table.add_column(parameter.name, justify="right", overflow="ellipsis")
+        table.add_column(spec.objective.objective_metric_name, justify="right")
+        table.add_column("time", justify="right")
+        table.add_column("", overflow="ellipsis", no_wrap=True)
+        for row in shown:
+            table.add_row(*self._cells(row))
+        return Group(table, *self._lines(len(rows) - len(shown)))
+
+    def _cells(self, row: Row) -> list[Text]:
+        board, trial = self._board, row.trial
+        best = board.best is not None and board.best.number == trial.number
+        seconds = elapsed(trial)
+        note = row.notice if trial.state is TrialState.RUNNING else trial.message.split("\n")[0]
+        return [
+            Text(f"{trial.number}{' *' if best else ''}", style="bold green" if best else ""),
+            Text(trial.state.lower(), style=_STYLES[trial.state]),
+            *(
+                Text(trial.assignments.get(parameter.name, "-"))
+                for parameter in board.experiment.spec.parameters
+            ),
+            Text(metric_text(board.value(row)), style="bold" if best else ""),
+            Text("" if seconds is None else f"{seconds:.0f} s"),
+            Text(note, style="dim"),
+        ]
+
+    def _lines(self, hidden: int) -> list[Text]:
+        board = self._board
+        spec = board.experiment.spec
+        lines = [Text(f"({hidden} more trials)", style="dim")] if hidden else []
+        of = f" of {spec.max_trial_count}" if spec.max_trial_count is not None else ""
+        text = f"{board.ended}{of} trials ended"
+        if board.best is not None:
+            metric = spec.objective.objective_metric_name
+            text += f", best {metric}={metric_text(board.best_value)} in trial {board.best.number}"
+            if spec.objective.goal is not None:
+                text += f", the goal is {spec.objective.goal:g}"
+        lines.append(Text(text, style="bold"))
+        if board.decision is not None:
+            lines.append(Text(f"{board.decision.reason}: {board.decision.message}"))
+        return lines
+
+
+def _most_telling(rows: list[Row], board: Board, room: int) -> list[Row]:
+    """As many rows as there is room for: running ones first, then the best, then the newest."""
+
+    def weight(row: Row) -> tuple[bool, bool, int]:
+        best = board.best is not None and row.trial.number == board.best.number
+        return row.trial.state is TrialState.RUNNING, best, row.trial.number
+
+    chosen = sorted(rows, key=weight, reverse=True)[:room]
+    return sorted(chosen, key=lambda row: row.trial.number)

@@ -1,0 +1,112 @@
+"""The folder of a local run: ``<runs>/<experiment>/``.
+
+``study.jsonl`` is the study history: its header from the start on, its trials once the run is over
+(until then they are on record in ``trials/``). ``report.html`` is the report, ``trials/`` belongs
+to the local runner, ``lock`` to the process that runs the experiment.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from katibflow.errors import HistoryError, InputError, RunnerError
+from katibflow.experiment import Experiment
+from katibflow.history import History, Trial, dump_history, load_history
+from katibflow.resume import check_resume
+from katibflow.suggest import new_seed
+
+__all__ = ["RunFolder"]
+
+
+class RunFolder:
+    """The files of one local run.
+
+    Args:
+        path: The run's folder; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.study = path / "study.jsonl"
+        self.report = path / "report.html"
+
+    def begin(self, source: str, experiment: Experiment, records: Sequence[Trial]) -> History:
+        """The history to go on with: a new one, or that of the run which is there already.
+
+        Args:
+            source: Where the experiment comes from, for errors.
+            experiment: What is to be run.
+            records: The trials on record in this folder.
+
+        Raises:
+            InvalidExperiment: The run that is there has another search space or objective.
+            RunnerError: The folder cannot be written.
+            HistoryError: Its history cannot be read.
+        """
+        if self.study.exists():
+            old = self._header()
+            check_resume(source, experiment, old.experiment)
+            history = replace(old, experiment=experiment, trials=tuple(records))
+        elif records:
+            raise HistoryError(
+                f"{self.study} is missing beside {len(records)} trials on record; put it back, "
+                "or choose another --name"
+            )
+        else:
+            run = secrets.token_hex(4)
+            history = History(experiment, run, new_seed(experiment, run))
+        self.save(replace(history, trials=()))
+        return history
+
+    def save(self, history: History) -> None:
+        """Writes the history so that a reader sees either the old file or the whole new one.
+
+        Raises:
+            RunnerError: It could not be written.
+        """
+        draft = self.study.with_name(f".{self.study.name}.{os.getpid()}.tmp")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with draft.open("w", encoding="utf-8") as file:
+                file.write(dump_history(history))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self.study)
+        except OSError as error:
+            raise RunnerError(f"{self.study}: cannot be written: {error.strerror}") from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def history(self, records: Sequence[Trial]) -> History:
+        """The history of the run as it stands on record.
+
+        Raises:
+            InputError: There is no run in this folder.
+            HistoryError: Its history cannot be read.
+        """
+        if not self.study.is_file():
+            raise InputError(
+                f"{self.path}: found no {self.study.name}; allowed: the folder of a run, as "
+                "runs/mnist"
+            )
+        return replace(self._header(), trials=tuple(records))
+
+    def logs(self) -> Mapping[int, Mapping[str, str]]:
+        """Trial number to replica name to its log, relative to this folder."""
+        logs: dict[int, dict[str, str]] = {}
+        for path in sorted(self.path.glob("trials/[0-9]*/*.log")):
+            if path.parent.name.isdigit():
+                place = path.relative_to(self.path).as_posix()
+                logs.setdefault(int(path.parent.name), {})[path.stem] = place
+        return logs
+
+    def _header(self) -> History:
+        try:
+            first, _, _ = self.study.read_text(encoding="utf-8").partition("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise HistoryError(f"{self.study}: cannot be read: {error}") from error
+        return load_history(first, str(self.study))

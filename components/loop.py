@@ -1,0 +1,24 @@
+"""Decides whether another round follows."""
+# mypy: disable-error-code="valid-type,no-untyped-call,misc"
+
+from kfp import dsl  # type: ignore[import-untyped]
+
+__all__ = ["loop"]
+
+
+def loop(
+    library: dsl.Input[dsl.Artifact],
+    study: dsl.Input[dsl.Artifact],
+    exhausted: bool,
+    reason: dsl.OutputPath(str),
+) -> bool:
+    """Decides whether another round follows."""
+    import sys
+
+    sys.path.insert(0, library.path)
+    from katibflow import steps
+
+    proceed, why = steps.loop(study.path, exhausted)
+    with open(reason, "w") as file:
+        file.write(why)
+    return proceed

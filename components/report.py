@@ -1,0 +1,25 @@
+"""Shows how the experiment ended."""
+# mypy: disable-error-code="valid-type,no-untyped-call,misc"
+
+from kfp import dsl  # type: ignore[import-untyped]
+
+__all__ = ["report"]
+
+
+def report(
+    library: dsl.Input[dsl.Artifact],
+    study: dsl.Input[dsl.Artifact],
+    page: dsl.Output[dsl.HTML],
+    text: dsl.Output[dsl.Markdown],
+    metrics: dsl.Output[dsl.Metrics],
+) -> str:
+    """Shows how the experiment ended, and its best parameters."""
+    import sys
+
+    sys.path.insert(0, library.path)
+    from katibflow import steps
+
+    best, values = steps.report(study.path, page.path, text.path)
+    for name, value in values.items():
+        metrics.log_metric(name, value)
+    return best

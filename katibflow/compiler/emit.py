@@ -1,0 +1,239 @@
+"""Compiles an Experiment to one pipeline file. The only module that imports kfp."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings as python_warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from katibflow.algorithms import algorithm_of
+from katibflow.compiler.ir import dag_tasks, make_recursive
+from katibflow.compiler.library import pack_archive, pack_library
+from katibflow.errors import InputError
+from katibflow.experiment import Experiment
+from katibflow.jobs import kind_of
+from katibflow.steps.limits import MANY_TRIALS, MAX_ROUNDS, check_rounds
+from katibflow.steps.starting import parameter_text
+
+__all__ = ["BASE_IMAGE", "LAYOUTS", "Compiled", "compile_experiment"]
+
+BASE_IMAGE = "python:3.11-slim"
+"""Where the steps run unless ``image`` says otherwise."""
+
+LAYOUTS = ("rounds",)
+
+_VERSIONS = {
+    "cmaes": "cmaes==0.13.1",
+    "google-re2": "google-re2==1.1.20251105",
+    "kubernetes": "kubernetes==30.1.0",
+    "optuna": "optuna==5.0.0",
+    "plotly": "plotly==7.1.0",
+    "psutil": "psutil==7.2.2",
+    "pydantic": "pydantic==2.14.3",
+    "pyyaml": "PyYAML==6.0.3",
+    "scikit-learn": "scikit-learn==1.9.1",
+    "scipy": "scipy==1.17.1",
+    "torch": "torch==2.14.1",
+}
+"""What pip is told for each package that steps import."""
+
+_CORE = ("pydantic", "pyyaml")
+
+_PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "start": _CORE,
+    "suggestion": (*_CORE, "optuna"),
+    "launcher": (*_CORE, "kubernetes", "psutil"),
+    "collector": _CORE,
+    "loop": _CORE,
+    "summary": (*_CORE, "optuna", "plotly", "scikit-learn"),
+    "report": (*_CORE, "kubernetes", "optuna", "plotly", "scikit-learn"),
+    "finish": ("kubernetes",),
+}
+"""Packages that each component imports; the algorithm's own come on top where it is asked."""
+
+_ASKS = ("suggestion", "report")
+_FILTERS = ("start", "launcher", "collector")
+
+_DISPLAY_NAMES = {"exit-handler-1": "experiment", "for-loop-1": "trials"}
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled pipeline.
+
+    Attributes:
+        text: The file's text, the same for the same input, always and everywhere.
+        warnings: What the user should know, a sentence each.
+    """
+
+    text: str
+    warnings: tuple[str, ...]
+
+
+def compile_experiment(
+    experiment: Experiment,
+    *,
+    image: str | None = None,
+    package: str | None = None,
+    layout: str = "rounds",
+) -> Compiled:
+    """Compiles an Experiment to a pipeline file for Kubeflow Pipelines v2.
+
+    The run's parameters are texts with the Experiment's values as defaults: ``name``,
+    ``parallelTrialCount``, ``maxTrialCount``, ``maxFailedTrialCount`` and ``goal``; ``none`` takes
+    the place of a number that the Experiment shall not have.
+
+    Args:
+        experiment: A checked Experiment.
+        image: An image with katibflow in it, for all steps; nothing is embedded or installed.
+        package: What pip is to install instead of the embedded library, ``katibflow==X``.
+        layout: Which DAG.
+
+    Raises:
+        InputError: The layout cannot hold the experiment, or there is no such layout.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f'layout: found "{layout}"; allowed: {", ".join(LAYOUTS)}')
+    if image is not None and package is not None:
+        raise InputError(
+            f"image {image} and package {package}: found both; allowed: one of them, as an image "
+            "has the library in it"
+        )
+    check_rounds(experiment)
+    from pipelines import rounds as dag
+
+    # With an image or a package the library is there already; an empty archive changes nothing.
+    pack = pack_library() if image is None and package is None else pack_archive({})
+    parts = {
+        name: _component(name, _packages(name, experiment, image, package), image)
+        for name in _PACKAGES
+    }
+    parts["next_round"] = _python_component(dag.next_round, (), None)
+    spec, *platform = _documents(
+        dag.rounds(
+            parts,
+            title=experiment.name,
+            document=_document(experiment),
+            defaults=_defaults(experiment),
+            job=_job(experiment),
+        )
+    )
+    spec = make_recursive(spec, component=dag.ROUND, task=dag.NEXT_ROUND, proceed=dag.PROCEED)
+    _carry(spec, pack)
+    for key, task in dag_tasks(spec):
+        task["taskInfo"]["name"] = _DISPLAY_NAMES.get(key, key)
+    return Compiled(_text(spec, platform, experiment), tuple(_warnings(experiment)))
+
+
+def _packages(
+    name: str, experiment: Experiment, image: str | None, package: str | None
+) -> Sequence[str]:
+    if image is not None:
+        return ()
+    wanted = dict.fromkeys(_PACKAGES[name])
+    if name in _ASKS:
+        wanted.update(dict.fromkeys(algorithm_of(experiment.spec.algorithm).packages))
+    source = experiment.spec.metrics_collector_spec.source
+    if name in _FILTERS and source is not None and source.filter is not None:
+        wanted["google-re2"] = None
+    pinned = [_VERSIONS[each] for each in wanted]
+    return (*pinned, package) if package is not None and name != "finish" else pinned
+
+
+def _component(name: str, packages: Sequence[str], image: str | None) -> Callable[..., Any]:
+    function = getattr(import_module(f"components.{name}"), name)
+    return _python_component(function, packages, image)
+
+
+def _python_component(
+    function: Callable[..., Any], packages: Sequence[str], image: str | None
+) -> Callable[..., Any]:
+    from kfp import dsl  # type: ignore[import-untyped]
+
+    component: Callable[..., Any] = dsl.component(
+        function,
+        base_image=image or BASE_IMAGE,
+        packages_to_install=list(packages),
+        install_kfp_package=image is None,
+    )
+    return component
+
+
+def _documents(pipeline: Any) -> list[dict[str, Any]]:
+    """The compiled pipeline: its spec, and what is said of the platform."""
+    from kfp import compiler
+
+    with tempfile.TemporaryDirectory() as folder, python_warnings.catch_warnings():
+        python_warnings.simplefilter("ignore")
+        path = Path(folder) / "pipeline.yaml"
+        compiler.Compiler().compile(pipeline, str(path))
+        return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def _document(experiment: Experiment) -> str:
+    """The Experiment as JSON that Argo and KFP find no placeholder in.
+
+    Two braces can only follow each other inside a string, where JSON lets them be written so.
+    """
+    text = json.dumps(experiment.document(), ensure_ascii=False, separators=(",", ":"))
+    return text.replace("{{", "{\\u007b")
+
+
+def _defaults(experiment: Experiment) -> dict[str, str]:
+    spec = experiment.spec
+    return {
+        "name": experiment.name,
+        "parallelTrialCount": parameter_text(spec.parallel_trial_count),
+        "maxTrialCount": parameter_text(spec.max_trial_count),
+        "maxFailedTrialCount": parameter_text(spec.max_failed_trial_count),
+        "goal": parameter_text(spec.objective.goal),
+    }
+
+
+def _job(experiment: Experiment) -> dict[str, str]:
+    kind = kind_of(experiment.spec.trial_template.trial_spec or {})
+    return {
+        "group": kind.group,
+        "version": kind.api_version.rpartition("/")[2],
+        "plural": kind.plural,
+        "stop": json.dumps({"spec": dict(kind.stop)}) if kind.stop else "",
+    }
+
+
+def _carry(spec: Mapping[str, Any], pack: str) -> None:
+    """Puts the packed library into the source of `start`."""
+    from components.start import PACK
+
+    command = spec["deploymentSpec"]["executors"]["exec-start"]["container"]["command"]
+    command[-1] = command[-1].replace(PACK, pack)
+
+
+def _warnings(experiment: Experiment) -> list[str]:
+    most = experiment.spec.max_trial_count
+    if most is None:
+        return [
+            f"spec.maxTrialCount is missing: the run ends after {MAX_ROUNDS} rounds at the latest, "
+            f"which is {MAX_ROUNDS * experiment.spec.parallelism} trials"
+        ]
+    if most > MANY_TRIALS:
+        return [
+            f"spec.maxTrialCount: {most} trials; above {MANY_TRIALS} the layout rounds may outgrow "
+            "what Argo keeps of a run (1 MB, and each trial takes 5 KB)"
+        ]
+    return []
+
+
+def _text(
+    spec: Mapping[str, Any], platform: Sequence[Mapping[str, Any]], experiment: Experiment
+) -> str:
+    head = [f"# Experiment {experiment.name}, compiled by katibflow. Run parameters:"]
+    head += [f"#   {name}: {value}" for name, value in _defaults(experiment).items()]
+    documents = [yaml.safe_dump(part, sort_keys=True, width=100) for part in (spec, *platform)]
+    return "\n".join(head) + "\n" + "---\n".join(documents)

@@ -1,0 +1,70 @@
+"""Makes a compiled pipeline recursive: KFP's SDK has no loops, its backend has.
+
+A pipeline's IR names a component for every task, and nothing forbids a task inside a component's
+DAG to name that same component. Three details decide whether the backend runs it:
+
+1. The reference is direct: the task inside the DAG carries both the reference and the
+   ``triggerPolicy.condition``. Through a ``dsl.If`` around it the backend refuses to start.
+2. The condition reads a BOOLEAN input of the component, whose name is that of the channel from the
+   task that decides (``pipelinechannel--loop-Output``). With another name `kfp.local` evaluates the
+   enclosing round's value and runs one round too many.
+3. Nothing is left of the component that stood in for the round while it was traced, nor of its
+   executor.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from katibflow.errors import KatibflowError
+
+__all__ = ["dag_tasks", "make_recursive"]
+
+_COMPONENT = "comp-"
+
+
+def make_recursive(
+    spec: Mapping[str, Any], *, component: str, task: str, proceed: str
+) -> dict[str, Any]:
+    """The pipeline spec in which a DAG's stand-in task has become the DAG itself.
+
+    Args:
+        spec: A pipeline spec as KFP's compiler writes it; it stays as it is.
+        component: Name of the DAG component, without ``comp-``.
+        task: Key of the stand-in task inside it; its inputs are those of the DAG.
+        proceed: The BOOLEAN input, of both, that says whether to go on. Inside the DAG it comes
+            from another task's output.
+
+    Raises:
+        KatibflowError: The spec has no such DAG, task or input.
+    """
+    result = copy.deepcopy(dict(spec))
+    name = f"{_COMPONENT}{component}"
+    try:
+        dag = result["components"][name]
+        recursive = dag["dag"]["tasks"][task]
+        source = recursive["inputs"]["parameters"][proceed]["taskOutputParameter"]
+        stand_in = recursive["componentRef"]["name"]
+        executor = result["components"][stand_in]["executorLabel"]
+        inputs = dag["inputDefinitions"]["parameters"]
+        channel = f"pipelinechannel--{source['producerTask']}-{source['outputParameterKey']}"
+        inputs[channel] = inputs.pop(proceed)
+    except KeyError as error:
+        raise KatibflowError(f"the compiled pipeline has no {error} for {name}/{task}") from error
+    recursive["componentRef"]["name"] = name
+    recursive["triggerPolicy"] = {"condition": f"inputs.parameter_values['{channel}'] == true"}
+    for _, caller in dag_tasks(result):
+        if caller["componentRef"]["name"] == name:
+            parameters = caller["inputs"]["parameters"]
+            parameters[channel] = parameters.pop(proceed)
+    del result["components"][stand_in]
+    del result["deploymentSpec"]["executors"][executor]
+    return result
+
+
+def dag_tasks(spec: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every task of every DAG of a pipeline spec, with its key."""
+    for component in (spec["root"], *spec["components"].values()):
+        yield from component.get("dag", {}).get("tasks", {}).items()

@@ -1,0 +1,169 @@
+"""The `launcher` step: runs one trial's job to its end. A failed trial is data, not an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import katibflow
+from katibflow import runners
+from katibflow.collectors import collector_for
+from katibflow.errors import InputError, RunnerError
+from katibflow.history import History
+from katibflow.runners.base import Event, Limits, LogLine, Notice, Runner, StopRequest
+from katibflow.steps.files import read_study, says_what_is_wrong
+from katibflow.trials import conclude, run_trial
+
+__all__ = [
+    "LIBRARY_COPY",
+    "RUNNERS",
+    "include_installed",
+    "launcher",
+    "run_folder",
+    "runner_for",
+]
+
+LIBRARY_COPY = "library.zip"
+"""The library's copy in a local run folder, for `finish`, which is handed nothing."""
+
+_MESSAGE_LENGTH = 500
+
+
+@says_what_is_wrong
+def launcher(batch_path: str, item: str, log_path: str) -> tuple[str, int]:
+    """Runs a trial and follows its job; prints and keeps its primary container's output.
+
+    Args:
+        batch_path: The study with the trial in it, running.
+        item: The trial as `suggestion` returned it.
+        log_path: Where the output goes.
+
+    Returns:
+        The outcome as JSON (``trial``: the number, ``state`` of the job, ``reason``, ``message`` of
+        at most 500 characters, ``end``), and the trial's number.
+    """
+    history = read_study(batch_path)
+    number = json.loads(item)["number"]
+    trial = next(trial for trial in history.trials if trial.number == number)
+    experiment = history.experiment
+    metrics = collector_for(experiment.spec)
+    runner = runner_for(history)
+    try:
+        with Path(log_path).open("w", encoding="utf-8", errors="replace") as log:
+
+            def observe(event: Event) -> None:
+                if isinstance(event, LogLine):
+                    print(event.text, flush=True)
+                    log.write(event.text + "\n")
+                    metrics.feed(event.text)
+                elif isinstance(event, Notice):
+                    print(f"katibflow: {event.text}", flush=True)
+
+            outcome = run_trial(
+                runner,
+                experiment,
+                trial,
+                observe,
+                StopRequest(),
+                Limits(),
+                earlier=[other for other in history.trials if other.number != number],
+            )
+        finished = conclude(experiment, trial, outcome, metrics)
+        runner.record(finished)
+    finally:
+        runner.close()
+    print(f"trial {number}: {finished.state} {finished.reason} {finished.message}".rstrip())
+    told = {
+        "trial": number,
+        "state": outcome.state.value,
+        "reason": outcome.reason,
+        "message": _shortened(outcome.message),
+        "end": finished.end,
+    }
+    return json.dumps(told, ensure_ascii=False), number
+
+
+def _shortened(text: str) -> str:
+    """The text without its middle; the start says what happened, the end how."""
+    if len(text) <= _MESSAGE_LENGTH:
+        return text
+    part = (_MESSAGE_LENGTH - 5) // 2
+    return f"{text[:part]} ... {text[-part:]}"
+
+
+def runner_for(history: History) -> Runner:
+    """The runner of this run's trials.
+
+    ``KATIBFLOW_RUNNER`` says which; without it, Kubernetes inside a cluster, else local.
+
+    Raises:
+        InputError: The variable names no runner.
+        RunnerError: That runner cannot be used here.
+    """
+    inside = "KUBERNETES_SERVICE_HOST" in os.environ
+    name = os.environ.get("KATIBFLOW_RUNNER") or ("kubernetes" if inside else "local")
+    if name not in RUNNERS:
+        raise InputError(f'KATIBFLOW_RUNNER: found "{name}"; allowed: {", ".join(sorted(RUNNERS))}')
+    return RUNNERS[name](history)
+
+
+def run_folder(experiment: str, run: str) -> Path:
+    """Where a pipeline run's local trials are kept: a folder of its own for every run."""
+    return Path(os.environ.get("KATIBFLOW_RUNS") or "runs").absolute() / f"{experiment}-{run}"
+
+
+def _local(history: History) -> Runner:
+    include_installed()
+    from katibflow.runners.local import LocalRunner, parse_map
+
+    maps = os.environ.get("KATIBFLOW_MAPS") or ""
+    folder = run_folder(history.experiment.name, history.run)
+    folder.mkdir(parents=True, exist_ok=True)
+    _keep_library(folder)
+    return LocalRunner(folder, tuple(parse_map(text) for text in maps.split(os.pathsep) if text))
+
+
+def include_installed() -> None:
+    """Lets the packed library import what only the installed one has: the local runner.
+
+    Raises:
+        RunnerError: katibflow is not installed, or in another version.
+    """
+    archive = getattr(katibflow.__loader__, "archive", None)
+    if archive is None:
+        return
+    elsewhere = [entry for entry in sys.path if entry != archive]
+    specs = (finder.find_spec("katibflow", elsewhere) for finder in sys.meta_path)
+    origin = next((spec.origin for spec in specs if spec and spec.origin), None)
+    wanted = f"pip install katibflow=={katibflow.__version__}"
+    if origin is None:
+        raise RunnerError(f"trials on this machine need katibflow in the steps' Python: {wanted}")
+    folder = Path(origin).parent
+    if f'"{katibflow.__version__}"' not in (folder / "__init__.py").read_text(encoding="utf-8"):
+        raise RunnerError(f"{folder} is another version than the compiled pipeline's: {wanted}")
+    for package in (katibflow, runners):
+        place = str(folder.joinpath(*package.__name__.split(".")[1:]))
+        if place not in package.__path__:
+            package.__path__.append(place)
+
+
+def _keep_library(folder: Path) -> None:
+    archive = getattr(katibflow.__loader__, "archive", None)
+    copy = folder / LIBRARY_COPY
+    if archive is None or copy.exists():
+        return
+    draft = folder / f"{LIBRARY_COPY}.{os.getpid()}"
+    shutil.copyfile(archive, draft)
+    draft.replace(copy)
+
+
+def _kubernetes(history: History) -> Runner:
+    raise RunnerError("trials on Kubernetes cannot be run yet")
+
+
+RUNNERS: Mapping[str, Callable[[History], Runner]] = {"kubernetes": _kubernetes, "local": _local}
+"""Runner by the name that ``KATIBFLOW_RUNNER`` gives it."""

@@ -1,0 +1,149 @@
+"""The steps that show: `summary` after each round, `report` after the last."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from katibflow.decision import Decision, decide, used_up
+from katibflow.history import History, Trial, TrialState, best_trial, objective_value
+from katibflow.report import Ending, render_report
+from katibflow.steps.files import read_study, says_what_is_wrong
+from katibflow.steps.launching import runner_for
+from katibflow.steps.limits import MAX_ROUNDS
+from katibflow.steps.rounds import rounds_used_up
+from katibflow.suggest import suggest
+
+__all__ = ["report", "summary"]
+
+
+@says_what_is_wrong
+def summary(
+    study_path: str, number: int, trials: int, page_path: str, text_path: str
+) -> dict[str, float]:
+    """Shows how the experiment stands after a round.
+
+    Args:
+        study_path: The study after that round, or after a later one.
+        number: The round's number.
+        trials: How many trials the study had after it.
+        page_path: Where the HTML page goes.
+        text_path: Where the Markdown goes.
+
+    Returns:
+        Metrics by name.
+    """
+    history = read_study(study_path)
+    history = replace(history, trials=history.trials[:trials], rounds=number)
+    ending = Ending(None, f"Round {number}", f"{trials} trials so far")
+    Path(page_path).write_text(render_report(history, ending, {}), encoding="utf-8")
+    title = f"{history.experiment.name}, round {number}"
+    Path(text_path).write_text(_markdown(title, history, ""), encoding="utf-8")
+    return {"round": float(number), **_metrics(history)}
+
+
+@says_what_is_wrong
+def report(study_path: str, page_path: str, text_path: str) -> tuple[str, dict[str, float]]:
+    """Shows how the experiment ended, from the trials on record.
+
+    Args:
+        study_path: The study as the run started with it.
+        page_path: Where the HTML page goes.
+        text_path: Where the Markdown goes.
+
+    Returns:
+        The best trial's assignments as a JSON object (empty if no trial has a finite objective),
+        and metrics by name.
+    """
+    history = read_study(study_path)
+    runner = runner_for(history)
+    try:
+        history = history.with_trials(runner.records())
+    finally:
+        runner.close()
+    decision = _decision_at_end(history)
+    ending = Ending(decision.succeeded, decision.reason, decision.message)
+    Path(page_path).write_text(render_report(history, ending, {}), encoding="utf-8")
+    said = f"{decision.reason}: {decision.message}"
+    text = _markdown(history.experiment.name, history, said)
+    Path(text_path).write_text(text, encoding="utf-8")
+    print(text)
+    best = best_trial(history.experiment.spec.objective, history.trials)
+    assignments = dict(best.assignments) if best else {}
+    return json.dumps(assignments, ensure_ascii=False), _metrics(history)
+
+
+def _decision_at_end(history: History) -> Decision:
+    decision = decide(history.experiment, history.trials)
+    if decision.finished:
+        return decision
+    if len(history.trials) >= MAX_ROUNDS * history.experiment.spec.parallelism:
+        return rounds_used_up(history)
+    if not suggest(history, 1):
+        return used_up()
+    return Decision(True, False, "PipelineEnded", "the run ended before the experiment did", 0)
+
+
+def _metrics(history: History) -> dict[str, float]:
+    objective = history.experiment.spec.objective
+    best = best_trial(objective, history.trials)
+    counts = Counter(trial.state for trial in history.trials)
+    metrics = {
+        "trials": float(len(history.trials)),
+        "failed trials": float(counts[TrialState.FAIL]),
+    }
+    if best is not None:
+        metrics["best trial"] = float(best.number)
+        metrics[f"best {objective.objective_metric_name}"] = _value(history, best)
+    return metrics
+
+
+def _markdown(title: str, history: History, said: str) -> str:
+    objective = history.experiment.spec.objective
+    names = [parameter.name for parameter in history.experiment.spec.parameters]
+    best = best_trial(objective, history.trials)
+    metric = objective.objective_metric_name
+    lines = [f"# {_cell(title)}", "", f"{len(history.trials)} trials. {_cell(said)}".rstrip(), ""]
+    if best is not None:
+        chosen = ", ".join(f"{name}={best.assignments.get(name, '')}" for name in names)
+        value = _value(history, best)
+        lines += [f"Best: trial {best.number}, {_cell(f'{metric} {value:g} with {chosen}')}", ""]
+    lines += [
+        _row(["trial", "state", metric, *names]),
+        _row(["---"] * (3 + len(names))),
+        *(
+            _row(
+                [
+                    str(trial.number),
+                    f"{trial.state} {trial.reason}".rstrip(),
+                    _number(_value(history, trial)),
+                    *(trial.assignments.get(name, "") for name in names),
+                ]
+            )
+            for trial in history.trials
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _value(history: History, trial: Trial) -> float:
+    value = objective_value(history.experiment.spec.objective, trial)
+    return math.nan if value is None else value
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if math.isfinite(value) else "-"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown takes as it is, on one line."""
+    line = " ".join(text.split())
+    return "".join(f"\\{char}" if char in "\\`*_{}[]<>#|~$!" else char for char in line)

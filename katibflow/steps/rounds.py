@@ -1,0 +1,155 @@
+"""The steps of a round that only compute: suggestion, collector, loop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from katibflow.decision import Decision, decide, used_up
+from katibflow.history import History, TrialState
+from katibflow.runners.base import JobOutcome, JobState
+from katibflow.space import space_of
+from katibflow.steps.files import read_study, says_what_is_wrong, write_study
+from katibflow.steps.limits import MAX_ROUNDS
+from katibflow.suggest import suggest
+from katibflow.trials import finish_trial, new_trial
+
+__all__ = [
+    "ROUNDS_USED_UP",
+    "Collected",
+    "after_round",
+    "collector",
+    "loop",
+    "rounds_used_up",
+    "suggestion",
+]
+
+ROUNDS_USED_UP = "PipelineRoundsUsedUp"
+
+
+@says_what_is_wrong
+def suggestion(study_path: str, batch_path: str) -> tuple[list[str], bool]:
+    """Asks for a round's trials.
+
+    Args:
+        study_path: The study so far.
+        batch_path: Where the study with the new trials, all running, goes.
+
+    Returns:
+        Each new trial as JSON (``number`` and ``assignments``), and whether a finite space has no
+        combination left after them.
+    """
+    history = read_study(study_path)
+    wanted = decide(history.experiment, history.trials).wanted
+    is_finite = space_of(history.experiment.spec.parameters).size is not None
+    suggestions = suggest(history, wanted + 1 if is_finite else wanted)
+    trials = [
+        new_trial(history, history.next_number + offset, suggested)
+        for offset, suggested in enumerate(suggestions[:wanted])
+    ]
+    write_study(batch_path, history.with_trials(trials))
+    items = [
+        json.dumps(
+            {"number": trial.number, "assignments": dict(trial.assignments)}, ensure_ascii=False
+        )
+        for trial in trials
+    ]
+    print(f"round {history.rounds + 1}: {len(items)} trials", *items, sep="\n")
+    return items, is_finite and len(suggestions) <= wanted
+
+
+@dataclass(frozen=True)
+class Collected:
+    """How far the study is after a round.
+
+    Attributes:
+        round: The round's number, from 1.
+        trials: Trials in the study.
+    """
+
+    round: int
+    trials: int
+
+
+@says_what_is_wrong
+def collector(
+    batch_path: str, outcomes: Sequence[str], logs: Mapping[int, str], study_path: str
+) -> Collected:
+    """Reads the metrics of a round's trials and adds the finished trials to the study.
+
+    Args:
+        batch_path: The study with the round's trials, running.
+        outcomes: What each launcher returned.
+        logs: Trial number to the file with its primary container's output.
+        study_path: Where the next study goes.
+    """
+    history = read_study(batch_path)
+    running = {trial.number: trial for trial in history.trials if trial.state is TrialState.RUNNING}
+    finished = []
+    for outcome in map(_outcome_from_text, outcomes):
+        number = outcome["trial"]
+        with Path(logs[number]).open(encoding="utf-8", errors="replace") as lines:
+            finished.append(
+                finish_trial(
+                    history.experiment,
+                    running.pop(number),
+                    JobOutcome(JobState(outcome["state"]), outcome["reason"], outcome["message"]),
+                    (line.rstrip("\n") for line in lines),
+                    outcome["end"],
+                )
+            )
+    if running:
+        raise SystemExit(f"katibflow: no launcher told of the trials {sorted(running)}")
+    history = replace(history.with_trials(finished), rounds=history.rounds + 1)
+    write_study(study_path, history)
+    for trial in finished:
+        print(f"trial {trial.number}: {trial.state} {trial.reason} {trial.message}".rstrip())
+    return Collected(history.rounds, len(history.trials))
+
+
+def _outcome_from_text(text: str) -> dict[str, Any]:
+    return dict(json.loads(text))
+
+
+@says_what_is_wrong
+def loop(study_path: str, exhausted: bool) -> tuple[bool, str]:
+    """Decides whether another round follows.
+
+    Args:
+        study_path: The study after this round.
+        exhausted: Whether a finite space has no combination left.
+
+    Returns:
+        Whether to go on, and the reason not to, with its message.
+    """
+    decision = after_round(read_study(study_path), exhausted)
+    said = f"{decision.reason}: {decision.message}" if decision.finished else ""
+    print(said or f"another round, of {decision.wanted} trials at most")
+    return not decision.finished, said
+
+
+def after_round(history: History, exhausted: bool) -> Decision:
+    """The decision after a whole round, with the ends that only a pipeline knows."""
+    decision = decide(history.experiment, history.trials)
+    if decision.finished:
+        return decision
+    if exhausted:
+        return used_up()
+    if history.rounds >= MAX_ROUNDS:
+        return rounds_used_up(history)
+    return decision
+
+
+def rounds_used_up(history: History) -> Decision:
+    """The end of a run that has gone through all the rounds it can hold."""
+    return Decision(
+        True,
+        True,
+        ROUNDS_USED_UP,
+        f"{MAX_ROUNDS} rounds with {len(history.trials)} trials are over and a run of the pipeline "
+        "holds no more; to try more, run it with a larger parallelTrialCount",
+        0,
+    )

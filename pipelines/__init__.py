@@ -1,0 +1,1 @@
+"""The DAGs, in the Kubeflow Pipelines DSL."""

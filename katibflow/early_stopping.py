@@ -8,6 +8,7 @@ threshold is a true median (Katib's is a mean), and every report from ``start_st
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import median
 from typing import Any
@@ -95,7 +96,7 @@ def faults(parts: Parts) -> Iterator[Fault]:
             yield Fault(f"{path}.name", f'"{setting.name}"', ", ".join(known))
             continue
         least = known[setting.name][1]
-        if not (setting.value.isascii() and setting.value.isdigit()) or int(setting.value) < least:
+        if not re.fullmatch("[0-9]{1,9}", setting.value) or int(setting.value) < least:
             yield Fault(
                 f"{path}.value", f'"{setting.value}"', f"a whole number of at least {least}"
             )

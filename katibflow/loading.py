@@ -88,7 +88,7 @@ def _parts(document: Mapping[str, Any]) -> Parts:
         algorithm=_read(Algorithm, spec.get("algorithm")),
         early_stopping=_read(EarlyStopping, spec.get("earlyStopping")),
         parameters=parameters,
-        complete=isinstance(raw_parameters, list) and len(parameters) == len(items),
+        complete=isinstance(raw_parameters, list | None) and len(parameters) == len(items),
         metrics_collector=_read(MetricsCollectorSpec, {} if collector is None else collector),
         trial_template=_read(TrialTemplate, spec.get("trialTemplate")),
         parallel_trial_count=_read(Count, spec.get("parallelTrialCount")),

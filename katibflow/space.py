@@ -433,7 +433,8 @@ def _number_faults(parameter: Parameter, texts: Mapping[str, str], where: str) -
     for key, text in texts.items():
         try:
             value = _decimal(text)
-            fits = value == value.to_integral_value() if is_int else math.isfinite(float(value))
+            fits = math.isfinite(float(value))
+            fits = fits and (not is_int or value == value.to_integral_value())
         except ValueError:
             fits = False
         if not fits:

@@ -64,9 +64,9 @@ def changed(changes: Mapping[str, Any] | None = None, base: object = DOCUMENT) -
         if value is ABSENT:
             del place[last]
         elif isinstance(place, list) and last == len(place):
-            place.append(value)
+            place.append(copy.deepcopy(value))
         else:
-            place[last] = value
+            place[last] = copy.deepcopy(value)
     assert isinstance(document, dict)
     return document
 

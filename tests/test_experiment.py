@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from samples import ABSENT, DOCUMENT, SEED_FILE, changed, experiment
 
 from katibflow.document import read_document, read_file
 from katibflow.experiment import (
@@ -16,6 +15,7 @@ from katibflow.experiment import (
     ParameterType,
     StrategyValue,
 )
+from tests.samples import ABSENT, DOCUMENT, SEED_FILE, changed, experiment
 
 
 def parameter(space: dict[str, Any], kind: str | None = None) -> Parameter:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import ABSENT, DOCUMENT, changed
 
 from katibflow.loading import parse
+from tests.samples import ABSENT, DOCUMENT, changed
 
 SPACE = "spec.parameters.0.feasibleSpace"
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import ABSENT, DOCUMENT, JOB, SEED_FILE, changed
 
 from katibflow.errors import InputError, InvalidExperiment
 from katibflow.experiment import Experiment
 from katibflow.validation import check_document, load_experiment
+from tests.samples import ABSENT, DOCUMENT, JOB, SEED_FILE, changed
 
 LR = "spec.parameters.0.feasibleSpace"
 TEMPLATE = "spec.trialTemplate"

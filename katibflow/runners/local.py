@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from katibflow.errors import RunBusy, RunnerError
+from katibflow.errors import RunnerError
 from katibflow.history import Trial
 from katibflow.runners.base import (
     JobOutcome,
@@ -90,32 +90,26 @@ class LocalRunner:
         """Stops the jobs of all trials but ``keep``, also those of a tool that was killed.
 
         Raises:
-            RunBusy: A trial is run by another process that lives.
-            RunnerError: Processes could not be ended.
+            RunnerError: Processes could not be ended, or a folder not be written.
         """
         with self._lock:
             own = {number: stop for number, stop in self._running.items() if number not in keep}
         for stop in own.values():
             stop.set(reason)
         living = {folder for folder, _ in marked(self._trials).values()}
-        busy: list[RunBusy] = []
         for folder in trial_folders(self._trials):
             if folder.number in keep or folder.number in own:
                 continue
             if not any(Path(path).is_relative_to(folder.path) for path in living):
                 continue
-            try:
-                with unwritable(folder.path), folder.locked():
-                    attempt = folder.attempt()
-                    if attempt is not None and attempt.end() is None:
-                        attempt.write_end(JobOutcome(JobState.STOPPED, "Stopped", reason))
-                    end_all(folder.path, KILL_GRACE)
-            except RunBusy as error:
-                busy.append(error)
+            # No lock: a living tool that follows the trial finds there that it was stopped.
+            with unwritable(folder.path):
+                attempt = folder.attempt()
+                if attempt is not None and attempt.end() is None:
+                    attempt.write_end(JobOutcome(JobState.STOPPED, "Stopped", reason))
+            end_all(folder.path, KILL_GRACE)
         with self._lock:
             self._lock.wait_for(lambda: not (own.keys() & self._running.keys()))
-        if busy:
-            raise busy[0]
 
     def close(self) -> None:
         """Nothing is held between calls."""

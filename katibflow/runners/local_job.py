@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import select
@@ -31,6 +32,7 @@ from katibflow.runners.local_processes import (
     FOLDER_MARK,
     KILL_GRACE,
     REPLICA_MARK,
+    TAKEN,
     ReplicaProcess,
     adopt,
     describe_exit,
@@ -46,6 +48,7 @@ STRAGGLER_GRACE = 10.0
 """Seconds that the other replicas may take to end by themselves once the job has succeeded."""
 
 _LAST_LINES = 10
+_LONGEST_WAIT = 86_400.0
 
 
 class Wakeup:
@@ -152,6 +155,8 @@ class _Replicas:
             except ValueError as error:  # a NUL byte
                 return _cannot_start(replica, str(error))
             except OSError as error:
+                if error.errno == errno.E2BIG:
+                    return _cannot_start(replica, "its arguments or environment are too long")
                 raise RunnerError(
                     f"trial {self._folder.number}: {replica.name} cannot be started: "
                     f"{error.strerror or error} ({error.filename or 'no file'})"
@@ -174,7 +179,17 @@ class _Replicas:
                 code = self._attempt.exit_code(name)
             elif code is None:
                 code = process.exit_code()
+                if code == TAKEN and self._attempt.pid(name) is None:
+                    raise RunnerError(
+                        f"{self._attempt.base(name)}.pid: cannot be written; is the disk full?"
+                    )
             self.ended[name] = _Ended(code)
+
+    @property
+    def sessions(self) -> frozenset[int]:
+        """The sessions of the replicas whose pids cannot be anybody else's."""
+        processes = (*self._done, *self.running.values())
+        return frozenset(process.pid for process in processes if process.is_held)
 
     def close(self) -> None:
         """Ends the process groups of our own children and lets go of all processes."""
@@ -283,7 +298,7 @@ def follow(
             # Nobody follows it any more: it is stopped, and counts as stopped.
             with suppress(OSError):
                 attempt.write_end(JobOutcome(JobState.STOPPED, "Stopped", "the tool gave it up"))
-            end_all(folder.path, KILL_GRACE)
+            job.end(KILL_GRACE)
             raise
         finally:
             unsubscribe()
@@ -345,7 +360,9 @@ class _Job:
             more = self._deliver()
             outcome = self._replicas.judge() or self._stopped(stop) or self._overdue()
             if outcome is not None:
-                return outcome
+                # A sweep of another tool puts down that it stops the job before it does so.
+                swept = self._attempt.end() if outcome.state is JobState.FAILED else None
+                return swept or outcome
             failed = self._replicas.begin()
             if failed is not None:
                 return failed
@@ -361,7 +378,11 @@ class _Job:
         if outcome.state is JobState.SUCCEEDED and self._replicas.running:
             names = ", ".join(sorted(self._replicas.running))
             self._observe(Notice(f"stopped {names}: still running after the job succeeded"))
-        end_all(self._folder.path, grace)
+        self.end(grace)
+
+    def end(self, grace: float) -> None:
+        """Ends all processes; SIGKILL comes ``grace`` seconds after SIGTERM."""
+        end_all(self._folder.path, grace, self._replicas.sessions)
 
     def close(self) -> None:
         """Lets go of everything that is held."""
@@ -387,7 +408,7 @@ class _Job:
         for pidfd in running - self._registered:
             self._poller.register(pidfd, select.POLLIN)
         self._registered |= running
-        timeout = None if math.isinf(seconds) else max(0, math.ceil(seconds * 1000))
+        timeout = max(0, math.ceil(min(seconds, _LONGEST_WAIT) * 1000))
         ready = {descriptor for descriptor, _ in self._poller.poll(timeout)}
         if self._inotify.fileno() in ready:
             self._inotify.read(timeout=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,10 +204,3 @@ def program_of(command: Command) -> str | None:
         return str(Path(found).absolute()) if found else None
     path = command.folder / name
     return str(path) if path.is_file() and os.access(path, os.X_OK) else None
-
-
-def containers(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each pod template's path below the manifest and its pod ``spec``."""
-    for pod in pod_templates(manifest):
-        spec = pod.template.get("spec")
-        yield f"{pod.path}.spec", spec if isinstance(spec, Mapping) else {}

@@ -7,7 +7,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ __all__ = [
     "FOLDER_MARK",
     "KILL_GRACE",
     "REPLICA_MARK",
+    "TAKEN",
     "ReplicaProcess",
     "adopt",
     "describe_exit",
@@ -40,7 +41,8 @@ KILL_GRACE = 5.0
 _GONE_LIMIT = 10.0
 """Seconds that a killed process may take to be gone; one that hangs in the kernel takes longer."""
 
-_TAKEN = 125
+TAKEN = 125
+"""What a replica's shell exits with when it cannot put down its pid, and runs nothing."""
 
 # Written for any POSIX shell. `set -C` makes the first line fail when the replica was started
 # before, by a tool that was killed meanwhile: it must not run twice. The traps keep the shell
@@ -49,7 +51,7 @@ _TAKEN = 125
 _SHELL = f"""
 set -C
 base=$1; shift
-{{ echo $$ > "$base.pid"; }} 2>/dev/null || exit {_TAKEN}
+{{ echo $$ > "$base.pid"; }} 2>/dev/null || exit {TAKEN}
 trap : HUP INT TERM
 "$@"
 code=$?
@@ -84,6 +86,11 @@ class ReplicaProcess:
             return None
         return info.si_status if info.si_code == os.CLD_EXITED else 128 + info.si_status
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the pid is sure to be this process's: not reaped by us, or still running."""
+        return self.child is not None or not _is_over(self.pidfd)
+
     def close(self) -> None:
         """Ends what is left of a child's process group, and lets go of it."""
         if self.child is not None:
@@ -115,7 +122,12 @@ def start(command: Command, program: str, base: Path, log: Path) -> ReplicaProce
             cwd=command.folder,
             start_new_session=True,
         )
-    return ReplicaProcess(child.pid, os.pidfd_open(child.pid), child)
+    try:
+        return ReplicaProcess(child.pid, os.pidfd_open(child.pid), child)
+    except OSError:
+        child.kill()
+        child.wait()
+        raise
 
 
 def adopt(attempt: Attempt, replica: str, trial_folder: Path) -> ReplicaProcess | None:
@@ -169,55 +181,78 @@ def marked(folder: Path) -> dict[int, tuple[str, str]]:
 
     Found by what stands in their environment, wherever they are in the tree of processes.
     """
-    own = os.getpid()
     found: dict[int, tuple[str, str]] = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == own:
-            continue
-        marks = _marks(int(name))
+    for pid in _pids():
+        marks = _marks(pid)
         if marks is not None and _is_below(folder, marks):
-            found[int(name)] = marks
+            found[pid] = marks
     return found
 
 
-def _is_below(folder: Path, marks: tuple[str, str] | None) -> bool:
+def _pids() -> Iterator[int]:
+    own = os.getpid()
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != own:
+            yield int(name)
+
+
+def _is_below(folder: Path, marks: tuple[str, str]) -> bool:
     root = str(folder)
-    return marks is not None and (marks[0] == root or marks[0].startswith(f"{root}/"))
+    return marks[0] == root or marks[0].startswith(f"{root}/")
 
 
-def end_all(folder: Path, grace: float) -> None:
+def _belongs(pid: int, folder: Path, sessions: Collection[int]) -> bool:
+    marks = _marks(pid)
+    if marks is not None and _is_below(folder, marks):
+        return True
+    # A process that wrote over its environment, as setproctitle does, or started with none.
+    try:
+        return bool(sessions) and os.getsid(pid) in sessions
+    except OSError:
+        return False
+
+
+def end_all(folder: Path, grace: float, sessions: Collection[int] = ()) -> None:
     """Ends every process of the trials below ``folder`` and waits until they are gone.
 
     Args:
         folder: A trial's folder, or one above.
         grace: Seconds from SIGTERM to SIGKILL; 0 for SIGKILL at once.
+        sessions: Sessions whose processes are ended too; their leaders must not have been reaped
+            yet, as their pids could be somebody else's then.
 
     Raises:
         RunnerError: Some could not be ended.
     """
-    if grace > 0 and _signal_and_wait(folder, signal.SIGTERM, grace) == 0:
+    if grace > 0 and _signal_and_wait(folder, sessions, signal.SIGTERM, grace) == 0:
         return
     deadline = time.monotonic() + _GONE_LIMIT
     # Again until none is found: one may have made another in between.
-    while _signal_and_wait(folder, signal.SIGKILL, deadline - time.monotonic()):
+    while _signal_and_wait(folder, sessions, signal.SIGKILL, deadline - time.monotonic()):
         if time.monotonic() > deadline:
             left = ", ".join(map(str, sorted(marked(folder))))
             raise RunnerError(f"{folder}: the processes {left} cannot be ended")
 
 
-def _signal_and_wait(folder: Path, number: signal.Signals, seconds: float) -> int:
+def _signal_and_wait(
+    folder: Path, sessions: Collection[int], number: signal.Signals, seconds: float
+) -> int:
     """Signals what is found once, waits for its end; returns how many there were."""
     pidfds: list[int] = []
     poller = select.poll()
     try:
-        for pid in marked(folder):
+        for pid in _pids():
+            if not _belongs(pid, folder, sessions):
+                continue
             try:
                 pidfd = os.pidfd_open(pid)
             except OSError:
                 continue
-            pidfds.append(pidfd)
-            if not _is_below(folder, _marks(pid)):
+            # Only now is it sure that the pid is not another process's by the time of the signal.
+            if not _belongs(pid, folder, sessions) or _is_over(pidfd):
+                os.close(pidfd)
                 continue
+            pidfds.append(pidfd)
             with suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(pidfd, number)
             poller.register(pidfd, select.POLLIN)
@@ -231,6 +266,13 @@ def _signal_and_wait(folder: Path, number: signal.Signals, seconds: float) -> in
     finally:
         for pidfd in pidfds:
             os.close(pidfd)
+
+
+def _is_over(pidfd: int) -> bool:
+    """Whether the process has ended, reaped or not."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def never_connected(folder: Path, first: str, replicas: Iterable[str], port: int) -> list[str]:
@@ -257,7 +299,11 @@ def never_connected(folder: Path, first: str, replicas: Iterable[str], port: int
         for connection in connections:
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
                 listens = listens or replica == first
-            elif connection.raddr and connection.raddr.port == port:
+            elif (
+                connection.raddr
+                and connection.raddr.port == port
+                and connection.status != psutil.CONN_SYN_SENT
+            ):
                 connected.add(replica)
     return [name for name in replicas if name not in connected] if listens else []
 

@@ -67,7 +67,7 @@ class RunLock:
 
     def __enter__(self) -> RunLock:
         with unwritable(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -212,11 +212,8 @@ class TrialFolder:
                     return
             except FileNotFoundError:
                 pass
-            is_new = not self.path.exists()
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             write_atomically(path, text, durable=True)
-            if is_new:
-                _sync_folder(self.path.parent)
 
     def attempt(self) -> Attempt | None:
         """The latest attempt; None when there is none that can be read."""
@@ -332,6 +329,16 @@ def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
         raise
     if durable:
         _sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, each on disk when this returns."""
+    if path.is_dir():
+        return
+    if not path.parent.is_dir():
+        make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync_folder(path.parent)
 
 
 def _sync_folder(path: Path) -> None:

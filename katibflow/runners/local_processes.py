@@ -38,6 +38,9 @@ REPLICA_MARK = "KATIBFLOW_REPLICA"
 KILL_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
+_FIRST_LOOK = 0.1
+"""Seconds after the first SIGTERM until processes are looked for again."""
+
 _GONE_LIMIT = 10.0
 """Seconds that a killed process may take to be gone; one that hangs in the kernel takes longer."""
 
@@ -224,48 +227,78 @@ def end_all(folder: Path, grace: float, sessions: Collection[int] = ()) -> None:
     Raises:
         RunnerError: Some could not be ended.
     """
-    if grace > 0 and _signal_and_wait(folder, sessions, signal.SIGTERM, grace) == 0:
-        return
-    deadline = time.monotonic() + _GONE_LIMIT
-    # Again until none is found: one may have made another in between.
-    while _signal_and_wait(folder, sessions, signal.SIGKILL, deadline - time.monotonic()):
-        if time.monotonic() > deadline:
-            left = ", ".join(map(str, sorted(marked(folder))))
-            raise RunnerError(f"{folder}: the processes {left} cannot be ended")
-
-
-def _signal_and_wait(
-    folder: Path, sessions: Collection[int], number: signal.Signals, seconds: float
-) -> int:
-    """Signals what is found once, waits for its end; returns how many there were."""
-    pidfds: list[int] = []
-    poller = select.poll()
+    targets = _Targets(folder, sessions)
     try:
-        for pid in _pids():
-            if not _belongs(pid, folder, sessions):
-                continue
-            try:
-                pidfd = os.pidfd_open(pid)
-            except OSError:
-                continue
-            # Only now is it sure that the pid is not another process's by the time of the signal.
-            if not _belongs(pid, folder, sessions) or _is_over(pidfd):
-                os.close(pidfd)
-                continue
-            pidfds.append(pidfd)
-            with suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(pidfd, number)
-            poller.register(pidfd, select.POLLIN)
-        waiting = set(pidfds)
-        deadline = time.monotonic() + seconds
-        while waiting and (left := deadline - time.monotonic()) > 0:
-            for pidfd, _ in poller.poll(left * 1000 + 1):
-                poller.unregister(pidfd)
-                waiting.discard(pidfd)
-        return len(pidfds)
+        if grace > 0:
+            # Looked for again, at growing intervals, as a process may have been about to start
+            # another one when it got the signal.
+            deadline, pause = time.monotonic() + grace, _FIRST_LOOK
+            while targets.send(signal.SIGTERM) and (left := deadline - time.monotonic()) > 0:
+                targets.wait(min(pause, left))
+                pause *= 2
+            if not targets:
+                return
+        deadline = time.monotonic() + _GONE_LIMIT
+        while targets.send(signal.SIGKILL, again=True):
+            targets.wait(deadline - time.monotonic())
+            if time.monotonic() > deadline:
+                left_over = ", ".join(map(str, sorted(targets)))
+                raise RunnerError(f"{folder}: the processes {left_over} cannot be ended")
     finally:
-        for pidfd in pidfds:
+        targets.close()
+
+
+class _Targets(dict[int, int]):
+    """The living processes that are to end: pid to pidfd."""
+
+    def __init__(self, folder: Path, sessions: Collection[int]) -> None:
+        super().__init__()
+        self._folder = folder
+        self._sessions = sessions
+        self._poller = select.poll()
+
+    def send(self, number: signal.Signals, again: bool = False) -> bool:
+        """Looks for processes and signals the new ones, or all; says whether there is any."""
+        for pid in _pids():
+            if pid not in self and _belongs(pid, self._folder, self._sessions):
+                self._add(pid, number)
+        if again:
+            for pidfd in self.values():
+                with suppress(ProcessLookupError, PermissionError):
+                    signal.pidfd_send_signal(pidfd, number)
+        return bool(self)
+
+    def _add(self, pid: int, number: signal.Signals) -> None:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return
+        # Only now is it sure that the pid is not another process's by the time of the signal.
+        if not _belongs(pid, self._folder, self._sessions) or _is_over(pidfd):
             os.close(pidfd)
+            return
+        self[pid] = pidfd
+        self._poller.register(pidfd, select.POLLIN)
+        with suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(pidfd, number)
+
+    def wait(self, seconds: float) -> None:
+        """Waits until all have ended, or the time is over."""
+        deadline = time.monotonic() + seconds
+        while self and (left := deadline - time.monotonic()) > 0:
+            ended = {pidfd for pidfd, _ in self._poller.poll(left * 1000 + 1)}
+            for pid in [pid for pid, pidfd in self.items() if pidfd in ended]:
+                self._release(pid)
+
+    def _release(self, pid: int) -> None:
+        pidfd = self.pop(pid)
+        self._poller.unregister(pidfd)
+        os.close(pidfd)
+
+    def close(self) -> None:
+        """Lets go of all."""
+        for pid in list(self):
+            self._release(pid)
 
 
 def _is_over(pidfd: int) -> bool:

@@ -20,6 +20,7 @@ import fcntl
 import hashlib
 import json
 import os
+import select
 import shutil
 import threading
 import time
@@ -37,6 +38,9 @@ from katibflow.history import Trial, trial_from_data, trial_to_data
 from katibflow.runners.base import JobOutcome, JobState
 
 __all__ = ["Attempt", "RunLock", "TrialFolder", "trial_folders"]
+
+_DYING_LIMIT = 1.0
+"""Seconds to wait for a lock: a process that was just killed has it until it is gone."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -70,21 +74,29 @@ class RunLock:
             make_folder(self._path.parent)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._acquire(descriptor)
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-                os.close(descriptor)
-                raise RunBusy(
-                    f"{self._path.parent}: in use by process {holder or 'unknown'}; "
-                    "wait for its end, or stop it"
-                ) from None
             except BaseException:
                 os.close(descriptor)
                 raise
         self._descriptor = descriptor
         return self
+
+    def _acquire(self, descriptor: int) -> None:
+        deadline = time.monotonic() + _DYING_LIMIT
+        while True:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            left = deadline - time.monotonic()
+            if left <= 0 or holder == str(os.getpid()):
+                raise RunBusy(
+                    f"{self._path.parent}: in use by process {holder or 'unknown'}; "
+                    "wait for its end, or stop it"
+                ) from None
+            _wait_for_end(holder, left)
 
     def __exit__(
         self,
@@ -95,6 +107,20 @@ class RunLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _wait_for_end(pid: str, seconds: float) -> None:
+    try:
+        pidfd = os.pidfd_open(int(pid))
+    except (OSError, ValueError):
+        pass
+    else:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        poller.poll(seconds * 1000)
+        os.close(pidfd)
+    # A child that it was just making has the lock up to its exec, for a moment.
+    time.sleep(min(seconds, 0.01))
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,17 @@ import hashlib
 import json
 import math
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
-from string import Template
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from katibflow.history import History, Trial, TrialState, best_trial, objective_value
-from katibflow.study import quiet_optuna, study_of
-
-if TYPE_CHECKING:
-    import optuna
+from katibflow.plots import Plot, plots_of
+from katibflow.report_page import PAGE, SCRIPT, STYLE
 
 __all__ = ["Ending", "render_report", "write_report"]
 
@@ -48,17 +43,6 @@ class Ending:
     message: str
 
 
-@dataclass(frozen=True)
-class _Plot:
-    """One plot: either Plotly's figure as JSON data, or a sentence that says why there is none."""
-
-    key: str
-    title: str
-    figure: Mapping[str, Any] | None
-    why_not: str = ""
-    min_width: int = 0
-
-
 def render_report(history: History, ending: Ending, logs: Mapping[int, Mapping[str, str]]) -> str:
     """The report as one HTML page.
 
@@ -73,18 +57,18 @@ def render_report(history: History, ending: Ending, logs: Mapping[int, Mapping[s
     """
     from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
-    plots = _plots(history)
+    plots = plots_of(history)
     library = get_plotlyjs()
     drawn = [
         {"id": f"plot-{plot.key}", "data": plot.figure["data"], "layout": plot.figure["layout"]}
         for plot in plots
         if plot.figure is not None
     ]
-    scripts = [library, _SCRIPT] if drawn else []
-    return _PAGE.substitute(
+    scripts = [library, SCRIPT] if drawn else []
+    return PAGE.substitute(
         policy=escape(_policy(scripts)),
         title=escape(history.experiment.name),
-        style=_STYLE,
+        style=STYLE,
         summary=_summary(history, ending),
         plots="\n".join(map(_plot_html, plots)),
         table=_table(history, logs),
@@ -130,134 +114,7 @@ def _script_safe(text: str) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-# ---------------------------------------------------------------------------------------- plots
-
-
-def _plots(history: History) -> list[_Plot]:
-    from optuna import visualization
-    from optuna.trial import TrialState as OptunaState
-
-    metric = history.experiment.spec.objective.objective_metric_name
-    study = study_of(history)
-    trials = study.get_trials(deepcopy=False)
-    complete = [trial for trial in trials if trial.state is OptunaState.COMPLETE]
-    series = any(
-        trial.intermediate_values for trial in trials if trial.state is not OptunaState.FAIL
-    )
-    too_few = "" if complete else "No trial has completed with a finite objective value."
-    parameters = {name for trial in complete for name in trial.params}
-    no_parameters = too_few or ("" if parameters else "The trials have no parameters to compare.")
-    width = 300 * len(parameters) if len(parameters) > 3 else 0
-    no_series = "" if series else f"No trial has reported intermediate values of {metric}."
-    return [
-        _plot(
-            "history",
-            "Optimization history",
-            too_few,
-            lambda: visualization.plot_optimization_history(study, target_name=metric),
-        ),
-        _plot(
-            "importance",
-            "Parameter importance",
-            _no_importance(complete),
-            lambda: visualization.plot_param_importances(study, target_name=metric),
-        ),
-        _plot(
-            "parallel",
-            "Parallel coordinates",
-            no_parameters,
-            lambda: visualization.plot_parallel_coordinate(study, target_name=metric),
-            min_width=max(0, 110 * len(parameters)),
-        ),
-        _plot(
-            "slice",
-            "Slices",
-            no_parameters,
-            lambda: visualization.plot_slice(study, target_name=metric),
-            min_width=width,
-        ),
-        _plot(
-            "intermediate",
-            "Intermediate values",
-            no_series,
-            lambda: visualization.plot_intermediate_values(study),
-        ),
-    ]
-
-
-def _no_importance(complete: list[optuna.trial.FrozenTrial]) -> str:
-    """Why the importance of parameters cannot be computed; empty if it can."""
-    if len(complete) < 2:
-        return (
-            "Importance needs at least two trials with a finite objective value; "
-            f"there {'is one' if complete else 'are none'}."
-        )
-    names = {name for trial in complete for name in trial.params}
-    if all(len({trial.params.get(name) for trial in complete}) < 2 for name in names):
-        return "Importance needs a parameter with two different values; each has only one so far."
-    if len({trial.value for trial in complete}) < 2:
-        return "Importance needs two different objective values; all trials have the same."
-    return ""
-
-
-def _plot(key: str, title: str, why_not: str, draw: Callable[[], Any], min_width: int = 0) -> _Plot:
-    """One plot by Optuna; what Optuna says if it refuses.
-
-    Args:
-        key: Names the plot's element.
-        title: The heading where the plot would be.
-        why_not: A sentence if it is known that there is nothing to draw.
-        draw: Makes Plotly's figure.
-        min_width: Pixels below which the plot scrolls instead of shrinking.
-    """
-    if why_not:
-        return _Plot(key, title, None, why_not)
-    try:
-        with quiet_optuna():
-            figure = draw()
-    except Exception as error:  # a report is worth having without one of its plots
-        return _Plot(key, title, None, f"Optuna could not draw this: {error}")
-    data = _without_markup(json.loads(figure.to_json()))
-    figure_data = {"data": data["data"], "layout": _laid_out(data["layout"])}
-    return _Plot(key, title, figure_data, min_width=min_width)
-
-
-_AXIS = re.compile(r"[xy]axis[0-9]*")
-
-
-def _laid_out(layout: Mapping[str, Any]) -> dict[str, Any]:
-    """Optuna's layout without a fixed width, in the page's colors and with narrower margins."""
-    clear = "rgba(0,0,0,0)"
-    axis = {"gridcolor": "#dfe3e9", "zerolinecolor": "#dfe3e9", "automargin": True}
-    kept = {
-        name: value | axis if _AXIS.fullmatch(name) else value
-        for name, value in layout.items()
-        if name != "width"
-    }
-    return kept | {
-        "paper_bgcolor": clear,
-        "plot_bgcolor": clear,
-        "font": {"color": "#1d2430"},
-        "margin": {"l": 64, "r": 32, "t": 72, "b": 56},
-        "modebar": {"bgcolor": clear, "color": "#a0aab8", "activecolor": "#1457b8"},
-    }
-
-
-_FOREIGN_TAG = re.compile(r"<(?!(?:br|b|/b|extra|/extra)>)")
-
-
-def _without_markup(value: Any) -> Any:
-    """JSON data in which Plotly finds no markup but the harmless tags that Optuna itself uses."""
-    if isinstance(value, str):
-        return _FOREIGN_TAG.sub("&lt;", value)
-    if isinstance(value, list):
-        return [_without_markup(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _without_markup(item) for name, item in value.items()}
-    return value
-
-
-def _plot_html(plot: _Plot) -> str:
+def _plot_html(plot: Plot) -> str:
     if plot.figure is None:
         return (
             f'<section class="card missing" id="no-plot-{plot.key}"><h3>{escape(plot.title)}</h3>'
@@ -455,117 +312,3 @@ def _duration(trial: Trial) -> str:
     minutes, seconds = divmod(round(length), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} m {seconds:02} s" if hours else f"{minutes} m {seconds:02} s"
-
-
-# ----------------------------------------------------------------------------------------- page
-
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="$policy">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="referrer" content="no-referrer">
-<title>$title</title>
-<link rel="icon" href="data:,">
-<style>$style</style>
-</head>
-<body>
-<main>
-$summary
-<h2>Plots</h2>
-<noscript><p>The plots need JavaScript.</p></noscript>
-<div class="plots">
-$plots
-</div>
-<h2>All trials</h2>
-$table
-</main>
-<script type="application/json" id="plot-data">$data</script>
-$scripts</body>
-</html>
-""")
-
-_STYLE = """
-:root { color-scheme: light dark; --page: #f5f6f8; --card: #fff; --text: #1d2430; --soft: #5b6575;
-  --line: #dfe3e9; --link: #1457b8; --good: #157347; --bad: #b3261e; --busy: #1457b8;
-  --warn: #8a5a00; --best: #e9f5ee; }
-@media (prefers-color-scheme: dark) {
-  :root { --page: #12161c; --card: #1b212a; --text: #e4e8ee; --soft: #a0aab8; --line: #343d4a;
-    --link: #82b1ff; --good: #66d19e; --bad: #ff8a80; --busy: #82b1ff; --warn: #ffc266;
-    --best: #183528; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--text);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
-main { max-width: 1280px; margin: 0 auto; padding: 28px 24px 48px; }
-h1, h2, h3 { line-height: 1.25; overflow-wrap: anywhere; }
-h1 { font-size: 28px; margin: 0; }
-h2 { font-size: 18px; margin: 28px 0 12px; }
-h3 { font-size: 16px; margin: 0 0 6px; }
-a { color: var(--link); }
-header { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 14px; margin-bottom: 18px; }
-.facts { flex-basis: 100%; margin: 0; color: var(--soft); overflow-wrap: anywhere; }
-.badge { padding: 2px 12px; border: 1px solid; border-radius: 999px; font-weight: 600; }
-.badge.good, .complete { color: var(--good); } .badge.bad, .fail { color: var(--bad); }
-.badge.running, .state.running { color: var(--busy); }
-.state.pruned { color: var(--warn); } .state.killed { color: var(--soft); }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
-  padding: 16px 18px; min-width: 0; overflow-x: auto; }
-.card > h2 { margin: 0 0 10px; }
-.card p { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
-.ending { border-left: 4px solid var(--busy); }
-.ending.good { border-left-color: var(--good); } .ending.bad { border-left-color: var(--bad); }
-.pair, .plots { display: grid; gap: 16px; grid-template-columns: repeat(2, minmax(0, 1fr)); }
-.pair { margin-top: 16px; }
-.plots > :nth-child(n+3) { grid-column: 1 / -1; }
-@media (max-width: 860px) { .pair, .plots { grid-template-columns: minmax(0, 1fr); }
-  main { padding: 18px 12px 32px; } }
-#best .value { display: flex; align-items: baseline; gap: 10px; margin-bottom: 10px; }
-#best .value b { font-size: 26px; }
-#best .value span, dt, .none, .missing p { color: var(--soft); }
-dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 2px 16px; margin: 0; }
-dt { max-width: 24em; overflow-wrap: anywhere; }
-dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(84px, 1fr)); gap: 10px; }
-.tile { border: 1px solid var(--line); border-radius: 8px; padding: 10px; text-align: center; }
-.tile b { display: block; font-size: 24px; line-height: 1.2; }
-.state { font-weight: 600; }
-/* Optuna chooses its colors for a light ground. */
-.drawn { background: #fff; padding: 8px 10px; }
-@media (prefers-color-scheme: dark) { .drawn { background: #eef1f5; border-color: #eef1f5; } }
-.plot { height: 400px; }
-.scroll { padding: 0; }
-table { border-collapse: collapse; width: 100%; }
-th, td { padding: 7px 12px; text-align: left; vertical-align: top;
-  border-bottom: 1px solid var(--line); white-space: nowrap; }
-thead th { color: var(--soft); font-size: 13px; }
-tbody tr:last-child > * { border-bottom: 0; }
-.num { text-align: right; font-variant-numeric: tabular-nums; }
-tr.best { background: var(--best); }
-tr.best > th { box-shadow: inset 4px 0 var(--good); }
-tr:target { outline: 2px solid var(--link); outline-offset: -2px; }
-.star { margin-left: 8px; padding: 0 8px; border: 1px solid; border-radius: 999px;
-  color: var(--good); font-size: 12px; }
-summary { cursor: pointer; }
-details p { max-width: 46ch; white-space: pre-wrap; }
-@media print { .card { break-inside: avoid; overflow: visible; } }
-"""
-
-_SCRIPT = """
-(() => {
-  const figures = JSON.parse(document.getElementById("plot-data").textContent);
-  const settings = {responsive: true, displaylogo: false,
-    modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]]};
-  const draw = async (figure) => {
-    const place = document.getElementById(figure.id);
-    try {
-      await Plotly.newPlot(place, figure.data, figure.layout, settings);
-    } catch (error) {
-      place.textContent = "This plot could not be drawn: " + error;
-    }
-  };
-  figures.forEach(draw);
-})();
-"""

@@ -1,0 +1,156 @@
+"""The report's plots: Optuna's own, as Plotly's data.
+
+Text from an experiment reaches Plotly without markup.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from katibflow.history import History
+from katibflow.study import quiet_optuna, study_of
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["Plot", "plots_of"]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot: either Plotly's figure as JSON data, or a sentence that says why there is none."""
+
+    key: str
+    title: str
+    figure: Mapping[str, Any] | None
+    why_not: str = ""
+    min_width: int = 0
+
+
+def plots_of(history: History) -> list[Plot]:
+    """The plots of a report in their order, those that cannot be drawn included."""
+    from optuna import visualization
+    from optuna.trial import TrialState as OptunaState
+
+    metric = history.experiment.spec.objective.objective_metric_name
+    study = study_of(history)
+    trials = study.get_trials(deepcopy=False)
+    complete = [trial for trial in trials if trial.state is OptunaState.COMPLETE]
+    series = any(
+        trial.intermediate_values for trial in trials if trial.state is not OptunaState.FAIL
+    )
+    too_few = "" if complete else "No trial has completed with a finite objective value."
+    parameters = {name for trial in complete for name in trial.params}
+    no_parameters = too_few or ("" if parameters else "The trials have no parameters to compare.")
+    width = 300 * len(parameters) if len(parameters) > 3 else 0
+    no_series = "" if series else f"No trial has reported intermediate values of {metric}."
+    return [
+        _plot(
+            "history",
+            "Optimization history",
+            too_few,
+            lambda: visualization.plot_optimization_history(study, target_name=metric),
+        ),
+        _plot(
+            "importance",
+            "Parameter importance",
+            _no_importance(complete),
+            lambda: visualization.plot_param_importances(study, target_name=metric),
+        ),
+        _plot(
+            "parallel",
+            "Parallel coordinates",
+            no_parameters,
+            lambda: visualization.plot_parallel_coordinate(study, target_name=metric),
+            min_width=max(0, 110 * len(parameters)),
+        ),
+        _plot(
+            "slice",
+            "Slices",
+            no_parameters,
+            lambda: visualization.plot_slice(study, target_name=metric),
+            min_width=width,
+        ),
+        _plot(
+            "intermediate",
+            "Intermediate values",
+            no_series,
+            lambda: visualization.plot_intermediate_values(study),
+        ),
+    ]
+
+
+def _no_importance(complete: list[optuna.trial.FrozenTrial]) -> str:
+    """Why the importance of parameters cannot be computed; empty if it can."""
+    if len(complete) < 2:
+        return (
+            "Importance needs at least two trials with a finite objective value; "
+            f"there {'is one' if complete else 'are none'}."
+        )
+    names = {name for trial in complete for name in trial.params}
+    if all(len({trial.params.get(name) for trial in complete}) < 2 for name in names):
+        return "Importance needs a parameter with two different values; each has only one so far."
+    if len({trial.value for trial in complete}) < 2:
+        return "Importance needs two different objective values; all trials have the same."
+    return ""
+
+
+def _plot(key: str, title: str, why_not: str, draw: Callable[[], Any], min_width: int = 0) -> Plot:
+    """One plot by Optuna; what Optuna says if it refuses.
+
+    Args:
+        key: Names the plot's element.
+        title: The heading where the plot would be.
+        why_not: A sentence if it is known that there is nothing to draw.
+        draw: Makes Plotly's figure.
+        min_width: Pixels below which the plot scrolls instead of shrinking.
+    """
+    if why_not:
+        return Plot(key, title, None, why_not)
+    try:
+        with quiet_optuna():
+            figure = draw()
+    except Exception as error:  # a report is worth having without one of its plots
+        return Plot(key, title, None, f"Optuna could not draw this: {error}")
+    data = _without_markup(json.loads(figure.to_json()))
+    figure_data = {"data": data["data"], "layout": _laid_out(data["layout"])}
+    return Plot(key, title, figure_data, min_width=min_width)
+
+
+_AXIS = re.compile(r"[xy]axis[0-9]*")
+
+
+def _laid_out(layout: Mapping[str, Any]) -> dict[str, Any]:
+    """Optuna's layout without a fixed width, in the page's colors and with narrower margins."""
+    clear = "rgba(0,0,0,0)"
+    axis = {"gridcolor": "#dfe3e9", "zerolinecolor": "#dfe3e9", "automargin": True}
+    kept = {
+        name: value | axis if _AXIS.fullmatch(name) else value
+        for name, value in layout.items()
+        if name != "width"
+    }
+    return kept | {
+        "paper_bgcolor": clear,
+        "plot_bgcolor": clear,
+        "font": {"color": "#1d2430"},
+        "margin": {"l": 64, "r": 32, "t": 72, "b": 56},
+        "modebar": {"bgcolor": clear, "color": "#a0aab8", "activecolor": "#1457b8"},
+    }
+
+
+_FOREIGN_TAG = re.compile(r"<(?!(?:br|b|/b|extra|/extra)>)")
+
+
+def _without_markup(value: Any) -> Any:
+    """JSON data in which Plotly finds no markup but the harmless tags that Optuna itself uses."""
+    if isinstance(value, str):
+        return _FOREIGN_TAG.sub("&lt;", value)
+    if isinstance(value, list):
+        return [_without_markup(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_markup(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from katibflow.jobs import KINDS, job_name, kind_of, pod_templates
+from tests.samples import JOB
+
+POD = {"spec": {"containers": [{"name": "main"}]}}
+
+
+def training_job(kind: str, key: str, replicas: Any) -> dict[str, Any]:
+    return {"apiVersion": "kubeflow.org/v1", "kind": kind, "spec": {key: replicas}}
+
+
+def condition(word: str) -> str:
+    return f'status.conditions.#(type=="{word}")#|#(status=="True")#'
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "plural", "success", "labels"),
+    [
+        ("batch/v1", "Job", "jobs", "Complete", {}),
+        *(
+            (
+                "kubeflow.org/v1",
+                kind,
+                f"{kind.lower()}s",
+                "Succeeded",
+                {"training.kubeflow.org/job-role": "master"},
+            )
+            for kind in ("PyTorchJob", "TFJob", "XGBoostJob", "MPIJob")
+        ),
+        (
+            "trainer.kubeflow.org/v1alpha1",
+            "TrainJob",
+            "trainjobs",
+            "Complete",
+            {
+                "jobset.sigs.k8s.io/replicatedjob-name": "node",
+                "batch.kubernetes.io/job-completion-index": "0",
+            },
+        ),
+    ],
+)
+def test_kinds_have_katibs_defaults(
+    api_version: str, kind: str, plural: str, success: str, labels: dict[str, str]
+) -> None:
+    known = kind_of({"apiVersion": api_version, "kind": kind})
+    assert (known.api_version, known.kind, known.plural) == (api_version, kind, plural)
+    assert known.success_condition == condition(success)
+    assert known.failure_condition == condition("Failed")
+    assert known.primary_pod_labels == labels
+
+
+@pytest.mark.parametrize("kind", ["PaddleJob", "JAXJob"])
+def test_kinds_that_katib_has_no_defaults_for(kind: str) -> None:
+    known = kind_of({"apiVersion": "kubeflow.org/v1", "kind": kind})
+    assert known.replica_specs
+    assert known.success_condition is known.failure_condition is known.primary_pod_labels is None
+
+
+def test_another_kind_is_known_by_its_names_only() -> None:
+    other = kind_of({"apiVersion": "example.org/v1", "kind": "Thing"})
+    assert (other.api_version, other.kind, other.plural) == ("example.org/v1", "Thing", "things")
+    assert (other.group, other.success_condition, other.primary_pod_labels) == (
+        "example.org",
+        None,
+        None,
+    )
+    assert kind_of({"apiVersion": "batch/v2", "kind": "Job"}).pod_template == ()
+    assert kind_of({}).kind == ""
+
+
+def test_every_kind_is_found_by_its_names() -> None:
+    for (api_version, kind), known in KINDS.items():
+        assert kind_of({"apiVersion": api_version, "kind": kind}) is known
+        assert not (known.replica_specs and known.pod_template)
+
+
+def test_job_names_are_the_same_whenever_asked_for_and_fit_a_label() -> None:
+    assert job_name("sample", "0a1b2c3d", 7) == "sample-0a1b2c3d-7"
+    assert len(job_name("a" * 40, "b" * 12, 999_999_999)) <= 63
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "given", "expected"),
+    [
+        ("PyTorchJob", "pytorchReplicaSpecs", ["Worker", "Master"], ["Master", "Worker"]),
+        ("PyTorchJob", "pytorchReplicaSpecs", ["Worker"], ["Worker"]),
+        (
+            "TFJob",
+            "tfReplicaSpecs",
+            ["PS", "Worker", "Chief", "Evaluator"],
+            ["Chief", "Worker", "PS", "Evaluator"],
+        ),
+        ("MPIJob", "mpiReplicaSpecs", ["Worker", "Launcher"], ["Launcher", "Worker"]),
+        ("XGBoostJob", "xgbReplicaSpecs", ["Worker", "Master"], ["Master", "Worker"]),
+    ],
+)
+def test_pods_come_with_rank_0_first_then_in_the_files_order(
+    kind: str, key: str, given: list[str], expected: list[str]
+) -> None:
+    manifest = training_job(kind, key, {name: {"template": POD} for name in given})
+    pods = pod_templates(manifest)
+    assert [pod.replica_type for pod in pods] == expected
+    assert [pod.path for pod in pods] == [f"spec.{key}.{name}.template" for name in expected]
+    assert all(pod.template == POD for pod in pods)
+
+
+@pytest.mark.parametrize(("count", "pods"), [(None, 1), (3, 3), ("${trialParameters.n}", 1)])
+def test_replicas_are_counted(count: object, pods: int) -> None:
+    replica = {"template": POD} | ({} if count is None else {"replicas": count})
+    (pod,) = pod_templates(training_job("PyTorchJob", "pytorchReplicaSpecs", {"Master": replica}))
+    assert pod.replicas == pods
+
+
+def test_a_batch_job_has_one_pod_template() -> None:
+    (pod,) = pod_templates(JOB)
+    assert (pod.replica_type, pod.replicas, pod.path) == ("Job", 1, "spec.template")
+    assert pod.template == JOB["spec"]["template"]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {},
+        {"apiVersion": "example.org/v1", "kind": "Thing", "spec": {"template": POD}},
+        {"apiVersion": "batch/v1", "kind": "Job"},
+        {"apiVersion": "batch/v1", "kind": "Job", "spec": None},
+        {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": "x"}},
+        {"apiVersion": 1, "kind": ["Job"], "spec": 5},
+        training_job("PyTorchJob", "pytorchReplicaSpecs", None),
+        training_job("PyTorchJob", "pytorchReplicaSpecs", ["Master"]),
+    ],
+)
+def test_what_describes_no_pods_has_none(manifest: dict[str, Any]) -> None:
+    assert pod_templates(manifest) == ()
+
+
+def test_a_replica_that_is_no_mapping_has_an_empty_template() -> None:
+    (pod,) = pod_templates(training_job("PyTorchJob", "pytorchReplicaSpecs", {"Master": None}))
+    assert pod.template == {}

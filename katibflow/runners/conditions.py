@@ -1,0 +1,88 @@
+"""How a job object says that it ended: GJSON conditions, as Katib reads them.
+
+Source: ``pkg/controller.v1beta1/trial/util/job_util.go`` in kubeflow/katib: failure is tested
+before success; an object, or an array with something in it, is a match; reason and message are
+lifted from it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from katibflow.errors import InputError
+from katibflow.runners.base import JobState
+
+__all__ = ["Conditions", "JobEnd"]
+
+
+# What gjson says of a path that leads nowhere (yet); all else it says is about the expression.
+_ABSENT = re.compile(
+    r"Mapping object does not have|Query for first element does not match|No key matching"
+    r"|Queries are supported only for seq|Index .* out of range|Expected a sequence like object"
+    r"|Wildcard matching key .* requires|Integer query part"
+)
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """What a job's own status says of its end."""
+
+    state: JobState
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """When a kind's object is over.
+
+    Attributes:
+        success: GJSON expression over the object.
+        failure: The same for failure.
+
+    Raises:
+        InputError: A condition is no GJSON.
+    """
+
+    success: str
+    failure: str
+
+    def __post_init__(self) -> None:
+        for expression in (self.success, self.failure):
+            _match({}, expression)
+
+    def end(self, job: Mapping[str, Any]) -> JobEnd | None:
+        """The job's end; None while neither condition matches.
+
+        Raises:
+            InputError: A condition is no GJSON.
+        """
+        for state, expression in (
+            (JobState.FAILED, self.failure),
+            (JobState.SUCCEEDED, self.success),
+        ):
+            match = _match(job, expression)
+            if match is not None:
+                return JobEnd(state, str(match.get("reason", "")), str(match.get("message", "")))
+        return None
+
+
+def _match(job: Mapping[str, Any], expression: str) -> Mapping[str, Any] | None:
+    import gjson
+
+    try:
+        value = gjson.get(job, expression)
+    except gjson.GJSONError as error:
+        if _ABSENT.match(str(error)):
+            return None
+        found = str(error).splitlines()[0]
+        raise InputError(
+            f"found the condition {expression!r}: {found}; allowed: a GJSON expression over the "
+            """job, as status.conditions.#(type=="Complete")#|#(status=="True")#"""
+        ) from error
+    if isinstance(value, list) and value:
+        value = value[0] if isinstance(value[0], Mapping) else {}
+    return value if isinstance(value, Mapping) else None

@@ -1,0 +1,322 @@
+"""The edge to a cluster: requests with retry, streams, and errors in katibflow's own words.
+
+The official client gives configuration, credentials and connections; objects stay plain mappings,
+so that any kind of job goes the same way. No exception of it leaves this module.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from urllib.parse import quote
+
+from katibflow.errors import InputError, RunnerError
+
+__all__ = ["Api", "ApiError", "Backoff", "Lost", "Stream", "Timing", "connect"]
+
+_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_MERGE_PATCH = "application/merge-patch+json"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long the runner waits for things, in seconds.
+
+    Attributes:
+        notice: A start that takes longer is worth a word.
+        settle: A container whose configuration is wrong has this long to heal.
+        grace: A failed replica's controller has this long to decide; so has the rest of a pod
+            whose work is done.
+        linger: Pods that run on after their job ended have this long to end.
+        log: A finished container's log has this long to arrive, counted from its last line.
+        stop: A stopped job's pods have this long to go, before they are deleted.
+        backoff: First pause after an error; it doubles, with jitter.
+        backoff_most: Longest pause.
+        give_up: The API server may be out of reach for this long.
+        watch: Length of one watch request.
+        silence: A stream without a byte for this long is opened anew.
+    """
+
+    notice: float = 30.0
+    settle: float = 60.0
+    grace: float = 30.0
+    linger: float = 5.0
+    log: float = 30.0
+    stop: float = 90.0
+    backoff: float = 1.0
+    backoff_most: float = 30.0
+    give_up: float = 900.0
+    watch: float = 300.0
+    silence: float = 600.0
+
+
+class ApiError(RunnerError):
+    """The API server refused a request.
+
+    Args:
+        status: The HTTP status; 0 when there was no answer at all.
+        message: The server's words.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        self.message = message
+        super().__init__(f"the API server answers {status}: {message}" if status else message)
+
+
+class Lost(Exception):
+    """A request may go through when it is made again.
+
+    Args:
+        message: What happened.
+        retry_after: Seconds that the server asks to wait.
+    """
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class Backoff:
+    """Pauses between tries: they double, with jitter, and end when ``closed`` is set."""
+
+    def __init__(self, timing: Timing, closed: threading.Event) -> None:
+        self._timing = timing
+        self._closed = closed
+        self._failures = 0
+        self._since = 0.0
+
+    def reset(self) -> None:
+        """The server answered."""
+        self._failures = 0
+
+    def delay(self, lost: Lost) -> float:
+        """Seconds to wait before the next try.
+
+        Raises:
+            RunnerError: It was tried for too long.
+        """
+        if not self._failures:
+            self._since = monotonic()
+        if monotonic() - self._since > self._timing.give_up:
+            raise RunnerError(
+                f"the API server is out of reach for {self._timing.give_up:g} s: {lost}"
+            ) from lost
+        longest = min(self._timing.backoff_most, self._timing.backoff * 2.0**self._failures)
+        self._failures = min(self._failures + 1, 30)
+        return max(lost.retry_after, longest * random.uniform(0.5, 1.0))
+
+    def pause(self, lost: Lost) -> None:
+        """Waits before the next try.
+
+        Raises:
+            RunnerError: It was tried for too long, or the runner was closed.
+        """
+        if self._closed.wait(self.delay(lost)):
+            raise RunnerError(f"the runner was closed when this was to be tried again: {lost}")
+
+
+class Stream:
+    """An open watch or log request: lines as they come."""
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+
+    def lines(self) -> Iterator[tuple[str, bool]]:
+        """Each line, and whether it was whole: the last one may have been cut.
+
+        Raises:
+            Lost: The connection broke.
+        """
+        import urllib3
+
+        rest = b""
+        try:
+            for chunk in self._response.stream(2**16):
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    yield line.decode("utf-8", "replace"), True
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
+            raise Lost(f"the connection broke: {error}") from error
+        if rest:
+            yield rest.decode("utf-8", "replace"), False
+
+    def close(self) -> None:
+        """Ends the request; a thread that reads it gets `Lost`."""
+        import contextlib
+
+        with contextlib.suppress(Exception):  # it may be closed or broken already
+            self._response.shutdown()
+        with contextlib.suppress(Exception):
+            self._response.close()
+
+
+class Api:
+    """One namespace of a cluster.
+
+    Args:
+        client: A ``kubernetes.client.ApiClient``.
+        namespace: Where the trials run.
+        timing: How long to wait for things.
+    """
+
+    def __init__(self, client: Any, namespace: str, timing: Timing | None = None) -> None:
+        self._client = client
+        self.namespace = namespace
+        self.timing = timing or Timing()
+        self.closed = threading.Event()
+
+    def path(self, api_version: str, plural: str, *rest: str) -> str:
+        """The path of a resource in the namespace, of one object, or of a part of it."""
+        root = "apis" if "/" in api_version else "api"
+        parts = (self.namespace, plural, *rest)
+        return f"/{root}/{api_version}/namespaces/" + "/".join(quote(part, "") for part in parts)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: object = None,
+    ) -> dict[str, Any]:
+        """An object from the server; tried again after 429, 5xx and broken connections.
+
+        Raises:
+            ApiError: The server refuses.
+            RunnerError: The server is out of reach.
+        """
+        backoff = Backoff(self.timing, self.closed)
+        while True:
+            try:
+                response = self._call(method, path, query, body, timeout=(10.0, 60.0))
+                return _read_object(response)
+            except Lost as lost:
+                backoff.pause(lost)
+
+    def pages(self, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """A list in pages, so that the records of many trials are not in memory at once.
+
+        Raises:
+            ApiError: The server refuses; 410 when the list grew too old on the way.
+        """
+        token = ""
+        while True:
+            more = {"continue": token} if token else {}
+            page = self.request("GET", path, {**query, "limit": 100, **more})
+            yield page
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return
+
+    def stream(self, path: str, query: Mapping[str, Any]) -> Stream:
+        """Opens a watch or a log.
+
+        Raises:
+            ApiError: The server refuses.
+            Lost: It may work when tried again.
+        """
+        return Stream(self._call("GET", path, query, None, (10.0, self.timing.silence)))
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: object,
+        timeout: tuple[float, float],
+    ) -> Any:
+        import urllib3
+        from kubernetes.client.exceptions import ApiException  # type: ignore[import-untyped]
+
+        kind = _MERGE_PATCH if method == "PATCH" else "application/json"
+        try:
+            return self._client.call_api(
+                path,
+                method,
+                query_params=list((query or {}).items()),
+                header_params={"Accept": "application/json, */*", "Content-Type": kind},
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _return_http_data_only=True,
+                _request_timeout=timeout,
+            )
+        except ApiException as error:
+            raise _refusal(error) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Lost(f"the API server does not answer: {error}") from error
+
+
+def _read_object(response: Any) -> dict[str, Any]:
+    import urllib3
+
+    try:
+        data = json.loads(response.data)
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        raise Lost(f"the answer was cut: {error}") from error
+    finally:
+        response.release_conn()
+    if not isinstance(data, dict):
+        raise Lost("the answer is no object")
+    return data
+
+
+def _refusal(error: Any) -> ApiError | Lost:
+    status = int(error.status or 0)
+    body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else error.body
+    message = (body or error.reason or "").strip()
+    try:
+        message = json.loads(message)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = message[:300]
+    if status == 429 or status >= 500 or status == 0:
+        text = (error.headers or {}).get("Retry-After", "")
+        seconds = float(text) if text.isdecimal() else 0.0
+        return Lost(f"the API server answers {status}: {message}", seconds)
+    return ApiError(status, message)
+
+
+def connect(
+    namespace: str | None = None, context: str | None = None, timing: Timing | None = None
+) -> Api:
+    """Connects to the cluster that this process runs in, or that the kubeconfig names.
+
+    Args:
+        namespace: Where the trials run; by default the pod's own, or the context's.
+        context: The kubeconfig's context; by default the pod's own cluster when in one, else the
+            current context.
+        timing: How long to wait for things.
+
+    Raises:
+        InputError: There is no usable configuration; nothing was asked of a server.
+        RunnerError: The server refuses or does not answer.
+    """
+    from kubernetes import client, config  # type: ignore[import-untyped]
+    from kubernetes.config import ConfigException  # type: ignore[import-untyped]
+
+    settings = client.Configuration()
+    try:
+        if context is None and _ACCOUNT_NAMESPACE.is_file():
+            config.load_incluster_config(client_configuration=settings)
+            own = _ACCOUNT_NAMESPACE.read_text().strip()
+        else:
+            file = os.environ.get("KUBECONFIG")  # the client reads it only once, when imported
+            config.load_kube_config(file, context=context, client_configuration=settings)
+            contexts, current = config.list_kube_config_contexts(file)
+            chosen = next((item for item in contexts if item["name"] == context), current)
+            own = (chosen.get("context") or {}).get("namespace") or "default"
+    except (ConfigException, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"no cluster to run on: {error}; allowed: a kubeconfig (KUBECONFIG or ~/.kube/config) "
+            f"with the context {context or 'to use'}, or a pod with a service account"
+        ) from error
+    settings.retries = False
+    settings.connection_pool_maxsize = 1000
+    return Api(client.ApiClient(settings), namespace or own, timing)

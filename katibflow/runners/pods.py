@@ -1,0 +1,343 @@
+"""What pods say of a trial: which one holds the metrics, and what is wrong with any of them.
+
+Pure: a pod's API object in, values out; time and waiting are the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+__all__ = [
+    "REPLICA_LABEL",
+    "Container",
+    "Finding",
+    "Pod",
+    "Prospect",
+    "findings",
+    "held_open",
+    "primary_pods",
+    "read_pod",
+    "replica_name",
+    "training_container",
+]
+
+REPLICA_LABEL = "katibflow/replica"
+"""Label that says which of the job's pod templates a pod is made of."""
+
+_OPERATOR = "training.kubeflow.org"
+_INDEX_LABELS = (f"{_OPERATOR}/replica-index", "batch.kubernetes.io/job-completion-index")
+_IMAGE_TROUBLE = ("ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable")
+_HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
+_PARTS = ("metadata", "spec", "status")
+_STARTING = ("", "ContainerCreating", "PodInitializing")
+
+
+class Prospect(IntEnum):
+    """What becomes of a finding, the worst last.
+
+    REMARK: goes on by itself, worth a word. SLOW: normal for a while, worth a word if it lasts.
+    WAITING: may heal, within the time a trial has to start. SETTLING: may heal within a minute.
+    CONTROLLER: over, unless the job's controller decides otherwise in a moment. HOPELESS: over.
+    """
+
+    REMARK = 0
+    SLOW = 1
+    WAITING = 2
+    SETTLING = 3
+    CONTROLLER = 4
+    HOPELESS = 5
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container's status, and what of its spec is needed beside it.
+
+    Attributes:
+        init: Whether it is to end before the pod's main containers start.
+        state: ``waiting``, ``running`` or ``terminated``; empty when nothing is known yet.
+        restarts: How often it was started again.
+        last_reason: Why the instance before this one ended.
+    """
+
+    name: str
+    init: bool = False
+    state: str = ""
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    restarts: int = 0
+    last_reason: str = ""
+    last_exit_code: int | None = None
+    memory_limit: str = ""
+
+
+@dataclass(frozen=True)
+class Pod:
+    """What of a pod tells how it does.
+
+    Attributes:
+        unscheduled: Reason and message of the scheduler; empty once the pod has a node.
+        restarting: Whether the kubelet starts a failed container again.
+        containers: Init containers first.
+    """
+
+    name: str
+    uid: str = ""
+    created: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    unscheduled: tuple[str, str] | None = None
+    restarting: bool = False
+    deleting: bool = False
+    containers: tuple[Container, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no container of it will run any more."""
+        return self.phase in ("Succeeded", "Failed")
+
+    def container(self, name: str) -> Container | None:
+        """The container of that name."""
+        return next((item for item in self.containers if item.name == name), None)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a pod that the user should know.
+
+    Attributes:
+        container: Empty when it is about the pod as a whole.
+        reason: One word, as Kubernetes has it.
+    """
+
+    pod: str
+    container: str
+    reason: str
+    message: str
+    prospect: Prospect
+
+    def __str__(self) -> str:
+        where = f"pod {self.pod}" if self.pod else ""
+        where += f", container {self.container}" if self.container else ""
+        text = f"{self.reason}: {self.message}" if self.message else self.reason
+        return f"{where}: {text}" if where else text
+
+
+def read_pod(data: Mapping[str, Any]) -> Pod:
+    """The pod of an API object."""
+    parts: Iterator[Mapping[str, Any]] = (data.get(key) or {} for key in _PARTS)
+    metadata, spec, status = parts
+    conditions: Iterable[Mapping[str, Any]] = status.get("conditions") or ()
+    scheduled = next((item for item in conditions if item.get("type") == "PodScheduled"), {})
+    unscheduled = None
+    if scheduled.get("status") == "False":
+        unscheduled = (scheduled.get("reason", "Unschedulable"), scheduled.get("message", ""))
+    return Pod(
+        name=metadata.get("name", ""),
+        uid=metadata.get("uid", ""),
+        created=metadata.get("creationTimestamp") or "",
+        labels=dict(metadata.get("labels") or {}),
+        phase=status.get("phase", "Pending"),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        unscheduled=unscheduled,
+        restarting=spec.get("restartPolicy", "Always") != "Never",
+        deleting="deletionTimestamp" in metadata,
+        containers=tuple(
+            _container(item, status.get(f"{key}Statuses") or (), key == "initContainer")
+            for key in ("initContainer", "container")
+            for item in spec.get(f"{key}s") or ()
+        ),
+    )
+
+
+def _container(
+    spec: Mapping[str, Any], statuses: Iterable[Mapping[str, Any]], init: bool
+) -> Container:
+    name = spec.get("name", "")
+    status: Mapping[str, Any] = next((item for item in statuses if item.get("name") == name), {})
+    states: Mapping[str, Mapping[str, Any]] = status.get("state") or {}
+    state = next(iter(states), "")
+    details = states.get(state) or {}
+    last = (status.get("lastState") or {}).get("terminated") or {}
+    limits = (spec.get("resources") or {}).get("limits") or {}
+    return Container(
+        name=name,
+        # a native sidecar stands among the init containers and never ends
+        init=init and spec.get("restartPolicy") != "Always",
+        state=state,
+        reason=details.get("reason", ""),
+        message=details.get("message", ""),
+        exit_code=details.get("exitCode"),
+        restarts=status.get("restartCount", 0),
+        last_reason=last.get("reason", ""),
+        last_exit_code=last.get("exitCode"),
+        memory_limit=str(limits.get("memory", "")),
+    )
+
+
+def replica_name(pod: Pod) -> str:
+    """Which replica a pod is, as ``master-0``; its own name if its labels do not say."""
+    kind = pod.labels.get(REPLICA_LABEL) or pod.labels.get(f"{_OPERATOR}/replica-type")
+    index = _index(pod)
+    return f"{kind.lower()}-{index or 0}" if kind else pod.name
+
+
+def _index(pod: Pod) -> int | None:
+    texts = (pod.labels.get(label, "") for label in _INDEX_LABELS)
+    return next((int(text) for text in texts if text.isdecimal()), None)
+
+
+def training_container(pod: Pod, primary: str | None) -> Container | None:
+    """The container that does the pod's work: the primary one if the pod has it, else the first."""
+    mains = [item for item in pod.containers if not item.init]
+    return next((item for item in mains if item.name == primary), mains[0] if mains else None)
+
+
+def primary_pods(
+    pods: Collection[Pod],
+    labels: Mapping[str, str] | None,
+    container: str | None,
+    first_replica: str,
+    expected: int,
+) -> tuple[Pod, ...]:
+    """The pods whose output holds the metrics, oldest first: rank 0 and what replaced it.
+
+    Args:
+        pods: All of the trial so far.
+        labels: primaryPodLabels; empty for any pod; None to go by the replica alone, as for a
+            PyTorchJob: one of workers only has no pod with the label ``job-role: master``.
+        container: Its container with the output; None: the only one.
+        first_replica: Type of the replica with rank 0, which counts when no pod has the labels;
+            empty when the kind has none.
+        expected: How many pods the job has.
+    """
+    able = [pod for pod in pods if container is None or pod.container(container)]
+    chosen = [pod for pod in able if labels is not None and labels.items() <= pod.labels.items()]
+    if not chosen and first_replica and (labels is None or len(pods) >= expected):
+        wanted = f"{first_replica.lower()}-0"
+        chosen = [pod for pod in able if replica_name(pod) in (wanted, pod.name)]
+    return tuple(
+        sorted((pod for pod in chosen if not _index(pod)), key=lambda pod: (pod.created, pod.name))
+    )
+
+
+def findings(pod: Pod, primary: str | None, allowed_restarts: int | None) -> Iterator[Finding]:
+    """What is wrong with a pod, or just takes long.
+
+    Args:
+        pod: The pod.
+        primary: Name of the primary container.
+        allowed_restarts: The template's backoffLimit: how many crashes its author accepts; None
+            when it does not say, then a container that crashes twice in a row is hopeless.
+    """
+    if pod.phase == "Succeeded":
+        return
+    if pod.phase == "Failed":
+        yield _failed_pod(pod)
+        return
+    if pod.unscheduled:
+        reason, message = pod.unscheduled
+        yield Finding(pod.name, "", reason, message, Prospect.WAITING)
+    elif pod.phase == "Pending" and not any(item.state for item in pod.containers):
+        yield Finding(pod.name, "", pod.reason or "Pending", pod.message, Prospect.SLOW)
+    training = training_container(pod, primary)
+    for item in pod.containers:
+        yield from _container_findings(pod, item, item is training, allowed_restarts)
+
+
+def _container_findings(
+    pod: Pod, item: Container, is_training: bool, allowed: int | None
+) -> Iterator[Finding]:
+    def finding(reason: str, message: str, prospect: Prospect) -> Finding:
+        return Finding(pod.name, item.name, reason, message, prospect)
+
+    too_often = item.restarts > (allowed or 0)
+    out_of_memory = "OOMKilled" in (item.reason, item.last_reason)
+    if out_of_memory and (allowed is None or too_often or not pod.restarting):
+        yield finding("OOMKilled", _memory_text(item), Prospect.HOPELESS)
+    elif item.state == "waiting":
+        crashing = item.reason == "CrashLoopBackOff"
+        if item.reason in _HOPELESS or (crashing and (allowed is None or too_often)):
+            prospect = Prospect.HOPELESS
+        elif crashing:
+            prospect = Prospect.REMARK
+        elif item.reason in _IMAGE_TROUBLE:
+            prospect = Prospect.WAITING
+        else:
+            prospect = Prospect.SLOW if item.reason in _STARTING else Prospect.SETTLING
+        message = f"{_exit_text(item)}; {item.message}" if crashing else item.message
+        if item.reason != "PodInitializing":
+            yield finding(item.reason or "ContainerWaiting", message, prospect)
+    elif item.state == "running" and item.init:
+        yield finding("InitContainerRunning", "the pod waits for it to end", Prospect.SLOW)
+    elif item.state == "terminated" and item.exit_code:
+        ends_it = is_training and not pod.restarting
+        prospect = Prospect.CONTROLLER if ends_it else Prospect.REMARK
+        yield finding(item.reason or "Error", _exit_text(item), prospect)
+    elif item.restarts:
+        yield finding("Restarted", _exit_text(item), Prospect.REMARK)
+
+
+def _failed_pod(pod: Pod) -> Finding:
+    failed = next((item for item in pod.containers if item.exit_code), None)
+    killed = next((item for item in pod.containers if item.reason == "OOMKilled"), failed)
+    if pod.reason or killed is None:
+        return Finding(pod.name, "", pod.reason or "PodFailed", pod.message, Prospect.CONTROLLER)
+    is_memory = killed.reason == "OOMKilled"
+    return Finding(
+        pod.name,
+        killed.name,
+        "OOMKilled" if is_memory else "ReplicaFailed",
+        _memory_text(killed) if is_memory else _exit_text(killed),
+        Prospect.CONTROLLER,
+    )
+
+
+def _memory_text(item: Container) -> str:
+    limit = (
+        f"its memory limit is {item.memory_limit}"
+        if item.memory_limit
+        else ("it has no memory limit of its own, so the node ran out")
+    )
+    return f"killed for want of memory; {limit}"
+
+
+def _exit_text(item: Container) -> str:
+    code = item.exit_code if item.exit_code is not None else item.last_exit_code
+    text = f"exit code {code}" if code is not None else "it ended"
+    return f"{text}, started again {item.restarts} times" if item.restarts else text
+
+
+def held_open(pods: Collection[Pod], primary: str | None, expected: int) -> Finding | None:
+    """A pod that only a sidecar keeps alive, when the work of every replica ended well.
+
+    Args:
+        pods: All of the trial.
+        primary: Name of the primary container.
+        expected: How many pods the job has.
+    """
+    holder: Finding | None = None
+    done = 0
+    for pod in pods:
+        training = training_container(pod, primary)
+        if pod.phase == "Failed" or training is None:
+            continue
+        if pod.phase != "Succeeded" and (training.state, training.exit_code) != ("terminated", 0):
+            return None
+        done += 1
+        alive = [item for item in pod.containers if item.state == "running" and not item.init]
+        if pod.phase == "Running" and alive and holder is None:
+            holder = Finding(
+                pod.name,
+                alive[0].name,
+                "SidecarKeepsPodAlive",
+                f"{training.name} ended with exit code 0, but this container runs on",
+                Prospect.CONTROLLER,
+            )
+    return holder if done >= expected else None

@@ -1,0 +1,555 @@
+"""A real HTTP server that speaks as much of the Kubernetes API as a runner needs.
+
+Objects with create, get, list in pages, merge patch and delete; label selectors; watches with
+resourceVersions, bookmarks and 410; pods' logs with follow, timestamps and sinceTime; RBAC by the
+rules of a Role; and faults on demand. What the cluster does with a job that was created is a
+script (see `plays`), run in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+NAMESPACE = "kubeflow"
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:pipeline-runner"
+GROUPS = {
+    "pods": "v1",
+    "jobs": "batch/v1",
+    "pytorchjobs": "kubeflow.org/v1",
+    "tfjobs": "kubeflow.org/v1",
+    "trainjobs": "trainer.kubeflow.org/v1alpha1",
+    "rayjobs": "ray.io/v1",
+    "workflows": "argoproj.io/v1alpha1",
+    "sparks": "example.com/v1",
+}
+BOOKMARK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as RBAC sees it."""
+
+    verb: str
+    resource: str
+    name: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+
+
+@dataclass
+class Fault:
+    """An answer other than the right one, for the next requests that match."""
+
+    matches: Callable[[Request], bool]
+    status: int
+    times: int = 1
+    message: str = "made to fail"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    applied: bool = False  # whether the request is carried out all the same
+
+
+class Refused(Exception):
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        self.status, self.reason, self.message = status, reason, message
+        super().__init__(message)
+
+
+class Log:
+    """What one instance of a container printed."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+        self.ended = False
+        self.cuts = 0  # connections to it that were cut
+
+
+class ApiServer:
+    """The server and its cluster. Times are real; nothing is polled."""
+
+    def __init__(self, rules: Iterable[Mapping[str, Any]] | None = None) -> None:
+        self.changed = threading.Condition(threading.RLock())
+        self.version = 100
+        self.oldest = 0
+        self.objects: dict[str, dict[str, dict[str, Any]]] = {plural: {} for plural in GROUPS}
+        self.history: dict[str, list[tuple[int, str, dict[str, Any], dict[str, Any]]]] = {
+            plural: [] for plural in GROUPS
+        }
+        self.logs: dict[tuple[str, str, int], Log] = {}
+        self.requests: list[Request] = []
+        self.keep_requests = True
+        self.request_count = 0
+        self.faults: list[Fault] = []
+        self.rules = list(rules) if rules is not None else None
+        self.script: Callable[[Any], None] | None = None
+        self.admit: Callable[[str, dict[str, Any]], None] = lambda plural, body: None
+        self.can_suspend = True
+        self.page_size = 0  # makes pages smaller than the client asks for
+        self.cut_watch_lines = 0
+        self.streams = 0
+        self._connections: set[socket.socket] = set()
+        self._http: ThreadingHTTPServer | None = None
+        self.port = 0
+        self.up()
+
+    # Up and down
+
+    def up(self) -> None:
+        """Listens, on the same port as before."""
+        handler = type("BoundHandler", (_Handler,), {"cluster": self})
+        self._http = _Server(("127.0.0.1", self.port), handler)
+        self.port = self._http.server_port
+        threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
+
+    def down(self) -> None:
+        """Is gone: connections break, and new ones are refused."""
+        if self._http is None:
+            return
+        self._http.shutdown()
+        self._http.server_close()
+        self._http = None
+        self.break_connections()
+
+    def break_connections(self) -> None:
+        with self.changed:
+            connections = list(self._connections)
+            self.changed.notify_all()
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    # What happens in the cluster
+
+    def put(self, plural: str, body: Mapping[str, Any], kind: str = "MODIFIED") -> dict[str, Any]:
+        """Stores an object and tells the watches."""
+        with self.changed:
+            self.version += 1
+            new = copy.deepcopy(dict(body))
+            new["metadata"]["resourceVersion"] = str(self.version)
+            name = new["metadata"]["name"]
+            old = self.objects[plural].get(name, {})
+            if kind == "DELETED":
+                self.objects[plural].pop(name, None)
+            else:
+                self.objects[plural][name] = new
+            self.history[plural].append((self.version, kind, new, old))
+            self.changed.notify_all()
+            return new
+
+    def create(self, plural: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        with self.changed:
+            name = body["metadata"]["name"]
+            if name in self.objects[plural]:
+                raise Refused(409, "AlreadyExists", f'{plural} "{name}" already exists')
+            self.admit(plural, dict(body))
+            new = copy.deepcopy(dict(body))
+            new["metadata"] |= {
+                "uid": f"uid-{self.version + 1}",
+                "creationTimestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            }
+            return self.put(plural, new, "ADDED")
+
+    def patch(self, plural: str, name: str, change: Mapping[str, Any]) -> dict[str, Any]:
+        """Merges into an object, as a controller or a person does."""
+        with self.changed:
+            if name not in self.objects[plural]:
+                raise Refused(404, "NotFound", f'{plural} "{name}" not found')
+            return self.put(plural, _merge(self.objects[plural][name], change))
+
+    def delete(self, plural: str, name: str, propagation: str = "Background") -> None:
+        with self.changed:
+            body = self.objects[plural].get(name)
+            if body is None:
+                raise Refused(404, "NotFound", f'{plural} "{name}" not found')
+            if plural != "pods" and propagation == "Foreground":
+                gone = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
+                self.patch(plural, name, gone)
+            if plural != "pods":
+                self.delete_pods_of(name)
+            self.put(plural, self.objects[plural][name], "DELETED")
+            for (pod, _, _), log in self.logs.items():
+                if plural == "pods" and pod == name:
+                    log.ended = True
+            self.changed.notify_all()
+
+    def delete_pods_of(self, job: str) -> None:
+        for name, pod in list(self.objects["pods"].items()):
+            if pod.get("owner") == job:
+                self.delete("pods", name)
+
+    def log(self, pod: str, container: str, instance: int) -> Log:
+        with self.changed:
+            return self.logs.setdefault((pod, container, instance), Log())
+
+    def compact(self) -> None:
+        """Forgets all versions so far."""
+        with self.changed:
+            self.version += 1
+            self.oldest = self.version
+            for events in self.history.values():
+                events.clear()
+
+    def fail(self, matches: Callable[[Request], bool], status: int, **more: Any) -> Fault:
+        with self.changed:
+            self.faults.append(Fault(matches, status, **more))
+            return self.faults[-1]
+
+    def count(self, verb: str, resource: str) -> int:
+        return sum((r.verb, r.resource) == (verb, resource) for r in list(self.requests))
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+        """Blocks until something of the cluster, or of its requests, is so."""
+        with self.changed:
+            assert self.changed.wait_for(condition, seconds), "it did not come to be"
+
+    # What the API does
+
+    def allowed(self, group: str, request: Request) -> bool:
+        return self.rules is None or any(
+            group in rule["apiGroups"]
+            and request.resource in rule["resources"]
+            and request.verb in rule["verbs"]
+            for rule in self.rules
+        )
+
+    def select(self, plural: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        items = self.objects[plural].values()
+        return [item for item in items if _selected(item, query)]
+
+    def suspended(self, plural: str, name: str) -> None:
+        """What a controller does with a job that is to stop."""
+        if self.can_suspend:
+            self.delete_pods_of(name)
+
+    def now(self) -> str:
+        return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}.{time.time_ns() % 10**9:09d}Z"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+    allow_reuse_address = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # a broken connection is part of the tests
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    cluster: ApiServer
+
+    def setup(self) -> None:
+        super().setup()
+        with self.cluster.changed:
+            self.cluster._connections.add(self.connection)
+
+    def finish(self) -> None:
+        with self.cluster.changed:
+            self.cluster._connections.discard(self.connection)
+        super().finish()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
+
+    def _serve(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        url = urlsplit(self.path)
+        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+        parts = [unquote(part) for part in url.path.strip("/").split("/")]
+        version = parts[1] if parts[0] == "api" else "/".join(parts[1:3])
+        rest = parts[2:] if parts[0] == "api" else parts[3:]
+        try:
+            _, namespace, plural, *names = rest
+        except ValueError:
+            self._text(404, "404 page not found\n")
+            return
+        name, part = [*names, "", ""][:2]
+        watch = query.get("watch") == "true"
+        verb = {
+            "GET": "get" if name else "watch" if watch else "list",
+            "POST": "create",
+            "PATCH": "patch",
+            "DELETE": "delete" if name else "deletecollection",
+        }[self.command]
+        request = Request(verb, f"{plural}/{part}" if part else plural, name, query, body)
+        cluster = self.cluster
+        fault = None
+        with cluster.changed:
+            cluster.request_count += 1
+            if cluster.keep_requests:
+                cluster.requests.append(request)
+            for candidate in cluster.faults:
+                if candidate.times and candidate.matches(request):
+                    fault = candidate
+                    fault.times -= 1
+                    break
+            cluster.changed.notify_all()
+        try:
+            if fault and not fault.applied:
+                self._status(fault.status, "Fault", fault.message, fault.headers)
+                return
+            if GROUPS.get(plural) != version:
+                self._text(404, "404 page not found\n")
+                return
+            group = version.rpartition("/")[0]
+            if not cluster.allowed(group, request):
+                raise Refused(
+                    403,
+                    "Forbidden",
+                    f'{plural}.{group} is forbidden: User "{ACCOUNT}" cannot {verb} resource '
+                    f'"{request.resource}" in API group "{group}" in the namespace "{namespace}"',
+                )
+            if namespace != NAMESPACE:
+                raise Refused(404, "NotFound", f'namespaces "{namespace}" not found')
+            answer = self._answer(plural, version, request)
+            if fault:
+                self.close_connection = True  # it was done, and the answer is lost
+            elif answer is not None:
+                self._json(200, answer)
+        except Refused as error:
+            self._status(error.status, error.reason, error.message)
+
+    def _answer(self, plural: str, version: str, request: Request) -> dict[str, Any] | None:
+        cluster = self.cluster
+        match request.verb, request.resource:
+            case "get", "pods/log":
+                self._log(request)
+                return None
+            case "watch", _:
+                self._watch(plural, request.query)
+                return None
+            case "list", _:
+                return self._list(plural, version, request.query)
+            case "create", _:
+                body = cluster.create(plural, request.body)
+                if cluster.script and not _is_stopped(body):
+                    from tests.kubernetes.plays import JobPlay
+
+                    play = JobPlay(cluster, plural, body)
+                    threading.Thread(target=play.run, args=(cluster.script,), daemon=True).start()
+                return body
+            case "get", _:
+                found = cluster.objects[plural].get(request.name)
+                if found is None:
+                    raise Refused(404, "NotFound", f'{plural} "{request.name}" not found')
+                return found
+            case "patch", _:
+                body = cluster.patch(plural, request.name, request.body)
+                if _is_stopped(request.body):
+                    cluster.suspended(plural, request.name)
+                return body
+            case "delete", _:
+                options = request.body or {}
+                cluster.delete(plural, request.name, options.get("propagationPolicy", ""))
+                return {"kind": "Status", "status": "Success"}
+            case _:
+                with cluster.changed:
+                    for item in cluster.select(plural, request.query):
+                        cluster.delete(plural, item["metadata"]["name"])
+                return {"kind": "Status", "status": "Success"}
+
+    def _list(self, plural: str, version: str, query: Mapping[str, str]) -> dict[str, Any]:
+        cluster = self.cluster
+        with cluster.changed:
+            items = cluster.select(plural, query)
+            start = int(query.get("continue") or 0)
+            size = cluster.page_size or int(query.get("limit") or 0) or len(items)
+            more = str(start + size) if start + size < len(items) else ""
+            return {
+                "kind": "List",
+                "apiVersion": version,
+                "metadata": {"resourceVersion": str(cluster.version), "continue": more},
+                "items": items[start : start + size],
+            }
+
+    # Streams
+
+    def _begin(self, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def _watch(self, plural: str, query: Mapping[str, str]) -> None:
+        cluster = self.cluster
+        seen = int(query.get("resourceVersion") or 0)
+        ends = time.monotonic() + float(query.get("timeoutSeconds") or 3600)
+        bookmark = time.monotonic() + BOOKMARK_SECONDS
+        self._begin("application/json")
+        while True:
+            with cluster.changed:
+                if seen < cluster.oldest:
+                    expired = {"code": 410, "reason": "Expired", "message": "too old"}
+                    self._chunk(_line({"type": "ERROR", "object": {"kind": "Status", **expired}}))
+                    break
+                news = [event for event in cluster.history[plural] if event[0] > seen]
+                if not news and cluster._http is None:
+                    return
+                if not news:
+                    wait = min(bookmark, ends) - time.monotonic()
+                    if wait > 0:
+                        cluster.changed.wait(wait)
+                        continue
+            for version, kind, new, old in news:
+                seen = version
+                event = _as_seen(kind, new, old, query)
+                if event is None:
+                    continue
+                line = _line(event)
+                if cluster.cut_watch_lines > 0:
+                    cluster.cut_watch_lines -= 1
+                    self._chunk(line[: len(line) // 2])
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                self._chunk(line)
+            if time.monotonic() >= ends:
+                break
+            if not news and time.monotonic() >= bookmark:
+                bookmark = time.monotonic() + BOOKMARK_SECONDS
+                mark = {"kind": "Mark", "metadata": {"resourceVersion": str(seen)}}
+                self._chunk(_line({"type": "BOOKMARK", "object": mark}))
+        self._chunk(b"")
+
+    def _log(self, request: Request) -> None:
+        cluster, query = self.cluster, request.query
+        pod = cluster.objects["pods"].get(request.name)
+        if pod is None:
+            raise Refused(404, "NotFound", f'pods "{request.name}" not found')
+        container = query["container"]
+        statuses = [
+            *pod.get("status", {}).get("containerStatuses", []),
+            *pod.get("status", {}).get("initContainerStatuses", []),
+        ]
+        restarts = next((s["restartCount"] for s in statuses if s["name"] == container), 0)
+        instance = restarts - (query.get("previous") == "true")
+        log = cluster.logs.get((request.name, container, instance))
+        if log is None:
+            raise Refused(400, "BadRequest", f'container "{container}" is waiting to start')
+        since = query.get("sinceTime", "")
+        lines = [line for line in log.lines if line[0] >= since[:19]]
+        taken = len(log.lines)
+        if "tailLines" in query:
+            lines = lines[-int(query["tailLines"]) :]
+        self._begin("text/plain")
+        stamped = query.get("timestamps") == "true"
+        while True:
+            for stamp, text in lines:
+                self._chunk((f"{stamp} {text}\n" if stamped else f"{text}\n").encode())
+            with cluster.changed:
+                if log.cuts:
+                    log.cuts -= 1
+                    self._chunk(b"2026-01-01T00:00:0")
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                lines, taken = log.lines[taken:], len(log.lines)
+                if lines:
+                    continue
+                if query.get("follow") != "true" or log.ended:
+                    break
+                if cluster._http is None:
+                    return
+                cluster.changed.wait()
+        self._chunk(b"")
+
+    # Answers
+
+    def _json(self, status: int, data: Mapping[str, Any]) -> None:
+        self._send(status, json.dumps(data).encode(), "application/json", {})
+
+    def _text(self, status: int, text: str) -> None:
+        self._send(status, text.encode(), "text/plain", {})
+
+    def _status(
+        self, status: int, reason: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        data = {"kind": "Status", "code": status, "reason": reason, "message": message}
+        self._send(status, json.dumps(data).encode(), "application/json", headers or {})
+
+    def _send(self, status: int, data: bytes, kind: str, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def _line(event: Mapping[str, Any]) -> bytes:
+    return json.dumps(event).encode() + b"\n"
+
+
+def _as_seen(
+    kind: str, new: Mapping[str, Any], old: Mapping[str, Any], query: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """An event as a watch with this selector has it; None when it does not concern it."""
+    is_in = kind != "DELETED" and _selected(new, query)
+    was_in = bool(old) and _selected(old, query)
+    if not (is_in or was_in):
+        return None
+    seen_as = ("MODIFIED" if was_in else "ADDED") if is_in else "DELETED"
+    return {"type": seen_as, "object": new}
+
+
+def _selected(body: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+    labels = body["metadata"].get("labels") or {}
+    wanted = query.get("fieldSelector", "").removeprefix("metadata.name=")
+    if wanted and body["metadata"]["name"] != wanted:
+        return False
+    for term in filter(None, query.get("labelSelector", "").split(",")):
+        match = re.fullmatch(r"(!?)([^=]+)(?:=(.*))?", term)
+        assert match, term
+        negated, key, value = match.groups()
+        if negated:
+            if key in labels:
+                return False
+        elif key not in labels or (value is not None and labels[key] != value):
+            return False
+    return True
+
+
+def _is_stopped(body: Mapping[str, Any]) -> bool:
+    spec = body.get("spec") or {}
+    return bool(
+        spec.get("suspend") or (spec.get("runPolicy") or {}).get("suspend") or spec.get("shutdown")
+    )
+
+
+def _merge(body: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(body)
+    for key, value in change.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            result[key] = _merge(result.get(key) or {}, value)
+        else:
+            result[key] = value
+    return result

@@ -23,9 +23,15 @@ from katibflow.experiment import ObjectiveType
 from katibflow.history import History, Trial, TrialState, objective_value
 from katibflow.space import Space
 
-__all__ = ["HistoryStorage"]
+__all__ = ["STUDY_ATTRIBUTES", "HistoryStorage", "direction_of"]
 
 _STUDY = 0
+
+STUDY_ATTRIBUTES = "study"
+"""Key among a trial's attributes of what the sampler kept for the whole study with that trial."""
+
+_PICKLED = ("cma:", "cmawm:", "sepcma:")
+"""Beginnings of attributes that a sampler of Optuna would unpickle; a history may be anyone's."""
 
 
 class HistoryStorage(BaseStorage):
@@ -33,6 +39,9 @@ class HistoryStorage(BaseStorage):
 
     Args:
         space: The experiment's search space.
+
+    Attributes:
+        news: What the sampler has kept for the whole study since `follow`.
     """
 
     def __init__(self, space: Space) -> None:
@@ -41,6 +50,7 @@ class HistoryStorage(BaseStorage):
         self._directions: list[StudyDirection] = []
         self._name = ""
         self._attributes: dict[str, Any] = {}
+        self.news: dict[str, Any] = {}
         self._sources: list[Trial | None] = []
         self._trials: list[FrozenTrial] = []
 
@@ -52,8 +62,11 @@ class HistoryStorage(BaseStorage):
         """
         count = history.next_number
         wanted: list[Trial | None] = [None] * count
+        self._attributes = {}
         for trial in history.trials:
             wanted[trial.number] = trial
+            self._attributes.update(trial.attributes.get(STUDY_ATTRIBUTES, {}))
+        self.news = {}
         del self._sources[count:], self._trials[count:]
         for number, source in enumerate(wanted):
             if number == len(self._trials):
@@ -84,7 +97,7 @@ class HistoryStorage(BaseStorage):
             params=numbers or {},
             distributions=self._distributions if numbers else {},
             user_attrs={},
-            system_attrs=dict(trial.attributes) if trial else {},
+            system_attrs=_attributes(trial) if trial else {},
             intermediate_values={
                 point.step: point.value
                 for point in (trial.intermediate if trial else ())
@@ -156,8 +169,8 @@ class HistoryStorage(BaseStorage):
         return [trial for trial in self._trials if trial.state in states]
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Keeps an attribute for as long as the study lives."""
-        self._attributes[key] = value
+        """Keeps an attribute, and that it is new."""
+        self._attributes[key] = self.news[key] = value
 
     def get_study_id_from_name(self, study_name: str) -> int:
         """The one study."""
@@ -206,6 +219,14 @@ class HistoryStorage(BaseStorage):
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Refused."""
         _refuse()
+
+
+def _attributes(trial: Trial) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in trial.attributes.items()
+        if key != STUDY_ATTRIBUTES and not key.startswith(_PICKLED)
+    }
 
 
 _SOME_TIME = datetime(2000, 1, 1)

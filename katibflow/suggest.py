@@ -2,18 +2,21 @@
 
 The same history and seed give the same suggestions, whether the study was rebuilt or lived on in
 between. A finite space is tried without repeating a combination; a killed trial's may come again.
+
+Fewer suggestions than asked for mean that running trials must end first, or that the search is
+over: without any running trial, none at all means that it is over.
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from katibflow import algorithms
-from katibflow.algorithms import LARGEST_SEED
+from katibflow.algorithms import Suggestion
+from katibflow.algorithms.base import chance, derived_seed
 from katibflow.errors import KatibflowError, SuggestionError
 from katibflow.experiment import Experiment
 from katibflow.history import History, Trial, TrialState
@@ -23,27 +26,17 @@ from katibflow.study import quiet_optuna
 if TYPE_CHECKING:
     from katibflow.history_storage import HistoryStorage
 
-__all__ = ["Suggester", "Suggestion", "is_used_up", "new_seed", "suggest"]
+__all__ = ["Suggester", "Suggestion", "is_used_up", "new_seed", "suggest", "why_over"]
 
 _TRIES = 10
 """How often a sampler may come up with a combination that was tried before one is chosen for it."""
 
-
-@dataclass(frozen=True)
-class Suggestion:
-    """What one new trial is to try.
-
-    Attributes:
-        assignments: Parameter name to value, as Katib's strings.
-        attributes: What the sampler wants to find again in the history.
-    """
-
-    assignments: Mapping[str, str]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+_DERIVED = ("gp:relative_params", "tpe:relative_params")
+"""Beginnings of attributes that say the assignments once more."""
 
 
 def suggest(history: History, count: int) -> tuple[Suggestion, ...]:
-    """The next ``count`` suggestions; fewer when a finite space is used up.
+    """The next ``count`` suggestions; fewer when running trials must end first, or at the end.
 
     Args:
         history: Trials so far, running ones included, which the sampler then avoids.
@@ -57,16 +50,25 @@ def suggest(history: History, count: int) -> tuple[Suggestion, ...]:
 
 
 def is_used_up(history: History) -> bool:
-    """Whether every combination of a finite space was tried; False for an infinite one."""
-    size = space_of(history.experiment.spec.parameters).size
+    """Whether no suggestion is left, also after the running trials have ended as they should."""
+    spec = history.experiment.spec
+    algorithm = algorithms.algorithm_of(spec.algorithm)
+    if algorithm.repeats:
+        return algorithm.over(algorithms.settings_of(spec.algorithm), history)
+    size = space_of(spec.parameters).size
     return size is not None and len(_tried(history)) >= size
+
+
+def why_over(experiment: Experiment) -> str:
+    """Why an experiment has no suggestion left, in words."""
+    return algorithms.algorithm_of(experiment.spec.algorithm).ending
 
 
 def new_seed(experiment: Experiment, source: str) -> int:
     """The seed of a new history: the ``random_state`` setting, or else drawn from ``source``."""
     settings = algorithms.settings_of(experiment.spec.algorithm)
-    seed = settings.get("random_state")
-    return int(seed) if seed is not None else _derived(source)
+    seed = settings.get("random_state", settings.get("seed"))
+    return int(seed) if seed is not None else derived_seed(source)
 
 
 class Suggester:
@@ -104,6 +106,8 @@ class Suggester:
         return tuple(suggestions)
 
     def _next(self, history: History) -> Suggestion | None:
+        if self._algorithm.repeats:
+            return self._proposed(history, 0)
         size = self._space.size
         tried = _tried(history) if size is not None else set()
         if size is not None and len(tried) >= size:
@@ -112,11 +116,16 @@ class Suggester:
             return Suggestion(self._next_in_sequence(history, tried))
         with quiet_optuna():
             for attempt in range(_TRIES):
-                suggestion = self._ask(history, attempt)
-                if _key(suggestion.assignments) not in tried:
+                suggestion = self._proposed(history, attempt)
+                if suggestion is None or _key(suggestion.assignments) not in tried:
                     return suggestion
         assert size is not None
-        return Suggestion(_untried(self._space, size, tried, _chance(history, "untried")))
+        return Suggestion(_untried(self._space, size, tried, chance(history, "untried")))
+
+    def _proposed(self, history: History, attempt: int) -> Suggestion | None:
+        if self._algorithm.propose is not None:
+            return self._algorithm.propose(self._space, self._settings, history, attempt)
+        return self._asked(history, attempt)
 
     def _next_in_sequence(self, history: History, tried: set[_Key]) -> dict[str, str]:
         sequence = self._algorithm.sequence
@@ -127,28 +136,34 @@ class Suggester:
                 return assignments
         size = self._space.size
         assert size is not None
-        return _untried(self._space, size, tried, _chance(history, "untried"))
+        return _untried(self._space, size, tried, chance(history, "untried"))
 
-    def _ask(self, history: History, attempt: int) -> Suggestion:
+    def _asked(self, history: History, attempt: int) -> Suggestion:
         import optuna
 
-        from katibflow.history_storage import HistoryStorage, direction_of
+        from katibflow.history_storage import STUDY_ATTRIBUTES, HistoryStorage, direction_of
 
-        objective = history.experiment.spec.objective
         if self._storage is None:
             self._storage = HistoryStorage(self._space)
         self._storage.follow(history)
         assert self._algorithm.sampler is not None
-        seed = _derived(f"{history.seed}/{history.next_number}/{attempt}")
+        seed = history.seed
+        if not self._algorithm.one_seed:
+            seed = derived_seed(f"{history.seed}/{history.next_number}/{attempt}")
         study = optuna.create_study(
             storage=self._storage,
             study_name=history.experiment.name,
             sampler=self._algorithm.sampler(self._settings, seed),
-            direction=direction_of(objective.type),
+            direction=direction_of(history.experiment.spec.objective.type),
         )
         trial = study.ask(self._space.distributions())
         asked = self._storage.get_trial(trial.number)
-        return Suggestion(self._space.texts(asked.params), dict(asked.system_attrs))
+        attributes = {
+            key: value for key, value in asked.system_attrs.items() if not key.startswith(_DERIVED)
+        }
+        if self._storage.news:
+            attributes[STUDY_ATTRIBUTES] = dict(self._storage.news)
+        return Suggestion(self._space.texts(asked.params), attributes)
 
 
 _Key = tuple[tuple[str, str], ...]
@@ -185,12 +200,3 @@ def _untried(space: Space, size: int, tried: set[_Key], chance: random.Random) -
         if _key(assignments) not in tried:
             return assignments
     raise SuggestionError("every combination of the search space was tried")
-
-
-def _chance(history: History, purpose: str) -> random.Random:
-    return random.Random(f"{history.seed}/{history.next_number}/{purpose}")
-
-
-def _derived(source: str) -> int:
-    """A seed, 0 to 2**32 - 1, that depends on all of ``source``."""
-    return int.from_bytes(hashlib.sha256(source.encode()).digest()[:4]) & LARGEST_SEED

@@ -17,7 +17,13 @@ from katibflow.engine import (
 from katibflow.experiment import Experiment
 from katibflow.history import Trial, TrialState, best_trial, objective_value
 
-__all__ = ["Board", "Row", "describe", "metric_text"]
+__all__ = [
+    "Board",
+    "Row",
+    "describe",
+    "elapsed",
+    "metric_text",
+]
 
 
 @dataclass(frozen=True)

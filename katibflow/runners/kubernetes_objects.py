@@ -33,6 +33,7 @@ __all__ = [
     "TRIAL",
     "Identity",
     "Shape",
+    "check_name",
     "job_body",
     "merged",
     "read_record",

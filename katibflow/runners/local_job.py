@@ -42,7 +42,14 @@ from katibflow.runners.local_processes import (
 )
 from katibflow.runners.local_record import Attempt, TrialFolder
 
-__all__ = ["STRAGGLER_GRACE", "Wakeup", "follow", "remains", "replay"]
+__all__ = [
+    "STRAGGLER_GRACE",
+    "Wakeup",
+    "follow",
+    "logs_of",
+    "remains",
+    "replay",
+]
 
 STRAGGLER_GRACE = 10.0
 """Seconds that the other replicas may take to end by themselves once the job has succeeded."""

@@ -18,7 +18,16 @@ from katibflow.runners.local_environment import (
 )
 from katibflow.runners.local_paths import PathMap, map_paths
 
-__all__ = ["Command", "JobPlan", "Replica", "command_of", "count", "plan_job", "program_of"]
+__all__ = [
+    "Command",
+    "JobPlan",
+    "Replica",
+    "command_of",
+    "count",
+    "plan_job",
+    "program_of",
+    "search_path",
+]
 
 NAMESPACE = "default"
 

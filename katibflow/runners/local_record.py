@@ -37,7 +37,17 @@ from katibflow.errors import HistoryError, RunBusy, RunnerError
 from katibflow.history import Trial, trial_from_data, trial_to_data
 from katibflow.runners.base import JobOutcome, JobState
 
-__all__ = ["Attempt", "RunLock", "TrialFolder", "trial_folders"]
+__all__ = [
+    "Attempt",
+    "RunLock",
+    "TrialFolder",
+    "boot_id",
+    "digest",
+    "make_folder",
+    "trial_folders",
+    "unwritable",
+    "write_atomically",
+]
 
 _DYING_LIMIT = 1.0
 """Seconds to wait for a lock: a process that was just killed has it until it is gone."""

@@ -31,7 +31,7 @@ from katibflow.experiment import (
     TrialTemplate,
 )
 
-__all__ = ["Parts", "found", "parse"]
+__all__ = ["Parts", "parse"]
 
 
 @dataclass(frozen=True)

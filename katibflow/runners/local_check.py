@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from katibflow.document import found
 from katibflow.errors import Fault, InvalidExperiment
 from katibflow.experiment import Experiment
 from katibflow.jobs import pod_templates
-from katibflow.loading import found
 from katibflow.runners.local_manifest import count, search_path
 from katibflow.runners.local_paths import PathMap, map_paths
 from katibflow.template import render
@@ -27,8 +27,15 @@ _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 """Stands for an assignment: what holds it cannot be judged before there is a trial."""
 
 
-def check_local(experiment: Experiment, maps: Sequence[PathMap] = ()) -> None:
+def check_local(
+    experiment: Experiment, maps: Sequence[PathMap] = (), source: str | None = None
+) -> None:
     """Checks that the experiment's trials can run as processes of this machine.
+
+    Args:
+        experiment: What is to be run.
+        maps: Container paths and what stands for them here.
+        source: The file's name, for errors; the experiment's name by default.
 
     Raises:
         InvalidExperiment: They cannot; every reason is listed.
@@ -47,7 +54,7 @@ def check_local(experiment: Experiment, maps: Sequence[PathMap] = ()) -> None:
         for fault in (*manifest_faults(manifest), *_file_faults(manifest, maps))
     ]
     if faults:
-        raise InvalidExperiment(experiment.name, dict.fromkeys(faults))
+        raise InvalidExperiment(source or experiment.name, dict.fromkeys(faults))
 
 
 def manifest_faults(manifest: Mapping[str, Any]) -> Iterator[Fault]:

@@ -5,11 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from katibflow.errors import InputError, InvalidExperiment
-from katibflow.experiment import Experiment
 from katibflow.validation import check_document, load_experiment
 from tests.samples import ABSENT, DOCUMENT, JOB, SEED_FILE, changed
 
@@ -426,82 +423,3 @@ def test_a_file_that_is_no_yaml_is_an_input_error(tmp_path: Path) -> None:
     path.write_text("a: [")
     with pytest.raises(InputError, match=r"x\.yaml, line 2, column 1: not YAML"):
         load_experiment(path)
-
-
-TRAPS = ["1e999999999", "-1e99999999999999999999", "9" * 5000, "1_0", "\uff11", "sNaN", "0x1", "-0"]
-TEXTS = (
-    st.text(max_size=8) | st.sampled_from(TRAPS) | st.floats().map(repr) | st.integers().map(str)
-)
-
-
-@given(
-    st.sampled_from(["double", "int", "discrete", "categorical"]),
-    st.dictionaries(st.sampled_from(["min", "max", "step"]), TEXTS)
-    | st.builds(lambda items: {"list": items}, st.lists(TEXTS, max_size=3)),
-    st.sampled_from(["uniform", "logUniform", "normal", "logNormal"]),
-    st.sampled_from(["random", "grid", "tpe", "cmaes", "sobol", "x"]),
-    st.lists(
-        st.builds(
-            lambda name, value: {"name": name, "value": value},
-            st.sampled_from(["random_state", "sigma", "gamma", "x"]),
-            TEXTS,
-        ),
-        max_size=2,
-    ),
-)
-def test_any_texts_in_a_space_are_right_or_faults(
-    kind: str, space: dict[str, Any], distribution: str, algorithm: str, settings: list[Any]
-) -> None:
-    document = changed(
-        {
-            "spec.parameters.0.parameterType": kind,
-            LR: space | {"distribution": distribution},
-            "spec.algorithm": {"algorithmName": algorithm, "algorithmSettings": settings},
-        }
-    )
-    try:
-        assert isinstance(check_document(document, "f"), Experiment)
-    except InvalidExperiment as error:
-        assert error.faults
-
-
-NAMES = ["metadata", "labels", "annotations", "spec", "template", "containers", "name", "replicas"]
-REFERENCES = ["${trialParameters.lr}", "${trialSpec.Labels[a]}", "${trialSpec.}", "${trialParame"]
-OBJECTS = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.sampled_from(REFERENCES) | st.text(max_size=3),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([*NAMES, "pytorchReplicaSpecs", "Master"]), inner)
-    ),
-    max_leaves=12,
-)
-
-
-@given(
-    st.sampled_from(
-        [
-            f"{TEMPLATE}.trialSpec.metadata",
-            f"{TEMPLATE}.trialSpec.spec",
-            f"{TEMPLATE}.trialSpec.spec.template",
-            f"{POD}.containers",
-            f"{POD}.containers.0.name",
-            f"{TEMPLATE}.trialSpec.kind",
-            f"{TEMPLATE}.trialParameters.0.reference",
-            "spec.metricsCollectorSpec.source",
-            "spec.nasConfig",
-            "spec.objective.metricStrategies",
-            "spec.earlyStopping",
-        ]
-    ),
-    OBJECTS,
-    st.booleans(),
-)
-def test_any_data_anywhere_is_right_or_faults(place: str, data: object, trains: bool) -> None:
-    kind = {"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob"} if trains else {}
-    document = changed(
-        {f"{TEMPLATE}.trialSpec.{key}": value for key, value in kind.items()} | {place: data}
-    )
-    try:
-        assert isinstance(check_document(document, "f"), Experiment)
-    except InvalidExperiment as error:
-        assert error.faults

@@ -256,17 +256,26 @@ class _Targets(dict[int, int]):
         self._folder = folder
         self._sessions = sessions
         self._poller = select.poll()
+        self._programs: dict[int, bytes] = {}
 
     def send(self, number: signal.Signals, again: bool = False) -> bool:
-        """Looks for processes and signals the new ones, or all; says whether there is any."""
+        """Looks for processes and signals the new ones, or all; says whether there is any.
+
+        One that has become another program since is new too: between its fork and its exec it had
+        its parent's handlers, and a shell's child drops a signal then.
+        """
+        for pid in list(self):
+            if again or _program(pid) != self._programs[pid]:
+                self._signal(pid, number)
         for pid in _pids():
             if pid not in self and _belongs(pid, self._folder, self._sessions):
                 self._add(pid, number)
-        if again:
-            for pidfd in self.values():
-                with suppress(ProcessLookupError, PermissionError):
-                    signal.pidfd_send_signal(pidfd, number)
         return bool(self)
+
+    def _signal(self, pid: int, number: signal.Signals) -> None:
+        self._programs[pid] = _program(pid)
+        with suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(self[pid], number)
 
     def _add(self, pid: int, number: signal.Signals) -> None:
         try:
@@ -279,8 +288,7 @@ class _Targets(dict[int, int]):
             return
         self[pid] = pidfd
         self._poller.register(pidfd, select.POLLIN)
-        with suppress(ProcessLookupError, PermissionError):
-            signal.pidfd_send_signal(pidfd, number)
+        self._signal(pid, number)
 
     def wait(self, seconds: float) -> None:
         """Waits until all have ended, or the time is over."""
@@ -299,6 +307,15 @@ class _Targets(dict[int, int]):
         """Lets go of all."""
         for pid in list(self):
             self._release(pid)
+
+
+def _program(pid: int) -> bytes:
+    """The arguments a process runs with; empty once it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 def _is_over(pidfd: int) -> bool:

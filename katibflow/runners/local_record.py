@@ -203,8 +203,15 @@ class TrialFolder:
         Raises:
             RunBusy: Somebody else has it.
         """
+        self._make()
         with RunLock(self.path):
             yield
+
+    def _make(self) -> None:
+        """Makes the folder; its name is on disk once the first record is."""
+        with unwritable(self.path):
+            make_folder(self.path.parent)
+            self.path.mkdir(exist_ok=True)
 
     def log(self, replica: str) -> Path:
         """Where a replica's output goes."""
@@ -242,14 +249,15 @@ class TrialFolder:
         """Puts the trial on record, durable when it returns; nothing happens if it is there."""
         path = self.path / "record.json"
         text = _json(trial_to_data(trial))
+        self._make()
         with unwritable(path):
-            try:
-                if path.read_bytes() == text:
-                    return
-            except FileNotFoundError:
-                pass
-            make_folder(self.path)
+            is_first = not path.exists()
+            if not is_first and path.read_bytes() == text:
+                return
             write_atomically(path, text, durable=True)
+            if is_first:
+                # Last, when the journal has it already and there is nothing to wait for.
+                _sync_folder(self.path.parent)
 
     def attempt(self) -> Attempt | None:
         """The latest attempt; None when there is none that can be read."""

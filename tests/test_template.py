@@ -46,9 +46,7 @@ def test_references_are_replaced_in_texts_keys_and_lists() -> None:
     spec = {
         "whole": "${trialParameters.a}",
         "inside": "x${trialParameters.a}y${trialParameters.b}${trialParameters.a}",
-        "key-${trialParameters.a}": {
-            "deep": [["${trialParameters.b}"], {"k": "$${trialSpec.Name}"}]
-        },
+        "key-${trialParameters.a}": [["${trialParameters.b}"], {"k": "$${trialSpec.Name}"}],
         "same": [1, 2.5, True, None, "text"],
     }
     assert rendered(spec, a="1", b="two") == {

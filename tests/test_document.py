@@ -188,6 +188,18 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
         assert str(caught.value).startswith(f"{path}: {says}"), path
 
 
+def test_the_limits_themselves_are_within(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"#" * 2_000_000)
+    assert len(read_file(path)) == 2_000_000
+    assert value("[" * 99 + "]" * 99)
+    with pytest.raises(InputError, match="nested deeper than 100"):
+        value("[" * 100 + "]" * 100)
+    assert len(value(f"[{','.join('x' * 199_998)}]")) == 199_998
+    with pytest.raises(InputError, match="more than 200000 values"):
+        value(f"[{','.join('x' * 199_999)}]")
+
+
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"\xef\xbb\xbfa: \xc3\xa4")
@@ -204,7 +216,8 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
         ([1, 2], "a list of 2"),
         ({}, "an empty mapping"),
         ({"a": 1, "b": 2}, "a mapping with the keys a, b"),
-        ("x" * 100, '"' + "x" * 56 + "..."),
+        ("x" * 58, '"' + "x" * 58 + '"'),
+        ("x" * 59, '"' + "x" * 56 + "..."),
     ],
 )
 def test_found_is_short(thing: object, text: str) -> None:

@@ -24,6 +24,7 @@ from katibflow.runners.local_manifest import plan_job
 from katibflow.runners.local_paths import PathMap, parse_map
 from katibflow.runners.local_processes import KILL_GRACE, end_all, marked
 from katibflow.runners.local_record import RunLock, TrialFolder, digest, trial_folders, unwritable
+from katibflow.runners.local_watches import LogWatches
 
 __all__ = ["LocalRunner", "PathMap", "RunLock", "check_local", "parse_map"]
 
@@ -47,6 +48,7 @@ class LocalRunner:
         self._maps = tuple(maps)
         self._lock = threading.Condition()
         self._running: dict[int, StopRequest] = {}
+        self._watches = LogWatches()
 
     def records(self) -> Sequence[Trial]:
         """The trials on record, by ascending number; folders without a record are passed over.
@@ -112,7 +114,8 @@ class LocalRunner:
             self._lock.wait_for(lambda: not (own.keys() & self._running.keys()))
 
     def close(self) -> None:
-        """Nothing is held between calls."""
+        """Lets go of watches; processes and records stay, and the runner can be used again."""
+        self._watches.close()
 
     def _folder(self, number: int) -> TrialFolder:
         return TrialFolder(self._trials / f"{number:04d}", number)
@@ -140,7 +143,9 @@ class LocalRunner:
                 return replay(plan, folder, end, observe)
             if end is None and remains(plan, folder, attempt):
                 with _reserved(attempt.port):
-                    return follow(plan, folder, attempt, self._maps, job.limits, observe, stop)
+                    return follow(
+                        plan, folder, attempt, self._maps, job.limits, observe, stop, self._watches
+                    )
         if attempt is not None:
             end_all(folder.path, KILL_GRACE)
         if stop.reason is not None:
@@ -148,7 +153,9 @@ class LocalRunner:
         with _free_port() as port:
             plan = plan_job(job.manifest, name, port)
             attempt = folder.new_attempt(name, job.manifest, port)
-            return follow(plan, folder, attempt, self._maps, job.limits, observe, stop)
+            return follow(
+                plan, folder, attempt, self._maps, job.limits, observe, stop, self._watches
+            )
 
 
 @contextmanager

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from inotify_simple import INotify, flags  # type: ignore[import-untyped]
-
 from katibflow.errors import RunnerError
 from katibflow.runners.base import (
     JobOutcome,
@@ -41,6 +39,7 @@ from katibflow.runners.local_processes import (
     start,
 )
 from katibflow.runners.local_record import Attempt, TrialFolder
+from katibflow.runners.local_watches import LogWatch, LogWatches
 
 __all__ = [
     "STRAGGLER_GRACE",
@@ -280,6 +279,7 @@ def follow(
     limits: Limits,
     observe: Observer,
     stop: StopRequest,
+    watches: LogWatches,
 ) -> JobOutcome:
     """Starts what is not started yet and follows the job until no process of it is left.
 
@@ -291,12 +291,15 @@ def follow(
         limits: Counted from the attempt's creation.
         observe: Told of the job from this thread.
         stop: Ends it early.
+        watches: Where the watch on the log comes from.
 
     Raises:
         RunnerError: A process cannot be made or ended, or the folder cannot be written.
     """
-    with _tail(plan, folder) as tail:
-        job = _Job(plan, folder, attempt, maps, limits, observe, tail)
+    log = folder.log(plan.replicas[0].name)
+    log.touch()
+    with _tail(plan, folder) as tail, watches.watch(log) as watch:
+        job = _Job(plan, folder, attempt, maps, limits, observe, tail, watch)
         unsubscribe = stop.subscribe(job.wakeup)
         try:
             outcome = job.until_end(stop)
@@ -327,6 +330,7 @@ class _Job:
         limits: Limits,
         observe: Observer,
         tail: LogTail,
+        watch: LogWatch,
     ) -> None:
         self._plan = plan
         self._folder = folder
@@ -338,23 +342,13 @@ class _Job:
         self._is_checked = not plan.connects
         self._registered: set[int] = set()
         self._poller = select.poll()
+        self._watch = watch
         self.wakeup = Wakeup()
-        try:
-            self._inotify = INotify(nonblocking=True)
-        except OSError as error:
-            self.wakeup.close()
-            raise RunnerError(
-                f"no log can be followed: inotify: {error.strerror}; a larger "
-                "fs.inotify.max_user_instances (sysctl) allows more trials at once"
-            ) from error
         self._poller.register(self.wakeup.fileno(), select.POLLIN)
-        self._poller.register(self._inotify.fileno(), select.POLLIN)
+        self._poller.register(watch.fileno(), select.POLLIN)
 
     def until_end(self, stop: StopRequest) -> JobOutcome:
         """Follows the job until it is known how it ends."""
-        log = self._folder.log(self._plan.replicas[0].name)
-        log.touch()
-        self._inotify.add_watch(str(log), flags.MODIFY)
         self._replicas.find()
         adopted = bool(self._replicas.running or self._replicas.ended)
         failed = self._replicas.begin()
@@ -395,7 +389,6 @@ class _Job:
         """Lets go of everything that is held."""
         self._replicas.close()
         self.wakeup.close()
-        self._inotify.close()
 
     def _wait_for_stragglers(self) -> None:
         deadline = time.monotonic() + STRAGGLER_GRACE
@@ -417,8 +410,8 @@ class _Job:
         self._registered |= running
         timeout = max(0, math.ceil(min(seconds, _LONGEST_WAIT) * 1000))
         ready = {descriptor for descriptor, _ in self._poller.poll(timeout)}
-        if self._inotify.fileno() in ready:
-            self._inotify.read(timeout=0)
+        if self._watch.fileno() in ready:
+            self._watch.clear()
         if self.wakeup.fileno() in ready:
             os.eventfd_read(self.wakeup.fileno())
         ended = ready & running

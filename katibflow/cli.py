@@ -111,7 +111,7 @@ def run(
 
     maps = [parse_map(text) for text in path_map or ()]
     experiment = _load(file, name)
-    check_local(experiment, maps)
+    check_local(experiment, maps, str(file))
     check_packages(experiment.spec.algorithm)
     folder = RunFolder(runs / experiment.name)
     stop = StopRequest()

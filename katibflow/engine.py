@@ -196,7 +196,7 @@ class _Run:
             self._runner.sweep((), decision.message)
             for trial in running:
                 self._keep(self._killed(trial, decision.message))
-            self._watch(Decided(decision))
+            self._tell(Decided(decision))
             return decision
         self._runner.sweep([trial.number for trial in running], "no trial of this run")
         for trial in running:
@@ -216,7 +216,7 @@ class _Run:
                 break
             self._handle(self._events.get())
         if decision.finished:
-            self._watch(Decided(decision))
+            self._tell(Decided(decision))
             if not self._drain:
                 for _, request in self._active.values():
                     request.set(decision.message)
@@ -230,9 +230,9 @@ class _Run:
         thread = threading.Thread(
             target=self._follow, args=(trial, earlier, request), name=f"trial-{trial.number}"
         )
-        self._active[trial.number] = thread, request
-        self._watch(TrialStarted(trial, resumed))
         thread.start()
+        self._active[trial.number] = thread, request
+        self._tell(TrialStarted(trial, resumed))
 
     def _follow(self, trial: Trial, earlier: tuple[Trial, ...], request: StopRequest) -> None:
         """Runs one trial, in its own thread."""
@@ -273,9 +273,14 @@ class _Run:
             case TrialEnded(trial):
                 self._leave(trial.number)
                 self._history = self._history.with_trials([trial])
-                self._watch(event)
+                self._tell(event)
             case _:
-                self._watch(event)
+                self._tell(event)
+
+    def _tell(self, update: Update) -> None:
+        # After an error the trials are only waited for, and a watcher may be what failed.
+        if self._error is None:
+            self._watch(update)
 
     def _halt(self, reason: str) -> None:
         """Stops all trials so that they stay on record as running."""

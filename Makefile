@@ -1,0 +1,40 @@
+# make install   makes .venv with katibflow in it
+# make demo      runs examples/mnist.yaml to its end on this machine
+# make test      runs the whole test suite
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test browser compiled bench clean
+
+install: .venv/installed
+
+.venv/installed: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, found {v[0]}.{v[1]}: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch,dev]'
+	touch $@
+
+demo: install
+	$(BIN)/python trial_image/make_digits.py
+	$(BIN)/katibflow run examples/mnist.yaml --map /opt/pytorch-mnist=trial_image
+
+test: install browser
+	$(BIN)/python -m pytest
+
+# The tests of the report need a browser; without one they are skipped.
+browser:
+	@command -v chromium >/dev/null || { \
+	  sudo=$$(test "$$(id -u)" = 0 || echo "sudo --non-interactive"); \
+	  echo "installing Debian's chromium"; \
+	  $$sudo apt-get update --quiet=2 && $$sudo apt-get install --quiet=2 --yes chromium >/dev/null; \
+	} || echo "chromium could not be installed: the tests of the report in a browser are skipped"
+
+compiled: install
+	$(BIN)/katibflow compile examples/mnist.yaml -o compiled/mnist.yaml
+
+bench: install
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit; done
+
+clean:
+	rm -rf .venv build runs *.egg-info

@@ -1,0 +1,66 @@
+"""Experiments whose trials are shell scripts in batch Jobs, and what is left of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from katibflow.experiment import Experiment
+from katibflow.validation import check_document
+from tests.samples import changed
+
+__all__ = ["document", "experiment", "processes_below"]
+
+
+def document(script: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """An Experiment over ``x`` (0 to 99) whose trials run ``script`` with sh; $X is the value."""
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "spec": {
+            "template": {
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "main",
+                            "image": "busybox",
+                            "command": ["sh", "-c", script],
+                            "env": [{"name": "X", "value": "${trialParameters.x}"}],
+                        }
+                    ]
+                }
+            }
+        },
+    }
+    space = {"name": "x", "parameterType": "int", "feasibleSpace": {"min": "0", "max": "99"}}
+    return changed(
+        {
+            "spec.parameters": [space],
+            "spec.trialTemplate.trialSpec": job,
+            "spec.trialTemplate.trialParameters": [{"name": "x", "reference": "x"}],
+            "spec.parallelTrialCount": 3,
+            "spec.maxTrialCount": 6,
+            **(changes or {}),
+        }
+    )
+
+
+def experiment(script: str, changes: Mapping[str, Any] | None = None) -> Experiment:
+    """The checked Experiment of `document`."""
+    return check_document(document(script, changes), "test")
+
+
+def processes_below(folder: Path) -> list[psutil.Process]:
+    """Processes of trials whose folders lie below ``folder``."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            mark = process.environ().get("KATIBFLOW_TRIAL_FOLDER", "")
+        except psutil.Error:
+            continue
+        if mark and Path(mark).is_relative_to(folder.resolve()):
+            found.append(process)
+    return found

@@ -55,7 +55,7 @@ def test_no_trial_is_lost_or_run_twice(tmp_path: Path, seed: int) -> None:
     file = tmp_path / "experiment.yaml"
     file.write_text(yaml.safe_dump(document(script, {"spec.maxTrialCount": TRIALS})))
     told: dict[str, str] = {}
-    for _ in range(40):
+    for _ in range(12):
         status, out = run(file, tmp_path, chance.choice((0, 1, 2, 3, 4, 6)), chance.random() * 0.5)
         for number, value in re.findall(r"trial (\d+) complete after \S+ s: loss=(\d+)", out):
             assert told.setdefault(number, value) == value

@@ -1,0 +1,105 @@
+"""The engine's overhead: the makespan of many short trials against the ideal.
+
+    python benchmarks/bench_engine.py [--trials 200] [--parallel 8] [--seconds 0.2]
+
+The ideal is trials / parallel x (seconds + start of a process), where the start is what ``sleep``
+itself takes over its argument, measured in the same run with as many at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from katibflow.engine import run_experiment
+from katibflow.history import History, TrialState
+from katibflow.runners.base import StopRequest
+from katibflow.runners.local import LocalRunner
+from katibflow.validation import check_document
+
+TARGET = 1.25
+
+
+def document(trials: int, parallel: int, seconds: float) -> dict[str, object]:
+    container = {
+        "name": "main",
+        "image": "busybox",
+        "command": ["sh", "-c", f"sleep {seconds}; echo loss=${{trialParameters.x}}"],
+    }
+    return {
+        "apiVersion": "kubeflow.org/v1beta1",
+        "kind": "Experiment",
+        "metadata": {"name": "bench"},
+        "spec": {
+            "objective": {"type": "minimize", "objectiveMetricName": "loss"},
+            "algorithm": {"algorithmName": "random"},
+            "parallelTrialCount": parallel,
+            "maxTrialCount": trials,
+            "parameters": [
+                {
+                    "name": "x",
+                    "parameterType": "double",
+                    "feasibleSpace": {"min": "0", "max": "1"},
+                }
+            ],
+            "trialTemplate": {
+                "primaryContainerName": "main",
+                "trialParameters": [{"name": "x", "reference": "x"}],
+                "trialSpec": {
+                    "apiVersion": "batch/v1",
+                    "kind": "Job",
+                    "spec": {"template": {"spec": {"containers": [container]}}},
+                },
+            },
+        },
+    }
+
+
+def process_start(trials: int, parallel: int, seconds: float) -> float:
+    """Seconds that a shell with ``sleep`` takes over the sleep itself, ``parallel`` at a time."""
+
+    def one(_: int) -> float:
+        begin = time.perf_counter()
+        subprocess.run(["sh", "-c", f"sleep {seconds}; echo loss=1"], stdout=subprocess.DEVNULL)
+        return time.perf_counter() - begin - seconds
+
+    with ThreadPoolExecutor(parallel) as pool:
+        return sum(pool.map(one, range(trials))) / trials
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--parallel", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=0.2)
+    given = parser.parse_args()
+    trials, parallel, seconds = given.trials, given.parallel, given.seconds
+    start = process_start(trials, parallel, seconds)
+    experiment = check_document(document(trials, parallel, seconds), "bench")
+    with tempfile.TemporaryDirectory() as folder:
+        runner = LocalRunner(Path(folder))
+        history = History(experiment, "0a1b2c3d", 1)
+        # The sampler's library is loaded once, before the first trial, and is no trial's cost.
+        import optuna  # noqa: F401
+
+        begin = time.perf_counter()
+        result = run_experiment(history, runner, watch=lambda update: None, stop=StopRequest())
+        makespan = time.perf_counter() - begin
+        runner.close()
+    complete = sum(trial.state is TrialState.COMPLETE for trial in result.history.trials)
+    ideal = trials / parallel * (seconds + start)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(f"{complete} of {trials} trials of sleep {seconds:g} complete, {parallel} at a time")
+    print(f"process start   {start * 1000:8.1f} ms")
+    print(f"ideal makespan  {ideal:8.2f} s")
+    print(f"makespan        {makespan:8.2f} s, with {usage.ru_utime + usage.ru_stime:.2f} s of CPU")
+    print(f"makespan/ideal  {makespan / ideal:8.2f}   (target: at most {TARGET})")
+
+
+if __name__ == "__main__":
+    main()

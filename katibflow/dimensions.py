@@ -212,6 +212,8 @@ class Interval:
         return _inside(self.name, text, self.low, self.high)
 
     def at(self, share: float) -> str:  # noqa: D102
+        if not 0.0 < share < 1.0:
+            return self.low if share <= 0.0 else self.high
         low, high = float(self.low), float(self.high)
         if self.log:
             return self.text(math.exp(_between(math.log(low), math.log(high), share)))
@@ -271,6 +273,8 @@ class Warped:
         return self.share(text)
 
     def at(self, share: float) -> str:  # noqa: D102
+        if self.grid is None and not 0.0 < share < 1.0:
+            return self.bounds[0] if share <= 0.0 else self.bounds[1]
         mean, deviation, low, high = self._scale()
         if self.normal and deviation > 0.0:
             bottom, top = self._tails()

@@ -74,7 +74,8 @@ def bound(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             yield node.name
         elif isinstance(node, ast.Assign):
-            yield from map(ast.unparse, node.targets)
+            for target in node.targets:
+                yield from (name.id for name in ast.walk(target) if isinstance(name, ast.Name))
         elif isinstance(node, ast.AnnAssign):
             yield ast.unparse(node.target)
         elif isinstance(node, ast.ImportFrom | ast.Import):

@@ -9,7 +9,6 @@ pods carry the first three labels and ``katibflow/replica``, the type of replica
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -123,7 +122,7 @@ class Shape:
             expected=expected,
             first_replica=templates[0].replica_type if kind.replica_specs and templates else "",
             allowed_restarts=next((item for item in limits if isinstance(item, int)), None),
-            labelled=bool(kind.pod_metadata) or any(_pod_metadata(copy.deepcopy(dict(manifest)))),
+            labelled=bool(kind.pod_metadata) or bool(list(_pod_metadata(plain(manifest)))),
         )
 
 
@@ -141,7 +140,7 @@ def job_body(
         InputError: The manifest wants another namespace, or the job's name is no name.
     """
     kind = jobs.kind_of(job.manifest)
-    body: dict[str, Any] = copy.deepcopy(dict(job.manifest))
+    body = plain(job.manifest)
     metadata = _mapping_at(body, "metadata")
     name = job.trial.job or ""
     check_name("the job's name", name)
@@ -153,7 +152,7 @@ def job_body(
     own = {**identity.labels, TRIAL: str(job.trial.number)}
     spec = _mapping_at(body, "spec")
     for key, value in kind.defaults.items():
-        spec.setdefault(key, copy.deepcopy(value))
+        spec.setdefault(key, value)
     for pod in _pod_metadata(body):
         _mark_pod(pod, own)
     if kind.pod_metadata:
@@ -173,6 +172,12 @@ def job_body(
     if owner:
         metadata["ownerReferences"] = [{**owner, "controller": False, "blockOwnerDeletion": False}]
     return body
+
+
+def plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy as JSON has it: a YAML anchor may make one object of two templates."""
+    copied: dict[str, Any] = json.loads(json.dumps(manifest, default=str))
+    return copied
 
 
 def _mapping_at(parent: dict[str, Any], key: str) -> dict[str, Any]:

@@ -256,6 +256,10 @@ class TrialFollower:
         if self._all_seen:
             self._tell_start()
         for finding in findings(pod, primary, self._shape.allowed_restarts):
+            if finding.prospect is not Prospect.SLOW:
+                start = self._job.limits.start
+                waits = finding.prospect is Prospect.WAITING
+                self._tell(f"{finding}; waits up to {start:g} s" if waits else str(finding))
             if finding.prospect is Prospect.REMARK or finding.prospect >= Prospect.CONTROLLER:
                 self._cause = max(self._cause or finding, finding, key=_weight)
         for chosen in primary_pods(
@@ -358,9 +362,8 @@ class TrialFollower:
                     Prospect.HOPELESS: 0.0,
                 }[prospect]
             )
-            if now >= tell:
-                waits = f"; waits up to {start:g} s" if prospect is Prospect.WAITING else ""
-                self._tell(f"{finding}{waits}")
+            if now >= tell and prospect not in (Prospect.WAITING, Prospect.REMARK):
+                self._tell(str(finding))
             if now >= end:
                 worst = max(worst or finding, finding, key=lambda item: item.prospect)
             until = min(until, *(moment for moment in (tell, end) if moment > now), FOREVER)
@@ -429,7 +432,7 @@ class TrialFollower:
         container = pod.container(cause.container) if pod else None
         if pod is None or container is None or container.state not in (*_HAS_LOG, "waiting"):
             return []
-        if container.state == "waiting" and not container.restarts:
+        if container.state == "waiting" and container.last_exit_code is None:
             return []
         if self._reader.knows(Instance(pod.name, pod.uid, container.name, container.restarts)):
             return []

@@ -236,10 +236,13 @@ def findings(pod: Pod, primary: str | None, allowed_restarts: int | None) -> Ite
         allowed_restarts: The template's backoffLimit: how many crashes its author accepts; None
             when it does not say, then a container that crashes twice in a row is hopeless.
     """
-    if pod.phase == "Succeeded":
-        return
     if pod.phase == "Failed":
         yield _failed_pod(pod)
+    if pod.is_over:
+        for item in pod.containers:
+            if item.restarts and pod.phase == "Succeeded":
+                text = f"it crashed {item.restarts} times before it ended well"
+                yield Finding(pod.name, item.name, "Restarted", text, Prospect.REMARK)
         return
     if pod.unscheduled:
         reason, message = pod.unscheduled

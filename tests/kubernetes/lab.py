@@ -35,7 +35,7 @@ FAST = Timing(
 )
 """The runner's waits, made short."""
 
-SOON = Limits(start=0.6)
+SOON = Limits(trial=25, start=0.6)
 KINDS = ("Job", "PyTorchJob")
 
 
@@ -133,7 +133,7 @@ class Lab:
             trial(number),
             self.template.trial_spec,
             self.template.primary_container_name,
-            limits or Limits(),
+            limits or Limits(trial=25),
         )
 
     def run(

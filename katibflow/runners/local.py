@@ -92,7 +92,7 @@ class LocalRunner:
         """Stops the jobs of all trials but ``keep``, also those of a tool that was killed.
 
         Raises:
-            RunnerError: Processes could not be ended, or a folder not be written.
+            RunnerError: Processes could not be ended, or a folder not be read or written.
         """
         with self._lock:
             own = {number: stop for number, stop in self._running.items() if number not in keep}
@@ -102,14 +102,15 @@ class LocalRunner:
         for folder in trial_folders(self._trials):
             if folder.number in keep or folder.number in own:
                 continue
-            if not any(Path(path).is_relative_to(folder.path) for path in living):
-                continue
-            # No lock: a living tool that follows the trial finds there that it was stopped.
-            with unwritable(folder.path):
-                attempt = folder.attempt()
-                if attempt is not None and attempt.end() is None:
-                    attempt.write_end(JobOutcome(JobState.STOPPED, "Stopped", reason))
-            end_all(folder.path, KILL_GRACE)
+            lives = any(Path(path).is_relative_to(folder.path) for path in living)
+            record = None if lives else folder.read_record()
+            if lives or (record is not None and not record.state.is_finished):
+                # No lock: a living tool that follows the trial finds there that it was stopped.
+                with unwritable(folder.path):
+                    attempt = folder.attempt()
+                    if attempt is not None and attempt.end() is None:
+                        attempt.write_end(JobOutcome(JobState.STOPPED, "Stopped", reason))
+                end_all(folder.path, KILL_GRACE)
         with self._lock:
             self._lock.wait_for(lambda: not (own.keys() & self._running.keys()))
 
@@ -146,7 +147,7 @@ class LocalRunner:
                     return follow(
                         plan, folder, attempt, self._maps, job.limits, observe, stop, self._watches
                     )
-        if attempt is not None:
+        if folder.has_attempts:
             end_all(folder.path, KILL_GRACE)
         if stop.reason is not None:
             return JobOutcome(JobState.STOPPED, "Stopped", stop.reason)

@@ -230,10 +230,21 @@ def _program_faults(
             yield _missing(where, program, os.path.dirname(program))
         elif not os.access(mapped, os.X_OK):
             yield Fault(where, f'"{program}", which is not executable here', "a program")
-    elif "/" not in program and shutil.which(program, path=search_path()) is None:
+    elif "/" not in program and not _is_found(program, container):
         yield Fault(where, f'"{program}", which is not on PATH here', "a program of this machine")
     if _INTERPRETER.fullmatch(os.path.basename(program)):
         yield from _script_faults(words[1:], maps)
+
+
+def _is_found(program: str, container: Mapping[str, Any]) -> bool:
+    """Whether a program is on PATH; taken for granted where the container has a PATH of its own."""
+    entries = container.get("env")
+    names = [
+        entry.get("name")
+        for entry in (entries if isinstance(entries, list) else ())
+        if isinstance(entry, Mapping)
+    ]
+    return "PATH" in names or shutil.which(program, path=search_path()) is not None
 
 
 def _script_faults(words: Sequence[tuple[str, str]], maps: Sequence[PathMap]) -> Iterator[Fault]:

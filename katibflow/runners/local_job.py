@@ -35,6 +35,7 @@ from katibflow.runners.local_processes import (
     adopt,
     describe_exit,
     end_all,
+    marked,
     never_connected,
     start,
 )
@@ -54,6 +55,7 @@ STRAGGLER_GRACE = 10.0
 """Seconds that the other replicas may take to end by themselves once the job has succeeded."""
 
 _LAST_LINES = 10
+_BEGINNING_LIMIT = 1.0
 _LONGEST_WAIT = 86_400.0
 
 
@@ -176,16 +178,9 @@ class _Replicas:
             process = self.running.pop(name)
             self._done.append(process)
             code = self._attempt.exit_code(name)
-            if code is None and self._attempt.pid(name) not in (None, process.pid):
-                # A shell that an earlier tool was just making got there first.
-                other = adopt(self._attempt, name, self._folder.path)
-                if other is not None:
-                    self.running[name] = other
-                    continue
-                code = self._attempt.exit_code(name)
-            elif code is None:
+            if code is None:
                 code = process.exit_code()
-                if code == TAKEN and self._attempt.pid(name) is None:
+                if code == TAKEN and not (self._attempt.pid(name) or self._attempt.end()):
                     raise RunnerError(
                         f"{self._attempt.base(name)}.pid: cannot be written; is the disk full?"
                     )
@@ -211,11 +206,10 @@ class _Replicas:
             if end.code == 0:
                 succeeded += name in self._plan.deciders
             elif succeeded < self._plan.needed:
-                lines = last_lines(self._folder.log(name), _LAST_LINES)
                 return JobOutcome(
                     JobState.FAILED,
                     "ReplicaFailed",
-                    _with_lines(f"{name} {describe_exit(end.code)}", lines),
+                    _with_log(f"{name} {describe_exit(end.code)}", self._folder, name),
                 )
         if succeeded >= self._plan.needed:
             return JobOutcome(JobState.SUCCEEDED)
@@ -226,22 +220,38 @@ def _cannot_start(replica: Replica, why: str) -> JobOutcome:
     return JobOutcome(JobState.FAILED, "StartFailed", f"{replica.name} cannot be started: {why}")
 
 
-def _with_lines(sentence: str, lines: Sequence[str]) -> str:
+def _with_log(sentence: str, folder: TrialFolder, replica: str) -> str:
+    lines = last_lines(folder.log(replica), _LAST_LINES)
     if not lines:
-        return f"{sentence}; it printed nothing"
-    return "\n".join([f"{sentence}; its last lines:", *(f"  {line}" for line in lines)])
+        return f"{sentence}; {replica} printed nothing"
+    listed = "".join(f"\n  {line}" for line in lines)
+    return f"{sentence}; the last lines of {replica}:{listed}"
 
 
 def remains(plan: JobPlan, folder: TrialFolder, attempt: Attempt) -> bool:
-    """Whether anything is left of an attempt: a process, or an exit code."""
-    for replica in plan.replicas:
-        if attempt.exit_code(replica.name) is not None:
-            return True
-        process = adopt(attempt, replica.name, folder.path)
-        if process is not None:
-            process.close()
-            return True
-    return False
+    """Whether anything is left of an attempt: a process, or an exit code.
+
+    After it, what has not begun by then does not begin by itself any more.
+    """
+    return any([_remains(replica.name, folder, attempt) for replica in plan.replicas])
+
+
+def _remains(replica: str, folder: TrialFolder, attempt: Attempt) -> bool:
+    if attempt.void(replica):
+        return False
+    deadline = time.monotonic() + _BEGINNING_LIMIT
+    while attempt.pid(replica) is None and time.monotonic() < deadline:
+        # Its shell is between making the file and writing to it, or was killed there.
+        if replica not in {name for _, name in marked(folder.path).values()}:
+            if attempt.pid(replica) is None:
+                attempt.void(replica, is_dead=True)
+                return False
+            break
+    process = adopt(attempt, replica, folder.path)
+    if process is not None:
+        process.close()
+        return True
+    return attempt.exit_code(replica) is not None
 
 
 def logs_of(plan: JobPlan, folder: TrialFolder) -> Mapping[str, str]:
@@ -439,9 +449,10 @@ class _Job:
             return JobOutcome(
                 JobState.FAILED,
                 "TrialTimedOut",
-                _with_lines(
-                    f"the trial ran longer than {limit:g} s (still running: {running}); {first}",
-                    last_lines(self._folder.log(first), _LAST_LINES),
+                _with_log(
+                    f"the trial ran longer than {limit:g} s, still running: {running}",
+                    self._folder,
+                    first,
                 ),
             )
         if not self._is_checked and passed >= self._limits.start:
@@ -463,9 +474,10 @@ class _Job:
         return JobOutcome(
             JobState.FAILED,
             "ReplicaNeverConnected",
-            _with_lines(
+            _with_log(
                 f"{', '.join(names)} {verb} not connected to {first} (port {self._attempt.port}) "
-                f"within {self._limits.start:g} s; {names[0]}",
-                last_lines(self._folder.log(names[0]), _LAST_LINES),
+                f"within {self._limits.start:g} s",
+                self._folder,
+                names[0],
             ),
         )

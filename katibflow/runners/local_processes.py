@@ -47,13 +47,15 @@ _GONE_LIMIT = 10.0
 TAKEN = 125
 """What a replica's shell exits with when it cannot put down its pid, and runs nothing."""
 
-# Written for any POSIX shell. `set -C` makes the first line fail when the replica was started
-# before, by a tool that was killed meanwhile: it must not run twice. The traps keep the shell
+# Written for any POSIX shell. It runs nothing when the job was ended before it came that far, nor
+# (`set -C` lets the second line fail then) when a later tool made its start void: a replica must
+# not run twice. The traps keep the shell
 # alive through a stop, so that it can put down the exit code; the command itself gets the
 # default handlers.
 _SHELL = f"""
 set -C
 base=$1; shift
+[ ! -e "${{base%/*}}/end.json" ] || exit {TAKEN}
 {{ echo $$ > "$base.pid"; }} 2>/dev/null || exit {TAKEN}
 trap : HUP INT TERM
 "$@"
@@ -103,7 +105,7 @@ class ReplicaProcess:
         os.close(self.pidfd)
 
 
-def start(command: Command, program: str, base: Path, log: Path) -> ReplicaProcess:
+def start(command: Command, program: str, base: str, log: Path) -> ReplicaProcess:
     """Starts a replica in a session of its own.
 
     Args:
@@ -117,7 +119,7 @@ def start(command: Command, program: str, base: Path, log: Path) -> ReplicaProce
     """
     with log.open("ab", buffering=0) as output:
         child = subprocess.Popen(
-            ["/bin/sh", "-c", _SHELL, "sh", str(base), program, *command.arguments[1:]],
+            ["/bin/sh", "-c", _SHELL, "sh", base, program, *command.arguments[1:]],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -8,7 +8,9 @@ counts::
                       created (seconds of CLOCK_MONOTONIC, which all processes share)
     end.json          state, reason, message: how the job ended, once something else than the
                       replicas' exit codes decides it; written before a process is stopped
-    <replica>.pid     pid of the replica's shell, written by itself before anything runs
+    <replica>.pid     pid of the replica's shell, written by itself before anything runs; 0 once a
+                      later tool has made sure that this shell never will: the replica's next start
+                      has <replica>.again-1.pid and .exit, and so on
     <replica>.exit    exit code, as a shell has it (128 + signal)
 
 The last two count only when they end in a newline: a kill may leave them empty.
@@ -51,6 +53,8 @@ __all__ = [
 
 _DYING_LIMIT = 1.0
 """Seconds to wait for a lock: a process that was just killed has it until it is gone."""
+
+_VOID = 0
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -159,24 +163,51 @@ class Attempt:
             _json({"state": outcome.state, "reason": outcome.reason, "message": outcome.message}),
         )
 
-    def base(self, replica: str) -> Path:
-        """The path that a replica's files here begin with."""
-        return self.folder / replica
+    def base(self, replica: str) -> str:
+        """The path that the files of a replica's latest start begin with."""
+        plain = f"{self.folder}/{replica}"
+        base, number = plain, 0
+        while _read_number(f"{base}.pid") == _VOID:
+            number += 1
+            base = f"{plain}.again-{number}"
+        return base
 
     def pid(self, replica: str) -> int | None:
         """The replica's pid as its shell wrote it."""
-        return _read_number(self.folder / f"{replica}.pid")
+        return _read_number(f"{self.base(replica)}.pid")
 
     def exit_code(self, replica: str) -> int | None:
         """The replica's exit code as its shell wrote it."""
-        return _read_number(self.folder / f"{replica}.exit")
+        return _read_number(f"{self.base(replica)}.exit")
 
     def exit_time(self, replica: str) -> int:
         """When the exit code was written, nanoseconds since the epoch; a huge number if never."""
         try:
-            return (self.folder / f"{replica}.exit").stat().st_mtime_ns
+            return os.stat(f"{self.base(replica)}.exit").st_mtime_ns
         except OSError:
             return 2**63
+
+    def void(self, replica: str, is_dead: bool = False) -> bool:
+        """Makes sure that a shell which has not begun never will; says whether that is so.
+
+        A tool that is killed may leave one that is just being made, and that nobody can see yet.
+
+        Args:
+            replica: Whose shell.
+            is_dead: The shell is known to have died before it put down its pid.
+        """
+        exclusive = 0 if is_dead else os.O_EXCL
+        try:
+            descriptor = os.open(
+                f"{self.base(replica)}.pid", os.O_WRONLY | os.O_CREAT | exclusive | os.O_CLOEXEC
+            )
+        except FileExistsError:
+            return False
+        try:
+            os.write(descriptor, f"{_VOID}\n".encode())
+        finally:
+            os.close(descriptor)
+        return True
 
     @property
     def is_of_this_boot(self) -> bool:
@@ -258,6 +289,11 @@ class TrialFolder:
             if is_first:
                 # Last, when the journal has it already and there is nothing to wait for.
                 _sync_folder(self.path.parent)
+
+    @property
+    def has_attempts(self) -> bool:
+        """Whether the job was ever created, or about to be."""
+        return bool(self._attempts())
 
     def attempt(self) -> Attempt | None:
         """The latest attempt; None when there is none that can be read."""
@@ -405,9 +441,10 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _read_number(path: Path) -> int | None:
+def _read_number(path: str) -> int | None:
     try:
-        text = path.read_text(encoding="ascii", errors="replace")
+        with open(path, encoding="ascii", errors="replace") as file:
+            text = file.read()
     except OSError:
         return None
     return int(text) if text.endswith("\n") and text.strip().isdigit() else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -16,10 +17,20 @@ import pytest
 
 from katibflow.errors import RunBusy
 from katibflow.history import trial_to_data
-from katibflow.runners.base import JobState, Limits, LogLine, Notice, StopRequest, TrialJob
+from katibflow.runners.base import (
+    JobOutcome,
+    JobState,
+    Limits,
+    LogLine,
+    Notice,
+    StopRequest,
+    TrialJob,
+)
 from katibflow.runners.local import RunLock
-from katibflow.runners.local_processes import marked
-from tests.runners.contract import Watch, Work
+from katibflow.runners.local_manifest import command_of, plan_job
+from katibflow.runners.local_processes import TAKEN, marked, start
+from katibflow.runners.local_record import TrialFolder
+from tests.runners.contract import PATIENCE, Watch, Work
 from tests.runners.local_lab import LocalLab, pytorch_job, run
 
 ROOT = Path(__file__).parents[2]
@@ -65,8 +76,6 @@ def end_of(lab: LocalLab, number: int) -> None:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
             continue
-        import select
-
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         assert poller.poll(30_000)
@@ -166,6 +175,50 @@ def test_a_trial_is_executed_once_whenever_the_tool_is_killed(
     assert outcome.state is JobState.SUCCEEDED
     assert watch.lines == ["first", "last"]
     assert lab.executions(0) == 1
+
+
+@pytest.mark.parametrize("by", ["a later tool", "the job's end"])
+def test_a_shell_that_comes_too_late_runs_nothing(lab: LocalLab, by: str) -> None:
+    job = lab.job(0, Work())
+    folder = TrialFolder(lab.folder / "trials" / "0000", 0)
+    folder.write_record(job.trial)
+    attempt = folder.new_attempt("late", job.manifest, 1)
+    base = attempt.base("job-0")
+    if by == "a later tool":
+        assert attempt.void("job-0")
+        assert attempt.base("job-0") == f"{base}.again-1"
+    else:
+        attempt.write_end(JobOutcome(JobState.STOPPED))
+    (replica,) = plan_job(job.manifest, "late", 1).replicas
+    command = command_of(replica, (), folder.path, {})
+    process = start(command, "/bin/sh", base, folder.log("job-0"))
+    assert process.child is not None
+    assert process.child.wait(PATIENCE) == TAKEN
+    process.close()
+    assert lab.executions(0) == 0
+
+
+def test_a_replica_that_had_not_begun_is_started_by_the_next_tool(lab: LocalLab) -> None:
+    script = ["sh", "-c", f"echo begun >> {lab.notes}/$RANK; echo ok; read -r _ < {lab.notes}/gate"]
+    os.mkfifo(lab.notes / "gate")
+    job = pytorch_job(0, script, [*script[:2], f"echo begun >> {lab.notes}/$RANK"])
+    kill_after(lab, job, "ok")
+    (attempt,) = (lab.folder / "trials" / "0000").glob("attempt-*")
+    for pid, (_, replica) in marked(lab.folder).items():
+        if replica == "worker-0":
+            os.kill(pid, signal.SIGKILL)
+    (attempt / "worker-0.exit").unlink(missing_ok=True)
+    (attempt / "worker-0.pid").write_text("")
+    (lab.notes / "1").unlink(missing_ok=True)
+    seen: list[object] = []
+
+    def observe(event: object) -> None:
+        seen.append(event)
+        if event == LogLine("ok"):
+            (lab.notes / "gate").write_text("go\n")
+
+    assert lab.runner().run(job, observe, StopRequest()).state is JobState.SUCCEEDED
+    assert (lab.notes / "0").read_text() == (lab.notes / "1").read_text() == "begun\n"
 
 
 def test_a_log_goes_on_after_the_tool_was_killed(lab: LocalLab) -> None:

@@ -70,6 +70,7 @@ def pytorch(spec: Mapping[str, Any] | None = None, **master: Any) -> dict[str, A
         batch(command=["sh", "-c", f"echo {LR} | cat"]),
         batch(command=["cat", "/no/such/file", LR]),
         batch(command=["python3", "$(SCRIPT)", LR]),
+        batch(command=["own", LR], env=[{"name": "PATH", "value": "/opt/own"}]),
     ],
 )
 def test_what_can_run_here_has_no_fault(manifest: dict[str, Any]) -> None:

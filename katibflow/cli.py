@@ -307,12 +307,12 @@ def _ending_on_record(history: History) -> Ending:
     from katibflow.decision import decide, used_up
     from katibflow.history import TrialState
     from katibflow.report import Ending
-    from katibflow.suggest import is_used_up
+    from katibflow.suggest import is_used_up, why_over
 
     decision = decide(history.experiment, history.trials)
     running = sum(trial.state is TrialState.RUNNING for trial in history.trials)
     if not decision.finished and not running and is_used_up(history):
-        decision = used_up()
+        decision = used_up(why_over(history.experiment))
     if decision.finished:
         return Ending(decision.succeeded, decision.reason, decision.message)
     return Ending(None, "NotFinished", f"{running} trials are on record as running")

@@ -80,9 +80,9 @@ def decide(experiment: Experiment, trials: Iterable[Trial]) -> Decision:
     return Decision(False, False, "", "", max(0, room - active))
 
 
-def used_up() -> Decision:
-    """The end of an experiment whose finite search space has no combination left."""
-    return _end(SUGGESTION_END_REACHED, "every combination of the search space was tried")
+def used_up(why: str = "every combination of the search space was tried") -> Decision:
+    """The end of an experiment whose algorithm has no suggestion left, and why that is so."""
+    return _end(SUGGESTION_END_REACHED, why)
 
 
 def _reached(objective: Objective, value: float) -> bool:

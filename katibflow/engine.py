@@ -24,7 +24,7 @@ from katibflow.runners.base import (
     Runner,
     StopRequest,
 )
-from katibflow.suggest import Suggester
+from katibflow.suggest import Suggester, why_over
 from katibflow.trials import conclude, new_trial, now, run_trial
 
 __all__ = [
@@ -201,18 +201,16 @@ class _Run:
         self._runner.sweep([trial.number for trial in running], "no trial of this run")
         for trial in running:
             self._start(trial, resumed=True)
-        exhausted = False
         while self._interrupted is None:
             decision = decide(self._history.experiment, self._history.trials)
             if decision.finished:
                 break
-            if decision.wanted and not exhausted:
-                suggestions = self._suggester.suggest(self._history, decision.wanted)
-                exhausted = len(suggestions) < decision.wanted
-                for suggestion in suggestions:
+            if decision.wanted:
+                # Fewer than wanted: the algorithm may wait for trials that run.
+                for suggestion in self._suggester.suggest(self._history, decision.wanted):
                     self._start(new_trial(self._history, self._history.next_number, suggestion))
             if not self._active:
-                decision = used_up()
+                decision = used_up(why_over(self._history.experiment))
                 break
             self._handle(self._events.get())
         if decision.finished:

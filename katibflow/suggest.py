@@ -52,7 +52,7 @@ def suggest(history: History, count: int) -> tuple[Suggestion, ...]:
 def is_used_up(history: History) -> bool:
     """Whether no suggestion is left, also after the running trials have ended as they should."""
     spec = history.experiment.spec
-    algorithm = algorithms.algorithm_of(spec.algorithm)
+    algorithm = algorithms.chosen_for(history.experiment)
     if algorithm.repeats:
         return algorithm.over(algorithms.settings_of(spec.algorithm), history)
     size = space_of(spec.parameters).size
@@ -61,7 +61,7 @@ def is_used_up(history: History) -> bool:
 
 def why_over(experiment: Experiment) -> str:
     """Why an experiment has no suggestion left, in words."""
-    return algorithms.algorithm_of(experiment.spec.algorithm).ending
+    return algorithms.chosen_for(experiment).ending
 
 
 def new_seed(experiment: Experiment, source: str) -> int:
@@ -76,7 +76,7 @@ class Suggester:
 
     def __init__(self, experiment: Experiment) -> None:
         self._space = space_of(experiment.spec.parameters)
-        self._algorithm = algorithms.algorithm_of(experiment.spec.algorithm)
+        self._algorithm = algorithms.chosen_for(experiment)
         self._settings = algorithms.settings_of(experiment.spec.algorithm)
         self._storage: HistoryStorage | None = None
 

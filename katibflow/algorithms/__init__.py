@@ -7,18 +7,24 @@ Source of the settings: Katib's validation of each suggestion service
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 from katibflow.algorithms.base import Algorithm, SettingRule, Settings, Suggestion
+from katibflow.algorithms.by_name import HUB_PREFIX, PREFIX, hub_sampler, optuna_sampler
 from katibflow.algorithms.cmaes import CMAES
+from katibflow.algorithms.hyperband import HYPERBAND
+from katibflow.algorithms.pbt import PBT
 from katibflow.algorithms.samplers import BAYESIAN, MULTIVARIATE_TPE, RANDOM, TPE
 from katibflow.algorithms.sequences import GRID, SOBOL
-from katibflow.errors import Fault, MissingPackage
+from katibflow.algorithms.settings import RANDOM_STATE
+from katibflow.errors import Fault, InputError, MissingPackage
 from katibflow.experiment import Algorithm as AlgorithmSpec
-from katibflow.experiment import Setting
+from katibflow.experiment import Experiment, Setting
 from katibflow.loading import Parts
+from katibflow.space import space_of
 
 __all__ = [
     "ALGORITHMS",
@@ -28,25 +34,89 @@ __all__ = [
     "Suggestion",
     "algorithm_of",
     "check_packages",
+    "chosen_for",
     "faults",
+    "note_on",
     "settings_of",
 ]
 
+_FEW_TRIALS = 200
+"""As many trials as a Gaussian process is fitted to in a few seconds."""
+
+_NOT_DONE: Mapping[str, str] = {
+    name: (
+        "an algorithm that tunes parameters, as tpe: neural architecture search needs a supernet "
+        "in the training code, which Katib's own images carry and nothing here does"
+    )
+    for name in ("darts", "enas")
+}
+"""Algorithms of Katib that are left out, and what is allowed instead."""
+
 ALGORITHMS: Mapping[str, Algorithm] = {
+    "auto": Algorithm(RANDOM_STATE, sampler=MULTIVARIATE_TPE.sampler),
     "bayesianoptimization": BAYESIAN,
     "cmaes": CMAES,
     "grid": GRID,
+    "hyperband": HYPERBAND,
     "multivariate-tpe": MULTIVARIATE_TPE,
+    "pbt": PBT,
     "random": RANDOM,
     "sobol": SOBOL,
     "tpe": TPE,
 }
-"""Algorithm by Katib's name."""
+"""Algorithm by Katib's name, and ``auto``."""
+
+_BY_NAME: Mapping[str, Callable[[str], Algorithm | str]] = {
+    PREFIX: optuna_sampler,
+    HUB_PREFIX: hub_sampler,
+}
+"""By prefix of the name, what finds the rest of it."""
+
+
+@cache
+def _found(name: str) -> Algorithm | str:
+    """The algorithm of a name; else, in words, what is allowed."""
+    for prefix, find in _BY_NAME.items():
+        if name.startswith(prefix):
+            return find(name.removeprefix(prefix))
+    known = ", ".join([*sorted(ALGORITHMS), *(f"{prefix}<sampler>" for prefix in _BY_NAME)])
+    return ALGORITHMS.get(name) or _NOT_DONE.get(name) or known
 
 
 def algorithm_of(spec: AlgorithmSpec) -> Algorithm:
-    """The algorithm of a specification that `faults` has found nothing wrong with."""
-    return ALGORITHMS[spec.algorithm_name]
+    """The algorithm of a specification that `faults` has found nothing wrong with.
+
+    Raises:
+        InputError: The name is not known here (any more).
+    """
+    found = _found(spec.algorithm_name)
+    if isinstance(found, str):
+        raise InputError(f'algorithm: found "{spec.algorithm_name}"; allowed: {found}')
+    return found
+
+
+def chosen_for(experiment: Experiment) -> Algorithm:
+    """The algorithm that an experiment is searched with; ``auto`` chooses here.
+
+    It takes grid when every combination can be tried, bayesianoptimization for few trials of
+    parameters that all have an order where torch is installed, else multivariate-tpe.
+    """
+    spec = experiment.spec
+    if spec.algorithm.algorithm_name != "auto":
+        return algorithm_of(spec.algorithm)
+    space = space_of(spec.parameters)
+    most = spec.max_trial_count
+    if space.size is not None and most is not None and space.size <= most:
+        return GRID
+    is_small = most is not None and most <= _FEW_TRIALS
+    if is_small and all(d.ordered for d in space.dimensions) and find_spec("torch") is not None:
+        return BAYESIAN
+    return MULTIVARIATE_TPE
+
+
+def note_on(spec: AlgorithmSpec) -> str:
+    """What differs from Katib's algorithm of this name, in a sentence; empty if nothing does."""
+    return algorithm_of(spec).note
 
 
 def check_packages(spec: AlgorithmSpec) -> None:
@@ -74,13 +144,10 @@ def faults(parts: Parts) -> Iterator[Fault]:
     if spec is None:
         return
     where = "spec.algorithm"
-    algorithm = ALGORITHMS.get(spec.algorithm_name)
-    if algorithm is None:
-        yield Fault(
-            f"{where}.algorithmName",
-            f'"{spec.algorithm_name}"{_nearest(spec.algorithm_name, ALGORITHMS)}',
-            ", ".join(sorted(ALGORITHMS)),
-        )
+    algorithm = _found(spec.algorithm_name)
+    if isinstance(algorithm, str):
+        hint = "" if ":" in spec.algorithm_name else _nearest(spec.algorithm_name, ALGORITHMS)
+        yield Fault(f"{where}.algorithmName", f'"{spec.algorithm_name}"{hint}', algorithm)
         return
     where = f"{where}.algorithmSettings"
     settings: dict[str, Any] = {}

@@ -152,6 +152,7 @@ class Watch(Generic[Value]):
                 except Lost as lost:
                     self._tell_all(Outage(str(lost)))
                     backoff.pause(lost)
+            raise RunnerError("the runner was closed")
         except RunnerError as error:
             self._error = error
             self._tell_all(WatchFailed(error))

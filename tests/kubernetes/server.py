@@ -184,9 +184,8 @@ class ApiServer:
             if plural != "pods":
                 self.delete_pods_of(name)
             self.put(plural, self.objects[plural][name], "DELETED")
-            for (pod, _, _), log in self.logs.items():
-                if plural == "pods" and pod == name:
-                    log.ended = True
+            for key in [key for key in self.logs if plural == "pods" and key[0] == name]:
+                self.logs.pop(key).ended = True
             self.changed.notify_all()
 
     def delete_pods_of(self, job: str) -> None:

@@ -1,9 +1,9 @@
 """Reads the metrics of a round's trials: the next study."""
-# mypy: disable-error-code="valid-type,no-untyped-call,misc"
+# mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
 from typing import List  # noqa: UP035 - the form that KFP reads
 
-from kfp import dsl  # type: ignore[import-untyped]
+from kfp import dsl
 
 __all__ = ["collector"]
 

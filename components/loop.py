@@ -1,7 +1,7 @@
 """Decides whether another round follows."""
-# mypy: disable-error-code="valid-type,no-untyped-call,misc"
+# mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
-from kfp import dsl  # type: ignore[import-untyped]
+from kfp import dsl
 
 __all__ = ["loop"]
 
@@ -9,7 +9,6 @@ __all__ = ["loop"]
 def loop(
     library: dsl.Input[dsl.Artifact],
     study: dsl.Input[dsl.Artifact],
-    exhausted: bool,
     reason: dsl.OutputPath(str),
 ) -> bool:
     """Decides whether another round follows."""
@@ -18,7 +17,7 @@ def loop(
     sys.path.insert(0, library.path)
     from katibflow import steps
 
-    proceed, why = steps.loop(study.path, exhausted)
+    proceed, why = steps.loop(study.path)
     with open(reason, "w") as file:
         file.write(why)
     return proceed

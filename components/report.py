@@ -1,7 +1,7 @@
 """Shows how the experiment ended."""
-# mypy: disable-error-code="valid-type,no-untyped-call,misc"
+# mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
-from kfp import dsl  # type: ignore[import-untyped]
+from kfp import dsl
 
 __all__ = ["report"]
 

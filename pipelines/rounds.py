@@ -64,13 +64,7 @@ def rounds(
                 logs=dsl.Collected(ran.outputs["log"]),
             )
         )
-        decided = _uncached(
-            parts["loop"](
-                library=library,
-                study=read.outputs["study"],
-                exhausted=asked.outputs["exhausted"],
-            )
-        )
+        decided = _uncached(parts["loop"](library=library, study=read.outputs["study"]))
         _uncached(
             parts["next_round"](
                 library=library, study=read.outputs["study"], proceed=decided.outputs["Output"]

@@ -15,10 +15,11 @@ import yaml
 
 from katibflow.algorithms import algorithm_of
 from katibflow.compiler.ir import dag_tasks, make_recursive
-from katibflow.compiler.library import pack_archive, pack_library
+from katibflow.compiler.library import pack_files, pack_library
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
 from katibflow.jobs import kind_of
+from katibflow.runners.kubernetes_objects import stop_patch
 from katibflow.steps.limits import MANY_TRIALS, MAX_ROUNDS, check_rounds
 from katibflow.steps.starting import parameter_text
 
@@ -31,6 +32,7 @@ LAYOUTS = ("rounds",)
 
 _VERSIONS = {
     "cmaes": "cmaes==0.13.1",
+    "gjson": "gjson==1.2.0",
     "google-re2": "google-re2==1.1.20251105",
     "kubernetes": "kubernetes==30.1.0",
     "optuna": "optuna==5.0.0",
@@ -49,17 +51,19 @@ _CORE = ("pydantic", "pyyaml")
 _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "start": _CORE,
     "suggestion": (*_CORE, "optuna"),
-    "launcher": (*_CORE, "kubernetes", "psutil"),
+    "launcher": (*_CORE, "gjson", "kubernetes", "psutil"),
     "collector": _CORE,
     "loop": _CORE,
     "summary": (*_CORE, "optuna", "plotly", "scikit-learn"),
-    "report": (*_CORE, "kubernetes", "optuna", "plotly", "scikit-learn"),
+    "report": (*_CORE, "gjson", "kubernetes", "optuna", "plotly", "scikit-learn"),
     "finish": ("kubernetes",),
 }
 """Packages that each component imports; the algorithm's own come on top where it is asked."""
 
-_ASKS = ("suggestion", "report")
+_ASKS = ("suggestion",)
 _FILTERS = ("start", "launcher", "collector")
+
+_STOPPED = "the pipeline run is over"
 
 _DISPLAY_NAMES = {"exit-handler-1": "experiment", "for-loop-1": "trials"}
 
@@ -110,7 +114,7 @@ def compile_experiment(
     from pipelines import rounds as dag
 
     # With an image or a package the library is there already; an empty archive changes nothing.
-    pack = pack_library() if image is None and package is None else pack_archive({})
+    pack = pack_library() if image is None and package is None else pack_files({})
     parts = {
         name: _component(name, _packages(name, experiment, image, package), image)
         for name in _PACKAGES
@@ -203,7 +207,7 @@ def _job(experiment: Experiment) -> dict[str, str]:
         "group": kind.group,
         "version": kind.api_version.rpartition("/")[2],
         "plural": kind.plural,
-        "stop": json.dumps({"spec": dict(kind.stop)}) if kind.stop else "",
+        "stop": json.dumps(stop_patch(kind, _STOPPED)) if kind.stop else "",
     }
 
 

@@ -1,102 +1,108 @@
 """Packs the library's own modules for a compiled pipeline.
 
-The pack is what the `start` step carries: a ZIP archive of stored files, compressed as one with
-LZMA and written in base64. The modules are much alike, so compressing them together takes half of
-what ZIP's own compression, file by file, would take. `start` unpacks it to the ZIP archive that
-every other step imports from.
+The pack is what the `start` step carries, as text, and unpacks to the ZIP archive that every other
+step imports from. Only what the steps reach is in it (`shaking`), and of that only what a program
+needs to run (`stripping`); no line moves, so a traceback in a step's log shows the line numbers of
+the real modules.
 
-Only what the steps import is in it, and of that only what a program needs to run: no comments,
-docstrings and annotations of functions. No line moves, so a traceback in a step's log shows the
-line numbers of the real modules.
+The modules are much alike, so they are compressed as one: half the size of a ZIP archive of theirs.
 """
 
 from __future__ import annotations
 
 import ast
 import base64
-import io
-import lzma
-import zipfile
+import bz2
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import katibflow
+from katibflow import steps
+from katibflow.compiler.shaking import shaken
 from katibflow.compiler.stripping import stripped
 from katibflow.errors import InputError
 
-__all__ = ["MAX_PACK_BYTES", "modules", "pack_archive", "pack_library"]
+__all__ = ["MAX_PACK_LENGTH", "PACKABLE", "PLAIN", "pack_files", "pack_library", "packed_modules"]
 
-MAX_PACK_BYTES = 40 * 1024
-"""A task's code stands several times in Argo's workflow object, which may hold 1 MB."""
+MAX_PACK_LENGTH = 64_000
+"""Characters; Argo's workflow object, at most 1 MB, holds the code of a task more than four times.
 
-_ENTRY = "katibflow.steps"
+What a ZIP archive of 40 KB takes in base64 is 54,613.
+"""
 
-_LEFT_OUT = ("katibflow.runners.local",)
-"""Beginnings of modules that are of no use in a cluster; on a laptop they are installed."""
+PLAIN = "{}$`&<>"
+PACKABLE = ",.:/[]'"
+"""Stand in the pack for the characters of base 85 that Argo, KFP, Kubernetes or JSON would read."""
 
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+_ROOT = "katibflow.steps"
+
+_INSTALLED = "katibflow.runners.local"
+"""Beginning of the modules that are of no use in a cluster; on a laptop the library is installed.
+
+They are not in the pack but import from it, so it holds what they import and reach.
+"""
 
 
+@cache
 def pack_library() -> str:
-    """The packed library as base64 text, the same for the same modules.
+    """The library's modules, packed; the same for the same modules.
 
     Raises:
-        InputError: It is larger than a workflow can carry.
+        InputError: They are more than a workflow can carry.
     """
-    return pack_archive({name: stripped(text) for name, text in modules().items()})
-
-
-def pack_archive(files: Mapping[str, str]) -> str:
-    """Files, by their path in the archive, packed as base64 text.
-
-    Raises:
-        InputError: They are larger than a workflow can carry.
-    """
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as pack:
-        for name, text in files.items():
-            pack.writestr(zipfile.ZipInfo(name, _LONG_AGO), text)
-    data = lzma.compress(
-        archive.getvalue(), format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=_FILTERS
-    )
-    if len(data) > MAX_PACK_BYTES:
+    pack = pack_files(packed_modules())
+    if len(pack) > MAX_PACK_LENGTH:
         raise InputError(
-            f"the packed library: found {len(data)} bytes; allowed: at most {MAX_PACK_BYTES} "
-            "(use --image or --package, which embed nothing)"
+            f"the packed library: found {len(pack)} characters; allowed: at most "
+            f"{MAX_PACK_LENGTH} (use --image or --package, which embed nothing)"
         )
-    return base64.b64encode(data).decode("ascii")
+    return pack
 
 
-def modules() -> dict[str, str]:
-    """The modules that steps may import: path in the archive to source text, by path."""
+def pack_files(files: Mapping[str, str]) -> str:
+    """Files, by their path in the archive, as text that needs no escape anywhere."""
+    plain = "\0".join(part for name, text in sorted(files.items()) for part in (name, text))
+    text = base64.b85encode(bz2.compress(plain.encode())).decode("ascii")
+    return text.translate(str.maketrans(PLAIN, PACKABLE))
+
+
+def packed_modules() -> dict[str, str]:
+    """What is packed: path in the archive to text."""
     root = Path(katibflow.__file__).parent.parent
-    found: dict[str, str] = {}
-    waiting = [_ENTRY]
-    seen: set[str] = set()
+    paths = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in Path(katibflow.__file__).parent.rglob("*.py")
+    }
+    texts: dict[str, str] = {}
+    waiting = [_ROOT]
     while waiting:
         name = waiting.pop()
-        if name in seen or name.startswith(_LEFT_OUT):
+        if name in texts or name not in paths:
             continue
-        seen.add(name)
-        path = root.joinpath(*name.split("."))
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if not path.is_file():
-            continue
-        source = path.read_text(encoding="utf-8")
-        found[path.relative_to(root).as_posix()] = source
-        waiting += _imported(source)
-        if "." in name:
-            waiting.append(name.rpartition(".")[0])
-    return dict(sorted(found.items()))
+        text = paths[name].read_text(encoding="utf-8")
+        texts[name] = text if name.startswith(_INSTALLED) else stripped(text)
+        for module, imported in _imports(texts[name]):
+            waiting += [module, f"{module}.{imported}"]
+        waiting.append(name.rpartition(".")[0])
+    roots = [(_ROOT, step) for step in steps.__all__]
+    for name, text in texts.items():
+        if name.startswith(_INSTALLED):
+            roots += [(module, imported) for module, imported in _imports(text) if imported]
+    reached = shaken(texts, roots)
+    return {
+        paths[name].relative_to(root).as_posix(): text
+        for name, text in sorted(reached.items())
+        if not name.startswith(_INSTALLED)
+    }
 
 
-def _imported(source: str) -> list[str]:
-    """What a module imports of the library, anywhere in it; some of it may be no module."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(source)):
+def _imports(text: str) -> list[tuple[str, str]]:
+    """What a module imports, anywhere in it: module, and name in it or nothing."""
+    found: list[tuple[str, str]] = []
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            found += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in names if name.split(".")[0] == katibflow.__name__]
+            found += [(node.module, alias.name) for alias in node.names]
+    return found

@@ -162,7 +162,14 @@ def _keep_library(folder: Path) -> None:
 
 
 def _kubernetes(history: History) -> Runner:
-    raise RunnerError("trials on Kubernetes cannot be run yet")
+    from katibflow.runners.kubernetes import KubernetesRunner, connect
+
+    return KubernetesRunner(
+        connect(),
+        experiment=history.experiment.name,
+        run=history.run,
+        template=history.experiment.spec.trial_template,
+    )
 
 
 RUNNERS: Mapping[str, Callable[[History], Runner]] = {"kubernetes": _kubernetes, "local": _local}

@@ -9,14 +9,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from katibflow.decision import Decision, decide, used_up
+from katibflow.decision import Decision
 from katibflow.history import History, Trial, TrialState, best_trial, objective_value
 from katibflow.report import Ending, render_report
 from katibflow.steps.files import read_study, says_what_is_wrong
 from katibflow.steps.launching import runner_for
-from katibflow.steps.limits import MAX_ROUNDS
-from katibflow.steps.rounds import rounds_used_up
-from katibflow.suggest import suggest
+from katibflow.steps.rounds import after_rounds
 
 __all__ = ["report", "summary"]
 
@@ -78,13 +76,11 @@ def report(study_path: str, page_path: str, text_path: str) -> tuple[str, dict[s
 
 
 def _decision_at_end(history: History) -> Decision:
-    decision = decide(history.experiment, history.trials)
+    # The records say nothing of rounds, but every round but the last was full.
+    rounds = math.ceil(len(history.trials) / history.experiment.spec.parallelism)
+    decision = after_rounds(history, rounds)
     if decision.finished:
         return decision
-    if len(history.trials) >= MAX_ROUNDS * history.experiment.spec.parallelism:
-        return rounds_used_up(history)
-    if not suggest(history, 1):
-        return used_up()
     return Decision(True, False, "PipelineEnded", "the run ended before the experiment did", 0)
 
 

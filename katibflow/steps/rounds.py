@@ -9,29 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from katibflow.decision import Decision, decide, used_up
+from katibflow.errors import SuggestionError
 from katibflow.history import History, TrialState
 from katibflow.runners.base import JobOutcome, JobState
-from katibflow.space import space_of
 from katibflow.steps.files import read_study, says_what_is_wrong, write_study
 from katibflow.steps.limits import MAX_ROUNDS
-from katibflow.suggest import suggest
+from katibflow.suggest import is_used_up, suggest, why_over
 from katibflow.trials import finish_trial, new_trial
 
-__all__ = [
-    "ROUNDS_USED_UP",
-    "Collected",
-    "after_round",
-    "collector",
-    "loop",
-    "rounds_used_up",
-    "suggestion",
-]
+__all__ = ["ROUNDS_USED_UP", "Collected", "after_rounds", "collector", "loop", "suggestion"]
 
 ROUNDS_USED_UP = "PipelineRoundsUsedUp"
 
 
 @says_what_is_wrong
-def suggestion(study_path: str, batch_path: str) -> tuple[list[str], bool]:
+def suggestion(study_path: str, batch_path: str) -> list[str]:
     """Asks for a round's trials.
 
     Args:
@@ -39,17 +31,17 @@ def suggestion(study_path: str, batch_path: str) -> tuple[list[str], bool]:
         batch_path: Where the study with the new trials, all running, goes.
 
     Returns:
-        Each new trial as JSON (``number`` and ``assignments``), and whether a finite space has no
-        combination left after them.
+        Each new trial as JSON: ``number`` and ``assignments``.
     """
     history = read_study(study_path)
-    wanted = decide(history.experiment, history.trials).wanted
-    is_finite = space_of(history.experiment.spec.parameters).size is not None
-    suggestions = suggest(history, wanted + 1 if is_finite else wanted)
     trials = [
         new_trial(history, history.next_number + offset, suggested)
-        for offset, suggested in enumerate(suggestions[:wanted])
+        for offset, suggested in enumerate(
+            suggest(history, decide(history.experiment, history.trials).wanted)
+        )
     ]
+    if not trials:  # `loop` begins no round without one, and a loop over nothing cannot be read
+        raise SuggestionError(f"no suggestion is left: {why_over(history.experiment)}")
     write_study(batch_path, history.with_trials(trials))
     items = [
         json.dumps(
@@ -58,7 +50,7 @@ def suggestion(study_path: str, batch_path: str) -> tuple[list[str], bool]:
         for trial in trials
     ]
     print(f"round {history.rounds + 1}: {len(items)} trials", *items, sep="\n")
-    return items, is_finite and len(suggestions) <= wanted
+    return items
 
 
 @dataclass(frozen=True)
@@ -115,41 +107,33 @@ def _outcome_from_text(text: str) -> dict[str, Any]:
 
 
 @says_what_is_wrong
-def loop(study_path: str, exhausted: bool) -> tuple[bool, str]:
-    """Decides whether another round follows.
-
-    Args:
-        study_path: The study after this round.
-        exhausted: Whether a finite space has no combination left.
+def loop(study_path: str) -> tuple[bool, str]:
+    """Decides whether another round follows the study's last one.
 
     Returns:
         Whether to go on, and the reason not to, with its message.
     """
-    decision = after_round(read_study(study_path), exhausted)
+    history = read_study(study_path)
+    decision = after_rounds(history, history.rounds)
     said = f"{decision.reason}: {decision.message}" if decision.finished else ""
     print(said or f"another round, of {decision.wanted} trials at most")
     return not decision.finished, said
 
 
-def after_round(history: History, exhausted: bool) -> Decision:
-    """The decision after a whole round, with the ends that only a pipeline knows."""
+def after_rounds(history: History, rounds: int) -> Decision:
+    """The decision after whole rounds, with the ends that a decision on trials cannot know."""
     decision = decide(history.experiment, history.trials)
     if decision.finished:
         return decision
-    if exhausted:
-        return used_up()
-    if history.rounds >= MAX_ROUNDS:
-        return rounds_used_up(history)
-    return decision
-
-
-def rounds_used_up(history: History) -> Decision:
-    """The end of a run that has gone through all the rounds it can hold."""
+    if is_used_up(history):
+        return replace(used_up(), message=why_over(history.experiment))
+    if rounds < MAX_ROUNDS:
+        return decision
     return Decision(
         True,
         True,
         ROUNDS_USED_UP,
-        f"{MAX_ROUNDS} rounds with {len(history.trials)} trials are over and a run of the pipeline "
+        f"{rounds} rounds with {len(history.trials)} trials are over and a run of the pipeline "
         "holds no more; to try more, run it with a larger parallelTrialCount",
         0,
     )

@@ -1,0 +1,103 @@
+"""What the compiler promises: the same file always, the layout's limits, the shipped examples."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from katibflow.compiler import library
+from katibflow.compiler.emit import compile_experiment
+from katibflow.errors import InputError
+from katibflow.validation import load_experiment
+from tests.shell_trials import experiment
+
+ROOT = Path(__file__).parent.parent.parent
+COMPILE = """
+import sys
+from pathlib import Path
+from katibflow.compiler.emit import compile_experiment
+from katibflow.validation import load_experiment
+sys.stdout.write(compile_experiment(load_experiment(Path(sys.argv[1]))).text)
+"""
+
+
+def test_shipped_files_are_what_the_examples_compile_to() -> None:
+    names = [path.name for path in (ROOT / "compiled").glob("*.yaml")]
+    assert names == ["mnist.yaml"]
+    for name in names:
+        compiled = compile_experiment(load_experiment(ROOT / "examples" / name)).text
+        is_same = (ROOT / "compiled" / name).read_bytes() == compiled.encode()
+        assert is_same, f"make it anew: katibflow compile examples/{name} -o compiled/{name}"
+
+
+def test_same_input_same_file_in_another_process_and_folder(tmp_path: Path) -> None:
+    example = ROOT / "examples" / "mnist.yaml"
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE, str(example)],
+        cwd=tmp_path,
+        env={"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == compile_experiment(load_experiment(example)).text
+    assert str(ROOT) not in done.stdout
+
+
+def test_run_parameters_have_the_experiments_values_as_defaults() -> None:
+    tried = experiment("echo loss=1", {"spec.objective.goal": 0.25, "metadata.name": "sweep"})
+    root = next(yaml.safe_load_all(compile_experiment(tried).text))["root"]
+    parameters = root["inputDefinitions"]["parameters"]
+    assert {name: body["defaultValue"] for name, body in parameters.items()} == {
+        "name": "sweep",
+        "parallelTrialCount": "3",
+        "maxTrialCount": "6",
+        "maxFailedTrialCount": "none",
+        "goal": "0.25",
+    }
+    assert {body["parameterType"] for body in parameters.values()} == {"STRING"}
+
+
+class TestLimits:
+    def test_ninety_rounds_are_taken_and_one_more_is_not(self) -> None:
+        counts = {"spec.parallelTrialCount": 2, "spec.maxTrialCount": 180}
+        compile_experiment(experiment("echo loss=1", counts))
+        with pytest.raises(InputError) as told:
+            compile_experiment(experiment("echo loss=1", {**counts, "spec.maxTrialCount": 181}))
+        assert str(told.value).startswith(
+            "spec.parallelTrialCount: found 2, with which 181 trials take 91 rounds; "
+            "allowed: at least 3"
+        )
+
+    @pytest.mark.parametrize(("most", "warned"), [(200, False), (201, True)])
+    def test_more_than_200_trials_are_warned_of(self, most: int, warned: bool) -> None:
+        counts = {"spec.parallelTrialCount": 50, "spec.maxTrialCount": most}
+        warnings = compile_experiment(experiment("echo loss=1", counts)).warnings
+        assert bool(warnings) == warned
+        assert all("201 trials" in text for text in warnings)
+
+    def test_without_max_trial_count_the_end_is_named(self) -> None:
+        tried = experiment("echo loss=1", {"spec.maxTrialCount": None})
+        (warning,) = compile_experiment(tried).warnings
+        assert "90 rounds" in warning
+        assert "270 trials" in warning
+
+    def test_a_layout_that_is_not_there_is_named_with_what_is(self) -> None:
+        with pytest.raises(InputError, match='found "controller"; allowed: rounds'):
+            compile_experiment(experiment("echo loss=1"), layout="controller")
+
+    def test_image_and_package_exclude_each_other(self) -> None:
+        with pytest.raises(InputError, match="one of them"):
+            compile_experiment(experiment("echo loss=1"), image="i", package="katibflow==1")
+
+    def test_a_library_too_large_for_a_workflow_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(library, "MAX_PACK_LENGTH", 1_000)
+        library.pack_library.cache_clear()
+        with pytest.raises(InputError, match="allowed: at most 1000"):
+            compile_experiment(experiment("echo loss=1"))

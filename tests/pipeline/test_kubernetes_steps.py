@@ -1,0 +1,76 @@
+"""The launcher and report steps with trials on Kubernetes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from katibflow.errors import InputError
+from katibflow.history import TrialState, load_history
+from katibflow.steps import collector, start, suggestion
+from katibflow.steps.files import read_study
+from katibflow.steps.launching import runner_for
+from tests.kubernetes.plays import completes
+from tests.kubernetes.server import ApiServer
+from tests.pipeline.test_finish import kubeconfig
+from tests.shell_trials import document
+
+_CALL = """
+import json, sys
+from katibflow import steps
+print("RETURNED", json.dumps(getattr(steps, sys.argv[1])(*sys.argv[2:])))
+"""
+
+
+def _step(environment: dict[str, str], name: str, *arguments: str) -> tuple[list[object], str]:
+    """A step in a process of its own: what it returned, and what it printed before."""
+    done = subprocess.run(
+        [sys.executable, "-c", _CALL, name, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    printed, _, returned = done.stdout.rpartition("RETURNED ")
+    return json.loads(returned), printed
+
+
+def test_a_round_and_its_report(tmp_path: Path) -> None:
+    study, batch, after = (str(tmp_path / name) for name in ("study", "batch", "after"))
+    log, page, text = (str(tmp_path / name) for name in ("log", "page", "text"))
+    start(json.dumps(document("")), "sample", "1", "1", "none", "none", "the-run", study)
+    (item,) = suggestion(study, batch)
+    server = ApiServer()
+    server.script = completes(["loss=0.25"])
+    try:
+        environment = kubeconfig(tmp_path, server)
+        (outcome, number), printed = _step(environment, "launcher", batch, item, log)
+        collector(batch, [str(outcome)], {int(str(number)): log}, after)
+        (best, metrics), _ = _step(environment, "report", study, page, text)
+    finally:
+        server.down()
+    assert "loss=0.25\n" in printed
+    assert Path(log).read_text(encoding="utf-8") == "loss=0.25\n"
+    (trial,) = load_history(Path(after).read_text(encoding="utf-8")).trials
+    assert (trial.state, trial.observations["loss"].latest) == (TrialState.COMPLETE, 0.25)
+    assert json.loads(str(best)) == dict(trial.assignments)
+    assert isinstance(metrics, dict)
+    assert metrics["best loss"] == 0.25
+    (job,) = server.objects["jobs"].values()
+    assert job["metadata"]["labels"]["katibflow/run"] == read_study(study).run
+
+
+def test_an_unknown_runner_is_named_with_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = str(tmp_path / "study")
+    start(json.dumps(document("")), "sample", "1", "1", "none", "none", "the-run", study)
+    monkeypatch.setenv("KATIBFLOW_RUNNER", "docker")
+    with pytest.raises(InputError, match='found "docker"; allowed: kubernetes, local'):
+        runner_for(read_study(study))

@@ -1,0 +1,173 @@
+"""The compiled file runs, from the first suggestion to the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from katibflow.compiler.emit import compile_experiment
+from katibflow.errors import InvalidExperiment
+from katibflow.history import TrialState
+from katibflow.validation import check_document, load_experiment
+from tests.pipeline.kfp_local import Run, run_pipeline
+from tests.shell_trials import document, experiment, processes_below
+
+ROOT = Path(__file__).parent.parent.parent
+SEED = [{"name": "random_state", "value": "1"}]
+REPORT = 'echo "loss=$X"'
+
+
+@pytest.fixture(scope="module")
+def three_trials(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    tried = experiment(
+        REPORT,
+        {
+            "metadata.name": "three",
+            "spec.parallelTrialCount": 2,
+            "spec.maxTrialCount": 3,
+            "spec.algorithm.algorithmSettings": SEED,
+        },
+    )
+    return run_pipeline(tmp_path_factory.mktemp("three"), compile_experiment(tried).text)
+
+
+class TestRunsToTheEnd:
+    def test_exactly_max_trial_count_trials(self, three_trials: Run) -> None:
+        assert three_trials.code == 0, three_trials.log
+        assert [trial.number for trial in three_trials.study.trials] == [0, 1, 2]
+        assert {trial.state for trial in three_trials.study.trials} == {TrialState.COMPLETE}
+
+    def test_last_round_is_smaller_when_fewer_trials_are_left(self, three_trials: Run) -> None:
+        assert three_trials.count("suggestion") == 2
+        assert three_trials.count("launcher") == 3
+        assert three_trials.study.rounds == 2
+
+    def test_each_trial_ran_once_and_is_on_record(self, three_trials: Run) -> None:
+        (folder,) = three_trials.runs.iterdir()
+        assert len(list(folder.glob("trials/*/attempt-*"))) == 3
+
+    def test_every_trial_reports_the_value_it_was_given(self, three_trials: Run) -> None:
+        for trial in three_trials.study.trials:
+            assert trial.observations["loss"].latest == float(trial.assignments["x"])
+
+    def test_library_came_from_the_compiled_file(self, three_trials: Run) -> None:
+        assert three_trials.library.read_bytes().startswith(b"PK")
+        (folder,) = three_trials.runs.iterdir()
+        assert (folder / "library.zip").read_bytes() == three_trials.library.read_bytes()
+
+    def test_report_gives_the_best_parameters(self, three_trials: Run) -> None:
+        values = [int(trial.assignments["x"]) for trial in three_trials.study.trials]
+        best = json.loads(three_trials.outputs("report")["Output"])
+        assert best == {"x": str(min(values))}
+        assert three_trials.metrics("report") == {
+            "trials": 3,
+            "failed trials": 0,
+            "best trial": values.index(min(values)),
+            "best loss": min(values),
+        }
+
+    def test_report_page_and_summary_say_why_it_ended(self, three_trials: Run) -> None:
+        page = (three_trials.root / "report" / "page").read_text(encoding="utf-8")
+        text = (three_trials.root / "report" / "text").read_text(encoding="utf-8")
+        assert "ExperimentMaxTrialsReached" in page
+        assert "3 trials ended, maxTrialCount is 3" in text
+
+    def test_each_round_has_a_summary(self, three_trials: Run) -> None:
+        # Local folders are named after steps, so only the summary that was made last is left.
+        assert three_trials.count("summary") == 2
+        made = three_trials.metrics("summary")
+        assert (made["round"], made["trials"]) in ((1, 2), (2, 3))
+        text = (three_trials.root / "summary" / "text").read_text(encoding="utf-8")
+        assert text.startswith(f"# three, round {made['round']:g}\n")
+
+    def test_trial_output_is_in_the_steps_log_and_an_artifact(self, three_trials: Run) -> None:
+        first = three_trials.study.trials[2]
+        path = three_trials.root / "for-loop-1-iteration-0" / "launcher" / "log"
+        assert path.read_text(encoding="utf-8") == f"loss={first.assignments['x']}\n"
+        assert f"loss={first.assignments['x']}" in three_trials.log
+
+
+def test_goal_given_at_run_time_ends_it_early(tmp_path: Path) -> None:
+    tried = experiment(
+        REPORT, {"spec.parallelTrialCount": 1, "spec.algorithm.algorithmSettings": SEED}
+    )
+    run = run_pipeline(
+        tmp_path, compile_experiment(tried).text, {"goal": "99", "name": "sweep-two"}
+    )
+    assert run.code == 0, run.log
+    assert len(run.study.trials) == 1
+    assert run.study.experiment.name == "sweep-two"
+    assert run.outputs("loop")["reason"].startswith("ExperimentGoalReached: ")
+    assert [folder.name.rpartition("-")[0] for folder in run.runs.iterdir()] == ["sweep-two"]
+
+
+def test_failed_trials_are_data_until_there_are_too_many(tmp_path: Path) -> None:
+    tried = experiment("echo broken; exit 3", {"spec.maxFailedTrialCount": 2})
+    run = run_pipeline(tmp_path, compile_experiment(tried).text, {"parallelTrialCount": "2"})
+    assert run.code == 0, run.log
+    assert [trial.state for trial in run.study.trials] == [TrialState.FAIL, TrialState.FAIL]
+    assert all("broken" in trial.message for trial in run.study.trials)
+    assert run.outputs("loop") == {
+        "Output": False,
+        "reason": "ExperimentFailed: 2 trials failed, maxFailedTrialCount is 2",
+    }
+    assert json.loads(run.outputs("report")["Output"]) == {}
+
+
+def test_used_up_space_ends_it_without_an_empty_round(tmp_path: Path) -> None:
+    tried = experiment(
+        'test "$X" = 2 && exit 1; echo "loss=$X"',
+        {
+            "spec.parameters": [
+                {"name": "x", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "4"}}
+            ],
+            "spec.parallelTrialCount": 4,
+        },
+    )
+    run = run_pipeline(tmp_path, compile_experiment(tried).text)
+    assert run.code == 0, run.log
+    assert sorted(trial.assignments["x"] for trial in run.study.trials) == ["1", "2", "3", "4"]
+    assert [trial.state for trial in run.study.trials].count(TrialState.FAIL) == 1
+    assert run.count("suggestion") == 1
+    assert run.outputs("loop")["reason"].startswith("ExperimentSuggestionEndReached: ")
+    text = (run.root / "report" / "text").read_text(encoding="utf-8")
+    assert "ExperimentSuggestionEndReached" in text.replace("\\", "")
+
+
+def test_wrong_run_parameters_fail_in_start_as_in_a_file(tmp_path: Path) -> None:
+    wrong = {"parallelTrialCount": "7", "maxTrialCount": "abc", "name": "Not A Name"}
+    run = run_pipeline(tmp_path, compile_experiment(experiment(REPORT)).text, wrong)
+    with pytest.raises(InvalidExperiment) as told:
+        check_document(
+            document(
+                REPORT,
+                {
+                    "metadata.name": "Not A Name",
+                    "spec.parallelTrialCount": 7,
+                    "spec.maxTrialCount": "abc",
+                },
+            ),
+            "the run's parameters",
+        )
+    assert run.code != 0
+    assert "spec.maxTrialCount" in str(told.value)
+    for line in str(told.value).splitlines():
+        assert line in run.log
+    assert run.count("suggestion") == 0
+    assert run.count("finish") == 1
+
+
+@pytest.mark.long
+def test_mnist_example_runs_from_its_compiled_file(tmp_path: Path) -> None:
+    text = (ROOT / "compiled" / "mnist.yaml").read_text(encoding="utf-8")
+    run = run_pipeline(
+        tmp_path, text, maps=[f"/opt/pytorch-mnist={ROOT / 'trial_image'}"], timeout=900
+    )
+    assert run.code == 0, run.log
+    most = load_experiment(ROOT / "examples" / "mnist.yaml").spec.max_trial_count
+    assert len(run.study.trials) == most
+    assert {trial.state for trial in run.study.trials} == {TrialState.COMPLETE}
+    assert all(trial.observations["accuracy"].max > 0 for trial in run.study.trials)
+    assert not processes_below(run.runs)

@@ -7,6 +7,7 @@ imports Optuna.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Container, Sequence
 from datetime import datetime
@@ -19,8 +20,8 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from katibflow.experiment import ObjectiveType
-from katibflow.history import History, Trial, TrialState, objective_value
+from katibflow.experiment import Objective, ObjectiveType
+from katibflow.history import Trial, TrialState, objective_value
 from katibflow.space import Space
 
 __all__ = ["STUDY_ATTRIBUTES", "HistoryStorage", "direction_of"]
@@ -39,13 +40,15 @@ class HistoryStorage(BaseStorage):
 
     Args:
         space: The experiment's search space.
+        objective: Which value of a trial counts.
 
     Attributes:
         news: What the sampler has kept for the whole study since `follow`.
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, objective: Objective) -> None:
         self._space = space
+        self._objective = objective
         self._distributions = space.distributions()
         self._directions: list[StudyDirection] = []
         self._name = ""
@@ -54,16 +57,16 @@ class HistoryStorage(BaseStorage):
         self._sources: list[Trial | None] = []
         self._trials: list[FrozenTrial] = []
 
-    def follow(self, history: History) -> None:
-        """Makes the study equal to a history; trials that are the same objects are kept.
+    def follow(self, trials: Sequence[Trial]) -> None:
+        """Makes the study equal to trials by ascending number; the same objects are kept.
 
         A trial with a finite objective is COMPLETE (or PRUNED), one without is FAIL; so is a number
         that the history leaves out.
         """
-        count = history.next_number
+        count = trials[-1].number + 1 if trials else 0
         wanted: list[Trial | None] = [None] * count
         self._attributes = {}
-        for trial in history.trials:
+        for trial in trials:
             wanted[trial.number] = trial
             self._attributes.update(trial.attributes.get(STUDY_ATTRIBUTES, {}))
         self.news = {}
@@ -71,19 +74,19 @@ class HistoryStorage(BaseStorage):
         for number, source in enumerate(wanted):
             if number == len(self._trials):
                 self._sources.append(source)
-                self._trials.append(self._frozen(history, number, source))
+                self._trials.append(self._frozen(number, source))
             elif self._sources[number] is not source:
                 self._sources[number] = source
-                self._trials[number] = self._frozen(history, number, source)
+                self._trials[number] = self._frozen(number, source)
 
-    def _frozen(self, history: History, number: int, trial: Trial | None) -> FrozenTrial:
+    def _frozen(self, number: int, trial: Trial | None) -> FrozenTrial:
         state, value = OptunaState.FAIL, None
         numbers = self._space.numbers(trial.assignments) if trial else None
-        if trial and numbers:
+        if trial and numbers is not None:
             if trial.state is TrialState.RUNNING:
                 state = OptunaState.RUNNING
             else:
-                objective = objective_value(history.experiment.spec.objective, trial)
+                objective = objective_value(self._objective, trial)
                 if objective is not None and math.isfinite(objective):
                     pruned = trial.state is TrialState.PRUNED
                     state = OptunaState.PRUNED if pruned else OptunaState.COMPLETE
@@ -105,6 +108,14 @@ class HistoryStorage(BaseStorage):
             },
             trial_id=number,
         )
+
+    def __contains__(self, number: int) -> bool:
+        return 0 <= number < len(self._trials)
+
+    def run(self, number: int) -> None:
+        """Makes a trial that the history leaves out one that runs."""
+        self._trials[number].state = OptunaState.RUNNING
+        self._trials[number].datetime_complete = None
 
     # What Optuna calls. A study that is asked, and nothing else, needs no more than this.
 
@@ -150,8 +161,13 @@ class HistoryStorage(BaseStorage):
         trial.distributions[param_name] = distribution
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Keeps what the sampler wants to find again."""
-        self._trials[trial_id].system_attrs[key] = value
+        """Keeps what the sampler or pruner wants to find again, in a copy, as Optuna's own do.
+
+        A pruner compares a trial with those it has got before, where it must not find itself.
+        """
+        trial = copy.copy(self._trials[trial_id])
+        trial.system_attrs = {**trial.system_attrs, key: value}
+        self._trials[trial_id] = trial
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """The trial itself, no copy."""

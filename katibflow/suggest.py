@@ -143,9 +143,10 @@ class Suggester:
 
         from katibflow.history_storage import STUDY_ATTRIBUTES, HistoryStorage, direction_of
 
+        objective = history.experiment.spec.objective
         if self._storage is None:
-            self._storage = HistoryStorage(self._space)
-        self._storage.follow(history)
+            self._storage = HistoryStorage(self._space, objective)
+        self._storage.follow(history.trials)
         assert self._algorithm.sampler is not None
         seed = history.seed
         if not self._algorithm.one_seed:
@@ -154,7 +155,7 @@ class Suggester:
             storage=self._storage,
             study_name=history.experiment.name,
             sampler=self._algorithm.sampler(self._settings, seed),
-            direction=direction_of(history.experiment.spec.objective.type),
+            direction=direction_of(objective.type),
         )
         trial = study.ask(self._space.distributions())
         asked = self._storage.get_trial(trial.number)

@@ -1,0 +1,87 @@
+"""Early stopping: rules that end a trial whose reports are worse than those of earlier trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from katibflow.early_stopping.base import Rule, Stopping
+from katibflow.early_stopping.medianstop import MEDIANSTOP
+from katibflow.early_stopping.pruners import PREFIX, optuna_pruner
+from katibflow.errors import Fault, InputError
+from katibflow.experiment import ExperimentSpec
+from katibflow.history import Trial
+from katibflow.loading import Parts
+
+__all__ = ["RULES", "Rule", "Stopping", "faults", "rule_for"]
+
+RULES: Mapping[str, Stopping] = {"medianstop": MEDIANSTOP}
+"""By Katib's name."""
+
+
+@cache
+def _found(name: str) -> Stopping | str:
+    """The rule of a name; else, in words, what is allowed."""
+    if name.startswith(PREFIX):
+        return optuna_pruner(name.removeprefix(PREFIX))
+    return RULES.get(name) or ", ".join([*RULES, f"{PREFIX}<pruner>"])
+
+
+def rule_for(spec: ExperimentSpec, trials: Iterable[Trial]) -> Rule | None:
+    """The rule for a trial that is about to start; None when it cannot be stopped.
+
+    Args:
+        spec: The experiment's specification, without faults.
+        trials: All other trials so far.
+
+    Raises:
+        InputError: The rule's name is not known here (any more).
+    """
+    given = spec.early_stopping
+    if given is None:
+        return None
+    stopping = _found(given.algorithm_name)
+    if isinstance(stopping, str):
+        raise InputError(f'earlyStopping: found "{given.algorithm_name}"; allowed: {stopping}')
+    settings = {
+        setting.name: stopping.settings[setting.name].read(setting.value)
+        for setting in given.algorithm_settings
+    }
+    return stopping.make(spec, settings, trials)
+
+
+def faults(parts: Parts) -> Iterator[Fault]:
+    """What is wrong with earlyStopping and its settings."""
+    spec = parts.early_stopping
+    if spec is None:
+        return
+    where = "spec.earlyStopping"
+    stopping = _found(spec.algorithm_name)
+    if isinstance(stopping, str):
+        yield Fault(f"{where}.algorithmName", f'"{spec.algorithm_name}"', stopping)
+        return
+    where = f"{where}.algorithmSettings"
+    settings: dict[str, Any] = {}
+    wrong = False
+    for index, setting in enumerate(spec.algorithm_settings):
+        rule = stopping.settings.get(setting.name)
+        if rule is None:
+            known = ", ".join(stopping.settings) or "no setting"
+            yield Fault(f"{where}[{index}].name", f'"{setting.name}"', known)
+            wrong = True
+            continue
+        try:
+            settings[setting.name] = rule.read(setting.value)
+        except ValueError:
+            yield Fault(f"{where}[{index}].value", f'"{setting.value}"', rule.allowed)
+            wrong = True
+    given = {setting.name for setting in spec.algorithm_settings}
+    for name in stopping.required:
+        if name not in given:
+            wrong = True
+            yield Fault(where, f"no {name}", f"a setting {name}: {stopping.settings[name].allowed}")
+    if not wrong:
+        for words in stopping.check(settings):
+            found = ", ".join(f"{name}={value}" for name, value in settings.items())
+            yield Fault(where, found, words)

@@ -298,6 +298,7 @@ def connect(
         InputError: There is no usable configuration; nothing was asked of a server.
         RunnerError: The server refuses or does not answer.
     """
+    import yaml
     from kubernetes import client, config  # type: ignore[import-untyped]
     from kubernetes.config import ConfigException  # type: ignore[import-untyped]
 
@@ -312,7 +313,7 @@ def connect(
             contexts, current = config.list_kube_config_contexts(file)
             chosen = next((item for item in contexts if item["name"] == context), current)
             own = (chosen.get("context") or {}).get("namespace") or "default"
-    except (ConfigException, OSError, KeyError, TypeError, ValueError) as error:
+    except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"no cluster to run on: {error}; allowed: a kubeconfig (KUBECONFIG or ~/.kube/config) "
             f"with the context {context or 'to use'}, or a pod with a service account"

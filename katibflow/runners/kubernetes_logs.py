@@ -90,6 +90,11 @@ class LogReader:
         """Whether it was given to `follow`."""
         return instance in self._known
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there was any instance to read."""
+        return bool(self._known)
+
     def restarted(self, pod: str, restarts: int) -> None:
         """Says how often a pod's container was started again: earlier instances have ended."""
         with self._state:

@@ -175,6 +175,7 @@ class TrialFollower:
         self._cause: Finding | None = None
         self._outages = 0
         self._all_seen = False
+        self._no_more = False  # whether no more pods are to come
         self._started = False
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
@@ -406,7 +407,7 @@ class TrialFollower:
             lines = self._failed_log() if failed else []
             if not self._deleted:
                 end_job(self._api, self._kind, self._name, verdict.message)
-            self._all_seen = True  # no more pods are to come
+            self._no_more = True
             self._await_pods(self._timing.stop)
         self._finish_logs()
         logs = self._logs if self._retain else {}
@@ -442,13 +443,13 @@ class TrialFollower:
     def _await_pods(self, seconds: float) -> None:
         """Waits until no pod runs; deletes those that do not end in time.
 
-        The job's end may be told before its pods were: they are waited for too.
+        The job's end may be told before its pods were, so the one with the log is waited for too.
         """
         for patience in (seconds, self._timing.stop):
             until = monotonic() + patience
-            while (self._alive() or not self._all_seen) and monotonic() < until:
+            while monotonic() < until and (self._alive() or not self._is_complete()):
                 self._take(until)
-            self._all_seen = True
+            self._no_more = True
             if not self._alive():
                 return
             if patience == seconds:
@@ -456,6 +457,9 @@ class TrialFollower:
                     self._delete_pod(pod)
         names = ", ".join(pod.name for pod in self._alive())
         self._tell(f"still there after the job's end: {names}")
+
+    def _is_complete(self) -> bool:
+        return self._no_more or (self._all_seen and self._reader.has_begun)
 
     def _alive(self) -> list[Pod]:
         return [pod for pod in self._pods.values() if not pod.is_over]

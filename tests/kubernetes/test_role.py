@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from katibflow.jobs import KINDS
+from katibflow.runners.rbac import missing_role, role, shipped_roles
+
+SHIPPED = Path(__file__).parents[2] / "deploy" / "role.yaml"
+
+
+def test_the_shipped_roles_are_those_of_the_kinds() -> None:
+    """After a change: python -m katibflow.runners.rbac > deploy/role.yaml."""
+    assert SHIPPED.read_text() == shipped_roles()
+    documents = list(yaml.safe_load_all(SHIPPED.read_text()))
+    assert documents == [role([kind], f"katibflow-{kind.plural}") for kind in KINDS.values()]
+
+
+def test_a_role_has_no_wildcard_and_no_secrets() -> None:
+    for document in yaml.safe_load_all(shipped_roles()):
+        assert document["kind"] == "Role"
+        for rule in document["rules"]:
+            assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+            assert not {"secrets", "configmaps"} & set(rule["resources"])
+
+
+def test_a_missing_role_is_bound_to_the_account_that_the_server_names() -> None:
+    (kind,) = (kind for kind in KINDS.values() if kind.kind == "TFJob")
+    refusal = 'tfjobs is forbidden: User "system:serviceaccount:team-a:runner" cannot create'
+    granted, binding = yaml.safe_load_all(missing_role(kind, "team-a", refusal))
+    assert granted["rules"] == role([kind], "x")["rules"]
+    assert binding["roleRef"]["name"] == granted["metadata"]["name"] == "katibflow-tfjobs"
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "namespace": "team-a", "name": "runner"}
+    ]
+    assert granted["metadata"]["namespace"] == binding["metadata"]["namespace"] == "team-a"
+
+
+def test_a_person_gets_the_role_without_a_binding() -> None:
+    (kind,) = (kind for kind in KINDS.values() if kind.kind == "Job")
+    assert len(list(yaml.safe_load_all(missing_role(kind, "ns", 'User "ann" cannot create')))) == 1

@@ -10,8 +10,10 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -27,12 +29,20 @@ if TYPE_CHECKING:
     from katibflow.history import History, Trial
     from katibflow.report import Ending
     from katibflow.runfolder import RunFolder
-    from katibflow.runners.base import StopRequest
+    from katibflow.runners.base import Runner, StopRequest
 
-__all__ = ["app", "main"]
+__all__ = ["BAD_INPUT", "EXPERIMENT_FAILED", "Backend", "app", "main"]
 
 EXPERIMENT_FAILED = 1
 BAD_INPUT = 2
+
+
+class Backend(StrEnum):
+    """Where trials run."""
+
+    LOCAL = "local"
+    KUBERNETES = "kubernetes"
+
 
 app = typer.Typer(
     name="katibflow",
@@ -82,20 +92,34 @@ def run(
             "/opt/pytorch-mnist=trial_image. May be given several times.",
         ),
     ] = None,
+    on: Annotated[
+        Backend, typer.Option(help="Where trials run: processes here, or jobs in a cluster.")
+    ] = Backend.LOCAL,
+    namespace: Annotated[
+        str | None,
+        typer.Option(help="Of the jobs; by default the Experiment's, or else the kubeconfig's."),
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(help="The kubeconfig's context; by default the current one.")
+    ] = None,
     trial_timeout: Annotated[
         float | None,
         typer.Option(min=0.001, help="Seconds a trial may take; no limit by default."),
     ] = None,
-    start_timeout: Annotated[
-        float,
-        typer.Option(min=0.001, help="Seconds within which a trial's workers must have connected."),
-    ] = 600.0,
+    trial_start_timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Seconds within which a trial's replicas must have started and connected; "
+            "600 by default.",
+        ),
+    ] = None,
     drain: Annotated[
         bool, typer.Option(help="Let running trials finish when the experiment is over.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run an Experiment on this machine, its trials as local processes.
+    """Run an Experiment, its trials as processes of this machine or as jobs of a cluster.
 
     A run that was interrupted, or killed, goes on where it was when it is started again.
 
@@ -104,31 +128,34 @@ def run(
     from katibflow.algorithms import check_packages
     from katibflow.board import Board
     from katibflow.engine import run_experiment
+    from katibflow.limits import limits_of
     from katibflow.progress import progress_for
     from katibflow.runfolder import RunFolder
-    from katibflow.runners.base import Limits, StopRequest
-    from katibflow.runners.local import LocalRunner, RunLock, check_local, parse_map
+    from katibflow.runners.base import StopRequest
+    from katibflow.runners.local import RunLock
 
-    maps = [parse_map(text) for text in path_map or ()]
     experiment = _load(file, name)
-    check_local(experiment, maps, str(file))
     check_packages(experiment.spec.algorithm)
+    if on is Backend.LOCAL:
+        make_runner = _local(file, experiment, path_map or [], namespace, context)
+    else:
+        make_runner = _kubernetes(experiment, path_map or [], namespace, context)
+    limits = limits_of(experiment)
+    limits = replace(
+        limits, trial=trial_timeout or limits.trial, start=trial_start_timeout or limits.start
+    )
     folder = RunFolder(runs / experiment.name)
     stop = StopRequest()
     with RunLock(folder.path), _signals(stop):
-        runner = LocalRunner(folder.path, maps)
+        history = folder.begin(str(file), experiment)
+        runner = make_runner(history, folder.path)
         try:
-            history = folder.begin(str(file), experiment, runner.records())
+            history = replace(history, trials=tuple(runner.records()))
             board = Board.of(experiment, history.trials)
             stream = sys.stderr if as_json else sys.stdout
             with progress_for(board, stream) as watch:
                 result = run_experiment(
-                    history,
-                    runner,
-                    watch=watch,
-                    stop=stop,
-                    limits=Limits(trial_timeout, start_timeout),
-                    drain=drain,
+                    history, runner, watch=watch, stop=stop, limits=limits, drain=drain
                 )
         finally:
             runner.close()
@@ -139,6 +166,48 @@ def run(
     if result.interrupted is not None:
         raise typer.Exit(128 + int(result.interrupted.split()[-1]))
     raise typer.Exit(0 if result.decision.succeeded else EXPERIMENT_FAILED)
+
+
+MakeRunner = Callable[["History", Path], "Runner"]
+
+
+def _local(
+    file: Path,
+    experiment: Experiment,
+    path_map: list[str],
+    namespace: str | None,
+    context: str | None,
+) -> MakeRunner:
+    from katibflow.runners.local import LocalRunner, check_local, parse_map
+
+    for option, value in (("--namespace", namespace), ("--context", context)):
+        if value is not None:
+            raise InputError(f"{option}: found {value}; allowed: only with --on kubernetes")
+    maps = [parse_map(text) for text in path_map]
+    check_local(experiment, maps, str(file))
+    return lambda history, folder: LocalRunner(folder, maps)
+
+
+def _kubernetes(
+    experiment: Experiment, path_map: list[str], namespace: str | None, context: str | None
+) -> MakeRunner:
+    from katibflow.runners.kept import KeptRunner
+    from katibflow.runners.kubernetes import KubernetesRunner, connect
+
+    if path_map:
+        raise InputError(f"--map: found {path_map[0]}; allowed: only with --on local")
+    api = connect(namespace or experiment.metadata.namespace, context)
+
+    def make(history: History, folder: Path) -> Runner:
+        runner = KubernetesRunner(
+            api,
+            experiment=history.experiment.name,
+            run=history.run,
+            template=history.experiment.spec.trial_template,
+        )
+        return KeptRunner(runner, folder)
+
+    return make
 
 
 @app.command()

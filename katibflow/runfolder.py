@@ -34,32 +34,31 @@ class RunFolder:
         self.study = path / "study.jsonl"
         self.report = path / "report.html"
 
-    def begin(self, source: str, experiment: Experiment, records: Sequence[Trial]) -> History:
-        """The history to go on with: a new one, or that of the run which is there already.
+    def begin(self, source: str, experiment: Experiment) -> History:
+        """The history to go on with, without its trials: a new one, or that of an earlier run.
 
         Args:
             source: Where the experiment comes from, for errors.
             experiment: What is to be run.
-            records: The trials on record in this folder.
 
         Raises:
             InvalidExperiment: The run that is there has another search space or objective.
             RunnerError: The folder cannot be written.
-            HistoryError: Its history cannot be read.
+            HistoryError: Its history is missing or cannot be read.
         """
         if self.study.exists():
             old = self._header()
             check_resume(source, experiment, old.experiment)
-            history = replace(old, experiment=experiment, trials=tuple(records))
-        elif records:
+            history = replace(old, experiment=experiment)
+        elif any(self.path.glob("trials/*/record.json")):
             raise HistoryError(
-                f"{self.study} is missing beside {len(records)} trials on record; put it back, "
-                "or choose another --name"
+                f"{self.study} is missing beside trials on record; put it back, or choose another "
+                "--name"
             )
         else:
             run = secrets.token_hex(4)
             history = History(experiment, run, new_seed(experiment, run))
-        self.save(replace(history, trials=()))
+        self.save(history)
         return history
 
     def save(self, history: History) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from katibflow import algorithms, collectors, early_stopping, jobs, space, template
+from katibflow import algorithms, collectors, early_stopping, jobs, limits, space, template
 from katibflow.document import in_file_order, read_document, read_file
 from katibflow.errors import Fault, InvalidExperiment
 from katibflow.experiment import Experiment
@@ -50,6 +50,7 @@ def check_document(document: Mapping[str, Any], source: str) -> Experiment:
 
 def _rule_faults(parts: Parts) -> Iterator[Fault]:
     yield from _name_faults(parts)
+    yield from limits.faults(parts)
     yield from space.faults(parts)
     yield from algorithms.faults(parts)
     yield from early_stopping.faults(parts)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from katibflow.history import Trial
+from katibflow.limits import Limits
 
 __all__ = [
     "Event",
@@ -27,19 +28,6 @@ __all__ = [
     "StopRequest",
     "TrialJob",
 ]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long a trial may take.
-
-    Attributes:
-        trial: Seconds from the job's creation to its end; None for no limit.
-        start: Seconds within which every replica must have started and connected.
-    """
-
-    trial: float | None = None
-    start: float = 600.0
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,11 @@ def compile_experiment(
     from pipelines import rounds as dag
 
     # With an image or a package the library is there already; an empty archive changes nothing.
-    pack = pack_library() if image is None and package is None else pack_files({})
+    pack = (
+        pack_library(experiment.spec.algorithm.algorithm_name)
+        if image is None and package is None
+        else pack_files({})
+    )
     parts = {
         name: _component(name, _packages(name, experiment, image, package), image)
         for name in _PACKAGES
@@ -142,12 +146,17 @@ def _packages(
     if image is not None:
         return ()
     wanted = dict.fromkeys(_PACKAGES[name])
+    spec = experiment.spec
+    stopping = spec.early_stopping.algorithm_name if spec.early_stopping is not None else ""
+    if name != "finish" and ":" in spec.algorithm.algorithm_name + stopping:
+        # Optuna's own classes say what their settings are, wherever the Experiment is read.
+        wanted["optuna"] = None
     if name in _ASKS:
-        wanted.update(dict.fromkeys(algorithm_of(experiment.spec.algorithm).packages))
-    source = experiment.spec.metrics_collector_spec.source
+        wanted.update(dict.fromkeys(algorithm_of(spec.algorithm).packages))
+    source = spec.metrics_collector_spec.source
     if name in _FILTERS and source is not None and source.filter is not None:
         wanted["google-re2"] = None
-    pinned = [_VERSIONS[each] for each in wanted]
+    pinned = [_VERSIONS.get(each, each) for each in wanted]
     return (*pinned, package) if package is not None and name != "finish" else pinned
 
 

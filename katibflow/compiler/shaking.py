@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["shaken"]
+__all__ = ["shaken", "with_entry"]
 
 Reference = tuple[str, str]
 """A module and a name in it; the empty name is what runs whenever the module is imported."""
@@ -62,6 +62,22 @@ def shaken(modules: Mapping[str, str], roots: Iterable[Reference]) -> dict[str, 
     for module, name in reached:
         kept.setdefault(module, set()).add(name)
     return {name: _without(read[name], names) for name, names in kept.items()}
+
+
+def with_entry(text: str, name: str, key: str) -> str:
+    """A module in which a top-level dictionary has no other entry than that of ``key``, if any.
+
+    Every entry stands on lines of its own.
+    """
+    lines = text.split("\n")
+    for statement in ast.parse(text).body:
+        value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+        if name in _defined(statement) and isinstance(value, ast.Dict):
+            for entry, item in zip(value.keys, value.values, strict=True):
+                if entry is None or (isinstance(entry, ast.Constant) and entry.value == key):
+                    continue
+                _blank_lines(lines, entry.lineno, item.end_lineno or item.lineno)
+    return "\n".join(lines)
 
 
 def _read(text: str) -> _Module:
@@ -155,5 +171,8 @@ def _narrow_import(
 def _blank(lines: list[str], statement: ast.stmt) -> None:
     decorators = getattr(statement, "decorator_list", [])
     first = min([statement.lineno, *(node.lineno for node in decorators)])
-    last = statement.end_lineno or statement.lineno
+    _blank_lines(lines, first, statement.end_lineno or statement.lineno)
+
+
+def _blank_lines(lines: list[str], first: int, last: int) -> None:
     lines[first - 1 : last] = [""] * (last - first + 1)

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from components.start import start as start_component
-from katibflow.compiler.library import pack_library, packed_modules
-from katibflow.compiler.shaking import shaken
+from katibflow.algorithms import ALGORITHMS
+from katibflow.compiler.library import MAX_PACK_LENGTH, pack_library, packed_modules
+from katibflow.compiler.shaking import shaken, with_entry
 from katibflow.compiler.stripping import stripped
 from tests.shell_trials import document
 
@@ -60,7 +61,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("library") / "library"
     source = Path(start_component.__code__.co_filename).read_text(encoding="utf-8")
     unpacking = source[source.index("    import base64") : source.index("    sys.path.insert")]
-    code = unpacking.replace("@katibflow-pack@", pack_library()).replace("library.path", "where")
+    code = unpacking.replace("@katibflow-pack@", pack_library("random")).replace(
+        "library.path", "where"
+    )
     exec("if True:\n" + code, {"where": str(path)})
     return path
 
@@ -102,7 +105,7 @@ def test_kubernetes_runner_is_in_it(archive: Path) -> None:
 
 def test_every_line_keeps_its_number() -> None:
     root = Path(__file__).parent.parent.parent
-    for path, text in packed_modules().items():
+    for path, text in packed_modules("random").items():
         real = (root / path).read_text(encoding="utf-8")
         assert len(text.split("\n")) == len(real.split("\n"))
         defined = {
@@ -117,6 +120,19 @@ def test_every_line_keeps_its_number() -> None:
                     for other in ast.walk(ast.parse(real))
                     if isinstance(other, ast.FunctionDef) and other.name == node.name
                 }, (path, node.name, defined[node.name])
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_each_experiment_carries_its_own_algorithm(algorithm: str) -> None:
+    text = packed_modules(algorithm)["katibflow/algorithms/__init__.py"]
+    code = text[text.index("ALGORITHMS: ") :].partition("\n}")[0] + "\n}"
+    tree = ast.parse(code.partition(" = ")[2].join(("x = ", "")))
+    (assignment,) = tree.body
+    assert isinstance(assignment, ast.Assign)
+    assert isinstance(assignment.value, ast.Dict)
+    keys = [key.value for key in assignment.value.keys if isinstance(key, ast.Constant)]
+    assert keys == [algorithm]
+    assert len(pack_library(algorithm)) <= MAX_PACK_LENGTH
 
 
 class TestStripping:
@@ -167,6 +183,10 @@ class TestShaking:
         assert "two" not in left["p.a"] + left["p.c"]
         assert "_helper" in left["p.b"]
         assert "unused" not in left["p.b"]
+
+    def test_of_a_dictionary_only_one_entry_is_left(self) -> None:
+        text = 'd = {\n "a": one,\n "b": f(\n  2\n ),\n "c": 3,\n}\nx = 1'
+        assert with_entry(text, "d", "b") == 'd = {\n\n "b": f(\n  2\n ),\n\n}\nx = 1'
 
     def test_follows_a_name_that_a_package_hands_on(self) -> None:
         modules = {

@@ -1,0 +1,137 @@
+"""Runs against a real cluster and a real Kubeflow Pipelines; off by default.
+
+    KATIBFLOW_E2E_HOST=http://localhost:8080 pytest -m cluster tests/e2e
+
+The kubeconfig's current context is the cluster; ``KATIBFLOW_E2E_NAMESPACE`` the namespace of the
+trials (kubeflow), ``KATIBFLOW_E2E_IMAGE`` an image with a shell (busybox:1.36). A PyTorchJob needs
+the Training Operator.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from katibflow.experiment import TrialTemplate
+from katibflow.history import TrialState
+from katibflow.runners.base import JobState, Limits, Notice, StopRequest, TrialJob
+from katibflow.runners.kubernetes import KubernetesRunner, connect
+from tests.kubernetes.lab import batch_job, container, pod_template, pytorch_job
+from tests.runners.contract import Watch, trial
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif("KATIBFLOW_E2E_HOST" not in os.environ, reason="no KATIBFLOW_E2E_HOST"),
+]
+
+NAMESPACE = os.environ.get("KATIBFLOW_E2E_NAMESPACE", "kubeflow")
+IMAGE = os.environ.get("KATIBFLOW_E2E_IMAGE", "busybox:1.36")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "mnist.yaml"
+EXPERIMENT = "katibflow-e2e"
+LIMITS = Limits(trial=300, start=120)
+PATIENCE = 360.0
+
+
+def shell(script: str) -> dict[str, Any]:
+    main = container("main", image=IMAGE, command=["sh", "-c", script])
+    return pod_template(main, restartPolicy="Never")
+
+
+class Cluster:
+    """A run of its own in the cluster, with its objects deleted afterwards."""
+
+    def __init__(self) -> None:
+        self.run = secrets.token_hex(4)
+        self.api = connect(NAMESPACE)
+        self.paths: set[str] = set()
+
+    def runner(self, manifest: dict[str, Any]) -> KubernetesRunner:
+        kind = {"batch/v1": "jobs", "kubeflow.org/v1": "pytorchjobs"}[manifest["apiVersion"]]
+        self.paths.add(self.api.path(manifest["apiVersion"], kind))
+        template = {"primaryContainerName": "main", "trialSpec": manifest}
+        return KubernetesRunner(
+            connect(NAMESPACE),
+            experiment=EXPERIMENT,
+            run=self.run,
+            template=TrialTemplate.model_validate(template),
+        )
+
+    def job(self, manifest: dict[str, Any], limits: Limits = LIMITS) -> TrialJob:
+        made = trial(0, job=f"{EXPERIMENT}-{self.run}-0")
+        return TrialJob(made, manifest, "main", limits)
+
+    def clean(self) -> None:
+        for path in self.paths:
+            for page in self.api.pages(path, {"labelSelector": f"katibflow/run={self.run}"}):
+                for item in page["items"]:
+                    name = item["metadata"]["name"]
+                    self.api.request("DELETE", f"{path}/{name}", body={})
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    made = Cluster()
+    yield made
+    made.clean()
+
+
+@pytest.mark.parametrize("make", [batch_job, pytorch_job], ids=["Job", "PyTorchJob"])
+def test_a_trial_runs_is_adopted_and_recorded(cluster: Cluster, make: Any) -> None:
+    manifest = make(shell("for i in 1 2 3; do echo loss=0.$i; sleep 1; done"))
+    job = cluster.job(manifest)
+    for _ in range(2):
+        watch = Watch()
+        outcome = cluster.runner(manifest).run(job, watch, StopRequest())
+        assert outcome.state is JobState.SUCCEEDED, outcome
+        assert watch.lines == ["loss=0.1", "loss=0.2", "loss=0.3"]
+    finished = trial(0, TrialState.COMPLETE, job=job.trial.job)
+    runner = cluster.runner(manifest)
+    runner.record(finished)
+    assert runner.records() == (finished,)
+
+
+@pytest.mark.parametrize("make", [batch_job, pytorch_job], ids=["Job", "PyTorchJob"])
+def test_a_stop_leaves_no_pod(cluster: Cluster, make: Any) -> None:
+    manifest = make(shell("echo begun; sleep 600"))
+    watch, stop = Watch(), StopRequest()
+    with ThreadPoolExecutor() as pool:
+        future = pool.submit(cluster.runner(manifest).run, cluster.job(manifest), watch, stop)
+        with watch._changed:
+            assert watch._changed.wait_for(lambda: "begun" in watch.lines, PATIENCE)
+        stop.set("enough")
+        assert future.result(PATIENCE).state is JobState.STOPPED
+    pods = cluster.api.path("v1", "pods")
+    query = {"labelSelector": f"katibflow/run={cluster.run}"}
+    assert cluster.api.request("GET", pods, query)["items"] == []
+
+
+def test_an_image_that_is_not_there_is_named(cluster: Cluster) -> None:
+    manifest = batch_job(pod_template(container("main", image="nowhere.invalid/none:1")))
+    manifest["spec"]["template"]["spec"]["restartPolicy"] = "Never"
+    watch = Watch()
+    job = cluster.job(manifest, Limits(start=45))
+    outcome = cluster.runner(manifest).run(job, watch, StopRequest())
+    assert outcome.reason in ("ErrImagePull", "ImagePullBackOff")
+    assert any("nowhere.invalid" in e.text for e in watch.events if isinstance(e, Notice))
+
+
+def test_the_compiled_example_runs_to_its_end_in_kubeflow_pipelines(tmp_path: Path) -> None:
+    import kfp
+
+    package = tmp_path / "mnist.yaml"
+    command = [sys.executable, "-m", "katibflow", "compile", str(EXAMPLE), "-o", str(package)]
+    subprocess.run(command, check=True)
+    client = kfp.Client(host=os.environ["KATIBFLOW_E2E_HOST"], namespace=NAMESPACE)
+    started = client.create_run_from_pipeline_package(
+        str(package), arguments={}, run_name=f"{EXPERIMENT}-{secrets.token_hex(4)}"
+    )
+    ended = client.wait_for_run_completion(started.run_id, timeout=3600)
+    assert ended.state == "SUCCEEDED", ended

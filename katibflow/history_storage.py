@@ -78,6 +78,16 @@ class HistoryStorage(BaseStorage):
             elif self._sources[number] is not source:
                 self._sources[number] = source
                 self._trials[number] = self._frozen(number, source)
+        self._attributes = {
+            key: value for key, value in self._attributes.items() if self._is_usable(value)
+        }
+
+    def _is_usable(self, value: object) -> bool:
+        """Whether a sampler can still use what it kept: not numbers of trials that are no more."""
+        return not isinstance(value, list) or all(
+            isinstance(number, int) and number in self and self._trials[number].params
+            for number in value
+        )
 
     def _frozen(self, number: int, trial: Trial | None) -> FrozenTrial:
         state, value = OptunaState.FAIL, None

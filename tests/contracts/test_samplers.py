@@ -26,6 +26,13 @@ CASES = [
     Case("cmaes"),
     Case("cmaes", {"restart_strategy": "ipop", "sigma": "0.3"}),
     Case("sobol"),
+    Case("auto"),
+    Case("optuna:RandomSampler"),
+    Case("optuna:TPESampler", {"n_startup_trials": "4", "group": "true"}),
+    Case("optuna:NSGAIISampler", {"population_size": "6"}),
+    Case("optuna:NSGAIIISampler", {"population_size": "6"}),
+    Case("optuna:QMCSampler"),
+    Case("optuna:QMCSampler", {"qmc_type": "halton", "scramble": "true"}),
 ]
 
 

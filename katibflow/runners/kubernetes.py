@@ -149,14 +149,15 @@ class KubernetesRunner:
         body = job_body(job, self._identity, self._owner)
         if stop.reason is not None:
             return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason)
-        age = self._create(job, body)
+        found = self._create(job, body)
         follower = TrialFollower(
             self._api,
             job,
             self._conditions,
             self._labels,
             self._template.retain,
-            age,
+            found,
+            _age(found) if found else 0.0,
             observe,
             stop,
         )
@@ -169,13 +170,13 @@ class KubernetesRunner:
             for watch in self._watches:
                 watch.unsubscribe(key)
 
-    def _create(self, job: TrialJob, body: Mapping[str, Any]) -> float:
-        """Creates the job or adopts the one there is; returns its age in seconds."""
+    def _create(self, job: TrialJob, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Creates the job, or returns the one there is to be adopted."""
         name = job.trial.job or ""
         while True:
             try:
                 self._api.request("POST", self._jobs_path, body=body)
-                return 0.0
+                return None
             except ApiError as error:
                 if error.status != 409:
                     raise
@@ -193,7 +194,7 @@ class KubernetesRunner:
                 )
             gone = "deletionTimestamp" in found["metadata"]
             if not gone and was_stopped(found) is None:
-                return _age(found)
+                return found
             self._remove(name, gone)
 
     def _remove(self, name: str, gone: bool) -> None:

@@ -29,7 +29,7 @@ from katibflow.runners.base import (
 from katibflow.runners.conditions import Conditions
 from katibflow.runners.kubernetes_api import Api, ApiError
 from katibflow.runners.kubernetes_logs import Instance, LogReader, tail
-from katibflow.runners.kubernetes_objects import Shape, stop_patch, was_stopped
+from katibflow.runners.kubernetes_objects import STATE, Shape, stop_patch, was_stopped
 from katibflow.runners.kubernetes_watch import Changed, Gone, Outage, WatchFailed
 from katibflow.runners.pods import (
     Finding,
@@ -137,6 +137,7 @@ class TrialFollower:
         conditions: When it is over.
         labels: primaryPodLabels; None to go by the replica alone.
         retain: Whether pods of finished trials are kept.
+        found: The job as it was found; None if it was just created.
         age: Seconds since the job was created.
         observe: Told what happens.
         stop: Ends the job early when set.
@@ -149,6 +150,7 @@ class TrialFollower:
         conditions: Conditions,
         labels: Mapping[str, str] | None,
         retain: bool,
+        found: Mapping[str, Any] | None,
         age: float,
         observe: Observer,
         stop: StopRequest,
@@ -166,7 +168,7 @@ class TrialFollower:
         self._observe = observe
         self._stop = stop
         self._created = monotonic() - age
-        self._body: Mapping[str, Any] | None = None
+        self._body = found
         self._deleted = False
         self._pods: dict[str, Pod] = {}
         self._logs: dict[str, str] = {}
@@ -199,7 +201,8 @@ class TrialFollower:
                 verdict, until = self._judge()
                 if verdict is not None:
                     return self._conclude(verdict)
-                self._take(until)
+                while isinstance(self._take(until), LogLine) and monotonic() < until:
+                    pass  # a line changes nothing
         finally:
             unsubscribe()
             self.inbox.close()
@@ -207,11 +210,11 @@ class TrialFollower:
 
     # What happens
 
-    def _take(self, until: float) -> None:
-        """Handles the next event, if one comes in time."""
+    def _take(self, until: float) -> Any | None:
+        """Handles the next event, if one comes in time, and returns it."""
         event = self.inbox.get(until)
         if event is None:
-            return
+            return None
         if not isinstance(event, Outage | LogLine):
             self._outages = 0
         match event:
@@ -228,8 +231,8 @@ class TrialFollower:
             case Gone(name) if name in self._pods:
                 del self._pods[name]
                 self._reader.end(name)
-            case Gone(name):
-                self._deleted = self._deleted or name == self._name
+            case Gone(name) if name == self._name:
+                self._look_again()
             case Outage(text):
                 self._outages += 1
                 if self._outages == 2:
@@ -238,6 +241,18 @@ class TrialFollower:
                 raise error
             case _LogsDone():
                 self._logs_done = True
+        return event
+
+    def _look_again(self) -> None:
+        """The job left the watch: it was deleted, or another process put its end on record."""
+        try:
+            self._body = self._api.request(
+                "GET", self._api.path(self._kind.api_version, self._kind.plural, self._name)
+            )
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            self._deleted = True
 
     def _tell(self, text: str) -> None:
         if text not in self._told:
@@ -301,6 +316,9 @@ class TrialFollower:
         end = self._conditions.end(self._body)
         if end is not None:
             return _outcome(end.state, end.reason, end.message), now
+        state = self._body["metadata"].get("labels", {}).get(STATE)
+        if state is not None:
+            return _outcome(JobState.STOPPED, "TrialStopped", f"it is on record as {state}"), now
         limit = self._job.limits.trial
         deadline = FOREVER if limit is None else self._created + limit
         if now >= deadline:

@@ -200,7 +200,7 @@ class Watch(Generic[Value]):
         try:
             for line, whole in stream.lines():
                 if not whole:
-                    raise Lost("the watch was cut in the middle of a line")
+                    break  # cut in the middle of a line; the next watch has it again
                 self._take(line)
                 taken += 1
                 backoff.reset()

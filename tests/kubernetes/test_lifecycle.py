@@ -130,6 +130,35 @@ def test_a_container_that_was_restarted_is_read_from_its_earlier_log_on(lab: Lab
     assert watch.lines == ["try 1", "try 2"]
 
 
+def test_a_job_that_another_process_put_on_record_is_not_taken_for_deleted(lab: Lab) -> None:
+    go = threading.Event()
+
+    def script(play: JobPlay) -> None:
+        (pod,) = play.pods()
+        pod.running()
+        pod.log("begun")
+        assert go.wait(20)
+        pod.exit()
+        with lab.server.changed:
+            play.condition("Complete", "CompletionsReached")
+            lab.server.patch("jobs", NAME, {"metadata": {"labels": {"katibflow/state": "X"}}})
+            lab.server.compact()  # the watch sees the second change only
+
+    future, watch, _ = lab.begin(script)
+    watch.wait_for_line("begun")
+    go.set()
+    outcome = future.result(10)
+    assert (outcome.state, outcome.reason) == (JobState.SUCCEEDED, "CompletionsReached")
+
+
+def test_a_recorded_job_is_adopted_without_its_pods(lab: Lab) -> None:
+    first, _ = lab.run(completes())
+    lab.runner().record(finished())
+    outcome = lab.runner().run(lab.trial_job(), Watch(), StopRequest())
+    assert (outcome.state, outcome.reason) == (first.state, first.reason)
+    assert lab.pods() == []
+
+
 def test_a_closed_runner_does_not_leave_a_run_waiting(lab: Lab) -> None:
     runner = lab.runner()
     future, watch, _ = lab.begin(runs_for_ever, runner=runner)

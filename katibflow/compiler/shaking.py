@@ -2,7 +2,7 @@
 
 What a top-level statement refers to is found by name: a name of its own module, one that the module
 imports, or an attribute of an imported module. Everything a reached class holds is kept. Code that
-looks names up at run time (``getattr``, ``__all__``) is not seen; the library has none.
+looks up a name of the library at run time (``getattr``) is not seen; there is none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ class _Module:
         defined: Name to the statements that make it.
         imported: Name to where it comes from, for every import in the module.
         always: Statements that run when the module is imported and define nothing.
-        is_package: Whether it is a folder's ``__init__``.
     """
 
     text: str

@@ -131,6 +131,20 @@ class TestSteps:
         }
         assert all("'--no-deps'" in text for text in installs.values())
 
+    def test_optunas_own_samplers_are_there_wherever_the_experiment_is_read(self) -> None:
+        tried = experiment(
+            "echo loss=1", {"spec.algorithm": {"algorithmName": "optuna:QMCSampler"}}
+        )
+        executors = next(yaml.safe_load_all(compile_experiment(tried).text))["deploymentSpec"]
+        lacking = {
+            name
+            for name, body in executors["executors"].items()
+            if "'optuna==" not in body["container"]["command"][2]
+        }
+        assert lacking == {"exec-finish"}
+        suggesting = executors["executors"]["exec-suggestion"]["container"]["command"][2]
+        assert "'scipy==" in suggesting
+
     def test_images_are_stock_python(self, spec: dict[str, Any]) -> None:
         executors = spec["deploymentSpec"]["executors"].values()
         assert {body["container"]["image"] for body in executors} == {"python:3.11-slim"}

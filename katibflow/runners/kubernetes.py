@@ -30,6 +30,7 @@ from katibflow.runners.kubernetes_objects import (
     TRIAL,
     Identity,
     Shape,
+    holds_still,
     job_body,
     merged,
     read_record,
@@ -237,7 +238,10 @@ class KubernetesRunner:
             if error.status != 404:
                 raise
             if self._kind.stop is not None:
-                self._api.request("POST", self._jobs_path, body=self._suspended(trial, patch))
+                body = self._suspended(trial, patch)
+                made = self._api.request("POST", self._jobs_path, body=body)
+                if not holds_still(self._kind, made):
+                    self._delete(self._job_path(trial.job or ""))
             return
         if trial.state.is_finished and not self._template.retain:
             self._delete_pods({**self._identity.labels, TRIAL: str(trial.number)})

@@ -33,6 +33,7 @@ __all__ = [
     "Identity",
     "Shape",
     "check_name",
+    "holds_still",
     "job_body",
     "merged",
     "read_record",
@@ -271,6 +272,20 @@ def merged(body: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
         else:
             result[key] = value
     return result
+
+
+def holds_still(kind: JobKind, body: Mapping[str, Any]) -> bool:
+    """Whether a job's spec says that it is to have no pods.
+
+    An API server drops what the kind's definition does not know, as ``suspend`` in old operators.
+    """
+
+    def contains(value: Any, part: Any) -> bool:
+        if isinstance(part, Mapping) and isinstance(value, Mapping):
+            return all(contains(value.get(key), item) for key, item in part.items())
+        return bool(value == part)
+
+    return kind.stop is not None and contains(body.get("spec"), kind.stop)
 
 
 def was_stopped(body: Mapping[str, Any]) -> str | None:

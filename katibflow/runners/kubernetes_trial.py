@@ -29,7 +29,7 @@ from katibflow.runners.base import (
 from katibflow.runners.conditions import Conditions
 from katibflow.runners.kubernetes_api import Api, ApiError
 from katibflow.runners.kubernetes_logs import Instance, LogReader, tail
-from katibflow.runners.kubernetes_objects import STATE, Shape, stop_patch, was_stopped
+from katibflow.runners.kubernetes_objects import STATE, Shape, holds_still, stop_patch, was_stopped
 from katibflow.runners.kubernetes_watch import Changed, Gone, Outage, WatchFailed
 from katibflow.runners.pods import (
     Finding,
@@ -44,7 +44,9 @@ from katibflow.runners.pods import (
 
 __all__ = ["Inbox", "TrialFollower", "end_job", "outcome_logs"]
 
-TAIL_LINES = 20
+TAIL_LINES, LINE_LENGTH = 20, 500
+"""What of a log gets into an outcome's message."""
+
 LINES_AHEAD = 1000
 """Log lines that may wait to be handled; then the log is not read further."""
 
@@ -111,8 +113,8 @@ def end_job(api: Api, kind: JobKind, name: str, reason: str) -> None:
     """
     path = api.path(kind.api_version, kind.plural, name)
     try:
-        api.request("PATCH", path, body=stop_patch(kind, reason))
-        if kind.stop is None:
+        body = api.request("PATCH", path, body=stop_patch(kind, reason))
+        if not holds_still(kind, body):
             api.request("DELETE", path, body={"propagationPolicy": "Foreground"})
     except ApiError as error:
         if error.status != 404:
@@ -324,21 +326,12 @@ class TrialFollower:
         if now >= deadline:
             text = f"the job ran longer than {limit:g} s"
             return _outcome(JobState.FAILED, "TrialTimedOut", text), now
-        if self._is_suspended():
+        if holds_still(self._kind, self._body):
             self._tell(f"{self._name} is suspended, as by a queue; waiting for its start")
             self._since.clear()
             return None, deadline
         verdict, until = self._judge_pods(now)
         return verdict, min(until, deadline)
-
-    def _is_suspended(self) -> bool:
-        def contains(value: Any, part: Any) -> bool:
-            if isinstance(part, Mapping) and isinstance(value, Mapping):
-                return all(contains(value.get(key), item) for key, item in part.items())
-            return bool(value == part)
-
-        assert self._body is not None
-        return bool(self._kind.stop) and contains(self._body.get("spec"), self._kind.stop)
 
     def _findings(self) -> Iterator[tuple[tuple[str, ...], Finding]]:
         """Each finding, under what its time is counted for."""
@@ -439,7 +432,9 @@ class TrialFollower:
         reason = reason or (cause.reason if cause else "JobFailed")
         lines = lines or list(self._tail)
         if lines:
-            text = f"{text or reason}; the last lines of its log:\n" + "\n".join(lines)
+            text = f"{text or reason}; the last lines of its log:\n" + "\n".join(
+                line[:LINE_LENGTH] for line in lines
+            )
         return JobOutcome(verdict.state, reason, text, logs)
 
     def _failed_log(self) -> list[str]:

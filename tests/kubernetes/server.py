@@ -95,6 +95,7 @@ class ApiServer:
         self.script: Callable[[Any], None] | None = None
         self.admit: Callable[[str, dict[str, Any]], None] = lambda plural, body: None
         self.can_suspend = True
+        self.drops_suspend = False  # as the definition of an old operator's kind does
         self.page_size = 0  # makes pages smaller than the client asks for
         self.cut_watch_lines = 0
         self.streams = 0
@@ -142,6 +143,8 @@ class ApiServer:
         with self.changed:
             self.version += 1
             new = copy.deepcopy(dict(body))
+            if self.drops_suspend:
+                new.get("spec", {}).get("runPolicy", {}).pop("suspend", None)
             new["metadata"]["resourceVersion"] = str(self.version)
             name = new["metadata"]["name"]
             old = self.objects[plural].get(name, {})
@@ -358,7 +361,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return found
             case "patch", _:
                 body = cluster.patch(plural, request.name, request.body)
-                if _is_stopped(request.body):
+                if _is_stopped(body):
                     cluster.suspended(plural, request.name)
                 return body
             case "delete", _:

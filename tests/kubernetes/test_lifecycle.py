@@ -246,6 +246,18 @@ def test_a_stopped_job_stays_as_the_record_without_pods(
     assert lab.pods() == []
 
 
+def test_a_job_that_an_old_operator_cannot_suspend_is_deleted_to_stop_it(lab: Lab) -> None:
+    lab.template_of(pytorch_job())
+    lab.server.drops_suspend = True
+    runner = lab.runner()
+    future, watch, stop = lab.begin(runs_for_ever, runner=runner)
+    watch.wait_for_line("begun")
+    stop.set("enough")
+    assert future.result(10).state is JobState.STOPPED
+    runner.record(trial(0, TrialState.KILLED))
+    assert lab.pods() == [] and not lab.server.objects["pytorchjobs"]
+
+
 def test_pods_that_outlive_a_stop_are_deleted(lab: Lab) -> None:
     from dataclasses import replace
 

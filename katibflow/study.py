@@ -7,9 +7,10 @@ sampler works on, and nothing that is done to it comes back to the history.
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,19 +26,42 @@ __all__ = ["quiet_optuna", "study_of"]
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
 
 
-@contextmanager
-def quiet_optuna() -> Iterator[None]:
-    """Holds back Optuna's log lines and warnings while the block runs; not for threads."""
-    import optuna
+class _Quiet:
+    """Holds back log lines and warnings while at least one block of any thread wants it."""
 
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks = 0
+        self._held = ExitStack()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Holds back Optuna's log lines, and all warnings, while the block runs."""
+        with self._lock:
+            if self._blocks == 0:
+                self._held = self._begin()
+            self._blocks += 1
+        try:
             yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+        finally:
+            with self._lock:
+                self._blocks -= 1
+                if self._blocks == 0:
+                    self._held.close()
+
+    def _begin(self) -> ExitStack:
+        import optuna
+
+        held = ExitStack()
+        held.callback(optuna.logging.set_verbosity, optuna.logging.get_verbosity())
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        held.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        return held
+
+
+quiet_optuna = _Quiet()
+"""``with quiet_optuna():`` for the whole process, since warnings and Optuna's log level are its."""
 
 
 def study_of(history: History) -> optuna.Study:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -166,3 +167,25 @@ def test_quiet_optuna_is_quiet_and_then_as_before(caplog: pytest.LogCaptureFixtu
     with pytest.raises(ValueError, match="x"), quiet_optuna():
         raise ValueError("x")
     assert optuna.logging.get_verbosity() == before
+
+
+def test_quiet_optuna_lasts_as_long_as_any_thread_wants_it() -> None:
+    before = optuna.logging.get_verbosity()
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with quiet_optuna():
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    with quiet_optuna():
+        thread.start()
+        assert inside.wait(10)
+    assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+    warnings.warn("hidden", FutureWarning, stacklevel=1)
+    leave.set()
+    thread.join()
+    assert optuna.logging.get_verbosity() == before
+    with pytest.warns(FutureWarning):
+        warnings.warn("seen", FutureWarning, stacklevel=1)

@@ -48,6 +48,7 @@ RECORD_LIMIT = 200_000
 """Bytes of a record; Kubernetes allows 256 KiB for all annotations of an object together."""
 
 _SIDECAR = "sidecar.istio.io/inject"
+_TRIAL_NAME = "KATIB_TRIAL_NAME"  # Katib sets it on the primary container
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -123,7 +124,7 @@ class Shape:
             expected=expected,
             first_replica=templates[0].replica_type if kind.replica_specs and templates else "",
             allowed_restarts=next((item for item in limits if isinstance(item, int)), None),
-            labelled=bool(kind.pod_metadata) or bool(list(_pod_metadata(plain(manifest)))),
+            labelled=bool(kind.pod_metadata) or bool(list(_pods_of(plain(manifest)))),
         )
 
 
@@ -154,8 +155,13 @@ def job_body(
     spec = _mapping_at(body, "spec")
     for key, value in kind.defaults.items():
         spec.setdefault(key, value)
-    for pod in _pod_metadata(body):
-        _mark_pod(pod, own)
+    for pod in _pods_of(body):
+        _mark_pod(_mapping_at(pod, "metadata"), own)
+        for container in pod["spec"]["containers"]:
+            if container.get("name") == job.primary_container:
+                env = container.get("env") or []
+                if all(entry.get("name") != _TRIAL_NAME for entry in env):
+                    container["env"] = [*env, {"name": _TRIAL_NAME, "value": name}]
     if kind.pod_metadata:
         place = spec
         for key in kind.pod_metadata:
@@ -188,17 +194,17 @@ def _mapping_at(parent: dict[str, Any], key: str) -> dict[str, Any]:
     return child
 
 
-def _pod_metadata(value: object) -> Iterator[dict[str, Any]]:
-    """The metadata of every pod template in an object of any kind; of a Pod its own."""
+def _pods_of(value: object) -> Iterator[dict[str, Any]]:
+    """Every pod template in an object of any kind; a Pod is one itself."""
     if isinstance(value, dict):
         spec = value.get("spec")
         if isinstance(spec, dict) and isinstance(spec.get("containers"), list):
-            yield _mapping_at(value, "metadata")
+            yield value
         for item in list(value.values()):
-            yield from _pod_metadata(item)
+            yield from _pods_of(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _pod_metadata(item)
+            yield from _pods_of(item)
 
 
 def _mark_pod(metadata: dict[str, Any], own: Mapping[str, str]) -> None:

@@ -398,11 +398,11 @@ class TrialFollower:
         pod = self._pods.get(finding.pod)
         if pod is None or pod.phase != "Failed":
             return False
-        newer = any(
-            other.created > pod.created and replica_name(other) == replica_name(pod)
+        replaced = any(
+            other.phase != "Failed" and replica_name(other) == replica_name(pod)
             for other in self._pods.values()
         )
-        return newer or not self._kind.replica_specs
+        return replaced or not self._kind.replica_specs
 
     # How it ends
 

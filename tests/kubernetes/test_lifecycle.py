@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from katibflow.history import Observation, Point, TrialState
 from katibflow.runners.base import JobState, Limits, StopRequest
 from tests.kubernetes.lab import (
     EXPERIMENT,
+    FAST,
     RUN,
     SOON,
     Lab,
@@ -23,7 +25,7 @@ from tests.kubernetes.lab import (
     replicas,
 )
 from tests.kubernetes.plays import JobPlay, completes
-from tests.kubernetes.server import ACCOUNT
+from tests.kubernetes.server import ACCOUNT, Refused
 from tests.runners.contract import Watch, trial
 
 NAME = f"{EXPERIMENT}-{RUN}-0"
@@ -259,10 +261,6 @@ def test_a_job_that_an_old_operator_cannot_suspend_is_deleted_to_stop_it(lab: La
 
 
 def test_pods_that_outlive_a_stop_are_deleted(lab: Lab) -> None:
-    from dataclasses import replace
-
-    from tests.kubernetes.lab import FAST
-
     lab.server.can_suspend = False
     runner = lab.runner(replace(FAST, stop=0.3))
     future, watch, stop = lab.begin(runs_for_ever, runner=runner)
@@ -390,8 +388,6 @@ def test_a_missing_permission_is_told_with_the_role_to_apply(
 
 
 def test_a_template_that_the_server_rejects_is_told_in_its_words(lab: Lab) -> None:
-    from tests.kubernetes.server import Refused
-
     def admit(plural: str, body: dict[str, object]) -> None:
         raise Refused(422, "Invalid", "spec.template.spec.restartPolicy: Required value")
 
@@ -434,7 +430,7 @@ def test_no_secret_is_recorded_or_told(lab: Lab) -> None:
 
 
 def test_requests_per_trial_do_not_grow_with_the_number_of_trials(lab: Lab) -> None:
-    runner = lab.runner()
+    runner = lab.runner(replace(FAST, backoff=2.0))
     counts = []
     for number in range(6):
         before = lab.server.request_count

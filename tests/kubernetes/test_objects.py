@@ -69,6 +69,18 @@ def test_empty_metadata_is_no_trouble(empty: object) -> None:
     assert body_of(manifest)["spec"]["template"]["metadata"]["labels"]["katibflow/trial"] == "3"
 
 
+def test_the_primary_container_knows_its_trials_name_as_in_katib() -> None:
+    own = container(env=[{"name": "A", "value": "b"}])
+    body = body_of(batch_job(pod_template(own, container("sidecar"))))
+    main, sidecar = body["spec"]["template"]["spec"]["containers"]
+    assert main["env"][0] == {"name": "A", "value": "b"}
+    assert main["env"][1:] == [{"name": "KATIB_TRIAL_NAME", "value": "contract-0a1b2c3d-3"}]
+    assert "env" not in sidecar
+    given = container(env=[{"name": "KATIB_TRIAL_NAME", "value": "mine"}])
+    body = body_of(batch_job(pod_template(given)))
+    assert body["spec"]["template"]["spec"]["containers"][0]["env"] == given["env"]
+
+
 def test_a_pod_is_a_trial_too() -> None:
     manifest = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [container()]}}
     labels = body_of(manifest)["metadata"]["labels"]

@@ -346,6 +346,45 @@ def test_a_worker_that_failed_while_the_master_runs_ends_the_trial(lab: Lab) -> 
     assert not lab.is_alive(0)
 
 
+def test_a_batch_jobs_failed_pod_is_left_to_its_controller(lab: Lab) -> None:
+    go = threading.Event()
+
+    def script(play: JobPlay) -> None:
+        (pod,) = play.pods()
+        pod.running()
+        pod.exit(1)
+        assert go.wait(10)  # the controller waits longer after each failure
+        second = play.pod(play.body["spec"]["template"], "job", 0, suffix="-b")
+        second.running()
+        second.exit()
+        play.condition("Complete")
+
+    future, watch, _ = lab.begin(script)
+    watch.wait_for(lambda: any("exit code 1" in text for text in notices(watch)))
+    with pytest.raises(TimeoutError):
+        future.result(3 * FAST.grace)
+    go.set()
+    assert future.result(10).state is JobState.SUCCEEDED
+
+
+def test_a_failed_replica_beside_its_replacement_is_no_failure(lab: Lab) -> None:
+    lab.template_of(pytorch_job())
+
+    def script(play: JobPlay) -> None:
+        pods = replicas(play.pods())
+        pods["master-0"].running()
+        pods["worker-0"].exit(137)
+        template = play.body["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]
+        play.pod(template, "worker", 0, suffix="-b").running()
+
+    future, watch, stop = lab.begin(script)
+    watch.wait_for(lambda: any("exit code 137" in text for text in notices(watch)))
+    with pytest.raises(TimeoutError):
+        future.result(3 * FAST.grace)
+    stop.set("enough")
+    assert future.result(10).state is JobState.STOPPED
+
+
 def test_a_failed_worker_that_the_operator_replaces_goes_on(lab: Lab) -> None:
     lab.template_of(pytorch_job())
     seen = threading.Event()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -17,8 +17,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from katibflow.document import found
-from katibflow.errors import Fault
+from katibflow.document import found, in_file_order
+from katibflow.errors import Fault, InvalidExperiment
 from katibflow.experiment import (
     Algorithm,
     Count,
@@ -31,7 +31,7 @@ from katibflow.experiment import (
     TrialTemplate,
 )
 
-__all__ = ["Parts", "parse"]
+__all__ = ["Parts", "Rule", "checked", "parse"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,30 @@ def parse(document: Mapping[str, Any]) -> tuple[Experiment | None, Parts, tuple[
     except ValidationError as error:
         return None, _parts(document), tuple(_faults(error, document))
     return experiment, _parts(document), ()
+
+
+Rule = Callable[[Parts], Iterator[Fault]]
+"""A rule that compares fields: what is wrong, by what could be read of the Experiment."""
+
+
+def checked(document: Mapping[str, Any], source: str, rules: Iterable[Rule]) -> Experiment:
+    """Reads a document into models and holds it to rules; all faults are found at once.
+
+    Args:
+        document: The Experiment in the YAML's names.
+        source: Where it comes from, for errors.
+        rules: What is checked besides the fields' types.
+
+    Raises:
+        InvalidExperiment: It has faults; all are listed, in the document's order.
+    """
+    experiment, parts, found = parse(document)
+    paths = {fault.path for fault in found}
+    broken = (fault for rule in rules for fault in rule(parts))
+    faults = [*found, *(fault for fault in broken if fault.path not in paths)]
+    if faults or experiment is None:
+        raise InvalidExperiment(source, in_file_order(faults, document))
+    return experiment
 
 
 def _parts(document: Mapping[str, Any]) -> Parts:

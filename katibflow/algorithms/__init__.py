@@ -35,6 +35,7 @@ __all__ = [
     "algorithm_of",
     "check_packages",
     "chosen_for",
+    "count_faults",
     "faults",
     "note_on",
     "settings_of",
@@ -157,6 +158,12 @@ def faults(parts: Parts) -> Iterator[Fault]:
             allowed = f"a setting {name}: {algorithm.settings[name].allowed}"
             yield Fault(where, f"no {name}", allowed)
     yield from algorithm.check(parts, settings)
+
+
+def count_faults(parts: Parts) -> Iterator[Fault]:
+    """What the algorithm finds wrong with an Experiment whose settings have no faults."""
+    if parts.algorithm is not None:
+        yield from algorithm_of(parts.algorithm).check(parts, settings_of(parts.algorithm))
 
 
 def _setting_faults(

@@ -7,11 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from katibflow import algorithms, limits
+from katibflow.counts import count_faults, name_faults
 from katibflow.history import History
+from katibflow.loading import checked
 from katibflow.steps.files import says_what_is_wrong, write_study
 from katibflow.steps.limits import check_rounds
 from katibflow.suggest import new_seed
-from katibflow.validation import check_document
 
 __all__ = ["NONE", "parameter_text", "run_name", "start", "with_parameters"]
 
@@ -45,7 +47,7 @@ def start(
         run: KFP's id of the run.
         study_path: Where the study goes.
     """
-    experiment = check_document(
+    experiment = checked(
         with_parameters(
             json.loads(document),
             name,
@@ -57,6 +59,8 @@ def start(
             goal,
         ),
         _SOURCE,
+        # The rest was checked when the pipeline was compiled; its rules are not carried along.
+        (name_faults, count_faults, limits.faults, algorithms.count_faults),
     )
     check_rounds(experiment)
     history = History(experiment, run_name(run), new_seed(experiment, run))

@@ -1,0 +1,68 @@
+"""Algorithms that wait, and pruners that stop, with real trials on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from katibflow.decision import MAX_TRIALS_REACHED, SUGGESTION_END_REACHED
+from katibflow.engine import Result, run_experiment
+from katibflow.experiment import Experiment
+from katibflow.history import History, TrialState
+from katibflow.runners.base import StopRequest
+from katibflow.runners.local import LocalRunner
+from tests.shell_trials import experiment
+
+HYPERBAND = {
+    "algorithmName": "hyperband",
+    "algorithmSettings": [
+        {"name": "resource_name", "value": "x"},
+        {"name": "r_l", "value": "4"},
+        {"name": "eta", "value": "2"},
+    ],
+}
+
+
+def run(of: Experiment, folder: Path) -> Result:
+    runner = LocalRunner(folder)
+    try:
+        start = History(of, "0a1b2c3d", 5, tuple(runner.records()))
+        return run_experiment(start, runner, watch=lambda update: None, stop=StopRequest())
+    finally:
+        runner.close()
+
+
+def test_hyperband_runs_all_its_brackets_and_says_so(tmp_path: Path) -> None:
+    of = experiment(
+        "echo loss=$X",
+        {"spec.algorithm": HYPERBAND, "spec.parallelTrialCount": 4, "spec.maxTrialCount": None},
+    )
+    result = run(of, tmp_path)
+    assert result.decision.reason == SUGGESTION_END_REACHED
+    assert result.decision.message == "all brackets of hyperband are done"
+    assert [trial.assignments["x"] for trial in result.history.trials] == (
+        ["1"] * 4 + ["2"] * 2 + ["4"] + ["2"] * 3 + ["4"] * 2 + ["4"] * 3
+    )
+
+
+def test_hyperband_goes_on_where_an_earlier_run_ended(tmp_path: Path) -> None:
+    changes = {"spec.algorithm": HYPERBAND, "spec.parallelTrialCount": 4}
+    first = run(experiment("echo loss=$X", {**changes, "spec.maxTrialCount": 5}), tmp_path)
+    assert first.decision.reason == MAX_TRIALS_REACHED
+    result = run(experiment("echo loss=$X", {**changes, "spec.maxTrialCount": 8}), tmp_path)
+    assert [trial.assignments["x"] for trial in result.history.trials] == (
+        ["1"] * 4 + ["2"] * 2 + ["4"] + ["2"]
+    )
+
+
+def test_a_pruner_of_optuna_ends_a_running_trial(tmp_path: Path) -> None:
+    stopping = {
+        "algorithmName": "optuna:ThresholdPruner",
+        "algorithmSettings": [{"name": "upper", "value": "1000"}],
+    }
+    of = experiment(
+        "echo loss=5; echo loss=2000; exec sleep 60",
+        {"spec.earlyStopping": stopping, "spec.parallelTrialCount": 1, "spec.maxTrialCount": 1},
+    )
+    [trial] = run(of, tmp_path).history.trials
+    assert trial.state is TrialState.PRUNED
+    assert trial.message == "ThresholdPruner stops it after 2 reports, the last loss is 2000"

@@ -57,11 +57,14 @@ class HistoryStorage(BaseStorage):
         self._sources: list[Trial | None] = []
         self._trials: list[FrozenTrial] = []
 
-    def follow(self, trials: Sequence[Trial]) -> None:
+    def follow(self, trials: Sequence[Trial]) -> list[int]:
         """Makes the study equal to trials by ascending number; the same objects are kept.
 
         A trial with a finite objective is COMPLETE (or PRUNED), one without is FAIL; so is a number
         that the history leaves out.
+
+        Returns:
+            The numbers of the trials that are new or changed.
         """
         count = trials[-1].number + 1 if trials else 0
         wanted: list[Trial | None] = [None] * count
@@ -71,6 +74,7 @@ class HistoryStorage(BaseStorage):
             self._attributes.update(trial.attributes.get(STUDY_ATTRIBUTES, {}))
         self.news = {}
         del self._sources[count:], self._trials[count:]
+        changed = []
         for number, source in enumerate(wanted):
             if number == len(self._trials):
                 self._sources.append(source)
@@ -78,9 +82,13 @@ class HistoryStorage(BaseStorage):
             elif self._sources[number] is not source:
                 self._sources[number] = source
                 self._trials[number] = self._frozen(number, source)
+            else:
+                continue
+            changed.append(number)
         self._attributes = {
             key: value for key, value in self._attributes.items() if self._is_usable(value)
         }
+        return changed
 
     def _is_usable(self, value: object) -> bool:
         """Whether a sampler can still use what it kept: not numbers of trials that are no more."""
@@ -121,11 +129,6 @@ class HistoryStorage(BaseStorage):
 
     def __contains__(self, number: int) -> bool:
         return 0 <= number < len(self._trials)
-
-    def run(self, number: int) -> None:
-        """Makes a trial that the history leaves out one that runs."""
-        self._trials[number].state = OptunaState.RUNNING
-        self._trials[number].datetime_complete = None
 
     # What Optuna calls. A study that is asked, and nothing else, needs no more than this.
 

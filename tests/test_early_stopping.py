@@ -210,6 +210,39 @@ def test_a_pruner_is_for_a_trial_whose_number_the_others_leave_free() -> None:
     assert stops(spec("optuna:SuccessiveHalvingPruner", settings), others, [9] * 6) == 2
 
 
+@pytest.mark.parametrize("name", ["SuccessiveHalvingPruner", "MedianPruner"])
+def test_a_pruner_sees_what_other_trials_report_meanwhile(name: str) -> None:
+    others: list[Trial] = []
+    settings = (
+        {"min_resource": "1", "reduction_factor": "2"}
+        if name[0] == "S"
+        else {"n_startup_trials": "1"}
+    )
+    rule = rule_for(spec(f"optuna:{name}", settings), others)
+    assert rule is not None
+    assert rule(Point(0, 5.0)) is None
+    others += trials([4, 3, 2, 1], [4, 3, 2, 1], [4, 3, 2, 1], first=1)
+    assert rule(Point(1, 5.0)) is not None
+
+
+def test_a_pruner_compares_with_trials_that_still_run() -> None:
+    others = trials([9], [9], [9], state=TrialState.RUNNING)
+    settings = {"min_resource": "2", "reduction_factor": "2"}
+    rule = rule_for(spec("optuna:SuccessiveHalvingPruner", settings), others)
+    assert rule is not None
+    assert rule(Point(0, 5.0)) is None
+    others[:] = trials([4, 3, 2], [5, 4, 3], [6, 5, 4], state=TrialState.RUNNING)
+    assert rule(Point(1, 5.0)) is None
+    assert rule(Point(2, 5.0)) is not None
+
+
+def test_the_others_may_come_from_a_generator() -> None:
+    of = spec("optuna:MedianPruner", {"n_startup_trials": "1"})
+    rule = rule_for(of, (trial for trial in FOUR))
+    assert rule is not None
+    assert rule(Point(0, 9.0)) is not None
+
+
 def test_maximizing_prunes_the_small_ones() -> None:
     of = spec("optuna:MedianPruner", {"n_startup_trials": "3"}, kind="maximize")
     assert stops(of, FOUR, [1, 1]) == 1

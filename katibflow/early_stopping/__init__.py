@@ -33,7 +33,8 @@ def rule_for(spec: ExperimentSpec, trials: Iterable[Trial]) -> Rule | None:
 
     Args:
         spec: The experiment's specification, without faults.
-        trials: All other trials so far.
+        trials: All other trials so far. A collection that changes meanwhile, running trials with
+            their reports included, lets a pruner of Optuna see them anew with each report.
 
     Raises:
         InputError: The rule's name is not known here (any more).

@@ -1,8 +1,8 @@
 """Pruners of Optuna by name, which decide from the reports that trials made.
 
-A pruner knows the other trials as they were when the trial started; its steps are the indices of
-the reports, from 0. What a pruner keeps with each trial (the rungs that it reached) is made again
-by going through the reports of the others in the order of their numbers.
+A pruner's steps are the indices of the reports, from 0. It sees the other trials anew with each
+report, as far as the iterable that it was given changes. What a pruner keeps with each trial (the
+rungs that it reached) is made again by going through the others' reports by their numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from katibflow.algorithms.base import Settings
 from katibflow.algorithms.signatures import signature_of
 from katibflow.early_stopping.base import Rule, Stopping
 from katibflow.experiment import ExperimentSpec
-from katibflow.history import Point, Trial
+from katibflow.history import Point, Trial, TrialState
 from katibflow.space import Space
 from katibflow.study import quiet_optuna
 
@@ -49,9 +49,7 @@ def optuna_pruner(name: str) -> Stopping | str:
             return kind(**signature.arguments(settings))
 
     def make(spec: ExperimentSpec, settings: Settings, trials: Iterable[Trial]) -> Rule:
-        others = _Others(spec, made(settings), trials)
-        if name in _WITH_RUNGS:
-            others.go_through()
+        others = _Others(spec, made(settings), trials, rungs=name in _WITH_RUNGS)
         metric = spec.objective.objective_metric_name
 
         def rule(point: Point) -> str | None:
@@ -72,22 +70,22 @@ def optuna_pruner(name: str) -> Stopping | str:
 
 
 class _Others:
-    """The study in which a pruner sees a trial that is about to start."""
+    """The study in which a pruner sees a trial that runs."""
 
-    def __init__(self, spec: ExperimentSpec, pruner: BasePruner, trials: Iterable[Trial]) -> None:
+    def __init__(
+        self, spec: ExperimentSpec, pruner: BasePruner, trials: Iterable[Trial], *, rungs: bool
+    ) -> None:
         import optuna
 
         from katibflow.history_storage import HistoryStorage, direction_of
 
-        others = sorted(trials, key=lambda trial: trial.number)
-        numbers = {trial.number for trial in others}
-        self._number = next(n for n in range(len(others) + 1) if n not in numbers)
+        self._trials = tuple(trials) if isinstance(trials, Iterator) else trials
         self._pruner = pruner
+        self._rungs = rungs
+        numbers = {trial.number for trial in self._trials}
+        number = next(n for n in range(len(numbers) + 1) if n not in numbers)
+        self._itself = Trial(number, TrialState.RUNNING, {})
         self._storage = HistoryStorage(Space(()), spec.objective)
-        self._storage.follow(others)
-        if self._number not in self._storage:
-            self._storage.create_new_trial(0)
-        self._storage.run(self._number)
         with quiet_optuna():
             self._study = optuna.create_study(
                 storage=self._storage,
@@ -96,19 +94,22 @@ class _Others:
                 direction=direction_of(spec.objective.type),
             )
 
-    def go_through(self) -> None:
-        """Lets the pruner see every report of the other trials."""
-        with quiet_optuna():
-            for trial in self._storage.get_all_trials(0):
-                reports: dict[int, Any] = dict(trial.intermediate_values)
-                trial.intermediate_values = {}
-                for step, value in sorted(reports.items()):
-                    trial.intermediate_values[step] = value
-                    self._pruner.prune(self._study, self._storage.get_trial(trial.number))
-
     def would_stop(self, point: Point) -> bool:
         """Adds a report of the trial itself, and says what the pruner makes of it."""
-        trial = self._storage.get_trial(self._number)
-        trial.intermediate_values[point.step] = point.value
+        others = [trial for trial in self._trials if trial.number != self._itself.number]
+        changed = self._storage.follow(sorted([*others, self._itself], key=lambda t: t.number))
         with quiet_optuna():
+            for number in changed if self._rungs else ():
+                self._go_through(number)
+            trial = self._storage.get_trial(self._itself.number)
+            trial.intermediate_values[point.step] = point.value
             return self._pruner.prune(self._study, trial)
+
+    def _go_through(self, number: int) -> None:
+        """Lets the pruner see every report of another trial."""
+        reports: dict[int, Any] = dict(self._storage.get_trial(number).intermediate_values)
+        seen = self._storage.get_trial(number).intermediate_values
+        seen.clear()
+        for step, value in sorted(reports.items()):
+            seen[step] = value
+            self._pruner.prune(self._study, self._storage.get_trial(number))

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Mapping
 from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from katibflow import algorithms
 from katibflow.algorithms import ALGORITHMS, check_packages, chosen_for, note_on, settings_of
 from katibflow.algorithms.samplers import BAYESIAN, MULTIVARIATE_TPE
 from katibflow.algorithms.sequences import GRID, SOBOL
+from katibflow.early_stopping import RULES
 from katibflow.errors import InputError, MissingPackage
 from katibflow.experiment import Algorithm as AlgorithmSpec
 from katibflow.loading import parse
@@ -259,3 +261,17 @@ def test_sobol_fills_the_space_more_evenly_than_chance() -> None:
     points = [SOBOL.sequence(space, 3, index) for index in range(16)]
     cells = {tuple(math.floor(float(value) * 4) for value in point.values()) for point in points}
     assert len(cells) == 16
+
+
+def test_the_documentation_has_every_algorithm_with_its_settings() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "search.md").read_text(encoding="utf-8")
+    rows = {
+        cells[1].strip().strip("`"): cells[2]
+        for cells in (line.split("|") for line in text.splitlines())
+        if len(cells) > 3
+    }
+    for name, algorithm in ALGORITHMS.items():
+        for setting in algorithm.settings:
+            assert f"`{setting}`" in rows[name] or setting == "random_state"
+    for name, stopping in RULES.items():
+        assert all(f"`{setting}`" in rows[name] for setting in stopping.settings)

@@ -19,13 +19,12 @@ from katibflow.history import History, Point, Trial, TrialState
 from katibflow.runners.base import (
     Event,
     Limits,
-    LogLine,
     Notice,
     Runner,
     StopRequest,
 )
 from katibflow.suggest import Suggester, why_over
-from katibflow.trials import conclude, new_trial, now, run_trial
+from katibflow.trials import collect, conclude, new_trial, now, run_trial
 
 __all__ = [
     "Decided",
@@ -212,7 +211,8 @@ class _Run:
             if not self._active:
                 decision = used_up(why_over(self._history.experiment))
                 break
-            self._handle(self._events.get())
+            while not self._handle(self._events.get()):
+                pass
         if decision.finished:
             self._tell(Decided(decision))
             if not self._drain:
@@ -238,10 +238,9 @@ class _Run:
         collector = collector_for(experiment.spec)
 
         def observe(event: Event) -> None:
-            if isinstance(event, LogLine):
-                for metric, point in collector.feed(event.text):
-                    self._events.put(MetricReported(trial.number, metric, point))
-            elif isinstance(event, Notice):
+            for metric, point in collect(collector, event):
+                self._events.put(MetricReported(trial.number, metric, point))
+            if isinstance(event, Notice):
                 self._events.put(TrialNotice(trial.number, event.text))
 
         try:
@@ -257,11 +256,13 @@ class _Run:
         except BaseException as error:  # it is raised again in the calling thread
             self._events.put(_Broken(trial.number, error))
 
-    def _handle(self, event: Update | _Internal) -> None:
+    def _handle(self, event: Update | _Internal) -> bool:
+        """Takes one event in; returns whether there is something new to decide on."""
         match event:
             case _Interrupted(reason):
                 self._interrupted = self._interrupted or reason
                 self._halt(reason)
+                return True
             case _Broken(number, error):
                 self._leave(number)
                 if self._error is None:
@@ -272,8 +273,10 @@ class _Run:
                 self._leave(trial.number)
                 self._history = self._history.with_trials([trial])
                 self._tell(event)
+                return True
             case _:
                 self._tell(event)
+        return False
 
     def _tell(self, update: Update) -> None:
         # After an error the trials are only waited for, and a watcher may be what failed.

@@ -46,7 +46,8 @@ def optuna_pruner(name: str) -> Stopping | str:
 
     def made(settings: Settings) -> BasePruner:
         with quiet_optuna():
-            return kind(**signature.arguments(settings))
+            make = _remembering() if name == "HyperbandPruner" else kind
+            return make(**signature.arguments(settings))
 
     def make(spec: ExperimentSpec, settings: Settings, trials: Iterable[Trial]) -> Rule:
         others = _Others(spec, made(settings), trials, rungs=name in _WITH_RUNGS)
@@ -67,6 +68,30 @@ def optuna_pruner(name: str) -> Stopping | str:
             yield str(error)
 
     return Stopping(signature.rules, make, signature.required, check)
+
+
+def _remembering() -> type[BasePruner]:
+    """Optuna's HyperbandPruner, for one use, that works out the bracket of each trial once only.
+
+    It asks for the brackets of all trials whenever one reaches a rung: more than twice as fast.
+    """
+    from optuna import Study
+    from optuna.pruners import HyperbandPruner
+    from optuna.trial import FrozenTrial
+
+    brackets: dict[int, int] = {}
+
+    class Remembering(HyperbandPruner):
+        def _get_bracket_id(self, study: Study, trial: FrozenTrial) -> int:
+            number = trial._number
+            if number not in brackets:
+                bracket = super()._get_bracket_id(study, trial)
+                if not self._pruners:
+                    return bracket
+                brackets[number] = bracket
+            return brackets[number]
+
+    return Remembering
 
 
 class _Others:

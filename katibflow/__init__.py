@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+from katibflow.reporting import report_metrics
+
+__all__ = ["__version__", "report_metrics"]
 
 __version__ = "0.1.0"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from katibflow import jobs, template
-from katibflow.collectors import TextCollector, collector_for
+from katibflow.collectors import Collector, Reports, collector_for, source_for
 from katibflow.collectors.text import observation
 from katibflow.early_stopping import rule_for
 from katibflow.experiment import Experiment
@@ -19,14 +19,24 @@ from katibflow.runners.base import (
     JobState,
     Limits,
     LogLine,
+    MetricLine,
     Observer,
     Runner,
+    SourceNote,
     StopRequest,
     TrialJob,
 )
 from katibflow.suggest import Suggestion
 
-__all__ = ["EARLY_STOPPED", "conclude", "finish_trial", "new_trial", "now", "run_trial"]
+__all__ = [
+    "EARLY_STOPPED",
+    "collect",
+    "conclude",
+    "finish_trial",
+    "new_trial",
+    "now",
+    "run_trial",
+]
 
 EARLY_STOPPED = "TrialEarlyStopped"
 """Katib's reason of a trial that an early stopping rule ended."""
@@ -83,7 +93,8 @@ def run_trial(
         name=trial.job or "",
         namespace=experiment.metadata.namespace or "default",
     )
-    job = TrialJob(trial, manifest, spec.primary_container_name, limits)
+    source = source_for(experiment)
+    job = TrialJob(trial, manifest, spec.primary_container_name, limits, source)
     rule = rule_for(experiment.spec, earlier)
     if rule is None:
         return runner.run(job, observe, stop)
@@ -93,9 +104,9 @@ def run_trial(
 
     def watch(event: Event) -> None:
         observe(event)
-        if not isinstance(event, LogLine) or verdicts:
+        if verdicts:
             return
-        for metric, point in collector.feed(event.text):
+        for metric, point in collect(collector, event):
             verdict = rule(point) if metric == objective else None
             if verdict:
                 verdicts.append(verdict)
@@ -108,17 +119,31 @@ def run_trial(
     return outcome
 
 
+def collect(collector: Collector, event: Event) -> Reports:
+    """Takes an event of a trial's job into its collector; returns what it reports."""
+    match event:
+        case LogLine(text) if collector.reads_output:
+            return collector.feed(text)
+        case MetricLine(text):
+            return collector.feed(text)
+        case LogLine(text):
+            collector.overhear(text)
+        case SourceNote(text):
+            collector.note(text)
+    return ()
+
+
 def finish_trial(
     experiment: Experiment,
     trial: Trial,
     outcome: JobOutcome,
-    lines: Iterable[str],
+    events: Iterable[Event],
     end: str | None = None,
 ) -> Trial:
-    """The finished trial, from its job's outcome and the lines of its primary container."""
+    """The finished trial, from its job's outcome and what the job's runner told."""
     collector = collector_for(experiment.spec)
-    for line in lines:
-        collector.feed(line)
+    for event in events:
+        collect(collector, event)
     return conclude(experiment, trial, outcome, collector, end)
 
 
@@ -126,7 +151,7 @@ def conclude(
     experiment: Experiment,
     trial: Trial,
     outcome: JobOutcome,
-    collector: TextCollector,
+    collector: Collector,
     end: str | None = None,
 ) -> Trial:
     """The finished trial, from its job's outcome and what was collected while it ran.
@@ -135,7 +160,7 @@ def conclude(
         experiment: The experiment it belongs to.
         trial: The trial as it started.
         outcome: How its job ended.
-        collector: Fed with all lines of the primary container.
+        collector: What took in all events of the job.
         end: When it ended (UTC, ISO 8601); now by default.
     """
     objective = experiment.spec.objective

@@ -152,7 +152,7 @@ def test_how_a_trial_ends(
     outcome: JobOutcome, lines: list[str], state: TrialState, reason: str, message: str
 ) -> None:
     of = experiment({"spec.objective.additionalMetricNames": ["accuracy"]})
-    ended = finish_trial(of, RUNNING, outcome, lines, "the end")
+    ended = finish_trial(of, RUNNING, outcome, map(LogLine, lines), "the end")
     assert (ended.state, ended.reason, ended.end) == (state, reason, "the end")
     assert ended.message.startswith(message)
     assert (ended.message == "") == (message == "")
@@ -164,7 +164,7 @@ def test_what_was_reported_is_kept_however_a_trial_ends() -> None:
     of = experiment({"spec.objective.additionalMetricNames": ["acc"]})
     lines = ["loss=0.5 acc=0.1", "loss=0.7", "acc=nan"]
     for state in JobState:
-        ended = finish_trial(of, RUNNING, JobOutcome(state), lines)
+        ended = finish_trial(of, RUNNING, JobOutcome(state), map(LogLine, lines))
         assert ended.observations["loss"] == Observation(0.7, 0.5, 0.7)
         assert (ended.observations["acc"].min, ended.observations["acc"].max) == (0.1, 0.1)
         assert math.isnan(ended.observations["acc"].latest)
@@ -175,7 +175,7 @@ def test_what_was_reported_is_kept_however_a_trial_ends() -> None:
 def test_a_latest_value_that_is_not_finite_is_not_best_though_others_are() -> None:
     latest = [{"name": "loss", "value": "latest"}]
     of = experiment({"spec.objective.metricStrategies": latest, "spec.objective.goal": 1})
-    ended = finish_trial(of, RUNNING, SUCCEEDED, ["loss=0.5", "loss=nan"])
+    ended = finish_trial(of, RUNNING, SUCCEEDED, map(LogLine, ["loss=0.5", "loss=nan"]))
     assert (ended.state, ended.reason) == (TrialState.COMPLETE, "ObjectiveNotFinite")
     assert not decide(of, [ended]).finished
 
@@ -205,7 +205,7 @@ def test_a_trial_worse_than_the_median_is_stopped_and_pruned() -> None:
     assert outcome.message == stop.reason
     assert "the best loss is 8, the median of 3 earlier trials" in outcome.message
     assert events == [Started(), LogLine("loss=9"), LogLine("loss=8")]
-    ended = finish_trial(of, RUNNING, outcome, ["loss=9", "loss=8"])
+    ended = finish_trial(of, RUNNING, outcome, map(LogLine, ["loss=9", "loss=8"]))
     assert (ended.state, ended.observations["loss"].min) == (TrialState.PRUNED, 8)
 
 

@@ -128,20 +128,6 @@ RULES: list[tuple[dict[str, Any], str]] = [
         'spec.objective.metricStrategies[1].name: found "loss" again; allowed: each metric once',
     ),
     (
-        {"spec.metricsCollectorSpec.collector.kind": "File"},
-        'spec.metricsCollectorSpec.collector.kind: found "File"; allowed: StdOut for now',
-    ),
-    (
-        {"spec.metricsCollectorSpec.source.httpGet": {"port": 8080}},
-        "spec.metricsCollectorSpec.source.httpGet: found an HTTP source; allowed: only with "
-        "PrometheusMetric",
-    ),
-    (
-        {"spec.metricsCollectorSpec.source.fileSystemPath": {"path": "/x"}},
-        "spec.metricsCollectorSpec.source.fileSystemPath: found a file source; allowed: nothing: "
-        "StdOut reads no file",
-    ),
-    (
         {"spec.metricsCollectorSpec.source.filter.metricsFormat": ["(a)(b)", "(a"]},
         'spec.metricsCollectorSpec.source.filter.metricsFormat[1]: found "(a"; allowed: a regular '
         "expression in RE2's syntax (missing ): (a)",

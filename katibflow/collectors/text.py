@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from katibflow.collectors.base import RFC3339, Collector
 from katibflow.errors import MissingPackage
 from katibflow.history import Observation, Point
 
@@ -25,56 +26,44 @@ _AT_WORD = re.compile(r"(?<![\w|-])" + _IN_WORD.pattern)
 
 _NOT_FINITE = re.compile(r"\s*([+-]?(?:nan|inf(?:inity)?))\b", re.IGNORECASE)
 _EPOCH = re.compile(r"\bepoch\b\W{0,3}([0-9]{1,9})(?![0-9])", re.IGNORECASE)
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
-_NEAR_MISSES_KEPT = 3
-_NEAR_MISS_LENGTH = 200
 
 
-class TextCollector:
-    """Takes a trial's lines one by one and keeps each metric's reports in order.
+class TextCollector(Collector):
+    """Reads metrics that filters find in lines of text.
 
     Args:
         metrics: The names to look for, the objective's first; others are passed over.
         filters: Regular expressions in RE2's syntax with the name as group 1 and the value as
             group 2; Katib's default when empty.
+        place: Where the lines stand, for the search report; empty for the primary container's
+            output.
 
     Raises:
         MissingPackage: There are filters of the user's own and RE2 is not installed.
         ValueError: A filter is no regular expression.
     """
 
-    def __init__(self, metrics: Sequence[str], filters: Iterable[str] = ()) -> None:
+    def __init__(
+        self, metrics: Sequence[str], filters: Iterable[str] = (), place: str = ""
+    ) -> None:
+        super().__init__(metrics)
+        self.reads_output = not place
+        self._place = f" of {place}" if place else ""
         self._filters = tuple(filters)
         self._patterns = [compile_filter(text) for text in self._filters]
-        self._series: dict[str, list[Point]] = {name: [] for name in metrics}
-        self._near_misses = {name: _NearMisses(name) for name in metrics}
-        self._lines = 0
 
-    def feed(self, line: str) -> tuple[tuple[str, Point], ...]:
-        """Reads one line; returns what it reports: metric name and point."""
-        self._lines += 1
-        named = [name for name in self._series if name in line]
+    def _read(self, line: str, named: Sequence[str]) -> Sequence[tuple[str, Point]]:
         if not named:
             return ()
         first = line.split(maxsplit=1)[0] if line.strip() else ""
-        time = first if _RFC3339.fullmatch(first) else None
-        epoch = _EPOCH.search(line)
-        reports: list[tuple[str, Point]] = []
-        for name, value in self._matches(line):
-            if name in self._series:
-                point = Point(
-                    step=len(self._series[name]),
-                    value=value,
-                    time=time,
-                    epoch=int(epoch[1]) if epoch else None,
-                )
-                self._series[name].append(point)
-                reports.append((name, point))
-        reported = {name for name, _ in reports}
-        for name in named:
-            if name not in reported:
-                self._near_misses[name].add(line)
-        return tuple(reports)
+        time = first if RFC3339.fullmatch(first) else None
+        found = _EPOCH.search(line)
+        epoch = int(found[1]) if found else None
+        return [
+            self._point(name, value, time, epoch)
+            for name, value in self._matches(line)
+            if name in self._series
+        ]
 
     def _matches(self, line: str) -> Iterator[tuple[str, float]]:
         if not self._patterns:
@@ -87,42 +76,9 @@ class TextCollector:
                 value = match[2] or ""
                 yield (match[1] or "").strip(), _value(value.strip(), text, match.start(2))
 
-    @property
-    def series(self) -> Mapping[str, tuple[Point, ...]]:
-        """Each metric's points so far."""
-        return {name: tuple(points) for name, points in self._series.items()}
-
-    def search_report(self) -> str:
-        """What was searched, in a sentence: for a first metric that did not come.
-
-        The lines that nearly matched are those with the metric's name, preferably with a number
-        right after it.
-        """
+    def _searched(self) -> str:
         patterns = " or ".join(self._filters or (DEFAULT_FILTER,))
-        near_misses = next(iter(self._near_misses.values())).lines
-        near = "".join(f"\n  nearly: {line}" for line in near_misses)
-        return f"{self._lines} lines were read with the filter {patterns}{near}"
-
-
-class _NearMisses:
-    """The first lines that name a metric and report nothing, those with a number before others."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._with_number: list[str] = []
-        self._without: list[str] = []
-
-    def add(self, line: str) -> None:
-        at = line.find(self._name)
-        start = max(0, at - _NEAR_MISS_LENGTH // 2)
-        behind = line[at + len(self._name) : at + len(self._name) + 10]
-        kept = self._with_number if any(map(str.isdigit, behind)) else self._without
-        if len(kept) < _NEAR_MISSES_KEPT:
-            kept.append(line[start : start + _NEAR_MISS_LENGTH].strip())
-
-    @property
-    def lines(self) -> list[str]:
-        return [*self._with_number, *self._without][:_NEAR_MISSES_KEPT]
+        return f"{self._lines} lines{self._place} were read with the filter {patterns}"
 
 
 def compile_filter(text: str) -> Any:

@@ -115,7 +115,10 @@ def compile_experiment(
 
     # With an image or a package the library is there already; an empty archive changes nothing.
     pack = (
-        pack_library(experiment.spec.algorithm.algorithm_name)
+        pack_library(
+            experiment.spec.algorithm.algorithm_name,
+            experiment.spec.metrics_collector_spec.collector.kind,
+        )
         if image is None and package is None
         else pack_files({})
     )

@@ -1,9 +1,10 @@
 """Packs the library's own modules for a compiled pipeline.
 
 The pack is what the `start` step carries, as text, and unpacks to the ZIP archive that every other
-step imports from. Only what the steps reach is in it (`shaking`), of the algorithms only the
-Experiment's own, and of the text only what a program needs to run (`stripping`). No line moves, so
-a traceback in a step's log shows the line numbers of the real modules.
+step imports from. Only what the steps reach is in it (`shaking`), of the algorithms and metrics
+collectors only the Experiment's own, and of the text only what a program needs to run
+(`stripping`). No line moves, so a traceback in a step's log shows the line numbers of the real
+modules.
 
 The modules are much alike, so they are compressed as one: half the size of a ZIP archive of theirs.
 """
@@ -37,8 +38,8 @@ PACKABLE = ",.:/[]'"
 
 _ROOT = "katibflow.steps"
 
-_REGISTRY = ("katibflow.algorithms", "ALGORITHMS")
-"""The dictionary of which only the Experiment's own entry is packed: module and name."""
+_REGISTRIES = {"katibflow.algorithms": "ALGORITHMS", "katibflow.collectors.kinds": "KINDS"}
+"""Dictionaries of which only the Experiment's own entry is packed: module and name."""
 
 _INSTALLED = "katibflow.runners.local"
 """Beginning of the modules that are of no use in a cluster; on a laptop the library is installed.
@@ -48,16 +49,17 @@ They are not in the pack but import from it, so it holds what they import and re
 
 
 @cache
-def pack_library(algorithm: str) -> str:
+def pack_library(algorithm: str, collector: str = "StdOut") -> str:
     """The library's modules, packed; the same for the same modules.
 
     Args:
         algorithm: Katib's name of the one that the Experiment uses.
+        collector: The kind of its metrics collector.
 
     Raises:
         InputError: They are more than a workflow can carry.
     """
-    pack = pack_files(packed_modules(algorithm))
+    pack = pack_files(packed_modules(algorithm, collector))
     if len(pack) > MAX_PACK_LENGTH:
         raise InputError(
             f"the packed library: found {len(pack)} characters; allowed: at most "
@@ -73,8 +75,9 @@ def pack_files(files: Mapping[str, str]) -> str:
     return text.translate(str.maketrans(PLAIN, PACKABLE))
 
 
-def packed_modules(algorithm: str) -> dict[str, str]:
-    """What is packed for an algorithm: path in the archive to text."""
+def packed_modules(algorithm: str, collector: str = "StdOut") -> dict[str, str]:
+    """What is packed for an algorithm and a metrics collector: path in the archive to text."""
+    chosen = dict(zip(_REGISTRIES, (algorithm, collector), strict=True))
     root = Path(katibflow.__file__).parent.parent
     paths = {
         ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
@@ -88,8 +91,8 @@ def packed_modules(algorithm: str) -> dict[str, str]:
             continue
         text = paths[name].read_text(encoding="utf-8")
         texts[name] = text if name.startswith(_INSTALLED) else stripped(text)
-        if name == _REGISTRY[0]:
-            texts[name] = with_entry(texts[name], _REGISTRY[1], algorithm)
+        if name in _REGISTRIES:
+            texts[name] = with_entry(texts[name], _REGISTRIES[name], chosen[name])
         for module, imported in _imports(texts[name]):
             waiting += [module, f"{module}.{imported}"]
         waiting.append(name.rpartition(".")[0])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from katibflow.collectors.sources import Source
 from katibflow.history import Trial
 from katibflow.limits import Limits
 
@@ -21,9 +22,11 @@ __all__ = [
     "JobState",
     "Limits",
     "LogLine",
+    "MetricLine",
     "Notice",
     "Observer",
     "Runner",
+    "SourceNote",
     "Started",
     "StopRequest",
     "TrialJob",
@@ -40,12 +43,14 @@ class TrialJob:
         primary_container: Name of the container whose output holds the metrics; None: the only
             one there is.
         limits: How long it may take.
+        source: Where the metrics are, when they are not in that output.
     """
 
     trial: Trial
     manifest: Mapping[str, Any]
     primary_container: str | None
     limits: Limits = field(default_factory=Limits)
+    source: Source | None = None
 
 
 class JobState(StrEnum):
@@ -89,13 +94,27 @@ class LogLine:
 
 
 @dataclass(frozen=True)
+class MetricLine:
+    """A line from the job's `TrialJob.source`, in the form that the collector of its kind reads."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class SourceNote:
+    """What hindered the reading of the source, or explains that nothing came from it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something the user should know about the job while it goes on."""
 
     text: str
 
 
-Event = Started | LogLine | Notice
+Event = Started | LogLine | MetricLine | SourceNote | Notice
 Observer = Callable[[Event], None]
 
 

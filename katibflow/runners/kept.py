@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from katibflow.runners.base import (
     Event,
     JobOutcome,
     LogLine,
+    MetricLine,
     Observer,
     Runner,
     StopRequest,
@@ -20,6 +22,9 @@ from katibflow.runners.base import (
 from katibflow.runners.local import LocalRunner
 
 __all__ = ["KeptRunner"]
+
+_METRICS = "katibflow-metrics"
+"""Name of the log of what was read beside the output, which no container has."""
 
 
 class KeptRunner:
@@ -45,19 +50,30 @@ class KeptRunner:
         """Runs the job there and writes its lines here, anew when the job is adopted."""
         self._copies.record(job.trial)
         name = job.primary_container or "main"
-        path = self._folder / "trials" / f"{job.trial.number:04}" / f"{name}.log"
+        names = [name] if job.source is None else [name, _METRICS]
+        folder = self._folder / "trials" / f"{job.trial.number:04}"
+        paths = {each: folder / f"{each}.log" for each in names}
         try:
-            with path.open("w", encoding="utf-8", errors="replace", buffering=1) as log:
+            with ExitStack() as stack:
+                logs = {
+                    each: stack.enter_context(
+                        path.open("w", encoding="utf-8", errors="replace", buffering=1)
+                    )
+                    for each, path in paths.items()
+                }
 
                 def keep(event: Event) -> None:
                     if isinstance(event, LogLine):
-                        log.write(event.text + "\n")
+                        logs[name].write(event.text + "\n")
+                    elif isinstance(event, MetricLine):
+                        logs[_METRICS].write(event.text + "\n")
                     observe(event)
 
                 outcome = self._runner.run(job, keep, stop)
         except OSError as error:
-            raise RunnerError(f"{path}: {error.strerror or error}") from error
-        return replace(outcome, logs={**outcome.logs, name: str(path)})
+            raise RunnerError(f"{folder}: {error.strerror or error}") from error
+        kept = {each: str(path) for each, path in paths.items()}
+        return replace(outcome, logs={**outcome.logs, **kept})
 
     def record(self, trial: Trial) -> None:
         """Puts the trial on record there, then here."""

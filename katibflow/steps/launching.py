@@ -16,7 +16,8 @@ from katibflow.errors import InputError, RunnerError
 from katibflow.history import History
 from katibflow.runners.base import Event, Limits, LogLine, Notice, Runner, StopRequest
 from katibflow.steps.files import read_study, says_what_is_wrong
-from katibflow.trials import conclude, run_trial
+from katibflow.steps.transcript import transcribed
+from katibflow.trials import collect, conclude, run_trial
 
 __all__ = [
     "LIBRARY_COPY",
@@ -40,7 +41,7 @@ def launcher(batch_path: str, item: str, log_path: str) -> tuple[str, int]:
     Args:
         batch_path: The study with the trial in it, running.
         item: The trial as `suggestion` returned it.
-        log_path: Where the output goes.
+        log_path: Where the output goes, and what was read beside it (`transcript`).
 
     Returns:
         The outcome as JSON (``trial``: the number, ``state`` of the job, ``reason``, ``message`` of
@@ -56,10 +57,12 @@ def launcher(batch_path: str, item: str, log_path: str) -> tuple[str, int]:
         with Path(log_path).open("w", encoding="utf-8", errors="replace") as log:
 
             def observe(event: Event) -> None:
+                line = transcribed(event, metrics.reads_output)
+                if line is not None:
+                    log.write(line + "\n")
+                collect(metrics, event)
                 if isinstance(event, LogLine):
                     print(event.text, flush=True)
-                    log.write(event.text + "\n")
-                    metrics.feed(event.text)
                 elif isinstance(event, Notice):
                     print(f"katibflow: {event.text}", flush=True)
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from katibflow.collectors import collector_for
 from katibflow.decision import Decision, decide, used_up
 from katibflow.errors import SuggestionError
 from katibflow.history import History, TrialState
 from katibflow.runners.base import JobOutcome, JobState
 from katibflow.steps.files import read_study, says_what_is_wrong, write_study
 from katibflow.steps.limits import MAX_ROUNDS
+from katibflow.steps.transcript import told
 from katibflow.suggest import is_used_up, suggest, why_over
 from katibflow.trials import finish_trial, new_trial
 
@@ -75,11 +77,12 @@ def collector(
     Args:
         batch_path: The study with the round's trials, running.
         outcomes: What each launcher returned.
-        logs: Trial number to the file with its primary container's output.
+        logs: Trial number to the file that its launcher wrote (`transcript`).
         study_path: Where the next study goes.
     """
     history = read_study(batch_path)
     running = {trial.number: trial for trial in history.trials if trial.state is TrialState.RUNNING}
+    reads_output = collector_for(history.experiment.spec).reads_output
     finished = []
     for outcome in map(_outcome_from_text, outcomes):
         number = outcome["trial"]
@@ -89,7 +92,7 @@ def collector(
                     history.experiment,
                     running.pop(number),
                     JobOutcome(JobState(outcome["state"]), outcome["reason"], outcome["message"]),
-                    (line.rstrip("\n") for line in lines),
+                    told((line.rstrip("\n") for line in lines), reads_output),
                     outcome["end"],
                 )
             )

@@ -1,0 +1,152 @@
+"""Reads metrics from a page in Prometheus's text format.
+
+A runner asks for the page again and again and gives it to `ChangedSamples`; what comes out of it
+are lines of the same format, the samples that are new or changed, each with its time. Those are
+what the collector reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from katibflow.collectors.base import Collector, time_of
+from katibflow.history import Point
+
+__all__ = ["ChangedSamples", "PrometheusCollector"]
+
+_SAMPLE = re.compile(
+    r'([a-zA-Z_:][\w:]*+)[ \t]*+(\{(?:[^"}]|"(?:[^"\\]|\\.)*+")*+\})?[ \t]++(\S++)'
+    r"(?:[ \t]++(-?\d++))?",
+    re.ASCII,
+)
+_LABEL = re.compile(r'([a-zA-Z_]\w*)\s*=\s*("(?:[^"\\]|\\.)*+")', re.ASCII)
+_NAMES_KEPT = 20
+_ITS_OWN = ("process_", "python_")
+"""What Prometheus's client tells of the process itself."""
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A sample: ``labels`` sorted and in braces, or nothing; ``time`` in milliseconds."""
+
+    name: str
+    labels: str
+    text: str
+    time: str | None
+
+    def is_of(self, metric: str) -> bool:
+        """Whether a metric's name means it: without labels it means every sample of the name."""
+        return metric == self.name or _normal(metric) == self.name + self.labels
+
+
+def _normal(text: str) -> str:
+    name, brace, labels = text.partition("{")
+    return name.strip() + _labels(brace + labels)
+
+
+def _labels(text: str) -> str:
+    pairs = sorted(f"{key}={value}" for key, value in _LABEL.findall(text))
+    return "{" + ",".join(pairs) + "}" if pairs else ""
+
+
+def _samples(page: str) -> Iterator[_Sample]:
+    for line in page.split("\n"):
+        match = _SAMPLE.match(line.strip(" \t\r"))
+        if match:
+            yield _Sample(match[1], _labels(match[2] or ""), match[3], match[4])
+
+
+class ChangedSamples:
+    """Makes lines of pages: what is new or changed since the page before.
+
+    A gauge holds 0 until it is set, so a 0 that was there from the start is no report until the
+    value changes.
+
+    Args:
+        names: The metrics that count.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._known: dict[str, tuple[str, str | None]] = {}
+        self._seen: dict[str, None] = {}
+
+    def feed(self, page: str, now: float) -> list[str]:
+        """The lines of a page.
+
+        Args:
+            page: As it was served.
+            now: Seconds since the epoch, for samples without a time of their own.
+        """
+        lines: list[str] = []
+        for sample in _samples(page):
+            if len(self._seen) < _NAMES_KEPT and not sample.name.startswith(
+                ("process_", "python_")
+            ):
+                self._seen[sample.name] = None
+            if not any(sample.is_of(name) for name in self._names):
+                continue
+            key = sample.name + sample.labels
+            before = self._known.get(key)
+            self._known[key] = sample.text, sample.time
+            value = _number(sample.text)
+            if before == (sample.text, sample.time) or value is None:
+                continue
+            if before is None and value == 0:
+                continue
+            time = sample.time or str(round(now * 1000))
+            lines.append(f"{key} {sample.text} {time}")
+        return lines
+
+    def account(self) -> list[str]:
+        """What explains that a metric did not come."""
+        lines = []
+        for name in self._names[:1]:
+            keys = [key for key in self._known if _Sample(*_split(key), "", None).is_of(name)]
+            if keys:
+                lines.append(f"{name} was 0 all the time, as a gauge is that was never set")
+            elif self._seen:
+                lines.append(f"no sample is called {name}, but these: {', '.join(self._seen)}")
+        return lines
+
+
+def _split(key: str) -> tuple[str, str]:
+    name, brace, labels = key.partition("{")
+    return name, brace + labels
+
+
+def _number(text: str) -> float | None:
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
+
+
+class PrometheusCollector(Collector):
+    """Reads the lines of `ChangedSamples`.
+
+    Args:
+        metrics: The names to look for, the objective's first; as ``loss`` or ``loss{stage="val"}``.
+        place: The page.
+    """
+
+    reads_output = False
+
+    def __init__(self, metrics: Sequence[str], place: str) -> None:
+        super().__init__(metrics)
+        self._place = place
+
+    def _read(self, line: str, named: Sequence[str]) -> Sequence[tuple[str, Point]]:
+        reports = []
+        for sample in _samples(line):
+            value = _number(sample.text)
+            time = time_of(int(sample.time) / 1000) if sample.time else None
+            if value is not None:
+                names = [name for name in self._series if sample.is_of(name)]
+                reports += [self._point(name, value, time) for name in names]
+        return reports
+
+    def _searched(self) -> str:
+        return f"{self._lines} new values were read from {self._place}"

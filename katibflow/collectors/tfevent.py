@@ -1,0 +1,157 @@
+"""Reads metrics from TensorBoard's event files, without TensorFlow.
+
+A runner gives the bytes of the files, as they grow, to `EventFiles`; what comes out of it are
+lines, a JSON object for each scalar, and those are what the collector reads.
+
+Source: ``pkg/metricscollector/v1beta1/tfevent-metricscollector/tfevent_loader.py`` in Katib.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from posixpath import basename, dirname
+
+from katibflow.collectors.base import Collector, time_of
+from katibflow.collectors.wire import checksum, scalars
+from katibflow.history import Point
+
+__all__ = ["EVENT_FILES", "EventCollector", "EventFiles"]
+
+EVENT_FILES = "*tfevents*"
+"""What TensorBoard's writers call their files; others in the folder are passed over."""
+
+_LONGEST_RECORD = 1 << 20
+"""Bytes; what is longer holds images or a graph, and is passed over."""
+
+_TAGS_KEPT = 20
+
+
+class _File:
+    def __init__(self) -> None:
+        self.rest = bytearray()
+        self.skip = 0
+        self.read = 0
+        self.is_damaged = False
+
+
+class EventFiles:
+    """Makes lines of the bytes of event files."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, _File] = {}
+        self._damages: list[str] = []
+
+    def feed(self, name: str, data: bytes) -> list[str]:
+        """The scalars that more bytes of a file complete, a JSON object each.
+
+        Args:
+            name: The file's path below the folder.
+            data: What follows the bytes of earlier calls.
+        """
+        file = self._files.setdefault(name, _File())
+        if file.is_damaged:
+            return []
+        lines: list[str] = []
+        file.rest += data
+        try:
+            while (record := self._record(file)) is not None:
+                for scalar in scalars(record) if record else ():
+                    told = {
+                        "file": name,
+                        "tag": scalar.tag,
+                        "step": scalar.step,
+                        "value": scalar.value,
+                        "time": scalar.time,
+                    }
+                    lines.append(json.dumps(told, ensure_ascii=False))
+        except ValueError as error:
+            file.is_damaged = True
+            file.rest.clear()
+            self._damages.append(f"{name} is damaged at byte {file.read}: {error}")
+        return lines
+
+    def account(self) -> list[str]:
+        """What explains that a metric did not come."""
+        return self._damages or [f"the event files are {', '.join(sorted(self._files)) or 'none'}"]
+
+    def _record(self, file: _File) -> bytes | None:
+        """The file's next record, empty if it is too long to matter; None if it is not whole."""
+        if file.skip:
+            taken = min(file.skip, len(file.rest))
+            del file.rest[:taken]
+            file.skip -= taken
+            file.read += taken
+            return None if file.skip else b""
+        if len(file.rest) < 12:
+            return None
+        size, check = struct.unpack_from("<QI", file.rest)
+        if checksum(file.rest[:8]) != check:
+            raise ValueError("a record's length does not match its checksum")
+        if size > _LONGEST_RECORD:
+            file.skip = size + 16
+            return b""
+        if len(file.rest) < size + 16:
+            return None
+        record = bytes(file.rest[12 : 12 + size])
+        (check,) = struct.unpack_from("<I", file.rest, 12 + size)
+        if checksum(record) != check:
+            raise ValueError("a record does not match its checksum")
+        del file.rest[: size + 16]
+        file.read += size + 16
+        return record
+
+
+class EventCollector(Collector):
+    """Reads the lines of `EventFiles`.
+
+    A metric is a tag. As in Katib it may be ``<folder>/<tag>``, and the beginning of a tag is
+    enough; but when several tags begin so, a tag of exactly that name counts, or else the first.
+
+    Args:
+        metrics: The names to look for, the objective's first.
+        place: The folder of the files.
+    """
+
+    reads_output = False
+
+    def __init__(self, metrics: Sequence[str], place: str) -> None:
+        super().__init__(metrics)
+        self._place = place.rstrip("/")
+        self._chosen: dict[str, tuple[int, str]] = {}
+        self._tags: dict[str, None] = {}
+
+    def feed(self, line: str) -> tuple[tuple[str, Point], ...]:
+        """Reads one line; returns what it reports."""
+        self._lines += 1
+        data = json.loads(line)
+        folder = dirname(f"{self._place}/{data['file']}")
+        tag = data["tag"]
+        if len(self._tags) < _TAGS_KEPT:
+            self._tags[dirname(data["file"]) + "/" + tag if "/" in data["file"] else tag] = None
+        reports = []
+        for name in self._series:
+            rank = _rank(name, folder, tag)
+            best = self._chosen.get(name, (0, ""))
+            if rank > best[0]:
+                self._chosen[name] = best = (rank, tag)
+                self._series[name].clear()
+            if rank and (rank, tag) == best:
+                epoch = max(data["step"], 0)
+                reports.append(self._point(name, data["value"], time_of(data["time"]), epoch))
+        return tuple(reports)
+
+    def _searched(self) -> str:
+        tags = f"; their tags are {', '.join(self._tags)}" if self._tags else ""
+        return f"{self._lines} scalars were read from event files in {self._place}{tags}"
+
+
+def _rank(name: str, folder: str, tag: str) -> int:
+    """How well a metric's name fits a tag in a folder: 2 exactly, 1 as its beginning, 0 not."""
+    if tag == name:
+        return 2
+    if "/" in name and not folder.endswith(dirname(name)):
+        return 0
+    last = basename(name)
+    return 2 if tag == last else int(tag.startswith(last))

@@ -1,0 +1,67 @@
+"""The client by which a training program pushes metrics: a line on its standard output.
+
+It needs no service and no package but this one; without it a program can print the line itself::
+
+    print(f'katibflow-metrics {{"loss": {loss}}}', flush=True)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+__all__ = ["report_metrics"]
+
+_MARK = "katibflow-metrics"
+
+
+def report_metrics(
+    metrics: Mapping[str, Any],
+    db_manager_address: str | None = None,
+    timeout: float | None = None,
+    *,
+    timestamp: datetime | float | str | None = None,
+) -> None:
+    """Reports a trial's metrics, for an Experiment with the collector Push.
+
+    Args:
+        metrics: Name to value: numbers, or what ``float`` takes, as a NumPy scalar or the text
+            of a number. ``epoch``, a whole number, says which epoch they belong to.
+        db_manager_address: As in Katib's SDK; there is no such service, so it is ignored.
+        timeout: As in Katib's SDK; ignored.
+        timestamp: When they were measured: seconds since the epoch, RFC 3339 text or an aware
+            datetime; now by default.
+
+    Raises:
+        RuntimeError: A value is no number, as Katib's SDK has it.
+        ValueError: The timestamp is no time.
+    """
+    values = {str(name): _plain(name, value) for name, value in metrics.items()}
+    sys.stdout.write(f"{_time(timestamp)} {_MARK} {json.dumps(values)}\n")
+    sys.stdout.flush()
+
+
+def _plain(name: str, value: Any) -> int | float | str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise RuntimeError(f"metric {name}: {value!r} is no number") from error
+    return number if math.isfinite(number) else str(number)
+
+
+def _time(timestamp: datetime | float | str | None) -> str:
+    if isinstance(timestamp, str):
+        timestamp = datetime.fromisoformat(timestamp)
+    elif timestamp is None:
+        timestamp = datetime.now(UTC)
+    elif not isinstance(timestamp, datetime):
+        timestamp = datetime.fromtimestamp(timestamp, UTC)
+    if timestamp.tzinfo is None:
+        raise ValueError(f"timestamp: {timestamp} has no time zone")
+    return timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -293,6 +293,22 @@ def test_a_sidecar_that_keeps_a_finished_pod_alive_ends_the_trial_well(lab: Lab)
     assert not lab.is_alive(0)
 
 
+def test_a_log_that_comes_late_is_read_before_a_held_pod_is_ended(lab: Lab) -> None:
+    lab.template_of(batch_job(pod_template(*TWO, restartPolicy="Never")))
+    lab.server.fail(lambda request: request.resource == "pods/log", 500, times=3)
+
+    def script(play: JobPlay) -> None:
+        (pod,) = play.pods()
+        pod.running("istio-proxy")
+        pod.running()
+        pod.log("loss=0.1")
+        pod.terminated(0)
+
+    outcome, watch = lab.run(script, timing=replace(FAST, grace=0.1, backoff=0.2))
+    assert outcome.state is JobState.SUCCEEDED
+    assert watch.lines == ["loss=0.1"]
+
+
 def test_a_sidecar_does_not_end_a_trial_whose_other_replica_works_on(lab: Lab) -> None:
     lab.template_of(pytorch_job(pod_template(*TWO, restartPolicy="Never")))
 

@@ -89,12 +89,11 @@ class ChangedSamples:
             if not any(sample.is_of(name) for name in self._names):
                 continue
             key = sample.name + sample.labels
-            before = self._known.get(key)
+            text, moment = self._known.get(key, ("", None))
             self._known[key] = sample.text, sample.time
             value = _number(sample.text)
-            if before == (sample.text, sample.time) or value is None:
-                continue
-            if before is None and value == 0:
+            same = text == sample.text and sample.time in (None, moment)
+            if same or value is None or (not text and value == 0):
                 continue
             time = sample.time or str(round(now * 1000))
             lines.append(f"{key} {sample.text} {time}")

@@ -6,9 +6,10 @@ import random
 import socket
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from katibflow.collectors.sources import Endpoint
 from katibflow.errors import RunnerError
 from katibflow.history import Trial
 from katibflow.runners.base import (
@@ -138,12 +139,12 @@ class LocalRunner:
         name = job.trial.job or f"trial-{job.trial.number}"
         attempt = folder.attempt()
         if attempt is not None and (attempt.name, attempt.manifest) == (name, digest(job.manifest)):
-            plan = plan_job(job.manifest, name, attempt.port)
+            plan = plan_job(job.manifest, name, attempt.port, job.source, attempt.metrics_port)
             end = attempt.end()
             if end is not None and end.state is not JobState.STOPPED:
-                return replay(plan, folder, end, observe)
+                return replay(plan, folder, attempt, end, observe)
             if end is None and remains(plan, folder, attempt):
-                with _reserved(attempt.port):
+                with _reserved(attempt.port), _reserved(attempt.metrics_port):
                     return follow(
                         plan, folder, attempt, self._maps, job.limits, observe, stop, self._watches
                     )
@@ -151,9 +152,10 @@ class LocalRunner:
             end_all(folder.path, KILL_GRACE)
         if stop.reason is not None:
             return JobOutcome(JobState.STOPPED, "Stopped", stop.reason)
-        with _free_port() as port:
-            plan = plan_job(job.manifest, name, port)
-            attempt = folder.new_attempt(name, job.manifest, port)
+        serves = isinstance(job.source, Endpoint)
+        with _free_port() as port, _free_port() if serves else nullcontext(0) as metrics_port:
+            plan = plan_job(job.manifest, name, port, job.source, metrics_port)
+            attempt = folder.new_attempt(name, job.manifest, port, metrics_port)
             return follow(
                 plan, folder, attempt, self._maps, job.limits, observe, stop, self._watches
             )

@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from katibflow.collectors import source_for
+from katibflow.collectors.sources import SideContainer
 from katibflow.document import found
 from katibflow.errors import Fault, InvalidExperiment
 from katibflow.experiment import Experiment
@@ -23,6 +25,7 @@ _KINDS = (("kubeflow.org/v1", "PyTorchJob"), ("batch/v1", "Job"))
 _FIELDS = ("metadata.name", "metadata.namespace")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INTERPRETER = re.compile(r"(python[0-9.]*|(ba|da|z|k)?sh|torchrun|accelerate|env)")
+_CUSTOM = "spec.metricsCollectorSpec.collector.customCollector"
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 """Stands for an assignment: what holds it cannot be judged before there is a trial."""
 
@@ -53,6 +56,9 @@ def check_local(
         Fault(f"{where}.{fault.path}", fault.found, fault.allowed)
         for fault in (*manifest_faults(manifest), *_file_faults(manifest, maps))
     ]
+    metrics = source_for(experiment)
+    if isinstance(metrics, SideContainer):
+        faults += _container_faults(metrics.container, _CUSTOM)
     if faults:
         raise InvalidExperiment(source or experiment.name, dict.fromkeys(faults))
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import select
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 
-from katibflow.errors import RunnerError
 from katibflow.runners.base import (
     JobOutcome,
     JobState,
@@ -23,23 +21,19 @@ from katibflow.runners.base import (
     Started,
     StopRequest,
 )
-from katibflow.runners.local_lines import LogTail, last_lines
-from katibflow.runners.local_manifest import JobPlan, Replica, command_of, program_of
+from katibflow.runners.local_lines import LogTail
+from katibflow.runners.local_manifest import JobPlan
 from katibflow.runners.local_paths import PathMap
 from katibflow.runners.local_processes import (
-    FOLDER_MARK,
     KILL_GRACE,
-    REPLICA_MARK,
-    TAKEN,
-    ReplicaProcess,
     adopt,
-    describe_exit,
     end_all,
     marked,
     never_connected,
-    start,
 )
 from katibflow.runners.local_record import Attempt, TrialFolder
+from katibflow.runners.local_replicas import Replicas, with_log
+from katibflow.runners.local_sources import LocalSource, opened
 from katibflow.runners.local_watches import LogWatch, LogWatches
 
 __all__ = [
@@ -54,7 +48,9 @@ __all__ = [
 STRAGGLER_GRACE = 10.0
 """Seconds that the other replicas may take to end by themselves once the job has succeeded."""
 
-_LAST_LINES = 10
+_OBSERVER_GRACE = 3.0
+"""The same for a metrics collector, once all else has ended."""
+
 _BEGINNING_LIMIT = 1.0
 _LONGEST_WAIT = 86_400.0
 
@@ -83,149 +79,6 @@ class Wakeup:
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
-
-
-@dataclass(frozen=True)
-class _Ended:
-    """A replica that is over; ``code`` as a shell has it, None if unknown."""
-
-    code: int | None
-
-
-class _Replicas:
-    """The replicas of a job: not begun, running, or ended.
-
-    Attributes:
-        running: Name to process.
-        ended: Name to end, in the order in which they ended.
-    """
-
-    def __init__(
-        self, plan: JobPlan, folder: TrialFolder, attempt: Attempt, maps: Sequence[PathMap]
-    ) -> None:
-        self._plan = plan
-        self._folder = folder
-        self._attempt = attempt
-        self._maps = maps
-        self._waiting: list[Replica] = []
-        self._done: list[ReplicaProcess] = []
-        self.running: dict[str, ReplicaProcess] = {}
-        self.ended: dict[str, _Ended] = {}
-
-    def find(self) -> None:
-        """Takes over what earlier tools started."""
-        ended: list[tuple[int, str, _Ended]] = []
-        for replica in self._plan.replicas:
-            name = replica.name
-            # The process is looked at before the code, which it writes last.
-            process = adopt(self._attempt, name, self._folder.path)
-            code = self._attempt.exit_code(name)
-            if code is not None:
-                ended.append((self._attempt.exit_time(name), name, _Ended(code)))
-                if process is not None:
-                    self._done.append(process)
-            elif process is not None:
-                self.running[name] = process
-            elif self._attempt.pid(name) is not None:
-                ended.append((self._attempt.exit_time(name), name, _Ended(None)))
-            else:
-                self._waiting.append(replica)
-        self.ended.update((name, end) for _, name, end in sorted(ended, key=lambda item: item[0]))
-
-    def begin(self) -> JobOutcome | None:
-        """Starts what may run now.
-
-        Returns:
-            The job's end if a replica cannot be started.
-
-        Raises:
-            RunnerError: The folder cannot be written, or the machine has no room for a process.
-        """
-        while self._waiting and len(self.running) < self._plan.parallelism:
-            replica = self._waiting.pop(0)
-            marks = {FOLDER_MARK: str(self._folder.path), REPLICA_MARK: replica.name}
-            command = command_of(replica, self._maps, self._folder.path, marks)
-            if not command.folder.is_dir():
-                return _cannot_start(replica, f"there is no folder {command.folder}")
-            program = program_of(command)
-            if program is None:
-                return _cannot_start(
-                    replica,
-                    f"{command.arguments[0]!r} is no program that can be executed here",
-                )
-            try:
-                self.running[replica.name] = start(
-                    command,
-                    program,
-                    self._attempt.base(replica.name),
-                    self._folder.log(replica.name),
-                )
-            except ValueError as error:  # a NUL byte
-                return _cannot_start(replica, str(error))
-            except OSError as error:
-                if error.errno == errno.E2BIG:
-                    return _cannot_start(replica, "its arguments or environment are too long")
-                raise RunnerError(
-                    f"trial {self._folder.number}: {replica.name} cannot be started: "
-                    f"{error.strerror or error} ({error.filename or 'no file'})"
-                ) from error
-        return None
-
-    def take_ended(self, pidfds: set[int]) -> None:
-        """Moves the replicas whose processes ended, the earliest first."""
-        names = [name for name, process in self.running.items() if process.pidfd in pidfds]
-        for name in sorted(names, key=self._attempt.exit_time):
-            process = self.running.pop(name)
-            self._done.append(process)
-            code = self._attempt.exit_code(name)
-            if code is None:
-                code = process.exit_code()
-                if code == TAKEN and not (self._attempt.pid(name) or self._attempt.end()):
-                    raise RunnerError(
-                        f"{self._attempt.base(name)}.pid: cannot be written; is the disk full?"
-                    )
-            self.ended[name] = _Ended(code)
-
-    @property
-    def sessions(self) -> frozenset[int]:
-        """The sessions of the replicas whose pids cannot be anybody else's."""
-        processes = (*self._done, *self.running.values())
-        return frozenset(process.pid for process in processes if process.is_held)
-
-    def close(self) -> None:
-        """Ends the process groups of our own children and lets go of all processes."""
-        for process in (*self._done, *self.running.values()):
-            process.close()
-        self._done.clear()
-        self.running.clear()
-
-    def judge(self) -> JobOutcome | None:
-        """The job's end as the exit codes have it; None while it goes on."""
-        succeeded = 0
-        for name, end in self.ended.items():
-            if end.code == 0:
-                succeeded += name in self._plan.deciders
-            elif succeeded < self._plan.needed:
-                return JobOutcome(
-                    JobState.FAILED,
-                    "ReplicaFailed",
-                    _with_log(f"{name} {describe_exit(end.code)}", self._folder, name),
-                )
-        if succeeded >= self._plan.needed:
-            return JobOutcome(JobState.SUCCEEDED)
-        return None
-
-
-def _cannot_start(replica: Replica, why: str) -> JobOutcome:
-    return JobOutcome(JobState.FAILED, "StartFailed", f"{replica.name} cannot be started: {why}")
-
-
-def _with_log(sentence: str, folder: TrialFolder, replica: str) -> str:
-    lines = last_lines(folder.log(replica), _LAST_LINES)
-    if not lines:
-        return f"{sentence}; {replica} printed nothing"
-    listed = "".join(f"\n  {line}" for line in lines)
-    return f"{sentence}; the last lines of {replica}:{listed}"
 
 
 def remains(plan: JobPlan, folder: TrialFolder, attempt: Attempt) -> bool:
@@ -261,14 +114,20 @@ def logs_of(plan: JobPlan, folder: TrialFolder) -> Mapping[str, str]:
 
 
 def replay(
-    plan: JobPlan, folder: TrialFolder, outcome: JobOutcome, observe: Observer
+    plan: JobPlan,
+    folder: TrialFolder,
+    attempt: Attempt,
+    outcome: JobOutcome,
+    observe: Observer,
 ) -> JobOutcome:
     """Tells of a job whose end is known, and ends what may be left of it."""
     end_all(folder.path, 0)
     observe(Started())
-    with _tail(plan, folder) as tail:
+    with _tail(plan, folder) as tail, opened(plan, folder, attempt) as source:
         for line in tail.rest():
             observe(LogLine(line))
+        for event in source.rest():
+            observe(event)
     return replace(outcome, logs=logs_of(plan, folder))
 
 
@@ -301,15 +160,21 @@ def follow(
         limits: Counted from the attempt's creation.
         observe: Told of the job from this thread.
         stop: Ends it early.
-        watches: Where the watch on the log comes from.
+        watches: Where the watches on the log and on files come from.
 
     Raises:
         RunnerError: A process cannot be made or ended, or the folder cannot be written.
     """
     log = folder.log(plan.replicas[0].name)
     log.touch()
-    with _tail(plan, folder) as tail, watches.watch(log) as watch:
-        job = _Job(plan, folder, attempt, maps, limits, observe, tail, watch)
+    wakeup = Wakeup()
+    with (
+        closing(wakeup),
+        _tail(plan, folder) as tail,
+        watches.watch(log) as watch,
+        opened(plan, folder, attempt, watches, wakeup) as source,
+    ):
+        job = _Job(plan, folder, attempt, maps, limits, observe, tail, watch, source, wakeup)
         unsubscribe = stop.subscribe(job.wakeup)
         try:
             outcome = job.until_end(stop)
@@ -325,6 +190,8 @@ def follow(
             job.close()
         for line in tail.rest():
             observe(LogLine(line))
+        for event in source.rest():
+            observe(event)
     return replace(outcome, logs=logs_of(plan, folder))
 
 
@@ -341,6 +208,8 @@ class _Job:
         observe: Observer,
         tail: LogTail,
         watch: LogWatch,
+        source: LocalSource,
+        wakeup: Wakeup,
     ) -> None:
         self._plan = plan
         self._folder = folder
@@ -348,14 +217,15 @@ class _Job:
         self._limits = limits
         self._observe = observe
         self._tail = tail
-        self._replicas = _Replicas(plan, folder, attempt, maps)
+        self._replicas = Replicas(plan, folder, attempt, maps)
         self._is_checked = not plan.connects
         self._registered: set[int] = set()
         self._poller = select.poll()
         self._watch = watch
-        self.wakeup = Wakeup()
-        self._poller.register(self.wakeup.fileno(), select.POLLIN)
-        self._poller.register(watch.fileno(), select.POLLIN)
+        self._source = source
+        self.wakeup = wakeup
+        for descriptor in (wakeup.fileno(), watch.fileno(), *source.descriptors):
+            self._poller.register(descriptor, select.POLLIN)
 
     def until_end(self, stop: StopRequest) -> JobOutcome:
         """Follows the job until it is known how it ends."""
@@ -386,8 +256,9 @@ class _Job:
         else:
             self._attempt.write_end(outcome)
         grace = KILL_GRACE if self._replicas.running else 0
-        if outcome.state is JobState.SUCCEEDED and self._replicas.running:
-            names = ", ".join(sorted(self._replicas.running))
+        left = self._replicas.running.keys() - {self._plan.observer}
+        if outcome.state is JobState.SUCCEEDED and left:
+            names = ", ".join(sorted(left))
             self._observe(Notice(f"stopped {names}: still running after the job succeeded"))
         self.end(grace)
 
@@ -396,13 +267,16 @@ class _Job:
         end_all(self._folder.path, grace, self._replicas.sessions)
 
     def close(self) -> None:
-        """Lets go of everything that is held."""
+        """Lets go of the processes."""
         self._replicas.close()
-        self.wakeup.close()
 
     def _wait_for_stragglers(self) -> None:
-        deadline = time.monotonic() + STRAGGLER_GRACE
-        while self._replicas.running and (left := deadline - time.monotonic()) > 0:
+        begun = time.monotonic()
+        while running := self._replicas.running.keys():
+            alone = running == {self._plan.observer}
+            left = begun + (_OBSERVER_GRACE if alone else STRAGGLER_GRACE) - time.monotonic()
+            if left <= 0:
+                return
             more = self._deliver()
             self._wait(0 if more else left)
 
@@ -410,7 +284,10 @@ class _Job:
         lines, more = self._tail.read()
         for line in lines:
             self._observe(LogLine(line))
-        return more
+        events, more_there = self._source.read()
+        for event in events:
+            self._observe(event)
+        return more or more_there
 
     def _wait(self, seconds: float) -> None:
         """Sleeps until something happens, and takes in which replicas ended."""
@@ -422,6 +299,8 @@ class _Job:
         ready = {descriptor for descriptor, _ in self._poller.poll(timeout)}
         if self._watch.fileno() in ready:
             self._watch.clear()
+        if ready.intersection(self._source.descriptors):
+            self._source.clear()
         if self.wakeup.fileno() in ready:
             os.eventfd_read(self.wakeup.fileno())
         ended = ready & running
@@ -449,7 +328,7 @@ class _Job:
             return JobOutcome(
                 JobState.FAILED,
                 "TrialTimedOut",
-                _with_log(
+                with_log(
                     f"the trial ran longer than {limit:g} s, still running: {running}",
                     self._folder,
                     first,
@@ -465,7 +344,7 @@ class _Job:
         names = never_connected(
             self._folder.path,
             first,
-            [name for name in others if name in self._replicas.running],
+            [n for n in others if n in self._replicas.running and n != self._plan.observer],
             self._attempt.port,
         )
         if not names:
@@ -474,7 +353,7 @@ class _Job:
         return JobOutcome(
             JobState.FAILED,
             "ReplicaNeverConnected",
-            _with_log(
+            with_log(
                 f"{', '.join(names)} {verb} not connected to {first} (port {self._attempt.port}) "
                 f"within {self._limits.start:g} s",
                 self._folder,

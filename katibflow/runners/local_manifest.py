@@ -6,10 +6,11 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from katibflow.collectors.sources import Endpoint, SideContainer, Source
 from katibflow.jobs import pod_templates
 from katibflow.runners.local_environment import (
     container_environment,
@@ -19,6 +20,8 @@ from katibflow.runners.local_environment import (
 from katibflow.runners.local_paths import PathMap, map_paths
 
 __all__ = [
+    "METRICS_PORT",
+    "OBSERVER",
     "Command",
     "JobPlan",
     "Replica",
@@ -30,6 +33,12 @@ __all__ = [
 ]
 
 NAMESPACE = "default"
+
+METRICS_PORT = "KATIBFLOW_METRICS_PORT"
+"""Variable with the port on which the primary container is to serve its page of metrics."""
+
+OBSERVER = "collector-0"
+"""Name of the replica that a Custom collector's container becomes."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,8 @@ class JobPlan:
         deciders: Names of the replicas whose success counts.
         needed: How many of the deciders must succeed.
         connects: Whether the replicas are to connect to rank 0.
+        source: What is read beside rank 0's output.
+        observer: Name of the one that only collects metrics; empty when there is none.
     """
 
     replicas: tuple[Replica, ...]
@@ -68,6 +79,8 @@ class JobPlan:
     deciders: frozenset[str]
     needed: int
     connects: bool
+    source: Source | None = None
+    observer: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,17 +103,34 @@ def count(value: object, default: int) -> int | None:
     return value
 
 
-def plan_job(manifest: Mapping[str, Any], job: str, port: int) -> JobPlan:
+def plan_job(
+    manifest: Mapping[str, Any],
+    job: str,
+    port: int,
+    source: Source | None = None,
+    metrics_port: int = 0,
+) -> JobPlan:
     """The plan of a manifest that `local_check.manifest_faults` finds nothing wrong with.
 
     Args:
         manifest: A rendered PyTorchJob or batch Job.
         job: The job's name.
         port: Where rank 0 is to listen.
+        source: What is read beside rank 0's output.
+        metrics_port: Where rank 0 is to serve metrics, if it does.
     """
-    if manifest["kind"] == "PyTorchJob":
-        return _plan_pytorch(manifest, job, port)
-    return _plan_batch(manifest, job)
+    is_pytorch = manifest["kind"] == "PyTorchJob"
+    plan = _plan_pytorch(manifest, job, port) if is_pytorch else _plan_batch(manifest, job)
+    first, *others = plan.replicas
+    observer = ""
+    match source:
+        case Endpoint():
+            defaults = {**first.defaults, METRICS_PORT: str(metrics_port)}
+            first = replace(first, defaults=defaults)
+        case SideContainer(container):
+            observer = OBSERVER
+            others.insert(0, Replica(observer, first.pod, container, {}, _defaults(job)))
+    return replace(plan, replicas=(first, *others), source=source, observer=observer)
 
 
 def _container(template: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ __all__ = [
     "adopt",
     "describe_exit",
     "end_all",
+    "listener_of",
     "marked",
     "never_connected",
     "start",
@@ -358,6 +359,18 @@ def never_connected(folder: Path, first: str, replicas: Iterable[str], port: int
             ):
                 connected.add(replica)
     return [name for name in replicas if name not in connected] if listens else []
+
+
+def listener_of(folder: Path, port: int) -> bool | None:
+    """Whether it is a process of the trial that listens on a port; None when nobody does."""
+    import psutil
+
+    own = marked(folder)
+    found: bool | None = None
+    for connection in psutil.net_connections(kind="tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,):
+            found = bool(found) or connection.pid in own
+    return found
 
 
 def describe_exit(code: int | None) -> str:

@@ -147,6 +147,7 @@ class Attempt:
     port: int
     boot: str
     created: float
+    metrics_port: int = 0
 
     def end(self) -> JobOutcome | None:
         """How it ended, when something else than exit codes decided it."""
@@ -310,11 +311,14 @@ class TrialFolder:
                 int(data["port"]),
                 str(data["boot"]),
                 float(data["created"]),
+                int(data.get("metrics_port", 0)),
             )
         except (KeyError, TypeError, ValueError):
             return None
 
-    def new_attempt(self, name: str, manifest: Mapping[str, Any], port: int) -> Attempt:
+    def new_attempt(
+        self, name: str, manifest: Mapping[str, Any], port: int, metrics_port: int = 0
+    ) -> Attempt:
         """A new attempt; what was there of earlier ones goes, save their logs.
 
         Raises:
@@ -338,8 +342,9 @@ class TrialFolder:
                 dict(manifest), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True
             )
             write_atomically(self.path / "manifest.yaml", text.encode())
+            created = round(time.monotonic(), 3)
             attempt = Attempt(
-                folder, name, digest(manifest), port, boot_id(), round(time.monotonic(), 3)
+                folder, name, digest(manifest), port, boot_id(), created, metrics_port
             )
             data = asdict(attempt)
             del data["folder"]

@@ -17,7 +17,7 @@ from katibflow.history import Point
 __all__ = ["ChangedSamples", "PrometheusCollector"]
 
 _SAMPLE = re.compile(
-    r'([a-zA-Z_:][\w:]*+)[ \t]*+(\{(?:[^"}]|"(?:[^"\\]|\\.)*+")*+\})?[ \t]++(\S++)'
+    r'([a-zA-Z_:][\w:]*+)(?:[ \t]*+(\{(?:[^"}]|"(?:[^"\\]|\\.)*+")*+\})[ \t]*+|[ \t]++)(\S++)'
     r"(?:[ \t]++(-?\d++))?",
     re.ASCII,
 )

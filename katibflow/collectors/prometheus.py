@@ -89,11 +89,13 @@ class ChangedSamples:
             if not any(sample.is_of(name) for name in self._names):
                 continue
             key = sample.name + sample.labels
-            text, moment = self._known.get(key, ("", None))
-            self._known[key] = sample.text, sample.time
             value = _number(sample.text)
-            same = text == sample.text and sample.time in (None, moment)
-            if same or value is None or (not text and value == 0):
+            if value is None:
+                continue
+            text, moment = self._known.get(key, ("", None))
+            self._known[key] = repr(value), sample.time
+            same = text == repr(value) and sample.time in (None, moment)
+            if same or (not text and value == 0):
                 continue
             time = sample.time or str(round(now * 1000))
             lines.append(f"{key} {sample.text} {time}")

@@ -7,7 +7,6 @@ moment at which something has taken too long.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from katibflow.runners.base import (
 )
 from katibflow.runners.conditions import Conditions
 from katibflow.runners.kubernetes_api import Api, ApiError
+from katibflow.runners.kubernetes_inbox import FOREVER, Inbox
 from katibflow.runners.kubernetes_logs import Instance, LogReader, tail
 from katibflow.runners.kubernetes_objects import STATE, Shape, holds_still, stop_patch, was_stopped
 from katibflow.runners.kubernetes_watch import Changed, Gone, Outage, WatchFailed
@@ -42,15 +42,10 @@ from katibflow.runners.pods import (
     training_container,
 )
 
-__all__ = ["Inbox", "TrialFollower", "end_job", "outcome_logs"]
+__all__ = ["TrialFollower", "end_job", "outcome_logs"]
 
 TAIL_LINES, LINE_LENGTH = 20, 500
 """What of a log gets into an outcome's message."""
-
-LINES_AHEAD = 1000
-"""Log lines that may wait to be handled; then the log is not read further."""
-
-FOREVER = float("inf")
 
 
 @dataclass(frozen=True)
@@ -61,48 +56,6 @@ class _StopAsked:
 @dataclass(frozen=True)
 class _LogsDone:
     pass
-
-
-class Inbox:
-    """Events for one trial, from any thread; log lines wait when too many are there."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._events: deque[Any] = deque()
-        self._lines = 0
-        self._closed = False
-
-    def put(self, event: object) -> None:
-        """Adds an event; never waits."""
-        with self._changed:
-            self._events.append(event)
-            self._changed.notify_all()
-
-    def put_line(self, text: str) -> None:
-        """Adds a log line, when there is room."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._lines < LINES_AHEAD or self._closed)
-            self._lines += 1
-            self._events.append(LogLine(text))
-            self._changed.notify_all()
-
-    def get(self, until: float) -> Any | None:
-        """The next event; None when there is none until that time (monotonic)."""
-        with self._changed:
-            wait = None if until == FOREVER else max(0.0, until - monotonic())
-            if not self._changed.wait_for(lambda: self._events, wait):
-                return None
-            event = self._events.popleft()
-            if isinstance(event, LogLine):
-                self._lines -= 1
-                self._changed.notify_all()
-            return event
-
-    def close(self) -> None:
-        """Lets lines pass without waiting; nobody takes them any more."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
 
 
 def end_job(api: Api, kind: JobKind, name: str, reason: str) -> None:

@@ -7,7 +7,8 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tests.kubernetes.server import ApiServer, Refused
+from tests.kubernetes.bodies import Refused
+from tests.kubernetes.server import ApiServer
 
 Script = Callable[["JobPlay"], None]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import re
 import socket
 import threading
 import time
@@ -21,6 +20,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.kubernetes.bodies import Refused, as_seen, event_line, is_stopped, merge, selected
 
 NAMESPACE = "kubeflow"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:pipeline-runner"
@@ -60,12 +61,6 @@ class Fault:
     applied: bool = False  # whether the request is carried out all the same
 
 
-class Refused(Exception):
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        self.status, self.reason, self.message = status, reason, message
-        super().__init__(message)
-
-
 class Log:
     """What one instance of a container printed."""
 
@@ -98,7 +93,6 @@ class ApiServer:
         self.drops_suspend = False  # as the definition of an old operator's kind does
         self.page_size = 0  # makes pages smaller than the client asks for
         self.cut_watch_lines = 0
-        self.streams = 0
         self._connections: set[socket.socket] = set()
         self._http: ThreadingHTTPServer | None = None
         self.port = 0
@@ -174,7 +168,7 @@ class ApiServer:
         with self.changed:
             if name not in self.objects[plural]:
                 raise Refused(404, "NotFound", f'{plural} "{name}" not found')
-            return self.put(plural, _merge(self.objects[plural][name], change))
+            return self.put(plural, merge(self.objects[plural][name], change))
 
     def delete(self, plural: str, name: str, propagation: str = "Background") -> None:
         with self.changed:
@@ -233,7 +227,7 @@ class ApiServer:
 
     def select(self, plural: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
         items = self.objects[plural].values()
-        return [item for item in items if _selected(item, query)]
+        return [item for item in items if selected(item, query)]
 
     def suspended(self, plural: str, name: str) -> None:
         """What a controller does with a job that is to stop."""
@@ -348,7 +342,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._list(plural, version, request.query)
             case "create", _:
                 body = cluster.create(plural, request.body)
-                if cluster.script and not _is_stopped(body):
+                if cluster.script and not is_stopped(body):
                     from tests.kubernetes.plays import JobPlay
 
                     play = JobPlay(cluster, plural, body)
@@ -361,7 +355,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return found
             case "patch", _:
                 body = cluster.patch(plural, request.name, request.body)
-                if _is_stopped(body):
+                if is_stopped(body):
                     cluster.suspended(plural, request.name)
                 return body
             case "delete", _:
@@ -410,7 +404,7 @@ class _Handler(BaseHTTPRequestHandler):
             with cluster.changed:
                 if seen < cluster.oldest:
                     expired = {"code": 410, "reason": "Expired", "message": "too old"}
-                    self._chunk(_line({"type": "ERROR", "object": {"kind": "Status", **expired}}))
+                    self._chunk(event_line({"type": "ERROR", "object": expired}))
                     break
                 news = [event for event in cluster.history[plural] if event[0] > seen]
                 if not news and cluster._http is None:
@@ -422,10 +416,10 @@ class _Handler(BaseHTTPRequestHandler):
                         continue
             for version, kind, new, old in news:
                 seen = version
-                event = _as_seen(kind, new, old, query)
+                event = as_seen(kind, new, old, query)
                 if event is None:
                     continue
-                line = _line(event)
+                line = event_line(event)
                 if cluster.cut_watch_lines > 0:
                     cluster.cut_watch_lines -= 1
                     self._chunk(line[: len(line) // 2])
@@ -437,7 +431,7 @@ class _Handler(BaseHTTPRequestHandler):
             if not news and time.monotonic() >= bookmark:
                 bookmark = time.monotonic() + BOOKMARK_SECONDS
                 mark = {"kind": "Mark", "metadata": {"resourceVersion": str(seen)}}
-                self._chunk(_line({"type": "BOOKMARK", "object": mark}))
+                self._chunk(event_line({"type": "BOOKMARK", "object": mark}))
         self._chunk(b"")
 
     def _log(self, request: Request) -> None:
@@ -503,55 +497,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
-
-
-def _line(event: Mapping[str, Any]) -> bytes:
-    return json.dumps(event).encode() + b"\n"
-
-
-def _as_seen(
-    kind: str, new: Mapping[str, Any], old: Mapping[str, Any], query: Mapping[str, str]
-) -> dict[str, Any] | None:
-    """An event as a watch with this selector has it; None when it does not concern it."""
-    is_in = kind != "DELETED" and _selected(new, query)
-    was_in = bool(old) and _selected(old, query)
-    if not (is_in or was_in):
-        return None
-    seen_as = ("MODIFIED" if was_in else "ADDED") if is_in else "DELETED"
-    return {"type": seen_as, "object": new}
-
-
-def _selected(body: Mapping[str, Any], query: Mapping[str, str]) -> bool:
-    labels = body["metadata"].get("labels") or {}
-    wanted = query.get("fieldSelector", "").removeprefix("metadata.name=")
-    if wanted and body["metadata"]["name"] != wanted:
-        return False
-    for term in filter(None, query.get("labelSelector", "").split(",")):
-        match = re.fullmatch(r"(!?)([^=]+)(?:=(.*))?", term)
-        assert match, term
-        negated, key, value = match.groups()
-        if negated:
-            if key in labels:
-                return False
-        elif key not in labels or (value is not None and labels[key] != value):
-            return False
-    return True
-
-
-def _is_stopped(body: Mapping[str, Any]) -> bool:
-    spec = body.get("spec") or {}
-    return bool(
-        spec.get("suspend") or (spec.get("runPolicy") or {}).get("suspend") or spec.get("shutdown")
-    )
-
-
-def _merge(body: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(body)
-    for key, value in change.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, Mapping):
-            result[key] = _merge(result.get(key) or {}, value)
-        else:
-            result[key] = value
-    return result

@@ -12,6 +12,7 @@ from katibflow.collectors.sources import Files
 from katibflow.errors import InputError, RunnerError
 from katibflow.history import Observation, Point, TrialState
 from katibflow.runners.base import JobState, Limits, StopRequest
+from tests.kubernetes.bodies import Refused
 from tests.kubernetes.lab import (
     EXPERIMENT,
     FAST,
@@ -26,7 +27,7 @@ from tests.kubernetes.lab import (
     replicas,
 )
 from tests.kubernetes.plays import JobPlay, completes
-from tests.kubernetes.server import ACCOUNT, Refused
+from tests.kubernetes.server import ACCOUNT
 from tests.runners.contract import Watch, trial
 
 NAME = f"{EXPERIMENT}-{RUN}-0"

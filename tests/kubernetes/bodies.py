@@ -1,0 +1,66 @@
+"""What an API server does with objects as plain mappings."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+class Refused(Exception):
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        self.status, self.reason, self.message = status, reason, message
+        super().__init__(message)
+
+
+def event_line(event: Mapping[str, Any]) -> bytes:
+    return json.dumps(event).encode() + b"\n"
+
+
+def as_seen(
+    kind: str, new: Mapping[str, Any], old: Mapping[str, Any], query: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """An event as a watch with this selector has it; None when it does not concern it."""
+    is_in = kind != "DELETED" and selected(new, query)
+    was_in = bool(old) and selected(old, query)
+    if not (is_in or was_in):
+        return None
+    seen_as = ("MODIFIED" if was_in else "ADDED") if is_in else "DELETED"
+    return {"type": seen_as, "object": new}
+
+
+def selected(body: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+    labels = body["metadata"].get("labels") or {}
+    wanted = query.get("fieldSelector", "").removeprefix("metadata.name=")
+    if wanted and body["metadata"]["name"] != wanted:
+        return False
+    for term in filter(None, query.get("labelSelector", "").split(",")):
+        match = re.fullmatch(r"(!?)([^=]+)(?:=(.*))?", term)
+        assert match, term
+        negated, key, value = match.groups()
+        if negated:
+            if key in labels:
+                return False
+        elif key not in labels or (value is not None and labels[key] != value):
+            return False
+    return True
+
+
+def is_stopped(body: Mapping[str, Any]) -> bool:
+    spec = body.get("spec") or {}
+    return bool(
+        spec.get("suspend") or (spec.get("runPolicy") or {}).get("suspend") or spec.get("shutdown")
+    )
+
+
+def merge(body: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(body)
+    for key, value in change.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            result[key] = merge(result.get(key) or {}, value)
+        else:
+            result[key] = value
+    return result

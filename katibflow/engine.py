@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 from katibflow.collectors import collector_for
 from katibflow.decision import Decision, decide, used_up
+from katibflow.errors import KatibflowError
 from katibflow.history import History, Point, Trial, TrialState
 from katibflow.runners.base import (
     Event,
@@ -184,6 +186,9 @@ class _Run:
             self._error = self._error or error
             self._halt("the run ended with an error")
             self._wait_for_all()
+            # A job whose thread broke is followed by nobody; the error that ended the run counts.
+            with suppress(KatibflowError):
+                self._runner.sweep((), "the run ended with an error")
             raise
         self._runner.sweep((), decision.message or self._interrupted or "the run is over")
         return Result(self._history, decision, self._interrupted)

@@ -160,3 +160,17 @@ def test_a_template_that_no_cluster_takes_ends_the_experiment_at_its_first_trial
     with pytest.raises(RunnerError, match="no good"):
         run_experiment(history, runner, watch=lambda update: None, stop=StopRequest())
     assert lab.server.count("create", "jobs") <= 3  # those that were begun at once
+
+
+def test_a_job_that_may_not_be_followed_does_not_outlive_the_run(lab: Lab) -> None:
+    def script(play: JobPlay) -> None:
+        (pod,) = play.pods()
+        pod.running()  # and it runs for ever
+
+    lab.server.script = script
+    refusal = 'pods is forbidden: User "x" cannot get resource "pods/log"'
+    lab.server.fail(lambda request: request.resource == "pods/log", 403, times=9, message=refusal)
+    with pytest.raises(RunnerError, match="pods/log"):
+        run(lab, lab.runner())
+    assert lab.pods() == []
+    assert all(body["spec"]["suspend"] for body in lab.server.objects["jobs"].values())

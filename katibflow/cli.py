@@ -198,16 +198,12 @@ def _kubernetes(
         raise InputError(f"--map: found {path_map[0]}; allowed: only with --on local")
     api = connect(namespace or experiment.metadata.namespace, context)
 
-    def make(history: History, folder: Path) -> Runner:
-        runner = KubernetesRunner(
-            api,
-            experiment=history.experiment.name,
-            run=history.run,
-            template=history.experiment.spec.trial_template,
-        )
-        return KeptRunner(runner, folder)
+    def runner(run: str) -> KubernetesRunner:
+        template = experiment.spec.trial_template
+        return KubernetesRunner(api, experiment=experiment.name, run=run, template=template)
 
-    return make
+    runner("0" * 8)  # it checks all names and conditions, here before anything is written
+    return lambda history, folder: KeptRunner(runner(history.run), folder)
 
 
 @app.command()

@@ -1,0 +1,110 @@
+"""``katibflow run --on kubernetes`` as a person runs it, against the API server double."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.kubernetes.lab import EXPERIMENT, Lab
+from tests.kubernetes.plays import JobPlay
+from tests.kubernetes.test_engine_on_kubernetes import document, trains
+
+
+def start(lab: Lab, folder: Path, *words: str, **spec: Any) -> subprocess.Popen[str]:
+    file = folder / "experiment.yaml"
+    file.write_text(yaml.safe_dump(document(**spec)))
+    return subprocess.Popen(
+        [sys.executable, "-m", "katibflow", "run", str(file), "--on", "kubernetes", *words],
+        cwd=folder,
+        env={**os.environ, "KUBECONFIG": str(lab.kubeconfig())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert "Traceback" not in err, err
+    return process.returncode, out, err
+
+
+def test_trials_are_jobs_and_their_logs_and_records_are_kept_here(lab: Lab, tmp_path: Path) -> None:
+    lab.server.script = trains
+    code, out, err = finish(start(lab, tmp_path))
+    assert (code, err) == (0, "")
+    assert "9 trials ended, maxTrialCount is 9" in out
+    run = tmp_path / "runs" / EXPERIMENT
+    header, *trials = map(json.loads, (run / "study.jsonl").read_text().splitlines())
+    names = {f"{EXPERIMENT}-{header['run']}-{number}" for number in range(9)}
+    assert {trial["job"] for trial in trials} == names == set(lab.server.objects["jobs"])
+    log = (run / "trials" / "0003" / "main.log").read_text()
+    assert log.startswith("loss=")
+    assert 'href="trials/0003/main.log"' in (run / "report.html").read_text()
+    report = subprocess.run(
+        [sys.executable, "-m", "katibflow", "report", str(run)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert report.stdout.splitlines()[0] == "ExperimentMaxTrialsReached: " + (
+        "9 trials ended, maxTrialCount is 9"
+    )
+    assert report.stdout.splitlines()[1:] == [
+        line.replace("runs/", f"{tmp_path}/runs/") for line in out.splitlines()[-3:]
+    ]
+
+
+def test_killed_and_started_again_it_adopts_its_jobs(lab: Lab, tmp_path: Path) -> None:
+    killed: list[bool] = []
+
+    def script(play: JobPlay) -> None:
+        (pod,) = play.pods()
+        pod.running()
+        pod.log("loss=1")
+        lab.server.wait_for(lambda: bool(killed))
+        pod.exit()
+        play.condition("Complete", "CompletionsReached")
+
+    lab.server.script = script
+    first = start(lab, tmp_path)
+    lab.server.wait_for(lambda: len(lab.server.objects["jobs"]) == 3)
+    first.kill()
+    first.communicate()
+    killed.append(True)
+    with lab.server.changed:
+        lab.server.changed.notify_all()
+    code, out, err = finish(start(lab, tmp_path))
+    assert (code, err) == (0, "")
+    assert set(re.findall(r"trial (\d) taken up again", out)) <= set("012")
+    assert lab.server.count("create", "jobs") >= 9
+    assert len(lab.server.objects["jobs"]) == 9
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--map", "/opt=."), "--map: found /opt=.; allowed: only with --on local"),
+        (("--context", "nope"), "nope"),
+        (("--namespace", "Not A Namespace"), "Not A Namespace"),
+    ],
+)
+def test_bad_words_start_nothing(
+    lab: Lab, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    code, out, err = finish(start(lab, tmp_path, *words))
+    assert (code, out) == (2, "")
+    assert said in err
+    assert lab.server.count("create", "jobs") == 0
+    assert not (tmp_path / "runs").exists()

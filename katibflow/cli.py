@@ -139,7 +139,7 @@ def run(
     if on is Backend.LOCAL:
         make_runner = _local(file, experiment, path_map or [], namespace, context)
     else:
-        make_runner = _kubernetes(experiment, path_map or [], namespace, context)
+        make_runner = _kubernetes(file, experiment, path_map or [], namespace, context)
     limits = limits_of(experiment)
     limits = replace(
         limits, trial=trial_timeout or limits.trial, start=trial_start_timeout or limits.start
@@ -189,13 +189,19 @@ def _local(
 
 
 def _kubernetes(
-    experiment: Experiment, path_map: list[str], namespace: str | None, context: str | None
+    file: Path,
+    experiment: Experiment,
+    path_map: list[str],
+    namespace: str | None,
+    context: str | None,
 ) -> MakeRunner:
     from katibflow.runners.kept import KeptRunner
     from katibflow.runners.kubernetes import KubernetesRunner, connect
+    from katibflow.runners.kubernetes_checkpoints import check_checkpoints
 
     if path_map:
         raise InputError(f"--map: found {path_map[0]}; allowed: only with --on local")
+    check_checkpoints(experiment, str(file))
     api = connect(namespace or experiment.metadata.namespace, context)
 
     def runner(run: str) -> KubernetesRunner:
@@ -266,13 +272,16 @@ def compile_(
     Example: katibflow compile examples/mnist.yaml -o compiled/mnist.yaml
     """
     from katibflow.compiler.emit import compile_experiment
+    from katibflow.runners.kubernetes_checkpoints import check_checkpoints
 
     if image is not None and package is not None:
         raise InputError("--image and --package: found both; allowed: one of them")
     if output.is_dir() or not output.resolve().parent.is_dir():
         what = "a folder" if output.is_dir() else f"no folder {output.parent}"
         raise InputError(f"--output {output}: found {what}; allowed: a file in a folder")
-    compiled = compile_experiment(_load(file), image=image, package=package)
+    experiment = _load(file)
+    check_checkpoints(experiment, str(file))
+    compiled = compile_experiment(experiment, image=image, package=package)
     for warning in compiled.warnings:
         print(f"{file}: {warning}", file=sys.stderr)
     _write(output, compiled.text)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from katibflow import jobs, template
+from katibflow.algorithms.pbt import checkpoint_of
 from katibflow.collectors import Collector, Reports, collector_for, source_for
 from katibflow.collectors.text import observation
 from katibflow.early_stopping import rule_for
@@ -77,7 +78,8 @@ def run_trial(
         observe: Told what happens.
         stop: Ends the job early when set.
         limits: How long it may take.
-        earlier: The other trials so far, which an early stopping rule compares with.
+        earlier: The other trials so far, which an early stopping rule compares with, and one of
+            which may be the trial's parent.
 
     Returns:
         How the job ended; STOPPED with the reason `EARLY_STOPPED` when the rule ended it.
@@ -93,9 +95,17 @@ def run_trial(
         name=trial.job or "",
         namespace=experiment.metadata.namespace or "default",
     )
-    source = source_for(experiment)
-    job = TrialJob(trial, manifest, spec.primary_container_name, limits, source)
-    rule = rule_for(experiment.spec, earlier)
+    others = tuple(earlier)
+    job = TrialJob(
+        trial,
+        manifest,
+        spec.primary_container_name,
+        limits,
+        source_for(experiment),
+        checkpoint := checkpoint_of(experiment, trial),
+        _job_of(checkpoint.parent, trial, others) if checkpoint is not None else None,
+    )
+    rule = rule_for(experiment.spec, others)
     if rule is None:
         return runner.run(job, observe, stop)
     objective = experiment.spec.objective.objective_metric_name
@@ -117,6 +127,14 @@ def run_trial(
     if outcome.state is JobState.STOPPED and verdicts and stop.reason == verdicts[0]:
         return replace(outcome, reason=EARLY_STOPPED, message=verdicts[0])
     return outcome
+
+
+def _job_of(parent: int | None, trial: Trial, others: Iterable[Trial]) -> str | None:
+    """The name of a parent's job: an earlier run's trials have that run in it."""
+    if parent is None:
+        return None
+    known = next((other.job for other in others if other.number == parent), None)
+    return known or f"{(trial.job or '').rpartition('-')[0]}-{parent}"
 
 
 def collect(collector: Collector, event: Event) -> Reports:

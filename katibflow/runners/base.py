@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from katibflow.algorithms.pbt import Checkpoint
 from katibflow.collectors.sources import Source
 from katibflow.history import Trial
 from katibflow.limits import Limits
@@ -44,6 +45,8 @@ class TrialJob:
             one there is.
         limits: How long it may take.
         source: Where the metrics are, when they are not in that output.
+        checkpoint: The checkpoint folder to give to it, if any.
+        parent: Name of the job whose checkpoints it starts from; None: it starts from none.
     """
 
     trial: Trial
@@ -51,6 +54,8 @@ class TrialJob:
     primary_container: str | None
     limits: Limits = field(default_factory=Limits)
     source: Source | None = None
+    checkpoint: Checkpoint | None = None
+    parent: str | None = None
 
 
 class JobState(StrEnum):

@@ -20,6 +20,8 @@ from katibflow.errors import HistoryError, InputError, RunnerError
 from katibflow.history import Trial, trial_from_data, trial_to_data
 from katibflow.jobs import JobKind
 from katibflow.runners.base import TrialJob
+from katibflow.runners.kubernetes_checkpoints import add_checkpoint
+from katibflow.runners.kubernetes_files import add_source
 from katibflow.runners.pods import REPLICA_LABEL
 
 __all__ = [
@@ -143,6 +145,7 @@ def job_body(
     """
     kind = jobs.kind_of(job.manifest)
     body = plain(job.manifest)
+    add_source(body, job.source, job.primary_container)
     metadata = _mapping_at(body, "metadata")
     name = job.trial.job or ""
     check_name("the job's name", name)
@@ -176,6 +179,8 @@ def job_body(
     _mapping_at(metadata, "annotations").update(
         {ASSIGNMENTS: assignments, RECORD: _record_text(job.trial)}
     )
+    if job.checkpoint is not None:
+        add_checkpoint(body, job.checkpoint, name, job.parent)
     if owner:
         metadata["ownerReferences"] = [{**owner, "controller": False, "blockOwnerDeletion": False}]
     return body

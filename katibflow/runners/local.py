@@ -22,7 +22,7 @@ from katibflow.runners.base import (
 from katibflow.runners.local_check import check_local, manifest_faults
 from katibflow.runners.local_job import follow, remains, replay
 from katibflow.runners.local_manifest import plan_job
-from katibflow.runners.local_paths import PathMap, parse_map
+from katibflow.runners.local_paths import PathMap, parse_map, with_map
 from katibflow.runners.local_processes import KILL_GRACE, end_all, marked
 from katibflow.runners.local_record import RunLock, TrialFolder, digest, trial_folders, unwritable
 from katibflow.runners.local_watches import LogWatches
@@ -76,6 +76,10 @@ class LocalRunner:
             RunnerError: The manifest is nothing for this machine, the folder cannot be written, or
                 processes cannot be made or ended.
         """
+        maps = self._maps
+        if job.checkpoint is not None:
+            place = self._folder(job.trial.number).checkpoints
+            maps = with_map(maps, PathMap(job.checkpoint.path.rstrip("/"), place))
         faults = tuple(manifest_faults(job.manifest))
         if faults:
             raise RunnerError("\n".join(f"trialSpec.{fault}" for fault in faults))
@@ -85,7 +89,7 @@ class LocalRunner:
             unsubscribe = stop.subscribe(lambda: inner.set(stop.reason or "stopped"))
             try:
                 folder.write_record(job.trial)
-                return self._run(job, folder, observe, inner)
+                return self._run(job, folder, maps, observe, inner)
             finally:
                 unsubscribe()
 
@@ -134,7 +138,12 @@ class LocalRunner:
                 self._lock.notify_all()
 
     def _run(
-        self, job: TrialJob, folder: TrialFolder, observe: Observer, stop: StopRequest
+        self,
+        job: TrialJob,
+        folder: TrialFolder,
+        maps: Sequence[PathMap],
+        observe: Observer,
+        stop: StopRequest,
     ) -> JobOutcome:
         name = job.trial.job or f"trial-{job.trial.number}"
         attempt = folder.attempt()
@@ -146,19 +155,28 @@ class LocalRunner:
             if end is None and remains(plan, folder, attempt):
                 with _reserved(attempt.port), _reserved(attempt.metrics_port):
                     return follow(
-                        plan, folder, attempt, self._maps, job.limits, observe, stop, self._watches
+                        plan, folder, attempt, maps, job.limits, observe, stop, self._watches
                     )
         if folder.has_attempts:
             end_all(folder.path, KILL_GRACE)
         if stop.reason is not None:
             return JobOutcome(JobState.STOPPED, "Stopped", stop.reason)
+        if job.checkpoint is not None:
+            parent = job.checkpoint.parent
+            source = None if parent is None else self._folder(parent).checkpoints
+            if source is not None and not source.is_dir():
+                return JobOutcome(
+                    JobState.FAILED,
+                    "CheckpointLost",
+                    f"there is no folder {source} with the checkpoints of trial {parent}, which "
+                    "this one goes on from",
+                )
+            folder.renew_checkpoints(source)
         serves = isinstance(job.source, Endpoint)
         with _free_port() as port, _free_port() if serves else nullcontext(0) as metrics_port:
             plan = plan_job(job.manifest, name, port, job.source, metrics_port)
             attempt = folder.new_attempt(name, job.manifest, port, metrics_port)
-            return follow(
-                plan, folder, attempt, self._maps, job.limits, observe, stop, self._watches
-            )
+            return follow(plan, folder, attempt, maps, job.limits, observe, stop, self._watches)
 
 
 @contextmanager

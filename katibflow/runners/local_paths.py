@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from katibflow.errors import InputError
 
-__all__ = ["PathMap", "map_paths", "parse_map"]
+__all__ = ["PathMap", "map_paths", "parse_map", "with_map"]
 
 # A prefix counts only where a path begins: not inside another path, nor behind what a shell
 # puts a path together from ("$HOME/opt/x", "$(pwd)/opt/x", "*/opt/x").
@@ -49,6 +49,11 @@ def parse_map(text: str) -> PathMap:
     if not path.exists():
         raise InputError(f'--map {text}: found "{host}"; allowed: a folder or file that exists')
     return PathMap(str(normal), path.resolve())
+
+
+def with_map(maps: Sequence[PathMap], entry: PathMap) -> tuple[PathMap, ...]:
+    """The maps with another one, which is stronger than one of the same container path."""
+    return (*(each for each in maps if each.container != entry.container), entry)
 
 
 def map_paths(text: str, maps: Sequence[PathMap]) -> str:

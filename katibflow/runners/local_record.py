@@ -316,6 +316,28 @@ class TrialFolder:
         except (KeyError, TypeError, ValueError):
             return None
 
+    @property
+    def checkpoints(self) -> Path:
+        """The trial's checkpoint folder, if it has one."""
+        return self.path / "checkpoints"
+
+    def renew_checkpoints(self, source: Path | None) -> None:
+        """Makes the checkpoint folder anew: empty, or a copy of another one.
+
+        Raises:
+            RunnerError: It cannot be written.
+        """
+        draft = self.path / ".checkpoints.draft"
+        with unwritable(self.path):
+            for old in (draft, self.checkpoints):
+                if old.exists():
+                    shutil.rmtree(old)
+            if source is None:
+                draft.mkdir(parents=True)
+            else:
+                shutil.copytree(source, draft, symlinks=True)
+            draft.rename(self.checkpoints)
+
     def new_attempt(
         self, name: str, manifest: Mapping[str, Any], port: int, metrics_port: int = 0
     ) -> Attempt:

@@ -89,7 +89,7 @@ def _event_collector(spec: MetricsCollectorSpec, names: Sequence[str]) -> Collec
 
 
 def _event_source(spec: MetricsCollectorSpec, names: Sequence[str]) -> Source:
-    return Files(_folder(spec), EVENT_FILES, EventFiles)
+    return Files(_folder(spec), EVENT_FILES, EventFiles, collector="TensorFlowEvent")
 
 
 def port_of(given: Mapping[str, Any]) -> int | None:

@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
-__all__ = ["Endpoint", "FileReader", "Files", "PageReader", "SideContainer", "Source"]
+__all__ = [
+    "METRICS_PORT",
+    "Endpoint",
+    "FileReader",
+    "Files",
+    "PageReader",
+    "SideContainer",
+    "Source",
+]
+
+METRICS_PORT = "KATIBFLOW_METRICS_PORT"
+"""Variable with the port on which the primary container is to serve its page of metrics."""
 
 
 class FileReader(Protocol):
@@ -44,12 +55,14 @@ class Files:
         names: Pattern of the files that count, in the folder and below it; empty: it is a file.
         reader: Makes what reads these files; None: each line counts as it is.
         image: What copies them out of a pod: an image with a shell and base64.
+        collector: The kind of collector that reads them.
     """
 
     path: str
     names: str = ""
     reader: Callable[[], FileReader] | None = None
     image: str = ""
+    collector: str = "File"
 
     @property
     def folder(self) -> str:
@@ -66,11 +79,13 @@ class Endpoint:
         path: With a slash in front.
         port: The container's.
         reader: Makes what reads the page.
+        collector: The kind of collector that reads it.
     """
 
     path: str
     port: int
     reader: Callable[[], PageReader]
+    collector: str = "PrometheusMetric"
 
 
 @dataclass(frozen=True)
@@ -80,10 +95,12 @@ class SideContainer:
     Attributes:
         container: As in the Experiment.
         files: What of the primary container it is to see, if anything.
+        collector: The kind of collector that reads its output.
     """
 
     container: Mapping[str, Any] = field(repr=False)
     files: Files | None = None
+    collector: str = "Custom"
 
 
 Source = Files | Endpoint | SideContainer

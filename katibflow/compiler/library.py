@@ -38,7 +38,11 @@ PACKABLE = ",.:/[]'"
 
 _ROOT = "katibflow.steps"
 
-_REGISTRIES = {"katibflow.algorithms": "ALGORITHMS", "katibflow.collectors.kinds": "KINDS"}
+_REGISTRIES = {
+    "katibflow.algorithms": "ALGORITHMS",
+    "katibflow.collectors.kinds": "KINDS",
+    "katibflow.runners.kubernetes_readings": "READINGS",
+}
 """Dictionaries of which only the Experiment's own entry is packed: module and name."""
 
 _INSTALLED = "katibflow.runners.local"
@@ -77,7 +81,7 @@ def pack_files(files: Mapping[str, str]) -> str:
 
 def packed_modules(algorithm: str, collector: str = "StdOut") -> dict[str, str]:
     """What is packed for an algorithm and a metrics collector: path in the archive to text."""
-    chosen = dict(zip(_REGISTRIES, (algorithm, collector), strict=True))
+    chosen = dict(zip(_REGISTRIES, (algorithm, collector, collector), strict=True))
     root = Path(katibflow.__file__).parent.parent
     paths = {
         ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path

@@ -147,11 +147,6 @@ class KubernetesRunner:
         return self._explained(lambda: self._run(job, observe, stop))
 
     def _run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
-        if job.source is not None:
-            raise InputError(
-                f"metricsCollectorSpec: found metrics in {type(job.source).__name__}; allowed on "
-                "Kubernetes: what the primary container prints (StdOut)"
-            )
         body = job_body(job, self._identity, self._owner)
         if stop.reason is not None:
             return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason)

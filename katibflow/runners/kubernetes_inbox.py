@@ -7,7 +7,7 @@ from collections import deque
 from time import monotonic
 from typing import Any
 
-from katibflow.runners.base import LogLine
+from katibflow.runners.base import Event, LogLine, MetricLine, SourceNote
 
 __all__ = ["FOREVER", "Inbox"]
 
@@ -32,12 +32,12 @@ class Inbox:
             self._events.append(event)
             self._changed.notify_all()
 
-    def put_line(self, text: str) -> None:
-        """Adds a log line, when there is room."""
+    def put_line(self, line: Event) -> None:
+        """Adds a line, when there is room."""
         with self._changed:
             self._changed.wait_for(lambda: self._lines < LINES_AHEAD or self._closed)
             self._lines += 1
-            self._events.append(LogLine(text))
+            self._events.append(line)
             self._changed.notify_all()
 
     def get(self, until: float) -> Any | None:
@@ -47,7 +47,7 @@ class Inbox:
             if not self._changed.wait_for(lambda: self._events, wait):
                 return None
             event = self._events.popleft()
-            if isinstance(event, LogLine):
+            if isinstance(event, LogLine | MetricLine | SourceNote):
                 self._lines -= 1
                 self._changed.notify_all()
             return event

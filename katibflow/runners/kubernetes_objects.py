@@ -21,6 +21,7 @@ from katibflow.history import Trial, trial_from_data, trial_to_data
 from katibflow.jobs import JobKind
 from katibflow.runners.base import TrialJob
 from katibflow.runners.kubernetes_checkpoints import add_checkpoint
+from katibflow.runners.kubernetes_readings import add_source
 from katibflow.runners.pods import REPLICA_LABEL
 
 __all__ = [
@@ -144,6 +145,7 @@ def job_body(
     """
     kind = jobs.kind_of(job.manifest)
     body = plain(job.manifest)
+    add_source(body, job.source, job.primary_container)
     metadata = _mapping_at(body, "metadata")
     name = job.trial.job or ""
     check_name("the job's name", name)

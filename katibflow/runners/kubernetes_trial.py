@@ -19,8 +19,10 @@ from katibflow.runners.base import (
     JobOutcome,
     JobState,
     LogLine,
+    MetricLine,
     Notice,
     Observer,
+    SourceNote,
     Started,
     StopRequest,
     TrialJob,
@@ -30,6 +32,7 @@ from katibflow.runners.kubernetes_api import Api, ApiError
 from katibflow.runners.kubernetes_inbox import FOREVER, Inbox
 from katibflow.runners.kubernetes_logs import Instance, LogReader, tail
 from katibflow.runners.kubernetes_objects import STATE, Shape, holds_still, stop_patch, was_stopped
+from katibflow.runners.kubernetes_readings import source_of
 from katibflow.runners.kubernetes_watch import Changed, Gone, Outage, WatchFailed
 from katibflow.runners.pods import (
     Finding,
@@ -55,6 +58,11 @@ class _StopAsked:
 
 @dataclass(frozen=True)
 class _LogsDone:
+    pass
+
+
+@dataclass(frozen=True)
+class _SourceDone:
     pass
 
 
@@ -136,11 +144,18 @@ class TrialFollower:
         self._started = False
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
-        self._logs_done = False
+        self._logs_done = self._source_done = False
         self._reader = LogReader(
             api,
-            self.inbox.put_line,
+            lambda text: self.inbox.put_line(LogLine(text)),
             lambda: self.inbox.put(_LogsDone()),
+            lambda error: self.inbox.put(WatchFailed(error)),
+        )
+        self._source = source_of(
+            api,
+            job.source,
+            self.inbox.put_line,
+            lambda: self.inbox.put(_SourceDone()),
             lambda error: self.inbox.put(WatchFailed(error)),
         )
 
@@ -156,12 +171,13 @@ class TrialFollower:
                 verdict, until = self._judge()
                 if verdict is not None:
                     return self._conclude(verdict)
-                while isinstance(self._take(until), LogLine) and monotonic() < until:
+                while isinstance(self._take(until), LogLine | MetricLine) and monotonic() < until:
                     pass  # a line changes nothing
         finally:
             unsubscribe()
             self.inbox.close()
             self._reader.cancel()
+            self._source.cancel()
 
     # What happens
 
@@ -170,12 +186,15 @@ class TrialFollower:
         event = self.inbox.get(until)
         if event is None:
             return None
-        if not isinstance(event, Outage | LogLine):
+        if not isinstance(event, Outage | LogLine | MetricLine):
             self._outages = 0
         match event:
             case LogLine(text):
                 self._tell_start()
                 self._tail.append(text)
+                self._last_line = monotonic()
+                self._observe(event)
+            case MetricLine() | SourceNote():
                 self._last_line = monotonic()
                 self._observe(event)
             case Changed(_, Pod() as pod):
@@ -186,6 +205,7 @@ class TrialFollower:
             case Gone(name) if name in self._pods:
                 del self._pods[name]
                 self._reader.end(name)
+                self._source.end(name)
             case Gone(name) if name == self._name:
                 self._look_again()
             case Outage(text):
@@ -196,6 +216,8 @@ class TrialFollower:
                 raise error
             case _LogsDone():
                 self._logs_done = True
+            case _SourceDone():
+                self._source_done = True
         return event
 
     def _look_again(self) -> None:
@@ -245,6 +267,8 @@ class TrialFollower:
     def _read_log(self, pod: Pod) -> None:
         primary = self._job.primary_container
         container = (primary and pod.container(primary)) or training_container(pod, None)
+        if container is not None:
+            self._source.pod_changed(pod, container)
         if container is None or not (container.restarts or container.state in _HAS_LOG):
             return
         self._reader.restarted(pod.name, container.restarts)
@@ -438,10 +462,11 @@ class TrialFollower:
                 raise
 
     def _finish_logs(self) -> None:
-        """Takes what is left of the log."""
+        """Takes what is left of the logs."""
         self._reader.end()
+        self._source.end()
         self._last_line = monotonic()
-        while not self._logs_done:
+        while not (self._logs_done and self._source_done):
             until = self._last_line + self._timing.log
             self._take(until)
             if monotonic() >= self._last_line + self._timing.log:

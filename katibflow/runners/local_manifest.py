@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from katibflow.collectors.sources import Endpoint, SideContainer, Source
+from katibflow.collectors.sources import METRICS_PORT, Endpoint, SideContainer, Source
 from katibflow.jobs import pod_templates
 from katibflow.runners.local_environment import (
     container_environment,
@@ -20,7 +20,6 @@ from katibflow.runners.local_environment import (
 from katibflow.runners.local_paths import PathMap, map_paths
 
 __all__ = [
-    "METRICS_PORT",
     "OBSERVER",
     "Command",
     "JobPlan",
@@ -33,9 +32,6 @@ __all__ = [
 ]
 
 NAMESPACE = "default"
-
-METRICS_PORT = "KATIBFLOW_METRICS_PORT"
-"""Variable with the port on which the primary container is to serve its page of metrics."""
 
 OBSERVER = "collector-0"
 """Name of the replica that a Custom collector's container becomes."""

@@ -14,10 +14,10 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from katibflow.collectors.sources import Endpoint, FileReader, Files, SideContainer
+from katibflow.collectors.sources import METRICS_PORT, Endpoint, FileReader, Files, SideContainer
 from katibflow.runners.base import Event, MetricLine, SourceNote
 from katibflow.runners.local_lines import LogTail
-from katibflow.runners.local_manifest import METRICS_PORT, JobPlan
+from katibflow.runners.local_manifest import JobPlan
 from katibflow.runners.local_paths import PathMap
 from katibflow.runners.local_processes import describe_exit, listener_of
 from katibflow.runners.local_record import Attempt, TrialFolder

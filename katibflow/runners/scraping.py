@@ -12,7 +12,7 @@ from katibflow.runners.base import Event, MetricLine, SourceNote
 
 __all__ = ["NoPage", "Scraper"]
 
-NOTES_KEPT = 3
+_PATIENCE = 10.0
 
 
 class NoPage(Exception):
@@ -83,7 +83,7 @@ class Scraper:
         yield from map(SourceNote, self._reader.account())
 
     def close(self) -> None:
-        """Stops asking; returns when no request is on its way."""
+        """Stops asking; returns when no request is on its way, or it takes too long."""
         self._closed.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(_PATIENCE)

@@ -14,6 +14,7 @@ import json
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -93,6 +94,7 @@ class ApiServer:
         self.drops_suspend = False  # as the definition of an old operator's kind does
         self.page_size = 0  # makes pages smaller than the client asks for
         self.cut_watch_lines = 0
+        self.ports: dict[str, int] = {}  # of a pod, as "name:port": where it is on this machine
         self._connections: set[socket.socket] = set()
         self._http: ThreadingHTTPServer | None = None
         self.port = 0
@@ -335,6 +337,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "get", "pods/log":
                 self._log(request)
                 return None
+            case "get", "pods/proxy":
+                self._proxy(request)
+                return None
             case "watch", _:
                 self._watch(plural, request.query)
                 return None
@@ -381,6 +386,17 @@ class _Handler(BaseHTTPRequestHandler):
                 "metadata": {"resourceVersion": str(cluster.version), "continue": more},
                 "items": items[start : start + size],
             }
+
+    def _proxy(self, request: Request) -> None:
+        port = self.cluster.ports.get(request.name)
+        path = "/" + urlsplit(self.path).path.partition("/proxy/")[2]
+        try:
+            if port is None:
+                raise ConnectionRefusedError
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                self._text(200, answer.read().decode())
+        except OSError as error:
+            raise Refused(503, "ServiceUnavailable", "error trying to reach the pod") from error
 
     # Streams
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from katibflow.collectors.sources import Files
 from katibflow.errors import InputError, RunnerError
 from katibflow.history import Observation, Point, TrialState
 from katibflow.runners.base import JobState, Limits, StopRequest
@@ -409,13 +408,6 @@ def test_a_manifest_for_another_namespace_is_refused(lab: Lab) -> None:
     lab.template_of(batch_job() | {"metadata": {"namespace": "kube-system"}})
     with pytest.raises(InputError, match="'kube-system'; allowed: 'kubeflow'"):
         lab.runner().run(lab.trial_job(), Watch(), StopRequest())
-    assert not lab.server.requests
-
-
-def test_metrics_that_are_not_in_the_output_are_refused_before_anything_runs(lab: Lab) -> None:
-    job = replace(lab.trial_job(), source=Files("/var/log/katib/metrics.log"))
-    with pytest.raises(InputError, match="found metrics in Files; allowed on Kubernetes"):
-        lab.runner().run(job, Watch(), StopRequest())
     assert not lab.server.requests
 
 

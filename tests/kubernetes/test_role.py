@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from katibflow.jobs import KINDS
-from katibflow.runners.rbac import missing_role, role, shipped_roles
+from katibflow.runners.rbac import missing_role, pages_role, role, shipped_roles
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "role.yaml"
 
@@ -14,7 +14,8 @@ def test_the_shipped_roles_are_those_of_the_kinds() -> None:
     """After a change: python -m katibflow.runners.rbac > deploy/role.yaml."""
     assert SHIPPED.read_text() == shipped_roles()
     documents = list(yaml.safe_load_all(SHIPPED.read_text()))
-    assert documents == [role([kind], f"katibflow-{kind.plural}") for kind in KINDS.values()]
+    kinds = [role([kind], f"katibflow-{kind.plural}") for kind in KINDS.values()]
+    assert documents == [*kinds, pages_role()]
 
 
 def test_a_role_has_no_wildcard_and_no_secrets() -> None:
@@ -35,6 +36,14 @@ def test_a_missing_role_is_bound_to_the_account_that_the_server_names() -> None:
         {"kind": "ServiceAccount", "namespace": "team-a", "name": "runner"}
     ]
     assert granted["metadata"]["namespace"] == binding["metadata"]["namespace"] == "team-a"
+
+
+def test_without_leave_for_pages_only_that_is_granted() -> None:
+    (kind,) = (kind for kind in KINDS.values() if kind.kind == "Job")
+    (granted,) = yaml.safe_load_all(missing_role(kind, "ns", "cannot get resource pods/proxy"))
+    assert granted["rules"] == [
+        {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]},
+    ]
 
 
 def test_a_person_gets_the_role_without_a_binding() -> None:

@@ -1,0 +1,65 @@
+"""The contract for trials in a cluster, whose kubelet runs the pods' containers as processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from katibflow.experiment import Experiment
+from katibflow.history import Trial, TrialState
+from katibflow.runners import kubernetes_sources
+from katibflow.runners.base import Event, Limits, StopRequest
+from katibflow.runners.rbac import pages_role
+from katibflow.trials import run_trial
+from tests.contracts.collectors.collector_contract import (
+    CollectorContract,
+    Ran,
+    Reports,
+    form,
+    reports_as_text,
+)
+from tests.contracts.collectors.forms import FOLDER, LOG, Form
+from tests.kubernetes.kubelet import Kubelet
+from tests.kubernetes.lab import EXPERIMENT, RUN, Lab
+
+__all__ = ["form"]
+
+
+class ClusterPlace:
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab = lab
+        self.folder = folder
+
+    def run(self, experiment: Experiment, form: Form, reports: Reports) -> Ran:
+        template = experiment.spec.trial_template
+        assert template.trial_spec is not None
+        (container,) = template.trial_spec["spec"]["template"]["spec"]["containers"]
+        container["command"] = ["python3", "-c", form.source]
+        container["env"] += [
+            {"name": "METRICS", "value": form.path},
+            {"name": "REPORTS", "value": reports_as_text(reports)},
+        ]
+        self.lab.template = template
+        volumes = [FOLDER, str(Path(LOG).parent), "/logs/here"]
+        self.lab.server.script = Kubelet(self.folder, volumes)
+        trial = Trial(0, TrialState.RUNNING, {"x": "1"}, job=f"{EXPERIMENT}-{RUN}-0")
+        events: list[Event] = []
+        runner = self.lab.runner()
+        limits = Limits(trial=30)
+        outcome = run_trial(runner, experiment, trial, events.append, StopRequest(), limits)
+        return Ran(experiment, trial, events, outcome)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterPlace]:
+    monkeypatch.setattr(kubernetes_sources, "SCRAPE_PERIOD", 0.02)
+    lab = Lab(tmp_path)
+    lab.server.rules = [*(lab.server.rules or ()), *pages_role()["rules"]]
+    yield ClusterPlace(lab, tmp_path)
+    lab.close()
+
+
+class TestClusterCollectors(CollectorContract):
+    pass

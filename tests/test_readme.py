@@ -16,15 +16,18 @@ import pytest
 import yaml
 
 from katibflow.algorithms import ALGORITHMS
+from katibflow.jobs import KINDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 CONSOLE = [block for language, block in BLOCKS if language == "console"]
 COMMANDS = [line[2:] for block in CONSOLE for line in block.splitlines() if line.startswith("$ ")]
+CLUSTER = ".venv/bin/katibflow run examples/mnist.yaml --on kubernetes --namespace kubeflow"
 RUN_ELSEWHERE = {
     "make test": "the suite itself",
     "python3 -m pip install .": "test_a_plain_install_validates_and_compiles",
+    CLUSTER: "tests/kubernetes/test_cli_on_kubernetes.py",
 }
 
 
@@ -148,14 +151,9 @@ def test_options_named_in_the_text_exist() -> None:
     assert [option for option in sorted(named) if option not in helped] == []
 
 
-def test_the_table_of_algorithms_is_the_registry() -> None:
-    section = README.split("| `algorithmName` | settings |")[1].split("\n\n")[0]
-    rows = {
-        names[0]: set(names[1:])
-        for line in section.splitlines()[2:]
-        if (names := re.findall(r"`([\w:-]+)`", line))
-    }
-    assert rows == {name: set(found.settings) for name, found in ALGORITHMS.items()}
+def test_every_algorithm_and_kind_is_named() -> None:
+    kinds = {kind.kind for kind in KINDS.values()}
+    assert [name for name in {*ALGORITHMS, *kinds} if f"`{name}`" not in README] == []
 
 
 def test_the_pipeline_s_parameters_are_named() -> None:

@@ -108,3 +108,33 @@ def test_bad_words_start_nothing(
     assert said in err
     assert lab.server.count("create", "jobs") == 0
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_readme_s_command_runs_pytorch_jobs(lab: Lab, tmp_path: Path) -> None:
+    def script(play: JobPlay) -> None:
+        master, worker = play.pods()
+        for pod in (master, worker):
+            pod.running()
+        master.log(f"loss=0.{play.number + 1}")
+        for pod in (worker, master):
+            pod.exit()
+        play.condition("Succeeded", "PyTorchJobSucceeded")
+
+    lab.server.script = script
+    root = Path(__file__).parents[2]
+    readme = (root / "README.md").read_text()
+    (command,) = re.findall(r"^\$ (\S+katibflow run .*--on kubernetes.*)$", readme, re.MULTILINE)
+    words = command.split()[2:]
+    words[0] = str(root / words[0])
+    done = subprocess.run(
+        [sys.executable, "-m", "katibflow", "run", *words],
+        cwd=tmp_path,
+        env={**os.environ, "KUBECONFIG": str(lab.kubeconfig())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "best trial: 0, loss=0.1" in done.stdout
+    assert len(lab.server.objects["pytorchjobs"]) == 8
+    assert (tmp_path / "runs/mnist/trials/0007/pytorch.log").read_text() == "loss=0.8\n"

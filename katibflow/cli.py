@@ -55,6 +55,15 @@ app = typer.Typer(
 ExperimentFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="A Katib Experiment (YAML).", show_default=False)
 ]
+ConfigMapFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config-map",
+        metavar="FILE",
+        help="The ConfigMap with the trial template, as `kubectl get configmap -o yaml` prints it; "
+        "for an Experiment with trialTemplate.configMap.",
+    ),
+]
 RunsFolder = Annotated[Path, typer.Option(help="Folder that holds a folder for each run.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object, and all else to standard error.")
@@ -117,6 +126,7 @@ def run(
     drain: Annotated[
         bool, typer.Option(help="Let running trials finish when the experiment is over.")
     ] = False,
+    config_map: ConfigMapFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Run an Experiment, its trials as processes of this machine or as jobs of a cluster.
@@ -130,11 +140,15 @@ def run(
     from katibflow.engine import run_experiment
     from katibflow.limits import limits_of
     from katibflow.progress import progress_for
+    from katibflow.reading import map_in_cluster, map_in_file, read_experiment
     from katibflow.runfolder import RunFolder
     from katibflow.runners.base import StopRequest
     from katibflow.runners.local import RunLock
 
-    experiment = _load(file, name)
+    if on is Backend.KUBERNETES and config_map is None:
+        experiment = read_experiment(file, name, map_in_cluster(context))
+    else:
+        experiment = read_experiment(file, name, map_in_file(config_map))
     check_packages(experiment.spec.algorithm)
     if on is Backend.LOCAL:
         make_runner = _local(file, experiment, path_map or [], namespace, context)
@@ -218,6 +232,7 @@ def validate(
         list[Path],
         typer.Argument(metavar="FILE...", help="Katib Experiments (YAML).", show_default=False),
     ],
+    config_map: ConfigMapFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Check Experiments and list all that is wrong with them.
@@ -225,13 +240,14 @@ def validate(
     Example: katibflow validate examples/*.yaml
     """
     from katibflow.errors import InvalidExperiment
-    from katibflow.validation import load_experiment
+    from katibflow.reading import map_in_file, read_experiment
 
+    read = map_in_file(config_map)
     reports: list[dict[str, Any]] = []
     for file in files:
         faults: list[dict[str, str]] = []
         try:
-            experiment = load_experiment(file)
+            experiment = read_experiment(file, read=read, needs_template=False)
         except InvalidExperiment as error:
             faults = [
                 {"path": fault.path, "found": fault.found, "allowed": fault.allowed}
@@ -266,12 +282,14 @@ def compile_(
         str | None,
         typer.Option(metavar="katibflow==X", help="Install this release in each step, likewise."),
     ] = None,
+    config_map: ConfigMapFile = None,
 ) -> None:
     """Compile an Experiment to a pipeline that Kubeflow Pipelines runs.
 
     Example: katibflow compile examples/mnist.yaml -o compiled/mnist.yaml
     """
     from katibflow.compiler.emit import compile_experiment
+    from katibflow.reading import map_in_file, read_experiment
     from katibflow.runners.kubernetes_checkpoints import check_checkpoints
 
     if image is not None and package is not None:
@@ -279,7 +297,7 @@ def compile_(
     if output.is_dir() or not output.resolve().parent.is_dir():
         what = "a folder" if output.is_dir() else f"no folder {output.parent}"
         raise InputError(f"--output {output}: found {what}; allowed: a file in a folder")
-    experiment = _load(file)
+    experiment = read_experiment(file, read=map_in_file(config_map))
     check_checkpoints(experiment, str(file))
     compiled = compile_experiment(experiment, image=image, package=package)
     for warning in compiled.warnings:
@@ -328,16 +346,6 @@ def main() -> NoReturn:
 def _fail(error: Exception, status: int) -> NoReturn:
     print(error, file=sys.stderr)
     sys.exit(status)
-
-
-def _load(file: Path, name: str | None = None) -> Experiment:
-    from katibflow.document import read_document, read_file
-    from katibflow.validation import check_document
-
-    document = read_document(read_file(file), str(file))
-    if name is not None and isinstance(document.get("metadata"), dict):
-        document = {**document, "metadata": {**document["metadata"], "name": name}}
-    return check_document(document, str(file))
 
 
 def _summary(experiment: Experiment) -> str:

@@ -20,6 +20,7 @@ __all__ = [
     "Algorithm",
     "Collector",
     "CollectorSource",
+    "ConfigMapSource",
     "Count",
     "Distribution",
     "EarlyStopping",
@@ -276,6 +277,14 @@ class TrialParameter(Model):
     reference: str = Field(min_length=1)
 
 
+class ConfigMapSource(Model):
+    """``trialTemplate.configMap``: where the template is kept, when it is not ``trialSpec``."""
+
+    config_map_name: str = Field(min_length=1)
+    config_map_namespace: str = Field(min_length=1)
+    template_path: str = Field(min_length=1)
+
+
 class TrialTemplate(Model):
     """``trialTemplate``; ``trialSpec`` is any Kubernetes object with ``${...}`` references."""
 
@@ -286,7 +295,7 @@ class TrialTemplate(Model):
     failure_condition: str | None = None
     trial_parameters: tuple[TrialParameter, ...] = ()
     trial_spec: dict[str, Any] | None = None
-    config_map: dict[str, Any] | None = None
+    config_map: ConfigMapSource | None = None
 
 
 class ExperimentSpec(Model):

@@ -237,9 +237,13 @@ def faults(parts: Parts) -> Iterator[Fault]:
     Source: validateTrialTemplate and validateTrialJob in Katib's validator.go.
     """
     template = parts.trial_template
-    if template is None or template.trial_spec is None:
+    if template is None:
         return
     where = "spec.trialTemplate"
+    if not template.primary_container_name:
+        yield Fault(f"{where}.primaryContainerName", "", "the name of the training container")
+    if template.trial_spec is None:
+        return
     spec = template.trial_spec
     unnamed = [key for key in ("apiVersion", "kind") if not _is_word(spec.get(key))]
     for key in unnamed:
@@ -255,8 +259,6 @@ def faults(parts: Parts) -> Iterator[Fault]:
                 found(metadata[key]),
                 "nothing: every trial gets its own name, in the experiment's namespace",
             )
-    if not template.primary_container_name:
-        yield Fault(f"{where}.primaryContainerName", "", "the name of the training container")
     if unnamed:
         return
     yield from _kind_faults(template, where)

@@ -15,9 +15,10 @@ from katibflow.errors import Fault, InputError
 from katibflow.experiment import TrialTemplate
 from katibflow.loading import Parts
 
-__all__ = ["faults", "render"]
+__all__ = ["faults", "render", "source_faults"]
 
 _REFERENCE = re.compile(r"\$\{(trialParameters|trialSpec)\.([^}]*)\}")
+_UNMARKED = re.compile(r"(?<!\$)\{trialParameters\.[^}]+\}")
 _META = re.compile(r"\$\{trialSpec\.([^}]*)\}")
 _META_KEYS = "Name, Namespace, Kind, APIVersion, Annotations[key], Labels[key]"
 _INDEXED = re.compile(r"(Annotations|Labels)\[(.+)\]")
@@ -151,21 +152,33 @@ def faults(parts: Parts) -> Iterator[Fault]:
     if template is None:
         return
     where = "spec.trialTemplate"
-    if template.config_map is not None:
-        yield Fault(
-            f"{where}.configMap", "a ConfigMap source", "trialSpec with the template itself for now"
-        )
-    if template.trial_spec is None:
-        if template.config_map is None:
-            yield Fault(f"{where}.trialSpec", "", "a Kubernetes object, as a PyTorchJob or a Job")
-        return
+    if template.trial_spec is not None:
+        if template.config_map is not None:
+            yield Fault(f"{where}.configMap", "it next to trialSpec", "one or the other")
+        yield from _reference_faults(template, f"{where}.trialSpec")
+    elif template.config_map is None:
+        yield Fault(f"{where}.trialSpec", "", "a Kubernetes object, as a PyTorchJob or a Job")
     yield from _parameter_faults(parts, template, where)
-    yield from _reference_faults(template, f"{where}.trialSpec")
+
+
+def source_faults(parts: Parts) -> Iterator[Fault]:
+    """Whether the template itself is there, and not only the place where it is kept."""
+    template = parts.trial_template
+    if template is None or template.config_map is None or template.trial_spec is not None:
+        return
+    name, namespace = template.config_map.config_map_name, template.config_map.config_map_namespace
+    yield Fault(
+        "spec.trialTemplate.configMap",
+        f"ConfigMap {name} of namespace {namespace}, which is not at hand",
+        f"--config-map FILE, with what `kubectl get configmap {name} -n {namespace} -o yaml` "
+        "prints; or trialSpec",
+    )
 
 
 def _parameter_faults(parts: Parts, template: TrialTemplate, where: str) -> Iterator[Fault]:
     known = {parameter.name for _, parameter in parts.parameters}
     text = "\n".join(text for _, text in _strings(template.trial_spec, ""))
+    has_spec = template.trial_spec is not None
     names: set[str] = set()
     references: set[str] = set()
     for index, parameter in enumerate(template.trial_parameters):
@@ -178,7 +191,10 @@ def _parameter_faults(parts: Parts, template: TrialTemplate, where: str) -> Iter
                 f"{path}.reference", f'"{parameter.reference}" again', "each reference once"
             )
         references.add(parameter.reference)
-        if f"${{trialParameters.{parameter.name}}}" not in text:
+        if {"{", "}"} & {*parameter.name}:
+            yield Fault(f"{path}.name", f'"{parameter.name}"', "a name without { and }")
+            continue
+        if has_spec and f"${{trialParameters.{parameter.name}}}" not in text:
             yield Fault(
                 f"{path}.name",
                 f'"{parameter.name}", which trialSpec does not use',
@@ -200,7 +216,8 @@ def _target_faults(
 ) -> Iterator[Fault]:
     meta = _META.fullmatch(reference)
     if meta:
-        yield from _meta_faults(meta[1], path, template)
+        if template.trial_spec is not None:
+            yield from _meta_faults(meta[1], path, template)
     elif parts.complete and reference not in known:
         close = difflib.get_close_matches(reference, known, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
@@ -218,6 +235,8 @@ def _reference_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
     names = {parameter.name for parameter in template.trial_parameters}
     reported: set[str] = set()
     for path, text in _strings(template.trial_spec, where):
+        for match in _UNMARKED.finditer(text):
+            yield Fault(path, f"{match[0]} without a $", f"${match[0]}")
         for match in _REFERENCE.finditer(text):
             if match[0] in reported:
                 continue

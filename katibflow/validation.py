@@ -26,17 +26,21 @@ def load_experiment(path: Path) -> Experiment:
     return check_document(read_document(read_file(path), str(path)), str(path))
 
 
-def check_document(document: Mapping[str, Any], source: str) -> Experiment:
+def check_document(
+    document: Mapping[str, Any], source: str, *, needs_template: bool = True
+) -> Experiment:
     """Checks an Experiment given as plain data.
 
     Args:
         document: The Experiment in the YAML's names.
         source: Where it comes from, for errors.
+        needs_template: Whether a template that is kept in a ConfigMap is a fault.
 
     Raises:
         InvalidExperiment: It has faults; all are listed.
     """
-    return checked(document, source, RULES)
+    rules = (*RULES, template.source_faults) if needs_template else RULES
+    return checked(document, source, rules)
 
 
 def _architecture_faults(parts: Parts) -> Iterator[Fault]:

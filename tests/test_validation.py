@@ -23,6 +23,7 @@ TRAINING_JOB = {
         }
     },
 }
+CONFIG_MAP = {"configMapName": "x", "configMapNamespace": "n", "templatePath": "job.yaml"}
 OWN_KIND = {"apiVersion": "example.org/v1", "kind": "Mine", "x": "${trialParameters.lr}"}
 
 
@@ -237,9 +238,10 @@ RULES: list[tuple[dict[str, Any], str]] = [
         "a Job",
     ),
     (
-        {f"{TEMPLATE}.trialSpec": ABSENT, f"{TEMPLATE}.configMap": {"configMapName": "x"}},
-        "spec.trialTemplate.configMap: found a ConfigMap source; allowed: trialSpec with the "
-        "template itself for now",
+        {f"{TEMPLATE}.trialSpec": ABSENT, f"{TEMPLATE}.configMap": CONFIG_MAP},
+        "spec.trialTemplate.configMap: found ConfigMap x of namespace n, which is not at hand; "
+        "allowed: --config-map FILE, with what `kubectl get configmap x -n n -o yaml` prints; or "
+        "trialSpec",
     ),
     (
         {f"{TEMPLATE}.trialParameters.0.reference": "lrr"},

@@ -1,0 +1,67 @@
+"""Reads an Experiment's file, and its trial template from wherever that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from katibflow.config_maps import TemplateSource, source_of, with_template
+from katibflow.document import read_document, read_file
+from katibflow.experiment import Experiment
+from katibflow.validation import check_document
+
+__all__ = ["ReadConfigMap", "map_in_cluster", "map_in_file", "read_experiment"]
+
+ReadConfigMap = Callable[[TemplateSource], tuple[Mapping[str, Any], str]]
+"""The ConfigMap, and where it was read."""
+
+
+def read_experiment(
+    file: Path,
+    name: str | None = None,
+    read: ReadConfigMap | None = None,
+    *,
+    needs_template: bool = True,
+) -> Experiment:
+    """Reads and checks an Experiment.
+
+    Args:
+        file: Its YAML.
+        name: Replaces ``metadata.name``.
+        read: Reads the ConfigMap of an Experiment whose template is kept in one.
+        needs_template: Whether it is a fault when that is not read.
+
+    Raises:
+        InputError: A file cannot be read, or the Experiment has faults.
+        RunnerError: The ConfigMap cannot be read from the cluster.
+    """
+    document = read_document(read_file(file), str(file))
+    if name is not None and isinstance(document.get("metadata"), dict):
+        document = {**document, "metadata": {**document["metadata"], "name": name}}
+    source = source_of(document)
+    if source is not None and read is not None:
+        document = with_template(document, *read(source))
+    return check_document(document, str(file), needs_template=needs_template)
+
+
+def map_in_file(path: Path | None) -> ReadConfigMap | None:
+    """Reads the ConfigMap from a file, if there is one."""
+    if path is None:
+        return None
+    return lambda source: (read_document(read_file(path), str(path)), str(path))
+
+
+def map_in_cluster(context: str | None = None) -> ReadConfigMap:
+    """Reads the ConfigMap from the cluster.
+
+    Args:
+        context: The kubeconfig's context; by default the current one.
+    """
+    from katibflow.runners.kubernetes import connect
+    from katibflow.runners.kubernetes_config_maps import read_config_map
+
+    return lambda source: (
+        read_config_map(connect(source.namespace, context), source),
+        str(source),
+    )

@@ -54,7 +54,6 @@ class Parts:
     parallel_trial_count: int | None
     max_trial_count: int | None
     max_failed_trial_count: int | None
-    nas_config: object
 
 
 def parse(document: Mapping[str, Any]) -> tuple[Experiment | None, Parts, tuple[Fault, ...]]:
@@ -118,7 +117,6 @@ def _parts(document: Mapping[str, Any]) -> Parts:
         parallel_trial_count=_read(Count, spec.get("parallelTrialCount")),
         max_trial_count=_read(Count, spec.get("maxTrialCount")),
         max_failed_trial_count=_read(Count, spec.get("maxFailedTrialCount")),
-        nas_config=spec.get("nasConfig"),
     )
 
 

@@ -146,7 +146,7 @@ def _step(parameter: Parameter) -> Decimal:
 
 def faults(parts: Parts) -> Iterator[Fault]:
     """What is wrong with the parameters and their feasible spaces."""
-    if parts.complete and not parts.parameters and parts.nas_config is None:
+    if parts.complete and not parts.parameters:
         yield Fault("spec.parameters", "an empty list", "at least one parameter")
     names: set[str] = set()
     for index, parameter in parts.parameters:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from katibflow import algorithms, collectors, early_stopping, jobs, limits, space, template
 from katibflow.counts import count_faults, name_faults
-from katibflow.document import read_document, read_file
-from katibflow.errors import Fault
+from katibflow.document import in_file_order, read_document, read_file
+from katibflow.errors import InvalidExperiment
 from katibflow.experiment import Experiment
-from katibflow.loading import Parts, Rule, checked
+from katibflow.loading import Rule, checked
+from katibflow.scope import out_of_scope
 
 __all__ = ["RULES", "check_document", "load_experiment"]
 
@@ -37,15 +38,14 @@ def check_document(
         needs_template: Whether a template that is kept in a ConfigMap is a fault.
 
     Raises:
-        InvalidExperiment: It has faults; all are listed.
+        InvalidExperiment: It has faults; all are listed. Of one that is of an older Katib, or
+            searches an architecture, that is all that is said.
     """
+    dead_ends = out_of_scope(document)
+    if dead_ends:
+        raise InvalidExperiment(source, in_file_order(dead_ends, document))
     rules = (*RULES, template.source_faults) if needs_template else RULES
     return checked(document, source, rules)
-
-
-def _architecture_faults(parts: Parts) -> Iterator[Fault]:
-    if parts.nas_config is not None:
-        yield Fault("spec.nasConfig", "neural architecture search", "parameters; NAS is not done")
 
 
 RULES: tuple[Rule, ...] = (
@@ -58,6 +58,5 @@ RULES: tuple[Rule, ...] = (
     count_faults,
     template.faults,
     jobs.faults,
-    _architecture_faults,
 )
 """Every rule that compares fields, each kept with the concept that it is about."""

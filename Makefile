@@ -32,6 +32,7 @@ browser:
 
 compiled: install
 	$(BIN)/katibflow compile examples/mnist.yaml -o compiled/mnist.yaml
+	$(BIN)/katibflow compile examples/mnist.yaml --layout controller -o compiled/mnist-controller.yaml
 
 bench: install
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit; done

@@ -13,14 +13,18 @@ def start(
     library: dsl.Output[dsl.Artifact],
     study: dsl.Output[dsl.Artifact],
     experiment: str,
+    layout: str,
     run: str,
     name: str,
-    parallel: str,
-    most: str,
-    failed: str,
+    parallelTrialCount: str,  # noqa: N803 - the YAML's names
+    maxTrialCount: str,  # noqa: N803
+    maxFailedTrialCount: str,  # noqa: N803
     goal: str,
+    trialTimeout: str,  # noqa: N803
+    trialStartTimeout: str,  # noqa: N803
+    resume: str,
 ) -> None:
-    """Checks the Experiment with this run's parameters; an empty study."""
+    """Checks the Experiment with this run's parameters; the study to begin with."""
     import base64
     import bz2
     import sys
@@ -34,4 +38,14 @@ def start(
     sys.path.insert(0, library.path)
     from katibflow import steps
 
-    steps.start(experiment, name, parallel, most, failed, goal, run, study.path)
+    given = {
+        "name": name,
+        "parallelTrialCount": parallelTrialCount,
+        "maxTrialCount": maxTrialCount,
+        "maxFailedTrialCount": maxFailedTrialCount,
+        "goal": goal,
+        "trialTimeout": trialTimeout,
+        "trialStartTimeout": trialStartTimeout,
+        "resume": resume,
+    }
+    steps.start(experiment, given, layout, run, study.path)

@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from katibflow.history import History, Trial
     from katibflow.report import Ending
     from katibflow.runfolder import RunFolder
-    from katibflow.runners.base import Runner, StopRequest
+    from katibflow.runners.base import StopRequest
 
-__all__ = ["BAD_INPUT", "EXPERIMENT_FAILED", "Backend", "app", "main"]
+__all__ = ["BAD_INPUT", "EXPERIMENT_FAILED", "Backend", "Layout", "app", "main"]
 
 EXPERIMENT_FAILED = 1
 BAD_INPUT = 2
@@ -42,6 +42,13 @@ class Backend(StrEnum):
 
     LOCAL = "local"
     KUBERNETES = "kubernetes"
+
+
+class Layout(StrEnum):
+    """How a compiled pipeline runs the trials."""
+
+    ROUNDS = "rounds"
+    CONTROLLER = "controller"
 
 
 app = typer.Typer(
@@ -123,6 +130,14 @@ def run(
             "600 by default.",
         ),
     ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|RUN",
+            help="Begin with the trials of this name's earlier runs in the cluster, of all or of "
+            "one (its label katibflow/run).",
+        ),
+    ] = None,
     drain: Annotated[
         bool, typer.Option(help="Let running trials finish when the experiment is over.")
     ] = False,
@@ -136,6 +151,7 @@ def run(
     Example: katibflow run examples/mnist.yaml --map /opt/pytorch-mnist=trial_image
     """
     from katibflow.algorithms import check_packages
+    from katibflow.backends import Options, in_the_cluster, on_this_machine
     from katibflow.board import Board
     from katibflow.engine import run_experiment
     from katibflow.limits import limits_of
@@ -150,10 +166,8 @@ def run(
     else:
         experiment = read_experiment(file, name, map_in_file(config_map))
     check_packages(experiment.spec.algorithm)
-    if on is Backend.LOCAL:
-        make_runner = _local(file, experiment, path_map or [], namespace, context)
-    else:
-        make_runner = _kubernetes(file, experiment, path_map or [], namespace, context)
+    options = Options(str(file), path_map or [], namespace, context, resume)
+    place = (in_the_cluster if on is Backend.KUBERNETES else on_this_machine)(experiment, options)
     limits = limits_of(experiment)
     limits = replace(
         limits, trial=trial_timeout or limits.trial, start=trial_start_timeout or limits.start
@@ -161,10 +175,10 @@ def run(
     folder = RunFolder(runs / experiment.name)
     stop = StopRequest()
     with RunLock(folder.path), _signals(stop):
-        history = folder.begin(str(file), experiment)
-        runner = make_runner(history, folder.path)
+        history = folder.begin(str(file), experiment, place.begin)
+        runner = place.runner(history, folder.path)
         try:
-            history = replace(history, trials=tuple(runner.records()))
+            history = history.with_trials(runner.records())
             board = Board.of(experiment, history.trials)
             stream = sys.stderr if as_json else sys.stdout
             with progress_for(board, stream) as watch:
@@ -180,50 +194,6 @@ def run(
     if result.interrupted is not None:
         raise typer.Exit(128 + int(result.interrupted.split()[-1]))
     raise typer.Exit(0 if result.decision.succeeded else EXPERIMENT_FAILED)
-
-
-MakeRunner = Callable[["History", Path], "Runner"]
-
-
-def _local(
-    file: Path,
-    experiment: Experiment,
-    path_map: list[str],
-    namespace: str | None,
-    context: str | None,
-) -> MakeRunner:
-    from katibflow.runners.local import LocalRunner, check_local, parse_map
-
-    for option, value in (("--namespace", namespace), ("--context", context)):
-        if value is not None:
-            raise InputError(f"{option}: found {value}; allowed: only with --on kubernetes")
-    maps = [parse_map(text) for text in path_map]
-    check_local(experiment, maps, str(file))
-    return lambda history, folder: LocalRunner(folder, maps)
-
-
-def _kubernetes(
-    file: Path,
-    experiment: Experiment,
-    path_map: list[str],
-    namespace: str | None,
-    context: str | None,
-) -> MakeRunner:
-    from katibflow.runners.kept import KeptRunner
-    from katibflow.runners.kubernetes import KubernetesRunner, connect
-    from katibflow.runners.kubernetes_checkpoints import check_checkpoints
-
-    if path_map:
-        raise InputError(f"--map: found {path_map[0]}; allowed: only with --on local")
-    check_checkpoints(experiment, str(file))
-    api = connect(namespace or experiment.metadata.namespace, context)
-
-    def runner(run: str) -> KubernetesRunner:
-        template = experiment.spec.trial_template
-        return KubernetesRunner(api, experiment=experiment.name, run=run, template=template)
-
-    runner("0" * 8)  # it checks all names and conditions, here before anything is written
-    return lambda history, folder: KeptRunner(runner(history.run), folder)
 
 
 @app.command()
@@ -282,6 +252,10 @@ def compile_(
         str | None,
         typer.Option(metavar="katibflow==X", help="Install this release in each step, likewise."),
     ] = None,
+    layout: Annotated[
+        Layout,
+        typer.Option(help="rounds: a step for each trial; controller: one step for all of them."),
+    ] = Layout.ROUNDS,
     config_map: ConfigMapFile = None,
 ) -> None:
     """Compile an Experiment to a pipeline that Kubeflow Pipelines runs.
@@ -299,7 +273,7 @@ def compile_(
         raise InputError(f"--output {output}: found {what}; allowed: a file in a folder")
     experiment = read_experiment(file, read=map_in_file(config_map))
     check_checkpoints(experiment, str(file))
-    compiled = compile_experiment(experiment, image=image, package=package)
+    compiled = compile_experiment(experiment, image=image, package=package, layout=layout)
     for warning in compiled.warnings:
         print(f"{file}: {warning}", file=sys.stderr)
     _write(output, compiled.text)

@@ -1,16 +1,50 @@
-"""Whether a run may go on with the trials of an earlier one: same search space, same objective."""
+"""Whether and how a run goes on with the trials of earlier ones.
+
+Trials count for a changed Experiment as long as its search space and its objective stay what they
+were. What a trial searched is kept beside its record, as `search_text` puts it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 
-from katibflow.errors import Fault, InvalidExperiment
+from katibflow.errors import Fault, InputError, InvalidExperiment
 from katibflow.experiment import Experiment
+from katibflow.history import History, Trial, TrialState
+from katibflow.jobs import job_name
+from katibflow.runners.base import EarlierTrial
 
-__all__ = ["check_resume"]
+__all__ = [
+    "ALL",
+    "NONE",
+    "check_resume",
+    "is_taken_over",
+    "run_name",
+    "search_text",
+    "take_over",
+]
+
+NONE = "none"
+"""Resumes nothing."""
+
+ALL = "all"
+"""Resumes every earlier run of the Experiment's name."""
+
+_SEARCH_LIMIT = 16_000
+"""Bytes; an object has room for 256 KiB of annotations, and a record takes up to 200,000."""
+
+_RUN = re.compile(r"[0-9a-f]{8}")
+_KFP_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def check_resume(source: str, new: Experiment, old: Experiment) -> None:
+def check_resume(
+    source: str, new: Experiment, old: Experiment, otherwise: str = "another --name"
+) -> None:
     """Checks that trials of ``old`` count as trials of ``new``.
 
     The counts, the goal, the algorithm and the template may change; the parameters and what the
@@ -20,17 +54,125 @@ def check_resume(source: str, new: Experiment, old: Experiment) -> None:
         source: Where the new Experiment comes from, for the error.
         new: The Experiment that is to be run.
         old: The one whose trials are on record.
+        otherwise: What else the user can do, for the error.
 
     Raises:
         InvalidExperiment: They differ; every difference is shown, with the old value as allowed.
     """
-    differences = tuple(_differences(new, old))
+    why = f", as the trials on record of {old.name} have it; or {otherwise}"
+    differences = tuple(_differences(new, old, why))
     if differences:
         raise InvalidExperiment(source, differences)
 
 
-def _differences(new: Experiment, old: Experiment) -> Iterator[Fault]:
-    why = f", as the trials on record of {old.name} have it; or another --name"
+def run_name(run: str) -> str:
+    """The short id of a pipeline's run, 8 hexadecimal characters, from KFP's id of it."""
+    return hashlib.sha256(run.encode()).hexdigest()[:8]
+
+
+def search_text(experiment: Experiment) -> str:
+    """What an Experiment searches and how, as JSON; empty when that is too long to be kept.
+
+    Keys: ``parameters``, ``objective`` and ``algorithm``, as in the Experiment.
+    """
+    spec = experiment.document()["spec"]
+    searched = {key: spec.get(key, []) for key in ("parameters", "objective", "algorithm")}
+    text = json.dumps(searched, ensure_ascii=False, separators=(",", ":"))
+    return text if len(text.encode()) <= _SEARCH_LIMIT else ""
+
+
+def take_over(
+    source: str, history: History, resume: str, earlier: Iterable[EarlierTrial]
+) -> History:
+    """The history with the finished trials of earlier runs, numbered from 0 by their start.
+
+    They keep their jobs' names, by which they are known (`is_taken_over`). Trials that were killed
+    stay behind, since they count for nothing. What the algorithm wanted to find again is kept only
+    if it is the same algorithm and every number stays, since it may speak of other trials.
+
+    Args:
+        source: Where the Experiment comes from, for errors.
+        history: A new history, without trials.
+        resume: `NONE`, `ALL`, or a run: its id of 8 hexadecimal characters, or KFP's id of it.
+        earlier: All trials on record of this Experiment's name; asked only if they are wanted.
+
+    Raises:
+        InputError: ``resume`` is none of these, or there is no such run.
+        InvalidExperiment: Earlier trials do not count for this Experiment.
+    """
+    wanted = resume.strip().lower()
+    if _KFP_RUN.fullmatch(wanted):
+        wanted = run_name(wanted)
+    if wanted in ("", NONE):
+        return history
+    if wanted != ALL and not _RUN.fullmatch(wanted):
+        raise InputError(
+            f'resume: found "{resume}"; allowed: {NONE}, {ALL}, or an earlier run: the label '
+            "katibflow/run of its jobs, 8 of 0-9 and a-f, or the id that Kubeflow Pipelines shows"
+        )
+    others = [each for each in earlier if each.run != history.run]
+    chosen = [each for each in others if wanted in (ALL, each.run)]
+    if wanted != ALL and not chosen:
+        runs = ", ".join(sorted({each.run for each in others})) or "none of this name is on record"
+        raise InputError(f'resume: found "{resume}", a run without trials; allowed: {runs}')
+    finished = sorted(
+        (
+            each
+            for each in chosen
+            if each.trial.state.is_finished and each.trial.state is not TrialState.KILLED
+        ),
+        key=lambda each: (each.trial.start or "", each.run, each.trial.number),
+    )
+    searched = {each.search: each.run for each in reversed(finished)}
+    algorithms = [
+        _algorithm_after_check(source, history.experiment, text, run)
+        for text, run in searched.items()
+    ]
+    own = json.loads(search_text(history.experiment) or "{}").get("algorithm")
+    keeps = all(each.trial.number == number for number, each in enumerate(finished)) and all(
+        algorithm == own for algorithm in algorithms
+    )
+    return replace(
+        history,
+        trials=tuple(
+            replace(each.trial, number=number, attributes=each.trial.attributes if keeps else {})
+            for number, each in enumerate(finished)
+        ),
+    )
+
+
+def is_taken_over(history: History, trial: Trial) -> bool:
+    """Whether a trial of a history was run by an earlier run."""
+    own = job_name(history.experiment.name, history.run, trial.number)
+    return trial.job is not None and trial.job != own
+
+
+def _algorithm_after_check(source: str, new: Experiment, search: str, run: str) -> Any:
+    """The algorithm of trials whose parameters and objective are the new Experiment's."""
+    if not search:
+        raise InputError(
+            f"resume: the jobs of run {run} do not say what they searched, as those of an older "
+            f"katibflow, or with more than {_SEARCH_LIMIT} bytes of parameters; allowed: {NONE}"
+        )
+    try:
+        searched = json.loads(search)
+        document = new.document()
+        spec = {
+            **document["spec"],
+            "parameters": searched["parameters"],
+            "objective": searched["objective"],
+        }
+        metadata = {"name": f"{new.name}, run {run}"}
+        old = Experiment.model_validate({**document, "metadata": metadata, "spec": spec})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"resume: what the jobs of run {run} searched cannot be read: {error}"
+        ) from error
+    check_resume(source, new, old, f"resume {NONE}, a run that has it too, or another name")
+    return searched.get("algorithm")
+
+
+def _differences(new: Experiment, old: Experiment, why: str) -> Iterator[Fault]:
     before = {parameter.name: parameter for parameter in old.spec.parameters}
     after = {parameter.name: parameter for parameter in new.spec.parameters}
     for index, (name, parameter) in enumerate(after.items()):

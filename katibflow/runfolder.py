@@ -1,22 +1,23 @@
 """The folder of a local run: ``<runs>/<experiment>/``.
 
-``study.jsonl`` is the study history: its header from the start on, its trials once the run is over
-(until then they are on record in ``trials/``). ``report.html`` is the report, ``trials/`` belongs
-to the local runner, ``lock`` to the process that runs the experiment.
+``study.jsonl`` is the study history: its header, and the trials taken over from earlier runs, from
+the start on; its own trials once the run is over (until then they are on record in ``trials/``).
+``report.html`` is the report, ``trials/`` belongs to the local runner, ``lock`` to the process that
+runs the experiment.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from katibflow.errors import HistoryError, InputError, RunnerError
 from katibflow.experiment import Experiment
 from katibflow.history import History, Trial, dump_history, load_history
-from katibflow.resume import check_resume
+from katibflow.resume import check_resume, is_taken_over
 from katibflow.suggest import new_seed
 
 __all__ = ["RunFolder"]
@@ -34,12 +35,18 @@ class RunFolder:
         self.study = path / "study.jsonl"
         self.report = path / "report.html"
 
-    def begin(self, source: str, experiment: Experiment) -> History:
-        """The history to go on with, without its trials: a new one, or that of an earlier run.
+    def begin(
+        self,
+        source: str,
+        experiment: Experiment,
+        take_over: Callable[[History], History] | None = None,
+    ) -> History:
+        """The history to go on with, without its own trials: a new one, or the one that is there.
 
         Args:
             source: Where the experiment comes from, for errors.
             experiment: What is to be run.
+            take_over: Adds trials of earlier runs to a new history.
 
         Raises:
             InvalidExperiment: The run that is there has another search space or objective.
@@ -47,7 +54,7 @@ class RunFolder:
             HistoryError: Its history is missing or cannot be read.
         """
         if self.study.exists():
-            old = self._header()
+            old = self._begun()
             check_resume(source, experiment, old.experiment)
             history = replace(old, experiment=experiment)
         elif any(self.path.glob("trials/*/record.json")):
@@ -58,6 +65,8 @@ class RunFolder:
         else:
             run = secrets.token_hex(4)
             history = History(experiment, run, new_seed(experiment, run))
+            if take_over is not None:
+                history = take_over(history)
         self.save(history)
         return history
 
@@ -92,7 +101,7 @@ class RunFolder:
                 f"{self.path}: found no {self.study.name}; allowed: the folder of a run, as "
                 "runs/mnist"
             )
-        return replace(self._header(), trials=tuple(records))
+        return self._begun().with_trials(records)
 
     def logs(self) -> Mapping[int, Mapping[str, str]]:
         """Trial number to replica name to its log, relative to this folder."""
@@ -103,9 +112,11 @@ class RunFolder:
                 logs.setdefault(int(path.parent.name), {})[path.stem] = place
         return logs
 
-    def _header(self) -> History:
+    def _begun(self) -> History:
+        """The history as it was at the run's start."""
         try:
-            first, _, _ = self.study.read_text(encoding="utf-8").partition("\n")
+            history = load_history(self.study.read_text(encoding="utf-8"), str(self.study))
         except (OSError, UnicodeDecodeError) as error:
             raise HistoryError(f"{self.study}: cannot be read: {error}") from error
-        return load_history(first, str(self.study))
+        earlier = tuple(trial for trial in history.trials if is_taken_over(history, trial))
+        return replace(history, trials=earlier)

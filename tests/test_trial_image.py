@@ -425,9 +425,7 @@ def test_the_image_holds_every_script_and_the_tested_torch() -> None:
         for line in (IMAGE / "requirements.txt").read_text().splitlines()
         if line and not line.startswith("#")
     }
-    tested = {
-        line.split(";")[0].strip() for line in (ROOT / "setup.cfg").read_text().splitlines()
-    }
+    tested = {line.split(";")[0].strip() for line in (ROOT / "setup.cfg").read_text().splitlines()}
     assert pinned <= tested
 
 

@@ -53,8 +53,26 @@ _NOT_DONE: Mapping[str, str] = {
 }
 """Algorithms of Katib that are left out, and what is allowed instead."""
 
+
+def _suited(experiment: Experiment) -> Algorithm:
+    """What ``auto`` chooses.
+
+    Grid when every combination can be tried, bayesianoptimization for few trials of parameters that
+    all have an order where torch is installed, else multivariate-tpe.
+    """
+    spec = experiment.spec
+    space = space_of(spec.parameters)
+    most = spec.max_trial_count
+    if space.size is not None and most is not None and space.size <= most:
+        return GRID
+    is_small = most is not None and most <= _FEW_TRIALS
+    if is_small and all(d.ordered for d in space.dimensions) and find_spec("torch") is not None:
+        return BAYESIAN
+    return MULTIVARIATE_TPE
+
+
 ALGORITHMS: Mapping[str, Algorithm] = {
-    "auto": Algorithm(RANDOM_STATE, sampler=MULTIVARIATE_TPE.sampler),
+    "auto": Algorithm(RANDOM_STATE, sampler=MULTIVARIATE_TPE.sampler, choose=_suited),
     "bayesianoptimization": BAYESIAN,
     "cmaes": CMAES,
     "grid": GRID,
@@ -97,22 +115,9 @@ def algorithm_of(spec: AlgorithmSpec) -> Algorithm:
 
 
 def chosen_for(experiment: Experiment) -> Algorithm:
-    """The algorithm that an experiment is searched with; ``auto`` chooses here.
-
-    It takes grid when every combination can be tried, bayesianoptimization for few trials of
-    parameters that all have an order where torch is installed, else multivariate-tpe.
-    """
-    spec = experiment.spec
-    if spec.algorithm.algorithm_name != "auto":
-        return algorithm_of(spec.algorithm)
-    space = space_of(spec.parameters)
-    most = spec.max_trial_count
-    if space.size is not None and most is not None and space.size <= most:
-        return GRID
-    is_small = most is not None and most <= _FEW_TRIALS
-    if is_small and all(d.ordered for d in space.dimensions) and find_spec("torch") is not None:
-        return BAYESIAN
-    return MULTIVARIATE_TPE
+    """The algorithm that an experiment is searched with; ``auto`` chooses here."""
+    algorithm = algorithm_of(experiment.spec.algorithm)
+    return algorithm.choose(experiment) if algorithm.choose is not None else algorithm
 
 
 def note_on(spec: AlgorithmSpec) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from katibflow.errors import Fault
+from katibflow.experiment import Experiment
 from katibflow.history import History
 from katibflow.loading import Parts
 from katibflow.space import Space
@@ -97,7 +98,7 @@ class Propose(Protocol):
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One algorithm; exactly one of ``sampler``, ``sequence`` and ``propose`` is there.
+    """One algorithm; exactly one of ``sampler``, ``sequence`` and ``propose`` is used.
 
     Attributes:
         settings: Rule by setting name.
@@ -113,6 +114,7 @@ class Algorithm:
         over: Whether no suggestion is left, of an algorithm with ``repeats``.
         ending: Why no suggestion is left, in words.
         note: What differs from Katib, in a sentence; empty if nothing does.
+        choose: The algorithm in whose stead this one stands, for an Experiment; None: itself.
     """
 
     settings: Mapping[str, SettingRule]
@@ -129,6 +131,7 @@ class Algorithm:
     over: Callable[[Settings, History], bool] = field(default=lambda settings, history: False)
     ending: str = EVERYTHING_TRIED
     note: str = ""
+    choose: Callable[[Experiment], Algorithm] | None = None
 
 
 def derived_seed(source: str) -> int:

@@ -15,20 +15,20 @@ import yaml
 
 from katibflow.algorithms import algorithm_of
 from katibflow.compiler.ir import dag_tasks, make_recursive
-from katibflow.compiler.library import pack_files, pack_library
+from katibflow.compiler.library import Used, pack_files, pack_library
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
 from katibflow.jobs import kind_of
 from katibflow.runners.kubernetes_objects import stop_patch
 from katibflow.steps.limits import MANY_TRIALS, MAX_ROUNDS, check_rounds
-from katibflow.steps.starting import parameter_text
+from katibflow.steps.starting import parameters_of
 
 __all__ = ["BASE_IMAGE", "LAYOUTS", "Compiled", "compile_experiment"]
 
 BASE_IMAGE = "python:3.11-slim"
 """Where the steps run unless ``image`` says otherwise."""
 
-LAYOUTS = ("rounds",)
+LAYOUTS = ("rounds", "controller")
 
 _VERSIONS = {
     "cmaes": "cmaes==0.13.1",
@@ -49,9 +49,10 @@ _VERSIONS = {
 _CORE = ("pydantic", "pyyaml")
 
 _PACKAGES: Mapping[str, tuple[str, ...]] = {
-    "start": _CORE,
+    "start": (*_CORE, "gjson", "kubernetes"),
     "suggestion": (*_CORE, "optuna"),
     "launcher": (*_CORE, "gjson", "kubernetes", "psutil"),
+    "controller": (*_CORE, "gjson", "kubernetes", "optuna", "psutil"),
     "collector": _CORE,
     "loop": _CORE,
     "summary": (*_CORE, "optuna", "plotly", "scikit-learn"),
@@ -60,8 +61,8 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {
 }
 """Packages that each component imports; the algorithm's own come on top where it is asked."""
 
-_ASKS = ("suggestion",)
-_FILTERS = ("start", "launcher", "collector")
+_ASKS = ("suggestion", "controller")
+_FILTERS = ("start", "launcher", "collector", "controller")
 
 _STOPPED = "the pipeline run is over"
 
@@ -91,14 +92,16 @@ def compile_experiment(
     """Compiles an Experiment to a pipeline file for Kubeflow Pipelines v2.
 
     The run's parameters are texts with the Experiment's values as defaults: ``name``,
-    ``parallelTrialCount``, ``maxTrialCount``, ``maxFailedTrialCount`` and ``goal``; ``none`` takes
-    the place of a number that the Experiment shall not have.
+    ``parallelTrialCount``, ``maxTrialCount``, ``maxFailedTrialCount``, ``goal``, ``trialTimeout``
+    and ``trialStartTimeout``; ``none`` takes the place of a number that the Experiment shall not
+    have. ``resume`` names earlier runs whose trials count in this one: ``none``, ``all`` (which is
+    the default unless the Experiment's resumePolicy is Never) or a run's id.
 
     Args:
         experiment: A checked Experiment.
         image: An image with katibflow in it, for all steps; nothing is embedded or installed.
         package: What pip is to install instead of the embedded library, ``katibflow==X``.
-        layout: Which DAG.
+        layout: Which DAG: ``rounds``, or ``controller``, where one step runs all trials.
 
     Raises:
         InputError: The layout cannot hold the experiment, or there is no such layout.
@@ -110,37 +113,34 @@ def compile_experiment(
             f"image {image} and package {package}: found both; allowed: one of them, as an image "
             "has the library in it"
         )
-    check_rounds(experiment)
-    from pipelines import rounds as dag
+    if layout == "rounds":
+        check_rounds(experiment)
+    dag = import_module(f"pipelines.{layout}")
 
     # With an image or a package the library is there already; an empty archive changes nothing.
-    pack = (
-        pack_library(
-            experiment.spec.algorithm.algorithm_name,
-            experiment.spec.metrics_collector_spec.collector.kind,
-        )
-        if image is None and package is None
-        else pack_files({})
-    )
+    embeds = image is None and package is None
+    pack = pack_library(Used.by(experiment, dag.COMPONENTS)) if embeds else pack_files({})
     parts = {
         name: _component(name, _packages(name, experiment, image, package), image)
-        for name in _PACKAGES
+        for name in dag.COMPONENTS
     }
-    parts["next_round"] = _python_component(dag.next_round, (), None)
+    if layout == "rounds":
+        parts["next_round"] = _python_component(dag.next_round, (), None)
     spec, *platform = _documents(
-        dag.rounds(
+        getattr(dag, layout)(
             parts,
             title=experiment.name,
             document=_document(experiment),
-            defaults=_defaults(experiment),
+            defaults=parameters_of(experiment),
             job=_job(experiment),
         )
     )
-    spec = make_recursive(spec, component=dag.ROUND, task=dag.NEXT_ROUND, proceed=dag.PROCEED)
+    if layout == "rounds":
+        spec = make_recursive(spec, component=dag.ROUND, task=dag.NEXT_ROUND, proceed=dag.PROCEED)
     _carry(spec, pack)
     for key, task in dag_tasks(spec):
         task["taskInfo"]["name"] = _DISPLAY_NAMES.get(key, key)
-    return Compiled(_text(spec, platform, experiment), tuple(_warnings(experiment)))
+    return Compiled(_text(spec, platform, experiment), tuple(_warnings(experiment, layout)))
 
 
 def _packages(
@@ -202,17 +202,6 @@ def _document(experiment: Experiment) -> str:
     return text.replace("{{", "{\\u007b")
 
 
-def _defaults(experiment: Experiment) -> dict[str, str]:
-    spec = experiment.spec
-    return {
-        "name": experiment.name,
-        "parallelTrialCount": parameter_text(spec.parallel_trial_count),
-        "maxTrialCount": parameter_text(spec.max_trial_count),
-        "maxFailedTrialCount": parameter_text(spec.max_failed_trial_count),
-        "goal": parameter_text(spec.objective.goal),
-    }
-
-
 def _job(experiment: Experiment) -> dict[str, str]:
     kind = kind_of(experiment.spec.trial_template.trial_spec or {})
     return {
@@ -231,17 +220,20 @@ def _carry(spec: Mapping[str, Any], pack: str) -> None:
     command[-1] = command[-1].replace(PACK, pack)
 
 
-def _warnings(experiment: Experiment) -> list[str]:
+def _warnings(experiment: Experiment, layout: str) -> list[str]:
     most = experiment.spec.max_trial_count
+    if layout != "rounds":
+        return []
     if most is None:
         return [
             f"spec.maxTrialCount is missing: the run ends after {MAX_ROUNDS} rounds at the latest, "
-            f"which is {MAX_ROUNDS * experiment.spec.parallelism} trials"
+            f"which is {MAX_ROUNDS * experiment.spec.parallelism} trials; --layout controller "
+            "has no such end"
         ]
     if most > MANY_TRIALS:
         return [
             f"spec.maxTrialCount: {most} trials; above {MANY_TRIALS} the layout rounds may outgrow "
-            "what Argo keeps of a run (1 MB, and each trial takes 5 KB)"
+            "what Argo keeps of a run (1 MB, and each trial takes 5 KB); take --layout controller"
         ]
     return []
 
@@ -250,6 +242,6 @@ def _text(
     spec: Mapping[str, Any], platform: Sequence[Mapping[str, Any]], experiment: Experiment
 ) -> str:
     head = [f"# Experiment {experiment.name}, compiled by katibflow. Run parameters:"]
-    head += [f"#   {name}: {value}" for name, value in _defaults(experiment).items()]
+    head += [f"#   {name}: {value}" for name, value in parameters_of(experiment).items()]
     documents = [yaml.safe_dump(part, sort_keys=True, width=100) for part in (spec, *platform)]
     return "\n".join(head) + "\n" + "---\n".join(documents)

@@ -14,7 +14,8 @@ from __future__ import annotations
 import ast
 import base64
 import bz2
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -23,8 +24,17 @@ from katibflow import steps
 from katibflow.compiler.shaking import shaken, with_entry
 from katibflow.compiler.stripping import stripped
 from katibflow.errors import InputError
+from katibflow.experiment import Experiment
 
-__all__ = ["MAX_PACK_LENGTH", "PACKABLE", "PLAIN", "pack_files", "pack_library", "packed_modules"]
+__all__ = [
+    "MAX_PACK_LENGTH",
+    "PACKABLE",
+    "PLAIN",
+    "Used",
+    "pack_files",
+    "pack_library",
+    "packed_modules",
+]
 
 MAX_PACK_LENGTH = 64_000
 """Characters; Argo's workflow object, at most 1 MB, holds the code of a task more than four times.
@@ -38,13 +48,6 @@ PACKABLE = ",.:/[]'"
 
 _ROOT = "katibflow.steps"
 
-_REGISTRIES = {
-    "katibflow.algorithms": "ALGORITHMS",
-    "katibflow.collectors.kinds": "KINDS",
-    "katibflow.runners.kubernetes_readings": "READINGS",
-}
-"""Dictionaries of which only the Experiment's own entry is packed: module and name."""
-
 _INSTALLED = "katibflow.runners.local"
 """Beginning of the modules that are of no use in a cluster; on a laptop the library is installed.
 
@@ -52,18 +55,50 @@ They are not in the pack but import from it, so it holds what they import and re
 """
 
 
-@cache
-def pack_library(algorithm: str, collector: str = "StdOut") -> str:
-    """The library's modules, packed; the same for the same modules.
+@dataclass(frozen=True)
+class Used:
+    """What a pipeline uses of the library.
 
-    Args:
-        algorithm: Katib's name of the one that the Experiment uses.
+    Attributes:
+        algorithm: Name of the Experiment's algorithm.
+        stopping: Name of its early stopping rule; empty if it has none.
         collector: The kind of its metrics collector.
+        components: The pipeline's; the steps of the same names are packed.
+    """
+
+    algorithm: str
+    stopping: str = ""
+    collector: str = "StdOut"
+    components: tuple[str, ...] = tuple(steps.__all__)
+
+    @staticmethod
+    def by(experiment: Experiment, components: tuple[str, ...]) -> Used:
+        """What a pipeline of some components uses for an experiment."""
+        spec = experiment.spec
+        stopping = spec.early_stopping.algorithm_name if spec.early_stopping is not None else ""
+        kind = spec.metrics_collector_spec.collector.kind
+        return Used(spec.algorithm.algorithm_name, stopping, kind, components)
+
+    def entries(self) -> Iterator[tuple[str, str, str]]:
+        """Dictionaries of which one entry at most is packed: module, name, and the entry's key."""
+        yield "katibflow.algorithms", "ALGORITHMS", self.algorithm
+        yield "katibflow.early_stopping", "RULES", self.stopping
+        yield "katibflow.collectors.kinds", "KINDS", self.collector
+        yield "katibflow.runners.kubernetes_readings", "READINGS", self.collector
+        if ":" not in self.algorithm:  # else it is a class of Optuna's
+            yield "katibflow.algorithms", "_BY_NAME", ""
+        if ":" not in self.stopping:
+            yield "katibflow.early_stopping", "_BY_NAME", ""
+
+
+@cache
+def pack_library(used: Used) -> str:
+    """The library's modules, packed; the same for the same modules.
 
     Raises:
         InputError: They are more than a workflow can carry.
     """
-    pack = pack_files(packed_modules(algorithm, collector))
+    pack = pack_files(packed_modules(used))
     if len(pack) > MAX_PACK_LENGTH:
         raise InputError(
             f"the packed library: found {len(pack)} characters; allowed: at most "
@@ -79,9 +114,8 @@ def pack_files(files: Mapping[str, str]) -> str:
     return text.translate(str.maketrans(PLAIN, PACKABLE))
 
 
-def packed_modules(algorithm: str, collector: str = "StdOut") -> dict[str, str]:
-    """What is packed for an algorithm and a metrics collector: path in the archive to text."""
-    chosen = dict(zip(_REGISTRIES, (algorithm, collector, collector), strict=True))
+def packed_modules(used: Used) -> dict[str, str]:
+    """What is packed: path in the archive to text."""
     root = Path(katibflow.__file__).parent.parent
     paths = {
         ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
@@ -95,12 +129,13 @@ def packed_modules(algorithm: str, collector: str = "StdOut") -> dict[str, str]:
             continue
         text = paths[name].read_text(encoding="utf-8")
         texts[name] = text if name.startswith(_INSTALLED) else stripped(text)
-        if name in _REGISTRIES:
-            texts[name] = with_entry(texts[name], _REGISTRIES[name], chosen[name])
+        for module, registry, key in used.entries():
+            if name == module:
+                texts[name] = with_entry(texts[name], registry, key)
         for module, imported in _imports(texts[name]):
             waiting += [module, f"{module}.{imported}"]
         waiting.append(name.rpartition(".")[0])
-    roots = [(_ROOT, step) for step in steps.__all__]
+    roots = [(_ROOT, step) for step in used.components]
     for name, text in texts.items():
         if name.startswith(_INSTALLED):
             roots += [(module, imported) for module, imported in _imports(text) if imported]

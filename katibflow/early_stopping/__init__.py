@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -16,16 +16,25 @@ from katibflow.loading import Parts
 
 __all__ = ["RULES", "Rule", "Stopping", "faults", "rule_for"]
 
-RULES: Mapping[str, Stopping] = {"medianstop": MEDIANSTOP}
+RULES: Mapping[str, Stopping] = {
+    "medianstop": MEDIANSTOP,
+}
 """By Katib's name."""
+
+_BY_NAME: Mapping[str, Callable[[str], Stopping | str]] = {
+    PREFIX: optuna_pruner,
+}
+"""By prefix of the name, what finds the rest of it."""
 
 
 @cache
 def _found(name: str) -> Stopping | str:
     """The rule of a name; else, in words, what is allowed."""
-    if name.startswith(PREFIX):
-        return optuna_pruner(name.removeprefix(PREFIX))
-    return RULES.get(name) or ", ".join([*RULES, f"{PREFIX}<pruner>"])
+    for prefix, find in _BY_NAME.items():
+        if name.startswith(prefix):
+            return find(name.removeprefix(prefix))
+    known = [*RULES, *(f"{prefix}<pruner>" for prefix in _BY_NAME)]
+    return RULES.get(name) or ", ".join(known)
 
 
 def rule_for(spec: ExperimentSpec, trials: Iterable[Trial]) -> Rule | None:

@@ -18,6 +18,7 @@ from katibflow.history import Trial
 from katibflow.limits import Limits
 
 __all__ = [
+    "EarlierTrial",
     "Event",
     "JobOutcome",
     "JobState",
@@ -56,6 +57,21 @@ class TrialJob:
     source: Source | None = None
     checkpoint: Checkpoint | None = None
     parent: str | None = None
+
+
+@dataclass(frozen=True)
+class EarlierTrial:
+    """A trial on record of any run of the experiment.
+
+    Attributes:
+        run: The run's id.
+        trial: The trial.
+        search: What it searched, as `resume.search_text` puts it; empty if that is not on record.
+    """
+
+    run: str
+    trial: Trial
+    search: str
 
 
 class JobState(StrEnum):

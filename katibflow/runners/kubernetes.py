@@ -20,12 +20,20 @@ from katibflow.errors import InputError, RunnerError
 from katibflow.experiment import TrialTemplate
 from katibflow.history import Trial
 from katibflow.jobs import JobKind
-from katibflow.runners.base import JobOutcome, JobState, Observer, StopRequest, TrialJob
+from katibflow.runners.base import (
+    EarlierTrial,
+    JobOutcome,
+    JobState,
+    Observer,
+    StopRequest,
+    TrialJob,
+)
 from katibflow.runners.conditions import Conditions
 from katibflow.runners.kubernetes_api import Api, ApiError, connect
 from katibflow.runners.kubernetes_objects import (
     EXPERIMENT,
     RUN,
+    SEARCH,
     STATE,
     TRIAL,
     Identity,
@@ -64,6 +72,7 @@ class KubernetesRunner:
         run: The run's id; a runner touches the jobs of this run only.
         template: The trialTemplate: kind, conditions, labels, and whether pods are kept.
         owner: apiVersion, kind, name and uid of the object whose deletion deletes the jobs too.
+        search: What the experiment searches, as `resume.search_text` puts it; kept on every job.
 
     Raises:
         InputError: A name is no Kubernetes name, or a condition no GJSON.
@@ -77,12 +86,14 @@ class KubernetesRunner:
         run: str,
         template: TrialTemplate,
         owner: Mapping[str, Any] | None = None,
+        search: str = "",
     ) -> None:
         spec = template.trial_spec or {}
         self._api = api
         self._identity = Identity(api.namespace, experiment, run)
         self._template = template
         self._owner = owner
+        self._search = search
         self._kind = kind = jobs.kind_of(spec)
         success = template.success_condition or kind.success_condition
         failure = template.failure_condition or kind.failure_condition
@@ -120,34 +131,34 @@ class KubernetesRunner:
 
     def records(self) -> Sequence[Trial]:
         """The trials of this run on record, running ones included, by ascending number."""
-        return self.records_by_run(_selector(self._identity.labels)).get(self._identity.run, ())
+        own = (each.trial for each in self._on_record(self._identity.labels))
+        return tuple(sorted(own, key=lambda trial: trial.number))
 
-    def records_by_run(self, selector: str | None = None) -> Mapping[str, Sequence[Trial]]:
-        """The trials of every run of the experiment, by the run's id.
+    def earlier(self) -> Sequence[EarlierTrial]:
+        """The trials on record of every run of the experiment, this one included.
 
         Raises:
             RunnerError: The records cannot be read.
         """
-        selector = selector or _selector({EXPERIMENT: self._identity.experiment})
+        return self._on_record({EXPERIMENT: self._identity.experiment})
 
-        def read() -> dict[str, list[Trial]]:
-            found: dict[str, list[Trial]] = {}
-            for page in self._api.pages(self._jobs_path, {"labelSelector": selector}):
+    def _on_record(self, labels: Mapping[str, str]) -> list[EarlierTrial]:
+        def read() -> Iterator[EarlierTrial]:
+            for page in self._api.pages(self._jobs_path, {"labelSelector": _selector(labels)}):
                 for body in page.get("items") or ():
-                    trial = read_record(body)
+                    trial, metadata = read_record(body), body["metadata"]
                     if trial is not None:
-                        found.setdefault(body["metadata"]["labels"].get(RUN, ""), []).append(trial)
-            return found
+                        search = (metadata.get("annotations") or {}).get(SEARCH, "")
+                        yield EarlierTrial(metadata["labels"].get(RUN, ""), trial, search)
 
-        found = self._explained(read)
-        return {run: tuple(sorted(found[run], key=lambda t: t.number)) for run in found}
+        return self._explained(lambda: list(read()))
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
         """Creates the trial's job or adopts the one there is, and follows it to its end."""
         return self._explained(lambda: self._run(job, observe, stop))
 
     def _run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
-        body = job_body(job, self._identity, self._owner)
+        body = job_body(job, self._identity, self._owner, self._search)
         if stop.reason is not None:
             return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason)
         found = self._create(job, body)
@@ -252,7 +263,7 @@ class KubernetesRunner:
         """A job that only is the record of a trial."""
         name, space = trial.job or "", self._api.namespace
         manifest = template.render(self._template, trial.assignments, name=name, namespace=space)
-        body = job_body(TrialJob(trial, manifest, None), self._identity, self._owner)
+        body = job_body(TrialJob(trial, manifest, None), self._identity, self._owner, self._search)
         for part in (stop_patch(self._kind, "there was no job to keep the record"), patch):
             body = merged(body, part)
         return body

@@ -3,8 +3,9 @@
 The job carries the labels ``katibflow/experiment``, ``katibflow/run``, ``katibflow/trial`` (its
 number) and, once its outcome is on record, ``katibflow/state`` (a `TrialState`). Annotations:
 ``katibflow/assignments`` (JSON, parameter name to value), ``katibflow/record`` (the trial as JSON,
-see `history`), and ``katibflow/stopped`` (why it was stopped) on a job that was to end early. The
-pods carry the first three labels and ``katibflow/replica``, the type of replica, in lower case.
+see `history`), ``katibflow/search`` (what the experiment searches, see `resume`), and
+``katibflow/stopped`` (why it was stopped) on a job that was to end early. The pods carry the first
+three labels and ``katibflow/replica``, the type of replica, in lower case.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = [
     "EXPERIMENT",
     "RECORD",
     "RUN",
+    "SEARCH",
     "STATE",
     "STOPPED",
     "TRIAL",
@@ -46,6 +48,7 @@ __all__ = [
 
 EXPERIMENT, RUN, TRIAL, STATE = (f"katibflow/{x}" for x in ("experiment", "run", "trial", "state"))
 ASSIGNMENTS, RECORD, STOPPED = (f"katibflow/{x}" for x in ("assignments", "record", "stopped"))
+SEARCH = "katibflow/search"
 RECORD_LIMIT = 200_000
 """Bytes of a record; Kubernetes allows 256 KiB for all annotations of an object together."""
 
@@ -131,7 +134,10 @@ class Shape:
 
 
 def job_body(
-    job: TrialJob, identity: Identity, owner: Mapping[str, Any] | None = None
+    job: TrialJob,
+    identity: Identity,
+    owner: Mapping[str, Any] | None = None,
+    search: str = "",
 ) -> dict[str, Any]:
     """The object to create for a trial.
 
@@ -139,6 +145,7 @@ def job_body(
         job: The trial's job.
         identity: Whose it is.
         owner: apiVersion, kind, name and uid of the object whose deletion deletes the job too.
+        search: What the experiment searches, for the job's annotation.
 
     Raises:
         InputError: The manifest wants another namespace, or the job's name is no name.
@@ -178,6 +185,7 @@ def job_body(
     assignments = json.dumps(dict(job.trial.assignments), ensure_ascii=False)
     _mapping_at(metadata, "annotations").update(
         {ASSIGNMENTS: assignments, RECORD: _record_text(job.trial)}
+        | ({SEARCH: search} if search else {})
     )
     if job.checkpoint is not None:
         add_checkpoint(body, job.checkpoint, name, job.parent)

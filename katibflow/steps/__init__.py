@@ -6,10 +6,21 @@ study history travels between the steps as a file; `katibflow.history` describes
 
 from __future__ import annotations
 
+from katibflow.steps.controlling import controller
 from katibflow.steps.launching import launcher
 from katibflow.steps.presenting import report, summary
 from katibflow.steps.rounds import collector, loop, suggestion
 from katibflow.steps.starting import start
 from katibflow.steps.stopping import finish
 
-__all__ = ["collector", "finish", "launcher", "loop", "report", "start", "suggestion", "summary"]
+__all__ = [
+    "collector",
+    "controller",
+    "finish",
+    "launcher",
+    "loop",
+    "report",
+    "start",
+    "suggestion",
+    "summary",
+]

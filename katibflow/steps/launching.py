@@ -8,28 +8,40 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import katibflow
 from katibflow import runners
 from katibflow.collectors import collector_for
 from katibflow.errors import InputError, RunnerError
 from katibflow.history import History
-from katibflow.runners.base import Event, Limits, LogLine, Notice, Runner, StopRequest
+from katibflow.limits import limits_of
+from katibflow.resume import search_text
+from katibflow.runners.base import Event, LogLine, Notice, Runner, StopRequest
 from katibflow.steps.files import read_study, says_what_is_wrong
 from katibflow.steps.transcript import transcribed
 from katibflow.trials import collect, conclude, run_trial
 
+if TYPE_CHECKING:
+    from katibflow.runners.kubernetes import KubernetesRunner
+
 __all__ = [
     "LIBRARY_COPY",
     "RUNNERS",
+    "SEARCH_FILE",
     "include_installed",
+    "kubernetes_runner",
     "launcher",
     "run_folder",
     "runner_for",
+    "runner_name",
 ]
 
 LIBRARY_COPY = "library.zip"
 """The library's copy in a local run folder, for `finish`, which is handed nothing."""
+
+SEARCH_FILE = "search.json"
+"""What a local run searches (`resume.search_text`), in its folder."""
 
 _MESSAGE_LENGTH = 500
 
@@ -72,7 +84,7 @@ def launcher(batch_path: str, item: str, log_path: str) -> tuple[str, int]:
                 trial,
                 observe,
                 StopRequest(),
-                Limits(),
+                limits_of(experiment),
                 earlier=[other for other in history.trials if other.number != number],
             )
         finished = conclude(experiment, trial, outcome, metrics)
@@ -101,17 +113,24 @@ def _shortened(text: str) -> str:
 def runner_for(history: History) -> Runner:
     """The runner of this run's trials.
 
-    ``KATIBFLOW_RUNNER`` says which; without it, Kubernetes inside a cluster, else local.
+    Raises:
+        InputError: ``KATIBFLOW_RUNNER`` names no runner.
+        RunnerError: That runner cannot be used here.
+    """
+    return RUNNERS[runner_name()](history)
+
+
+def runner_name() -> str:
+    """The runner that ``KATIBFLOW_RUNNER`` names; by default Kubernetes in a cluster, else local.
 
     Raises:
-        InputError: The variable names no runner.
-        RunnerError: That runner cannot be used here.
+        InputError: It names none.
     """
     inside = "KUBERNETES_SERVICE_HOST" in os.environ
     name = os.environ.get("KATIBFLOW_RUNNER") or ("kubernetes" if inside else "local")
     if name not in RUNNERS:
         raise InputError(f'KATIBFLOW_RUNNER: found "{name}"; allowed: {", ".join(sorted(RUNNERS))}')
-    return RUNNERS[name](history)
+    return name
 
 
 def run_folder(experiment: str, run: str) -> Path:
@@ -127,6 +146,10 @@ def _local(history: History) -> Runner:
     folder = run_folder(history.experiment.name, history.run)
     folder.mkdir(parents=True, exist_ok=True)
     _keep_library(folder)
+    if not (folder / SEARCH_FILE).exists():
+        draft = folder / f"{SEARCH_FILE}.{os.getpid()}"
+        draft.write_text(search_text(history.experiment), encoding="utf-8")
+        draft.replace(folder / SEARCH_FILE)
     return LocalRunner(folder, tuple(parse_map(text) for text in maps.split(os.pathsep) if text))
 
 
@@ -164,7 +187,12 @@ def _keep_library(folder: Path) -> None:
     draft.replace(copy)
 
 
-def _kubernetes(history: History) -> Runner:
+def kubernetes_runner(history: History) -> KubernetesRunner:
+    """The runner of this run's trials in the cluster.
+
+    Raises:
+        RunnerError: There is no cluster to be reached from here.
+    """
     from katibflow.runners.kubernetes import KubernetesRunner, connect
 
     return KubernetesRunner(
@@ -172,8 +200,12 @@ def _kubernetes(history: History) -> Runner:
         experiment=history.experiment.name,
         run=history.run,
         template=history.experiment.spec.trial_template,
+        search=search_text(history.experiment),
     )
 
 
-RUNNERS: Mapping[str, Callable[[History], Runner]] = {"kubernetes": _kubernetes, "local": _local}
+RUNNERS: Mapping[str, Callable[[History], Runner]] = {
+    "kubernetes": kubernetes_runner,
+    "local": _local,
+}
 """Runner by the name that ``KATIBFLOW_RUNNER`` gives it."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from katibflow.decision import Decision
 from katibflow.history import History, Trial, TrialState, best_trial, objective_value
 from katibflow.report import Ending, render_report
+from katibflow.resume import is_taken_over
 from katibflow.steps.files import read_study, says_what_is_wrong
 from katibflow.steps.launching import runner_for
 from katibflow.steps.rounds import after_rounds
@@ -76,8 +77,9 @@ def report(study_path: str, page_path: str, text_path: str) -> tuple[str, dict[s
 
 
 def _decision_at_end(history: History) -> Decision:
-    # The records say nothing of rounds, but every round but the last was full.
-    rounds = math.ceil(len(history.trials) / history.experiment.spec.parallelism)
+    # The records say nothing of rounds, but every round of this run but the last was full.
+    own = sum(not is_taken_over(history, trial) for trial in history.trials)
+    rounds = math.ceil(own / history.experiment.spec.parallelism)
     decision = after_rounds(history, rounds)
     if decision.finished:
         return decision

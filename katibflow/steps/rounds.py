@@ -137,6 +137,7 @@ def after_rounds(history: History, rounds: int) -> Decision:
         True,
         ROUNDS_USED_UP,
         f"{rounds} rounds with {len(history.trials)} trials are over and a run of the pipeline "
-        "holds no more; to try more, run it with a larger parallelTrialCount",
+        "holds no more; to try more, run it again with resume=all, with a larger "
+        "parallelTrialCount, or compiled with --layout controller",
         0,
     )

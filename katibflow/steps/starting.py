@@ -1,104 +1,131 @@
-"""The `start` step: the Experiment with the run's parameters, checked, as an empty study."""
+"""The `start` step: the Experiment with the run's parameters, checked, as the study to begin with.
+
+The study is empty, or holds the trials of earlier runs that are to count in this one too.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from katibflow import algorithms, limits
 from katibflow.counts import count_faults, name_faults
+from katibflow.errors import InputError
+from katibflow.experiment import Experiment
 from katibflow.history import History
 from katibflow.loading import checked
+from katibflow.resume import ALL, NONE, run_name, take_over
+from katibflow.steps.earlier import earlier_trials
 from katibflow.steps.files import says_what_is_wrong, write_study
 from katibflow.steps.limits import check_rounds
+from katibflow.steps.rounds import after_rounds
 from katibflow.suggest import new_seed
 
-__all__ = ["NONE", "parameter_text", "run_name", "start", "with_parameters"]
+__all__ = ["ROUNDS", "parameters_of", "start", "with_parameters"]
 
-NONE = "none"
-"""Text of a parameter that the Experiment shall not have."""
+ROUNDS = "rounds"
+"""The layout in which trials come in rounds, one at least."""
 
 _SOURCE = "the run's parameters"
+
+_COUNTS = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount")
+_TIMEOUTS = {"trialTimeout": limits.TRIAL_TIMEOUT, "trialStartTimeout": limits.START_TIMEOUT}
 
 
 @says_what_is_wrong
 def start(
-    document: str,
-    name: str,
-    parallel_trial_count: str,
-    max_trial_count: str,
-    max_failed_trial_count: str,
-    goal: str,
-    run: str,
-    study_path: str,
+    document: str, parameters: Mapping[str, str], layout: str, run: str, study_path: str
 ) -> None:
     """Checks the Experiment with this run's parameters as a file is checked; writes the study.
 
     Args:
         document: The Experiment as JSON.
-        name: Replaces ``metadata.name``.
-        parallel_trial_count: Replaces ``spec.parallelTrialCount``; this and the following are
-            numbers as text, or "none" (or nothing) for an Experiment without the field.
-        max_trial_count: Replaces ``spec.maxTrialCount``.
-        max_failed_trial_count: Replaces ``spec.maxFailedTrialCount``.
-        goal: Replaces ``spec.objective.goal``.
+        parameters: The run's parameters as texts, by name (`parameters_of`).
+        layout: The pipeline's.
         run: KFP's id of the run.
         study_path: Where the study goes.
     """
     experiment = checked(
-        with_parameters(
-            json.loads(document),
-            name,
-            {
-                "parallelTrialCount": parallel_trial_count,
-                "maxTrialCount": max_trial_count,
-                "maxFailedTrialCount": max_failed_trial_count,
-            },
-            goal,
-        ),
+        with_parameters(json.loads(document), parameters),
         _SOURCE,
         # The rest was checked when the pipeline was compiled; its rules are not carried along.
         (name_faults, count_faults, limits.faults, algorithms.count_faults),
     )
-    check_rounds(experiment)
     history = History(experiment, run_name(run), new_seed(experiment, run))
+    resume = parameters.get("resume", NONE)
+    history = take_over(_SOURCE, history, resume, earlier_trials(history))
+    if layout == ROUNDS:
+        _check_first_round(history)
     write_study(study_path, history)
     spec = experiment.spec
     print(
         f"{experiment.name}: {spec.algorithm.algorithm_name}, {spec.parallelism} trials at a time, "
         f"at most {spec.max_trial_count or 'any number of'} trials, run {history.run}"
     )
+    for trial in history.trials:
+        print(f"trial {trial.number}: taken over from {trial.job}, {trial.state}")
 
 
-def run_name(run: str) -> str:
-    """The short id of a run, 8 hexadecimal characters, from KFP's id of it."""
-    return hashlib.sha256(run.encode()).hexdigest()[:8]
+def _check_first_round(history: History) -> None:
+    """Refuses a study with which no round would have a trial, or more would follow than can."""
+    decision = after_rounds(history, 0)
+    if decision.finished:
+        raise InputError(
+            f"resume: found {len(history.trials)} trials of earlier runs, with which the "
+            f"experiment is over before it begins ({decision.reason}: {decision.message}); "
+            f"allowed: {NONE}, or a maxTrialCount, maxFailedTrialCount or goal that leaves "
+            "something to do"
+        )
+    check_rounds(history.experiment, len(history.trials))
 
 
-def with_parameters(
-    document: Mapping[str, Any], name: str, counts: Mapping[str, str], goal: str
-) -> dict[str, Any]:
-    """The Experiment's document with the run's parameters in it, right or wrong."""
-    spec = dict(document["spec"])
-    objective = dict(spec["objective"])
-    for fields, key, text in (
-        *((spec, key, text) for key, text in counts.items()),
-        (objective, "goal", goal),
-    ):
-        fields.pop(key, None)
-        if text.strip().lower() not in ("", NONE):
-            fields[key] = _number(text)
+def parameters_of(experiment: Experiment) -> dict[str, str]:
+    """The parameters of a run, by name, with the Experiment's values as texts.
+
+    A number is `NONE` where the Experiment has none.
+    """
+    spec = experiment.spec
+    timeouts = experiment.metadata.annotations
     return {
-        **document,
-        "metadata": {**document["metadata"], "name": name},
-        "spec": {**spec, "objective": objective},
+        "name": experiment.name,
+        "parallelTrialCount": _text(spec.parallel_trial_count),
+        "maxTrialCount": _text(spec.max_trial_count),
+        "maxFailedTrialCount": _text(spec.max_failed_trial_count),
+        "goal": _text(spec.objective.goal),
+        **{name: timeouts.get(key, NONE) for name, key in _TIMEOUTS.items()},
+        "resume": NONE if spec.resume_policy == "Never" else ALL,
     }
 
 
-def parameter_text(value: float | None) -> str:
-    """A field of the Experiment as the text of its run parameter."""
+def with_parameters(document: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
+    """The Experiment's document with a run's parameters in it, right or wrong.
+
+    `NONE`, or nothing, takes a field away; a parameter that is left out changes nothing.
+    """
+    metadata, spec = dict(document["metadata"]), dict(document["spec"])
+    objective, annotations = dict(spec["objective"]), dict(metadata.get("annotations") or {})
+    places = {
+        "goal": (objective, "goal"),
+        **{name: (spec, name) for name in _COUNTS},
+        **{name: (annotations, key) for name, key in _TIMEOUTS.items()},
+    }
+    for name, (fields, key) in places.items():
+        text = parameters.get(name)
+        if text is None:
+            continue
+        fields.pop(key, None)
+        if text.strip().lower() not in ("", NONE):
+            fields[key] = text if fields is annotations else _number(text)
+    metadata["name"] = parameters.get("name", metadata["name"])
+    if annotations:
+        metadata["annotations"] = annotations
+    else:
+        metadata.pop("annotations", None)
+    return {**document, "metadata": metadata, "spec": {**spec, "objective": objective}}
+
+
+def _text(value: float | None) -> str:
     return NONE if value is None else repr(value)
 
 

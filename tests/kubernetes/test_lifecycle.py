@@ -303,9 +303,15 @@ def test_records_of_other_runs_are_told_apart(lab: Lab) -> None:
     other = lab.runner(run="ffffffff")
     other.record(trial(0, job="contract-ffffffff-0"))
     assert [t.number for t in other.records()] == [0]
-    by_run = other.records_by_run()
-    assert set(by_run) == {RUN, "ffffffff"}
-    assert by_run[RUN] == (finished(0),)
+    by_run = {each.run: each.trial for each in other.earlier()}
+    assert by_run == {RUN: finished(0), "ffffffff": trial(0, job="contract-ffffffff-0")}
+
+
+def test_what_was_searched_is_on_every_job(lab: Lab) -> None:
+    runner = lab.runner(search='{"parameters":[]}')
+    runner.run(lab.trial_job(0), Watch(), StopRequest())
+    runner.record(finished(1))
+    assert [each.search for each in lab.runner().earlier()] == ['{"parameters":[]}'] * 2
 
 
 def test_a_record_that_cannot_be_read_is_named(lab: Lab) -> None:

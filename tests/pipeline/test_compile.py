@@ -26,12 +26,13 @@ sys.stdout.write(compile_experiment(load_experiment(Path(sys.argv[1]))).text)
 
 
 def test_shipped_files_are_what_the_examples_compile_to() -> None:
-    names = [path.name for path in (ROOT / "compiled").glob("*.yaml")]
-    assert names == ["mnist.yaml"]
-    for name in names:
-        compiled = compile_experiment(load_experiment(ROOT / "examples" / name)).text
+    layouts = {"mnist.yaml": "rounds", "mnist-controller.yaml": "controller"}
+    assert {path.name for path in (ROOT / "compiled").glob("*.yaml")} == set(layouts)
+    example = load_experiment(ROOT / "examples" / "mnist.yaml")
+    for name, layout in layouts.items():
+        compiled = compile_experiment(example, layout=layout).text
         is_same = (ROOT / "compiled" / name).read_bytes() == compiled.encode()
-        assert is_same, f"make it anew: katibflow compile examples/{name} -o compiled/{name}"
+        assert is_same, f"compiled/{name} is not what the library makes now: make compiled"
 
 
 def test_same_input_same_file_in_another_process_and_folder(tmp_path: Path) -> None:
@@ -58,8 +59,29 @@ def test_run_parameters_have_the_experiments_values_as_defaults() -> None:
         "maxTrialCount": "6",
         "maxFailedTrialCount": "none",
         "goal": "0.25",
+        "trialTimeout": "none",
+        "trialStartTimeout": "none",
+        "resume": "none",
     }
     assert {body["parameterType"] for body in parameters.values()} == {"STRING"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "resume"), [("Never", "none"), ("LongRunning", "all"), ("FromVolume", "all")]
+)
+def test_resume_policy_says_what_a_run_resumes_by_default(policy: str, resume: str) -> None:
+    tried = experiment("echo loss=1", {"spec.resumePolicy": policy})
+    root = next(yaml.safe_load_all(compile_experiment(tried).text))["root"]
+    assert root["inputDefinitions"]["parameters"]["resume"]["defaultValue"] == resume
+
+
+def test_the_files_timeouts_are_the_runs_defaults() -> None:
+    timeouts = {"katibflow/trialTimeout": "3600", "katibflow/trialStartTimeout": "60"}
+    tried = experiment("echo loss=1", {"metadata.annotations": timeouts})
+    root = next(yaml.safe_load_all(compile_experiment(tried).text))["root"]
+    parameters = root["inputDefinitions"]["parameters"]
+    assert parameters["trialTimeout"]["defaultValue"] == "3600"
+    assert parameters["trialStartTimeout"]["defaultValue"] == "60"
 
 
 class TestLimits:
@@ -86,9 +108,19 @@ class TestLimits:
         assert "90 rounds" in warning
         assert "270 trials" in warning
 
+    def test_limits_are_of_the_rounds_and_name_the_other_layout(self) -> None:
+        one = {"spec.parallelTrialCount": 1}
+        many = experiment("echo loss=1", {**one, "spec.maxTrialCount": 1000})
+        endless = experiment("echo loss=1", {**one, "spec.maxTrialCount": None})
+        with pytest.raises(InputError, match="--layout controller"):
+            compile_experiment(many)
+        assert "--layout controller" in compile_experiment(endless).warnings[0]
+        for tried in (many, endless):
+            assert compile_experiment(tried, layout="controller").warnings == ()
+
     def test_a_layout_that_is_not_there_is_named_with_what_is(self) -> None:
-        with pytest.raises(InputError, match='found "controller"; allowed: rounds'):
-            compile_experiment(experiment("echo loss=1"), layout="controller")
+        with pytest.raises(InputError, match='found "loops"; allowed: rounds, controller'):
+            compile_experiment(experiment("echo loss=1"), layout="loops")
 
     def test_image_and_package_exclude_each_other(self) -> None:
         with pytest.raises(InputError, match="one of them"):

@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from katibflow.jobs import kind_of
+from katibflow.resume import run_name
 from katibflow.runners.kubernetes_objects import stop_patch
 from katibflow.steps import start, suggestion
-from katibflow.steps.starting import run_name
 from tests.kubernetes.server import NAMESPACE, ApiServer
 from tests.shell_trials import document, processes_below
 
@@ -41,7 +41,7 @@ def test_local_trials_of_a_killed_launcher_are_ended(tmp_path: Path) -> None:
     environment = {"KATIBFLOW_RUNNER": "local", "KATIBFLOW_RUNS": str(tmp_path / "runs")}
     study, batch = str(tmp_path / "study"), str(tmp_path / "batch")
     text = json.dumps(document("echo started; sleep 600"))
-    start(text, "sample", "1", "1", "none", "none", RUN, study)
+    start(text, {"parallelTrialCount": "1"}, "rounds", RUN, study)
     (item,) = suggestion(study, batch)
     launcher = subprocess.Popen(
         [sys.executable, "-c", _LAUNCH, batch, item, str(tmp_path / "log")],

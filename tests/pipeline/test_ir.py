@@ -127,7 +127,7 @@ class TestSteps:
             *("suggestion", "summary", "report")
         }
         assert {name for name, text in installs.items() if "kubernetes==" in text} == {
-            *("launcher", "report", "finish")
+            *("start", "launcher", "report", "finish")
         }
         assert all("'--no-deps'" in text for text in installs.values())
 

@@ -20,6 +20,8 @@ from tests.kubernetes.server import ApiServer
 from tests.pipeline.test_finish import kubeconfig
 from tests.shell_trials import document
 
+ONE = {"parallelTrialCount": "1", "maxTrialCount": "1"}
+
 _CALL = """
 import json, sys
 from katibflow import steps
@@ -44,7 +46,7 @@ def _step(environment: dict[str, str], name: str, *arguments: str) -> tuple[list
 def test_a_round_and_its_report(tmp_path: Path) -> None:
     study, batch, after = (str(tmp_path / name) for name in ("study", "batch", "after"))
     log, page, text = (str(tmp_path / name) for name in ("log", "page", "text"))
-    start(json.dumps(document("")), "sample", "1", "1", "none", "none", "the-run", study)
+    start(json.dumps(document("")), ONE, "rounds", "the-run", study)
     (item,) = suggestion(study, batch)
     server = ApiServer()
     server.script = completes(["loss=0.25"])
@@ -70,7 +72,7 @@ def test_an_unknown_runner_is_named_with_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = str(tmp_path / "study")
-    start(json.dumps(document("")), "sample", "1", "1", "none", "none", "the-run", study)
+    start(json.dumps(document("")), ONE, "rounds", "the-run", study)
     monkeypatch.setenv("KATIBFLOW_RUNNER", "docker")
     with pytest.raises(InputError, match='found "docker"; allowed: kubernetes, local'):
         runner_for(read_study(study))

@@ -14,9 +14,10 @@ import pytest
 
 from components.start import start as start_component
 from katibflow.algorithms import ALGORITHMS
-from katibflow.compiler.library import MAX_PACK_LENGTH, pack_library, packed_modules
+from katibflow.compiler.library import MAX_PACK_LENGTH, Used, pack_library, packed_modules
 from katibflow.compiler.shaking import shaken, with_entry
 from katibflow.compiler.stripping import stripped
+from pipelines import controller, rounds
 from tests.shell_trials import document
 
 _STEPS = """
@@ -32,7 +33,8 @@ sys.meta_path.insert(0, Refused())
 from katibflow import steps
 assert steps.__file__.startswith(sys.argv[1]), steps.__file__
 text, folder = sys.stdin.read(), sys.argv[3]
-steps.start(text, "alone", "2", "2", "none", "none", "some-run", f"{folder}/study")
+counts = {"name": "alone", "parallelTrialCount": "2", "maxTrialCount": "2"}
+steps.start(text, counts, "rounds", "some-run", f"{folder}/study")
 REFUSED.remove("optuna"); REFUSED.remove("numpy")
 items = steps.suggestion(f"{folder}/study", f"{folder}/batch")
 REFUSED |= {"optuna", "numpy"}
@@ -61,7 +63,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("library") / "library"
     source = Path(start_component.__code__.co_filename).read_text(encoding="utf-8")
     unpacking = source[source.index("    import base64") : source.index("    sys.path.insert")]
-    code = unpacking.replace("@katibflow-pack@", pack_library("random")).replace(
+    code = unpacking.replace("@katibflow-pack@", pack_library(Used("random"))).replace(
         "library.path", "where"
     )
     exec("if True:\n" + code, {"where": str(path)})
@@ -105,7 +107,7 @@ def test_kubernetes_runner_is_in_it(archive: Path) -> None:
 
 def test_every_line_keeps_its_number() -> None:
     root = Path(__file__).parent.parent.parent
-    for path, text in packed_modules("random").items():
+    for path, text in packed_modules(Used("random", "medianstop")).items():
         real = (root / path).read_text(encoding="utf-8")
         assert len(text.split("\n")) == len(real.split("\n"))
         defined = {
@@ -122,17 +124,55 @@ def test_every_line_keeps_its_number() -> None:
                 }, (path, node.name, defined[node.name])
 
 
-@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
-def test_each_experiment_carries_its_own_algorithm(algorithm: str) -> None:
-    text = packed_modules(algorithm)["katibflow/algorithms/__init__.py"]
-    code = text[text.index("ALGORITHMS: ") :].partition("\n}")[0] + "\n}"
-    tree = ast.parse(code.partition(" = ")[2].join(("x = ", "")))
-    (assignment,) = tree.body
-    assert isinstance(assignment, ast.Assign)
-    assert isinstance(assignment.value, ast.Dict)
-    keys = [key.value for key in assignment.value.keys if isinstance(key, ast.Constant)]
-    assert keys == [algorithm]
-    assert len(pack_library(algorithm)) <= MAX_PACK_LENGTH
+def _packed_keys(module: str, name: str, used: Used) -> list[str]:
+    """The keys that are left of a dictionary in the pack."""
+    tree = ast.parse(packed_modules(used)[module])
+    (value,) = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name
+    ]
+    assert isinstance(value, ast.Dict)
+    return [ast.unparse(key).strip("'") for key in value.keys if key is not None]
+
+
+class TestEachExperimentCarriesItsOwn:
+    @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+    def test_algorithm(self, algorithm: str) -> None:
+        used = Used(algorithm, components=rounds.COMPONENTS)
+        module = "katibflow/algorithms/__init__.py"
+        assert _packed_keys(module, "ALGORITHMS", used) == [algorithm]
+        assert _packed_keys(module, "_BY_NAME", used) == []
+        assert len(pack_library(used)) <= MAX_PACK_LENGTH
+
+    @pytest.mark.parametrize("stopping", ["", "medianstop"])
+    def test_early_stopping_rule(self, stopping: str) -> None:
+        used = Used("random", stopping)
+        module = "katibflow/early_stopping/__init__.py"
+        assert _packed_keys(module, "RULES", used) == [stopping] * bool(stopping)
+        assert ("katibflow/early_stopping/medianstop.py" in packed_modules(used)) == bool(stopping)
+        assert "katibflow/early_stopping/pruners.py" not in packed_modules(used)
+
+    def test_class_of_optuna(self) -> None:
+        modules = packed_modules(Used("optuna:TPESampler", "optuna:MedianPruner"))
+        assert "katibflow/algorithms/by_name.py" in modules
+        assert "katibflow/early_stopping/pruners.py" in modules
+        assert "katibflow/algorithms/by_name.py" not in packed_modules(Used("tpe"))
+
+    def test_layout(self) -> None:
+        for_rounds = packed_modules(Used("random", components=rounds.COMPONENTS))
+        for_controller = packed_modules(Used("random", components=controller.COMPONENTS))
+        assert set(for_controller) - set(for_rounds) == {
+            "katibflow/board.py",
+            "katibflow/engine.py",
+            "katibflow/steps/controlling.py",
+        }
+        assert "def summary" not in for_controller["katibflow/steps/presenting.py"]
+
+    def test_largest_of_them_fits_into_a_workflow(self) -> None:
+        for layout in (rounds, controller):
+            used = Used("pbt", "medianstop", "PrometheusMetric", layout.COMPONENTS)
+            assert len(pack_library(used)) <= MAX_PACK_LENGTH
 
 
 class TestStripping:

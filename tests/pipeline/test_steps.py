@@ -10,31 +10,23 @@ import pytest
 
 from katibflow.errors import InvalidExperiment
 from katibflow.history import History, Observation, Trial, TrialState
+from katibflow.limits import Limits, limits_of
 from katibflow.steps import loop, start, summary
 from katibflow.steps.files import read_study, write_study
 from katibflow.validation import check_document
 from tests.shell_trials import document, experiment
 
-ABSENT = "none"
-
 
 def _start(tmp_path: Path, **given: str) -> History:
-    values = {
-        "name": "sample",
-        "parallel_trial_count": "3",
-        "max_trial_count": "6",
-        "max_failed_trial_count": ABSENT,
-        "goal": ABSENT,
-    }
     path = str(tmp_path / "study")
-    start(json.dumps(document("")), **{**values, **given}, run="some-run", study_path=path)
+    start(json.dumps(document("")), given, "rounds", "some-run", path)
     return read_study(path)
 
 
 class TestStart:
     def test_run_parameters_replace_the_files_values(self, tmp_path: Path) -> None:
         history = _start(
-            tmp_path, name="other", max_trial_count="8", max_failed_trial_count="2", goal="1e-3"
+            tmp_path, name="other", maxTrialCount="8", maxFailedTrialCount="2", goal="1e-3"
         )
         spec = history.experiment.spec
         assert history.experiment.name == "other"
@@ -43,9 +35,13 @@ class TestStart:
 
     @pytest.mark.parametrize("nothing", ["none", "", " None "])
     def test_none_takes_a_value_away(self, tmp_path: Path, nothing: str) -> None:
-        history = _start(tmp_path, max_trial_count=nothing, parallel_trial_count=nothing)
+        history = _start(tmp_path, maxTrialCount=nothing, parallelTrialCount=nothing)
         assert history.experiment.spec.max_trial_count is None
         assert history.experiment.spec.parallelism == 3
+
+    def test_timeouts_are_kept_where_the_file_has_them(self, tmp_path: Path) -> None:
+        history = _start(tmp_path, trialTimeout="90", trialStartTimeout="none")
+        assert limits_of(history.experiment) == Limits(trial=90)
 
     def test_run_and_seed_follow_from_kfps_run_id(self, tmp_path: Path) -> None:
         first, second = _start(tmp_path), _start(tmp_path)
@@ -56,14 +52,24 @@ class TestStart:
     @pytest.mark.parametrize(
         ("given", "path", "value"),
         [
-            ({"max_trial_count": "abc"}, "spec.maxTrialCount", "abc"),
-            ({"max_trial_count": "1.5"}, "spec.maxTrialCount", 1.5),
-            ({"parallel_trial_count": "0"}, "spec.parallelTrialCount", 0),
-            ({"parallel_trial_count": "9"}, "spec.parallelTrialCount", 9),
-            ({"max_failed_trial_count": "-1"}, "spec.maxFailedTrialCount", -1),
+            ({"maxTrialCount": "abc"}, "spec.maxTrialCount", "abc"),
+            ({"maxTrialCount": "1.5"}, "spec.maxTrialCount", 1.5),
+            ({"parallelTrialCount": "0"}, "spec.parallelTrialCount", 0),
+            ({"parallelTrialCount": "9"}, "spec.parallelTrialCount", 9),
+            ({"maxFailedTrialCount": "-1"}, "spec.maxFailedTrialCount", -1),
             ({"goal": "best"}, "spec.objective.goal", "best"),
             ({"goal": "nan"}, "spec.objective.goal", float("nan")),
             ({"name": "No/Name"}, "metadata.name", "No/Name"),
+            (
+                {"trialTimeout": "1h"},
+                "metadata.annotations",
+                {"katibflow/trialTimeout": "1h"},
+            ),
+            (
+                {"trialStartTimeout": "0"},
+                "metadata.annotations",
+                {"katibflow/trialStartTimeout": "0"},
+            ),
         ],
         ids=lambda value: str(value) if isinstance(value, dict) else "",
     )
@@ -79,7 +85,7 @@ class TestStart:
 
     def test_refuses_more_rounds_than_a_run_holds(self, tmp_path: Path) -> None:
         with pytest.raises(SystemExit, match=r"spec\.parallelTrialCount: found 3, with which 271"):
-            _start(tmp_path, max_trial_count="271")
+            _start(tmp_path, maxTrialCount="271")
 
 
 def _trials(count: int) -> tuple[Trial, ...]:

@@ -1,0 +1,21 @@
+"""Runs a whole experiment in one pod."""
+# mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
+
+from kfp import dsl
+
+__all__ = ["controller"]
+
+
+def controller(
+    library: dsl.Input[dsl.Artifact],
+    before: dsl.Input[dsl.Artifact],
+    study: dsl.Output[dsl.Artifact],
+    logs: dsl.Output[dsl.Artifact],
+) -> str:
+    """Runs the experiment, a new trial as soon as one ends; says why it ended."""
+    import sys
+
+    sys.path.insert(0, library.path)
+    from katibflow import steps
+
+    return steps.controller(before.path, study.path, logs.path)

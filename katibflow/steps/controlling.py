@@ -1,0 +1,111 @@
+"""The `controller` step: runs a whole experiment, a new trial as soon as one ends.
+
+It keeps nothing that its pod's end could take along: the trials are on record where they run, and
+a controller that is started again goes on with them. What it started is ended by `finish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from katibflow.board import Board, describe, metric_text
+from katibflow.engine import MetricReported, Update, run_experiment
+from katibflow.errors import RunnerError
+from katibflow.history import Trial
+from katibflow.limits import limits_of
+from katibflow.runners.base import (
+    Event,
+    JobOutcome,
+    LogLine,
+    Observer,
+    Runner,
+    StopRequest,
+    TrialJob,
+)
+from katibflow.steps.files import read_study, says_what_is_wrong, write_study
+from katibflow.steps.launching import runner_for
+
+__all__ = ["controller"]
+
+
+@says_what_is_wrong
+def controller(study_path: str, after_path: str, logs_path: str) -> str:
+    """Runs the experiment to its end, however its trials end; tells of it line by line.
+
+    Args:
+        study_path: The study as the run started with it.
+        after_path: Where the study with all trials goes.
+        logs_path: The folder for the trials' output, ``0007.log`` for that of trial 7.
+
+    Returns:
+        Why it ended: Katib's reason and a sentence.
+    """
+    history = read_study(study_path)
+    runner = runner_for(history)
+    try:
+        history = history.with_trials(runner.records())
+        result = run_experiment(
+            history,
+            _Logged(runner, Path(logs_path)),
+            watch=_lines(Board.of(history.experiment, history.trials)),
+            stop=StopRequest(),
+            limits=limits_of(history.experiment),
+        )
+    finally:
+        runner.close()
+    write_study(after_path, result.history)
+    return f"{result.decision.reason}: {result.decision.message}"
+
+
+def _lines(board: Board) -> Callable[[Update], None]:
+    """A watcher that prints a line for each thing that happens, metrics included."""
+
+    def tell(update: Update) -> None:
+        nonlocal board
+        board = board.after(update)
+        if isinstance(update, MetricReported):
+            value = metric_text(update.point.value)
+            text: str | None = f"trial {update.number}: {update.metric}={value}"
+        else:
+            text = describe(board, update)
+        if text is not None:
+            print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", flush=True)
+
+    return tell
+
+
+class _Logged:
+    """Another runner that writes each trial's output to a file; a `runners.base.Runner`."""
+
+    def __init__(self, runner: Runner, folder: Path) -> None:
+        self._runner = runner
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def records(self) -> Sequence[Trial]:
+        return self._runner.records()
+
+    def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
+        path = self._folder / f"{job.trial.number:04}.log"
+        try:
+            with path.open("w", encoding="utf-8", errors="replace", buffering=1) as log:
+
+                def keep(event: Event) -> None:
+                    if isinstance(event, LogLine):
+                        log.write(event.text + "\n")
+                    observe(event)
+
+                return self._runner.run(job, keep, stop)
+        except OSError as error:
+            raise RunnerError(f"{path}: {error.strerror or error}") from error
+
+    def record(self, trial: Trial) -> None:
+        self._runner.record(trial)
+
+    def sweep(self, keep: Collection[int], reason: str) -> None:
+        self._runner.sweep(keep, reason)
+
+    def close(self) -> None:
+        self._runner.close()

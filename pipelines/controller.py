@@ -1,0 +1,23 @@
+"""The layout `controller`: one step runs the whole experiment, without rounds."""
+# mypy: disable-error-code="valid-type,no-untyped-call,misc,untyped-decorator"
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.frame import Component, framed, persistent, uncached
+
+__all__ = ["COMPONENTS", "controller"]
+
+COMPONENTS = ("start", "controller", "report", "finish")
+
+
+def controller(parts: Mapping[str, Component], **frame: Any) -> Any:
+    """The pipeline of one experiment; see `pipelines.frame.framed`."""
+
+    def middle(started: Any) -> Any:
+        library = started.outputs["library"]
+        ran = uncached(parts["controller"](library=library, before=started.outputs["study"]))
+        persistent(ran)
+        return parts["report"](library=library, study=ran.outputs["study"])
+
+    return framed(middle, parts, layout="controller", **frame)

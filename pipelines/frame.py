@@ -1,0 +1,82 @@
+"""What every layout has: the exit handler, the first step, the last step, the run's parameters."""
+# mypy: disable-error-code="valid-type,no-untyped-call,misc,untyped-decorator"
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kfp import dsl, kubernetes  # type: ignore[import-untyped]
+
+__all__ = ["Component", "Middle", "framed", "persistent", "uncached"]
+
+Component = Callable[..., Any]
+
+Middle = Callable[[Any], Any]
+"""Makes a layout's own tasks, given the task of `start`; returns that of `report`."""
+
+
+def framed(
+    middle: Middle,
+    parts: Mapping[str, Component],
+    *,
+    layout: str,
+    title: str,
+    document: str,
+    defaults: Mapping[str, str],
+    job: Mapping[str, str],
+) -> Any:
+    """The pipeline of one experiment, with a layout's tasks between the first and the last.
+
+    Args:
+        middle: What the layout has of its own.
+        parts: Component by its name, as in `components`.
+        layout: The layout's name.
+        title: The pipeline's name.
+        document: The Experiment as JSON.
+        defaults: The run's parameters by name.
+        job: What `finish` is told of the trials' kind: group, version, plural, stop.
+    """
+
+    @dsl.pipeline(name=title)
+    def experiment(
+        name: str = defaults["name"],
+        parallelTrialCount: str = defaults["parallelTrialCount"],  # noqa: N803 - the YAML's names
+        maxTrialCount: str = defaults["maxTrialCount"],  # noqa: N803
+        maxFailedTrialCount: str = defaults["maxFailedTrialCount"],  # noqa: N803
+        goal: str = defaults["goal"],
+        trialTimeout: str = defaults["trialTimeout"],  # noqa: N803
+        trialStartTimeout: str = defaults["trialStartTimeout"],  # noqa: N803
+        resume: str = defaults["resume"],
+    ) -> None:
+        run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+        finished = uncached(parts["finish"](run=run, name=name, **job))
+        with dsl.ExitHandler(finished, name="experiment"):
+            started = uncached(
+                parts["start"](
+                    experiment=document,
+                    layout=layout,
+                    run=run,
+                    name=name,
+                    parallelTrialCount=parallelTrialCount,
+                    maxTrialCount=maxTrialCount,
+                    maxFailedTrialCount=maxFailedTrialCount,
+                    goal=goal,
+                    trialTimeout=trialTimeout,
+                    trialStartTimeout=trialStartTimeout,
+                    resume=resume,
+                )
+            )
+            uncached(middle(started))
+
+    return experiment
+
+
+def uncached(task: Any) -> Any:
+    """Every step sees the world or what another saw of it: a new run must not get old trials."""
+    return task.set_caching_options(False)
+
+
+def persistent(task: Any) -> Any:
+    """A task that follows jobs: tried again when it fails, and not moved to save a node."""
+    task.set_retry(num_retries=3, backoff_duration="10s", backoff_factor=2.0)
+    kubernetes.add_pod_annotation(task, "cluster-autoscaler.kubernetes.io/safe-to-evict", "false")
+    return task

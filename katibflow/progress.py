@@ -122,14 +122,15 @@ class TableProgress:
         rows = list(board.rows.values())
         room = max(3, self._console.height - _LINES_AROUND_THE_TABLE)
         shown = _most_telling(rows, board, room)
-        table = Table(box=None, header_style="bold", padding=(0, 1))
-        for title in ("trial", "state"):
-            table.add_column(title)
+        table = Table(box=None, header_style="bold", padding=(0, 1), expand=True)
+        table.add_column("trial", no_wrap=True, min_width=6)
+        table.add_column("state", no_wrap=True, min_width=8)
         for parameter in spec.parameters:
-            table.add_column(parameter.name, justify="right", overflow="ellipsis")
-        table.add_column(spec.objective.objective_metric_name, justify="right")
-        table.add_column("time", justify="right")
-        table.add_column("", overflow="ellipsis", no_wrap=True)
+            table.add_column(parameter.name, justify="right", no_wrap=True, overflow="ellipsis")
+        table.add_column(spec.objective.objective_metric_name, justify="right", no_wrap=True)
+        table.add_column("time", justify="right", no_wrap=True, min_width=6)
+        # The notes take what is left and never push a value out.
+        table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
         for row in shown:
             table.add_row(*self._cells(row))
         return Group(table, *self._lines(len(rows) - len(shown)))

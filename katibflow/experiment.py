@@ -310,7 +310,9 @@ class ExperimentSpec(Model):
     max_failed_trial_count: Count | None = None
     metrics_collector_spec: MetricsCollectorSpec = Field(default_factory=MetricsCollectorSpec)
     trial_template: TrialTemplate
-    resume_policy: Literal["Never", "LongRunning", "FromVolume"] = "Never"
+    resume_policy: Annotated[
+        Literal["Never", "LongRunning", "FromVolume"], BeforeValidator(lambda text: text or "Never")
+    ] = "Never"
     nas_config: dict[str, Any] | None = None
 
     @property

@@ -275,15 +275,15 @@ def _is_word(value: object) -> bool:
 def _kind_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
     spec = template.trial_spec or {}
     kind = kind_of(spec)
-    for key, given, default in (
-        ("successCondition", template.success_condition, kind.success_condition),
-        ("failureCondition", template.failure_condition, kind.failure_condition),
+    for key, given, default, word in (
+        ("successCondition", template.success_condition, kind.success_condition, "Succeeded"),
+        ("failureCondition", template.failure_condition, kind.failure_condition, "Failed"),
     ):
         if not given and default is None:
             yield Fault(
                 f"{where}.{key}",
                 "",
-                f"a GJSON condition, as {kind.kind} has no default ({_condition('Succeeded')})",
+                f"a GJSON condition, as {kind.kind} has no default ({_condition(word)})",
             )
     if not template.primary_pod_labels and kind.primary_pod_labels is None:
         yield Fault(

@@ -8,18 +8,18 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import katibflow
 from katibflow import runners
 from katibflow.collectors import collector_for
 from katibflow.errors import InputError, RunnerError
-from katibflow.history import History
+from katibflow.history import History, Trial, TrialState
 from katibflow.limits import limits_of
 from katibflow.resume import search_text
-from katibflow.runners.base import Event, LogLine, Notice, Runner, StopRequest
+from katibflow.runners.base import Event, JobOutcome, LogLine, Notice, Runner, StopRequest
 from katibflow.steps.files import read_study, says_what_is_wrong
-from katibflow.steps.transcript import transcribed
+from katibflow.steps.transcript import record_text, transcribed
 from katibflow.trials import collect, conclude, run_trial
 
 if TYPE_CHECKING:
@@ -57,49 +57,69 @@ def launcher(batch_path: str, item: str, log_path: str) -> tuple[str, int]:
 
     Returns:
         The outcome as JSON (``trial``: the number, ``state`` of the job, ``reason``, ``message`` of
-        at most 500 characters, ``end``), and the trial's number.
+        at most 500 characters, ``end``; or ``recorded`` when the file holds the finished trial),
+        and the trial's number.
     """
     history = read_study(batch_path)
     number = json.loads(item)["number"]
     trial = next(trial for trial in history.trials if trial.number == number)
-    experiment = history.experiment
-    metrics = collector_for(experiment.spec)
     runner = runner_for(history)
     try:
-        with Path(log_path).open("w", encoding="utf-8", errors="replace") as log:
-
-            def observe(event: Event) -> None:
-                line = transcribed(event, metrics.reads_output)
-                if line is not None:
-                    log.write(line + "\n")
-                collect(metrics, event)
-                if isinstance(event, LogLine):
-                    print(event.text, flush=True)
-                elif isinstance(event, Notice):
-                    print(f"katibflow: {event.text}", flush=True)
-
-            outcome = run_trial(
-                runner,
-                experiment,
-                trial,
-                observe,
-                StopRequest(),
-                limits_of(experiment),
-                earlier=[other for other in history.trials if other.number != number],
-            )
-        finished = conclude(experiment, trial, outcome, metrics)
-        runner.record(finished)
+        known = next((each for each in runner.records() if each.number == number), trial)
+        if known.state in (TrialState.RUNNING, TrialState.KILLED):
+            return _told(*_followed(runner, history, trial, Path(log_path))), number
     finally:
         runner.close()
-    print(f"trial {number}: {finished.state} {finished.reason} {finished.message}".rstrip())
-    told = {
-        "trial": number,
-        "state": outcome.state.value,
-        "reason": outcome.reason,
-        "message": _shortened(outcome.message),
-        "end": finished.end,
-    }
-    return json.dumps(told, ensure_ascii=False), number
+    # An earlier try of this step was cut off after it had put the trial on record, and by now the
+    # output may be gone with the pods.
+    Path(log_path).write_text(record_text(known), encoding="utf-8", errors="replace")
+    return _told(known, None), number
+
+
+def _followed(
+    runner: Runner, history: History, trial: Trial, path: Path
+) -> tuple[Trial, JobOutcome]:
+    """Runs the trial's job; keeps what it tells in a file, and the finished trial on record."""
+    experiment = history.experiment
+    metrics = collector_for(experiment.spec)
+    with path.open("w", encoding="utf-8", errors="replace") as log:
+
+        def observe(event: Event) -> None:
+            line = transcribed(event, metrics.reads_output)
+            if line is not None:
+                log.write(line + "\n")
+            collect(metrics, event)
+            if isinstance(event, LogLine):
+                print(event.text, flush=True)
+            elif isinstance(event, Notice):
+                print(f"katibflow: {event.text}", flush=True)
+
+        outcome = run_trial(
+            runner,
+            experiment,
+            trial,
+            observe,
+            StopRequest(),
+            limits_of(experiment),
+            earlier=[other for other in history.trials if other.number != trial.number],
+        )
+    finished = conclude(experiment, trial, outcome, metrics)
+    runner.record(finished)
+    return finished, outcome
+
+
+def _told(trial: Trial, outcome: JobOutcome | None) -> str:
+    """The outcome as `collector` reads it; without one, the trial is in the file."""
+    print(f"trial {trial.number}: {trial.state} {trial.reason} {trial.message}".rstrip())
+    data: dict[str, Any] = {"trial": trial.number}
+    if outcome is None:
+        data["recorded"] = True
+    else:
+        data["state"] = outcome.state.value
+        data["reason"] = outcome.reason
+        data["message"] = _shortened(outcome.message)
+        data["end"] = trial.end
+    return json.dumps(data, ensure_ascii=False)
 
 
 def _shortened(text: str) -> str:

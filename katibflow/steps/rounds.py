@@ -15,7 +15,7 @@ from katibflow.history import History, TrialState
 from katibflow.runners.base import JobOutcome, JobState
 from katibflow.steps.files import read_study, says_what_is_wrong, write_study
 from katibflow.steps.limits import MAX_ROUNDS
-from katibflow.steps.transcript import told
+from katibflow.steps.transcript import record_from_text, told
 from katibflow.suggest import is_used_up, suggest, why_over
 from katibflow.trials import finish_trial, new_trial
 
@@ -86,6 +86,10 @@ def collector(
     finished = []
     for outcome in map(_outcome_from_text, outcomes):
         number = outcome["trial"]
+        if outcome.get("recorded"):
+            del running[number]
+            finished.append(record_from_text(Path(logs[number]).read_text(encoding="utf-8")))
+            continue
         with Path(logs[number]).open(encoding="utf-8", errors="replace") as lines:
             finished.append(
                 finish_trial(

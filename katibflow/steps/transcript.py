@@ -3,15 +3,19 @@
 Lines of the primary container's output stand as they are. Where the metrics are elsewhere, what was
 read there follows the mark ``katibflow-source: ``, and what hindered the reading
 ``katibflow-source-note: ``; a line of the output that begins so gets a space in front.
+
+Of a trial that an earlier try of the launcher has put on record, the file holds the record alone.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
+from katibflow.history import Trial, trial_from_data, trial_to_data
 from katibflow.runners.base import Event, LogLine, MetricLine, SourceNote
 
-__all__ = ["told", "transcribed"]
+__all__ = ["record_from_text", "record_text", "told", "transcribed"]
 
 _METRIC = "katibflow-source: "
 _NOTE = "katibflow-source-note: "
@@ -45,3 +49,17 @@ def told(lines: Iterable[str], reads_output: bool) -> Iterator[Event]:
             yield SourceNote(line.removeprefix(_NOTE))
         else:
             yield LogLine(line)
+
+
+def record_text(trial: Trial) -> str:
+    """The whole file for a trial that is on record."""
+    return json.dumps(trial_to_data(trial), ensure_ascii=False) + "\n"
+
+
+def record_from_text(text: str) -> Trial:
+    """The trial of `record_text`.
+
+    Raises:
+        HistoryError: The text is none.
+    """
+    return trial_from_data(json.loads(text))

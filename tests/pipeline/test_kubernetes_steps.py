@@ -68,6 +68,32 @@ def test_a_round_and_its_report(tmp_path: Path) -> None:
     assert job["metadata"]["labels"]["katibflow/run"] == read_study(study).run
 
 
+def test_a_launcher_tried_again_after_its_trial_was_on_record_tells_the_same(
+    tmp_path: Path,
+) -> None:
+    study, batch = (str(tmp_path / name) for name in ("study", "batch"))
+    start(json.dumps(document("")), ONE, "rounds", "the-run", study)
+    (item,) = suggestion(study, batch)
+    server = ApiServer()
+    server.script = completes(["loss=0.5", "loss=0.25"])
+    trials = []
+    try:
+        environment = kubeconfig(tmp_path, server)
+        for name in ("first", "second"):
+            log, after = (str(tmp_path / f"{name}-{what}") for what in ("log", "after"))
+            (outcome, number), _ = _step(environment, "launcher", batch, item, log)
+            collector(batch, [str(outcome)], {int(str(number)): log}, after)
+            trials += load_history(Path(after).read_text(encoding="utf-8")).trials
+            # The pods went when the trial was on record, and their logs with them.
+            assert server.objects["pods"] == {}
+    finally:
+        server.down()
+    assert trials[0].state is TrialState.COMPLETE
+    assert [point.value for point in trials[0].intermediate] == [0.5, 0.25]
+    assert trials[1] == trials[0]
+    assert server.count("create", "jobs") == 1
+
+
 def test_an_unknown_runner_is_named_with_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,17 +205,19 @@ def validate(
     config_map: ConfigMapFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check Experiments and list all that is wrong with them.
+    """Check Experiments, list all that is wrong with them, and note what differs from Katib.
 
     Example: katibflow validate examples/*.yaml
     """
     from katibflow.errors import InvalidExperiment
+    from katibflow.notes import notes_on
     from katibflow.reading import map_in_file, read_experiment
 
     read = map_in_file(config_map)
     reports: list[dict[str, Any]] = []
     for file in files:
         faults: list[dict[str, str]] = []
+        notes: tuple[str, ...] = ()
         try:
             experiment = read_experiment(file, read=read, needs_template=False)
         except InvalidExperiment as error:
@@ -230,7 +232,11 @@ def validate(
         else:
             if not as_json:
                 print(f"{file}: {_summary(experiment)}")
-        reports.append({"file": str(file), "valid": not faults, "faults": faults})
+            notes = notes_on(experiment)
+            for note in notes:
+                print(f"{file}: note: {note}", file=sys.stderr)
+        report = {"file": str(file), "valid": not faults, "faults": faults, "notes": notes}
+        reports.append(report)
     if as_json:
         print(json.dumps({"files": reports}))
     if not all(report["valid"] for report in reports):

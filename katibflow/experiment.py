@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from pydantic.alias_generators import to_camel
 
 __all__ = [
+    "DEFAULT_PARALLEL_TRIAL_COUNT",
     "Algorithm",
     "Collector",
     "CollectorSource",

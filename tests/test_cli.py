@@ -153,7 +153,8 @@ def test_validate_takes_many_files_and_prints_json(tmp_path: Path) -> None:
 
 def test_validate_says_what_a_valid_file_asks_for(tmp_path: Path) -> None:
     code, out, err = katibflow("validate", SEED_FILE, cwd=tmp_path)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.startswith(f"{SEED_FILE}: note: objective.goal: ") and err.count("\n") == 1
     assert out == (
         f"{SEED_FILE}: valid: mnist-pytorch, 2 parameters, random, 12 trials, 3 at a time\n"
     )

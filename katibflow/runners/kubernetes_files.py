@@ -40,14 +40,14 @@ _RESOURCES = {
 
 # Both print first whose files they read, and after a SIGTERM look once more before they end.
 _START = """
+over=
 trap 'over=1' TERM
 echo "katibflow-metrics of $POD"
-over=
 """
 
 _NEXT = """
   [ -z "$last" ] || exit 0
-  sleep 1 >/dev/null & wait $!
+  sleep 1 >/dev/null 2>&1 & wait $!
 done
 """
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from katibflow.errors import RunnerError
 from katibflow.experiment import Experiment
 from katibflow.history import Trial, TrialState
 from katibflow.runners import kubernetes_sources
@@ -14,13 +17,15 @@ from katibflow.runners.base import Event, Limits, StopRequest
 from katibflow.runners.rbac import pages_role
 from katibflow.trials import run_trial
 from tests.contracts.collectors.collector_contract import (
+    REPORTS,
     CollectorContract,
     Ran,
     Reports,
+    experiment_of,
     form,
     reports_as_text,
 )
-from tests.contracts.collectors.forms import FOLDER, LOG, Form
+from tests.contracts.collectors.forms import FOLDER, FORMS, LOG, Form
 from tests.kubernetes.kubelet import Kubelet
 from tests.kubernetes.lab import EXPERIMENT, RUN, Lab
 
@@ -63,3 +68,25 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterPl
 
 class TestClusterCollectors(CollectorContract):
     pass
+
+
+def test_without_leave_to_read_pages_the_role_is_named(place: ClusterPlace) -> None:
+    place.lab.server.rules = [rule for rule in place.lab.server.rules or () if _no_proxy(rule)]
+    form = FORMS["PrometheusMetric"]
+    with pytest.raises(RunnerError, match=r"(?s)pods/proxy.*Apply this in the cluster:.*pages"):
+        place.run(experiment_of(form), form, REPORTS)
+
+
+def _no_proxy(rule: Mapping[str, Any]) -> bool:
+    return "pods/proxy" not in rule["resources"]
+
+
+def test_a_cluster_without_native_sidecars_is_named(place: ClusterPlace) -> None:
+    def admit(plural: str, body: dict[str, Any]) -> None:
+        for item in body["spec"].get("initContainers", []) if plural == "pods" else ():
+            item.pop("restartPolicy", None)  # as a CustomResourceDefinition prunes it
+
+    place.lab.server.admit = admit
+    form = FORMS["File"]
+    with pytest.raises(RunnerError, match=r"native sidecars: Kubernetes 1\.29"):
+        place.run(experiment_of(form), replace(form, program=""), ())

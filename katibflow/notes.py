@@ -62,8 +62,8 @@ def _differences(experiment: Experiment) -> Iterator[str]:
         )
     if spec.resume_policy != "Never":
         yield (
-            f"resumePolicy {spec.resume_policy}: as every policy here; the same command with a "
-            "larger maxTrialCount goes on, and nothing is kept running for it"
+            f"resumePolicy {spec.resume_policy}: a compiled pipeline takes over the trials of "
+            "earlier runs (its parameter resume); katibflow run goes on whatever the policy is"
         )
     template = spec.trial_template
     if template.trial_spec is None:

@@ -54,7 +54,7 @@ def test_a_file_that_means_the_same_has_no_notes() -> None:
         ),
         ({"spec.earlyStopping": {"algorithmName": "medianstop"}}, "earlyStopping medianstop: comp"),
         ({"spec.objective.goal": 0.1}, "objective.goal: running trials are stopped when it is"),
-        ({"spec.resumePolicy": "FromVolume"}, "resumePolicy FromVolume: as every policy here;"),
+        ({"spec.resumePolicy": "FromVolume"}, "resumePolicy FromVolume: a compiled pipeline takes"),
         (
             {
                 "spec.trialTemplate.trialSpec": ABSENT,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from katibflow.algorithms.pbt import Checkpoint
 from katibflow.decision import decide
 from katibflow.errors import InputError
 from katibflow.history import History, Observation, Point, Trial, TrialState
@@ -28,6 +29,7 @@ from tests.samples import experiment
 
 RUNNING = Trial(3, TrialState.RUNNING, {"lr": "0.2"}, start="s", job="sample-abc-3")
 SUCCEEDED = JobOutcome(JobState.SUCCEEDED)
+SUCCESSFUL = replace(RUNNING, state=TrialState.COMPLETE)
 
 
 class Scripted:
@@ -91,6 +93,28 @@ def test_a_trials_job_is_its_template_with_its_assignments() -> None:
     container = job.manifest["spec"]["template"]["spec"]["containers"][0]
     assert container["args"] == ["--lr=0.2"]
     assert job.manifest["x"] == "in team"
+
+
+def pbt_trial(parent: int | None) -> Trial:
+    lineage = {} if parent is None else {"pbt:parent": parent}
+    return replace(RUNNING, attributes={"pbt:generation": len(lineage), **lineage})
+
+
+@pytest.mark.parametrize(
+    ("parent", "job"), [(None, None), (1, "sample-abc-1"), (2, "sample-0ld-7")]
+)
+def test_a_trial_of_population_based_training_knows_its_parents_job(
+    parent: int | None, job: str | None
+) -> None:
+    settings = [{"name": "suggestion_trial_dir", "value": "/ckpt"}]
+    of = experiment({"spec.algorithm": {"algorithmName": "pbt", "algorithmSettings": settings}})
+    runner = Scripted("loss=1")
+    taken_over = replace(SUCCESSFUL, number=2, job="sample-0ld-7")
+    given = pbt_trial(parent)
+    run_trial(runner, of, given, lambda event: None, StopRequest(), Limits(), [taken_over])
+    (made,) = runner.jobs
+    assert made.parent == job
+    assert made.checkpoint == Checkpoint("/ckpt", 0 if parent is None else 1, parent)
 
 
 def test_a_reference_that_resolves_to_nothing_runs_no_job() -> None:

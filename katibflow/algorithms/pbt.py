@@ -30,7 +30,14 @@ from katibflow.history import History, Trial, TrialState, objective_value
 from katibflow.loading import Parts
 from katibflow.space import Space
 
-__all__ = ["GENERATION_LABEL", "PARENT_LABEL", "PBT", "Checkpoint", "checkpoint_of"]
+__all__ = [
+    "GENERATION_LABEL",
+    "PARENT_LABEL",
+    "PBT",
+    "Checkpoint",
+    "checkpoint_of",
+    "checkpoint_path",
+]
 
 GENERATION_LABEL = "pbt.suggestion.katib.kubeflow.org/generation"
 PARENT_LABEL = "pbt.suggestion.katib.kubeflow.org/parent"
@@ -63,10 +70,15 @@ class Checkpoint:
     parent: int | None
 
 
+def checkpoint_path(experiment: Experiment) -> str | None:
+    """Where the containers see their checkpoint folder; None without population based training."""
+    settings = {entry.name: entry.value for entry in experiment.spec.algorithm.algorithm_settings}
+    return settings.get("suggestion_trial_dir")
+
+
 def checkpoint_of(experiment: Experiment, trial: Trial) -> Checkpoint | None:
     """The checkpoint folder of a trial; None of one that no population based training made."""
-    settings = {entry.name: entry.value for entry in experiment.spec.algorithm.algorithm_settings}
-    path, generation = settings.get("suggestion_trial_dir"), trial.attributes.get(_GENERATION)
+    path, generation = checkpoint_path(experiment), trial.attributes.get(_GENERATION)
     if path is None or not isinstance(generation, int):
         return None
     parent = trial.attributes.get(_PARENT)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from katibflow import jobs
-from katibflow.algorithms.pbt import GENERATION_LABEL, PARENT_LABEL, Checkpoint
+from katibflow.algorithms.pbt import GENERATION_LABEL, PARENT_LABEL, Checkpoint, checkpoint_path
 from katibflow.document import found
 from katibflow.errors import Fault, InvalidExperiment
 from katibflow.experiment import Experiment
@@ -60,12 +60,10 @@ def check_checkpoints(experiment: Experiment, source: str | None = None) -> None
     Raises:
         InvalidExperiment: A pod has none; each one is named.
     """
-    algorithm = experiment.spec.algorithm
-    settings = {entry.name: entry.value for entry in algorithm.algorithm_settings}
-    if algorithm.algorithm_name != "pbt":
+    path = checkpoint_path(experiment)
+    if path is None:
         return
-    path = settings["suggestion_trial_dir"].rstrip("/")
-    faults = list(_faults(experiment.spec.trial_template.trial_spec or {}, path))
+    faults = list(_faults(experiment.spec.trial_template.trial_spec or {}, path.rstrip("/")))
     if faults:
         raise InvalidExperiment(source or experiment.name, faults)
 

@@ -126,6 +126,16 @@ class LocalRunner:
     def _folder(self, number: int) -> TrialFolder:
         return TrialFolder(self._trials / f"{number:04d}", number)
 
+    def _checkpoints_of(self, number: int, job: str | None) -> Path:
+        """A parent's checkpoint folder; in the folder of an earlier run if it is taken over."""
+        own = self._folder(number).checkpoints
+        run, _, there = (job or "").rpartition("-")
+        if own.is_dir() or not (run and there.isdecimal()):
+            return own
+        trials = self._trials.parent.with_name(run) / "trials"
+        other = TrialFolder(trials / f"{int(there):04d}", int(there)).checkpoints
+        return other if other.is_dir() else own
+
     @contextmanager
     def _registered(self, number: int, stop: StopRequest) -> Iterator[None]:
         with self._lock:
@@ -163,7 +173,7 @@ class LocalRunner:
             return JobOutcome(JobState.STOPPED, "Stopped", stop.reason)
         if job.checkpoint is not None:
             parent = job.checkpoint.parent
-            source = None if parent is None else self._folder(parent).checkpoints
+            source = None if parent is None else self._checkpoints_of(parent, job.parent)
             if source is not None and not source.is_dir():
                 return JobOutcome(
                     JobState.FAILED,

@@ -7,8 +7,10 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from katibflow.algorithms.pbt import checkpoint_path
 from katibflow.collectors import source_for
 from katibflow.collectors.sources import SideContainer
 from katibflow.document import found
@@ -16,7 +18,7 @@ from katibflow.errors import Fault, InvalidExperiment
 from katibflow.experiment import Experiment
 from katibflow.jobs import pod_templates
 from katibflow.runners.local_manifest import count, search_path
-from katibflow.runners.local_paths import PathMap, map_paths
+from katibflow.runners.local_paths import PathMap, map_paths, with_map
 from katibflow.template import render
 
 __all__ = ["check_local", "manifest_faults"]
@@ -51,6 +53,9 @@ def check_local(
         name=experiment.name,
         namespace=experiment.metadata.namespace or "default",
     )
+    checkpoints = checkpoint_path(experiment)
+    if checkpoints is not None:
+        maps = with_map(maps, PathMap(checkpoints.rstrip("/"), Path("/")))
     where = "spec.trialTemplate.trialSpec"
     faults = [
         Fault(f"{where}.{fault.path}", fault.found, fault.allowed)

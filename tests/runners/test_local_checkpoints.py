@@ -11,7 +11,7 @@ from katibflow.algorithms.pbt import Checkpoint
 from katibflow.engine import run_experiment
 from katibflow.history import History, TrialState
 from katibflow.runners.base import JobState, StopRequest, TrialJob
-from katibflow.runners.local import LocalRunner, PathMap
+from katibflow.runners.local import LocalRunner, PathMap, check_local
 from tests.runners.contract import Watch
 from tests.runners.local_lab import LocalLab, batch_job, pytorch_job, run
 from tests.shell_trials import experiment
@@ -128,3 +128,25 @@ def test_a_map_of_the_users_does_not_replace_it(tmp_path: Path, path: str) -> No
     outcome, _ = run(lab, job, [PathMap("/ckpt", tmp_path)])
     assert outcome.state is JobState.SUCCEEDED
     assert (checkpoints(lab, 0) / "a").exists()
+
+
+def test_a_parent_of_an_earlier_run_is_found_in_that_runs_folder(tmp_path: Path) -> None:
+    earlier = LocalRunner(tmp_path / "contract-11111111")
+    job = given(batch_job(4, ["sh", "-c", "echo earlier > /ckpt/a"]))
+    earlier.run(job, Watch(), StopRequest())
+    lab = LocalLab(tmp_path)
+    child = replace(given(batch_job(9, ["cat", "/ckpt/a"]), 0), parent="contract-11111111-4")
+    outcome, watch = run(lab, child)
+    assert (outcome.state, watch.lines) == (JobState.SUCCEEDED, ["earlier"])
+
+
+def test_a_container_may_work_in_its_checkpoint_folder(tmp_path: Path) -> None:
+    place = "spec.trialTemplate.trialSpec.spec.template.spec.containers.0.workingDir"
+    made = experiment("pwd; echo loss=$X", pbt(5) | {place: "/ckpt"})
+    check_local(made)
+    runner = LocalRunner(tmp_path)
+    history = History(made, "0a1b2c3d", seed=3)
+    run_experiment(history, runner, watch=lambda update: None, stop=StopRequest())
+    runner.close()
+    log = (tmp_path / "trials/0003/job-0.log").read_text()
+    assert log.startswith(str(tmp_path / "trials/0003/checkpoints"))

@@ -14,6 +14,7 @@ from typing import Any
 from katibflow.collectors.base import Collector
 from katibflow.collectors.jsonlines import JsonCollector, PushCollector
 from katibflow.collectors.prometheus import ChangedSamples, PrometheusCollector
+from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint, Files, SideContainer, Source
 from katibflow.collectors.text import TextCollector
 from katibflow.collectors.tfevent import EVENT_FILES, EventCollector, EventFiles
@@ -103,7 +104,9 @@ def port_of(given: Mapping[str, Any]) -> int | None:
 def _endpoint(spec: MetricsCollectorSpec, names: Sequence[str]) -> Endpoint:
     given = _source(spec).http_get or {}
     port = port_of(given) or DEFAULT_PORT
-    return Endpoint(given.get("path") or DEFAULT_PAGE, port, partial(ChangedSamples, names))
+    return Endpoint(
+        given.get("path") or DEFAULT_PAGE, port, partial(Scraper, ChangedSamples(names))
+    )
 
 
 def _page_collector(spec: MetricsCollectorSpec, names: Sequence[str]) -> Collector:

@@ -12,7 +12,9 @@ __all__ = [
     "Endpoint",
     "FileReader",
     "Files",
+    "NoPage",
     "PageReader",
+    "PageScraper",
     "SideContainer",
     "Source",
 ]
@@ -44,6 +46,29 @@ class PageReader(Protocol):
 
     def account(self) -> Sequence[str]:
         """What explains that a metric did not come."""
+
+
+class NoPage(Exception):
+    """A page was not to be had this time; the text says why."""
+
+
+class PageScraper(Protocol):
+    """Asks for a page again and again, in a thread of its own."""
+
+    def know(self, lines: str) -> None:
+        """Takes lines that were told before, so that they are not told again."""
+
+    def start(self) -> None:
+        """Begins to ask."""
+
+    def take(self) -> list[str]:
+        """The new lines, from any thread."""
+
+    def account(self) -> Sequence[str]:
+        """What explains that a metric did not come."""
+
+    def close(self) -> None:
+        """Stops asking; returns when no request is on its way, or it takes too long."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +103,14 @@ class Endpoint:
     Attributes:
         path: With a slash in front.
         port: The container's.
-        reader: Makes what reads the page.
+        scraper: Makes what asks for the page: from a function that returns it or raises `NoPage`,
+            the seconds from one answer to the next request, and what is called on new lines.
         collector: The kind of collector that reads it.
     """
 
     path: str
     port: int
-    reader: Callable[[], PageReader]
+    scraper: Callable[[Callable[[], str], float, Callable[[], None]], PageScraper]
     collector: str = "PrometheusMetric"
 
 

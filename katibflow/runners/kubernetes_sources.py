@@ -8,14 +8,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from katibflow.collectors.sources import Endpoint, FileReader, Files, SideContainer
+from katibflow.collectors.sources import Endpoint, FileReader, Files, NoPage, SideContainer
 from katibflow.errors import RunnerError
 from katibflow.runners.base import Event, MetricLine, SourceNote
 from katibflow.runners.kubernetes_api import Api, ApiError, Lost
 from katibflow.runners.kubernetes_files import READER
 from katibflow.runners.kubernetes_logs import Instance, LogReader
 from katibflow.runners.pods import Container, Pod
-from katibflow.runners.scraping import NoPage, Scraper
 
 __all__ = [
     "SCRAPE_PERIOD",
@@ -225,7 +224,7 @@ class _Page:
         self._failed = failed
         self._pod = ""
         self._is_ended = False
-        self._scraper = Scraper(self._fetch, source.reader(), SCRAPE_PERIOD, self._hand_on)
+        self._scraper = source.scraper(self._fetch, SCRAPE_PERIOD, self._hand_on)
 
     def pod_changed(self, pod: Pod, primary: Container) -> None:
         if primary.state != "running":
@@ -241,16 +240,18 @@ class _Page:
             _apart(self._finish)
 
     def _finish(self) -> None:
-        for event in self._scraper.rest():
-            self._tell(event)
+        self._scraper.close()
+        self._hand_on()
+        for text in self._scraper.account():
+            self._tell(SourceNote(text))
         self._done()
 
     def cancel(self) -> None:
         self._scraper.close()
 
     def _hand_on(self) -> None:
-        for event in self._scraper.take():
-            self._tell(event)
+        for line in self._scraper.take():
+            self._tell(MetricLine(line))
 
     def _fetch(self) -> str:
         path = self._api.path("v1", "pods", f"{self._pod}:{self._source.port}", "proxy")

@@ -14,7 +14,14 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from katibflow.collectors.sources import METRICS_PORT, Endpoint, FileReader, Files, SideContainer
+from katibflow.collectors.sources import (
+    METRICS_PORT,
+    Endpoint,
+    FileReader,
+    Files,
+    NoPage,
+    SideContainer,
+)
 from katibflow.runners.base import Event, MetricLine, SourceNote
 from katibflow.runners.local_lines import LogTail
 from katibflow.runners.local_manifest import JobPlan
@@ -22,7 +29,6 @@ from katibflow.runners.local_paths import PathMap
 from katibflow.runners.local_processes import describe_exit, listener_of
 from katibflow.runners.local_record import Attempt, TrialFolder
 from katibflow.runners.local_watches import LogWatch, LogWatches
-from katibflow.runners.scraping import NoPage, Scraper
 
 __all__ = ["LocalSource", "maps_of", "opened"]
 
@@ -279,27 +285,28 @@ class _Page:
         self._own = attempt.metrics_port
         self._kept = attempt.folder / "samples.prom"
         self._earlier = self._kept.read_text("utf-8") if self._kept.exists() else ""
-        reader = source.reader()
-        reader.feed(self._earlier, 0)
-        self.scraper = Scraper(self._fetch, reader, SCRAPE_PERIOD, wake)
+        self.scraper = source.scraper(self._fetch, SCRAPE_PERIOD, wake)
+        self.scraper.know(self._earlier)
 
     def clear(self) -> None:
         pass
 
     def read(self) -> tuple[Sequence[Event], bool]:
-        return self._keep(self.scraper.take()), False
+        return self._told(), False
 
     def rest(self) -> Iterator[Event]:
-        yield from self._keep(list(self.scraper.rest()))
+        self.scraper.close()
+        yield from self._told()
+        yield from map(SourceNote, self.scraper.account())
 
-    def _keep(self, events: Sequence[Event]) -> Sequence[Event]:
+    def _told(self) -> Sequence[Event]:
         """Puts what was read down, for a later tool; what an earlier one read comes first."""
         before, self._earlier = self._earlier.splitlines(), ""
-        lines = [event.text for event in events if isinstance(event, MetricLine)]
+        lines = self.scraper.take()
         if lines:
             with self._kept.open("a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in lines)
-        return [*map(MetricLine, before), *events]
+        return [MetricLine(line) for line in (*before, *lines)]
 
     def _fetch(self) -> str:
         try:

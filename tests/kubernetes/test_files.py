@@ -9,11 +9,14 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from katibflow.collectors.prometheus import ChangedSamples
+from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint, Files, SideContainer
 from katibflow.collectors.tfevent import EVENT_FILES, EventFiles
 from katibflow.errors import InputError
@@ -130,7 +133,7 @@ class TestOthers:
     def test_the_port_is_told_to_the_primary_container(self) -> None:
         def env(given: list[dict[str, str]]) -> list[dict[str, str]]:
             body = copy.deepcopy(batch_job(pod_template(container(env=given))))
-            add_source(body, Endpoint("/m", 9000, lambda: None), "main")  # type: ignore[arg-type, return-value]
+            add_source(body, Endpoint("/m", 9000, partial(Scraper, ChangedSamples(()))), "main")
             found: list[dict[str, str]] = pod_of(body)["containers"][0]["env"]
             return found
 

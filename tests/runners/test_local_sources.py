@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from katibflow.collectors.prometheus import ChangedSamples
+from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint, Files, SideContainer, Source
 from katibflow.collectors.tfevent import EVENT_FILES, EventFiles
 from katibflow.runners import local_sources
@@ -190,7 +191,7 @@ def free_port() -> int:
 
 
 def endpoint(port: int = 8080) -> Endpoint:
-    return Endpoint("/m", port, partial(ChangedSamples, ("loss",)))
+    return Endpoint("/m", port, partial(Scraper, ChangedSamples(("loss",))))
 
 
 def samples(watch: Watch) -> list[str]:

@@ -5,34 +5,29 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from katibflow.collectors.sources import PageReader
-from katibflow.runners.base import Event, MetricLine, SourceNote
+from katibflow.collectors.sources import NoPage, PageReader
 
-__all__ = ["NoPage", "Scraper"]
+__all__ = ["Scraper"]
 
 _PATIENCE = 10.0
 
 
-class NoPage(Exception):
-    """The page was not to be had this time; the text says why."""
-
-
 class Scraper:
-    """Asks for a page in a thread of its own, until it is closed.
+    """Asks for a page in a thread of its own, until it is closed; a `sources.PageScraper`.
 
     Args:
-        fetch: Returns the page, or raises `NoPage`.
         reader: Makes lines of the pages.
+        fetch: Returns the page, or raises `NoPage`.
         period: Seconds from one answer to the next request.
         wake: Called when there are new lines.
     """
 
     def __init__(
         self,
-        fetch: Callable[[], str],
         reader: PageReader,
+        fetch: Callable[[], str],
         period: float,
         wake: Callable[[], None],
     ) -> None:
@@ -45,6 +40,10 @@ class Scraper:
         self._failure = ""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scrape", daemon=True)
+
+    def know(self, lines: str) -> None:
+        """Takes lines that were told before, so that they are not told again."""
+        self._reader.feed(lines, 0)
 
     def start(self) -> None:
         """Begins to ask."""
@@ -65,22 +64,18 @@ class Scraper:
                     self._wake()
             self._closed.wait(self._period)
 
-    def take(self) -> list[Event]:
-        """What is new, from any thread."""
-        events: list[Event] = []
+    def take(self) -> list[str]:
+        """The new lines, from any thread."""
+        lines: list[str] = []
         while self._lines:
-            events.append(MetricLine(self._lines.popleft()))
-        return events
+            lines.append(self._lines.popleft())
+        return lines
 
-    def rest(self) -> Iterator[Event]:
-        """Ends the asking; what is left, and what explains that nothing came."""
-        self.close()
-        yield from self.take()
+    def account(self) -> list[str]:
+        """What explains that a metric did not come."""
         failure = f"; the last failure: {self._failure}" if self._failure else ""
-        yield SourceNote(
-            f"the page was asked for {self._asked} times and came {self._answered} times{failure}"
-        )
-        yield from map(SourceNote, self._reader.account())
+        asked = f"the page was asked for {self._asked} times and came {self._answered} times"
+        return [asked + failure, *self._reader.account()]
 
     def close(self) -> None:
         """Stops asking; returns when no request is on its way, or it takes too long."""

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from katibflow import steps
+from katibflow.history import History, TrialState
+from katibflow.steps.files import read_study, write_study
+from katibflow.validation import load_experiment
 
 ROOT = Path(__file__).parent.parent
 KATIBFLOW = (sys.executable, "-m", "katibflow")
@@ -31,3 +37,23 @@ def test_the_example_with_metrics_in_a_file_runs(tmp_path: Path) -> None:
         seen = record["observations"]
         assert seen["loss"]["latest"] == seen["loss"]["min"] > 0
         assert seen["accuracy"]["max"] == pytest.approx(1 / (1 + seen["loss"]["min"]))
+
+
+def test_the_steps_of_a_pipeline_hand_the_metrics_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KATIBFLOW_RUNNER", "local")
+    monkeypatch.setenv("KATIBFLOW_RUNS", str(tmp_path / "runs"))
+    study, batch, after = (str(tmp_path / name) for name in ("study", "batch", "after"))
+    experiment = load_experiment(ROOT / "examples" / "metrics-file.yaml")
+    write_study(study, History(experiment, run="0a1b2c3d", seed=1))
+    item = steps.suggestion(study, batch)[0]
+    write_study(batch, replace(read_study(batch), trials=read_study(batch).trials[:1]))
+    log = tmp_path / "log"
+    outcome, number = steps.launcher(batch, item, str(log))
+    lines = log.read_text().splitlines()
+    assert lines.count("epoch 10 done") == 1
+    assert sum(line.startswith('katibflow-source: {"epoch": ') for line in lines) == 10
+    steps.collector(batch, [outcome], {number: str(log)}, after)
+    (trial,) = read_study(after).trials
+    assert (trial.state, len(trial.intermediate)) == (TrialState.COMPLETE, 10)

@@ -1,8 +1,9 @@
 """The exit handler: stops what is unfinished of this run. It stands alone, without the library.
 
 On Kubernetes it finds the run's jobs by label and stops each as its kind can be stopped (the body
-of a merge patch), or deletes it where there is no such way. For trials on this machine it goes by
-the run folder, in which the launcher has put the library.
+of a merge patch), or deletes it where there is no such way. One that has ended is left as it is: it
+has a condition that says so, or, as a Workflow and a RayJob, a word for its state. For trials on
+this machine it goes by the run folder, in which the library was put when the run began.
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
@@ -27,9 +28,8 @@ def finish(
     import sys
 
     short = hashlib.sha256(run.encode()).hexdigest()[:8]
-    inside = "KUBERNETES_SERVICE_HOST" in os.environ
-    runner = os.environ.get("KATIBFLOW_RUNNER") or ("kubernetes" if inside else "local")
-    if runner == "local":
+    runner = os.environ.get("KATIBFLOW_RUNNER", "")
+    if runner == "local" or not (runner or "KUBERNETES_SERVICE_HOST" in os.environ):
         folder = f"{os.environ.get('KATIBFLOW_RUNS') or 'runs'}/{name}-{short}"
         if os.path.isdir(folder):
             sys.path.insert(0, f"{folder}/library.zip")
@@ -48,15 +48,17 @@ def finish(
     api = client.CustomObjectsApi()
     place = (group, version, namespace, plural)
     own = f"katibflow/run={short},!katibflow/state"
+    ends = {"Complete", "Succeeded", "Failed", "Error", "SUCCEEDED", "FAILED", "STOPPED"}
     for job in api.list_namespaced_custom_object(*place, label_selector=own)["items"]:
-        conditions = job.get("status", {}).get("conditions") or []
-        ended = {item["type"] for item in conditions if item["status"] == "True"}
-        if ended & {"Complete", "Succeeded", "Failed"}:
+        told = job.get("status") or {}
+        said = {v for v in told.values() if isinstance(v, str)}
+        said |= {c["type"] for c in told.get("conditions") or () if c["status"] == "True"}
+        if said & ends:
             continue
-        job_name = job["metadata"]["name"]
-        print("stops", job_name)
+        which = (*place, job["metadata"]["name"])
+        print("stops", *which)
         if stop:
             api.api_client.set_default_header("Content-Type", "application/merge-patch+json")
-            api.patch_namespaced_custom_object(*place, job_name, json.loads(stop))
+            api.patch_namespaced_custom_object(*which, json.loads(stop))
         else:
-            api.delete_namespaced_custom_object(*place, job_name, propagation_policy="Background")
+            api.delete_namespaced_custom_object(*which, propagation_policy="Background")

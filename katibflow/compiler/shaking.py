@@ -8,7 +8,7 @@ looks up a name of the library at run time (``getattr``) is not seen; there is n
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 __all__ = ["shaken", "with_entry"]
@@ -22,7 +22,7 @@ class _Module:
     """A module's top-level names.
 
     Attributes:
-        defined: Name to the statements that make it.
+        defined: Name to the statements that make it, calls of its methods included.
         imported: Name to where it comes from, for every import in the module.
         always: Statements that run when the module is imported and define nothing.
     """
@@ -33,12 +33,15 @@ class _Module:
     always: list[ast.stmt] = field(default_factory=list)
 
 
-def shaken(modules: Mapping[str, str], roots: Iterable[Reference]) -> dict[str, str]:
+def shaken(
+    modules: Mapping[str, str], roots: Iterable[Reference], unused: Collection[Reference] = ()
+) -> dict[str, str]:
     """The modules that are reached, without the top-level statements that are not.
 
     Args:
         modules: Module name to source text.
         roots: Where to begin.
+        unused: What is left out though it is referred to, since the program will not get there.
 
     Returns:
         Module name to source text in which every line keeps its number.
@@ -49,6 +52,8 @@ def shaken(modules: Mapping[str, str], roots: Iterable[Reference]) -> dict[str, 
     while waiting:
         module, name = waiting.pop()
         if module not in read or (module, name) in reached:
+            continue
+        if (module, name) in unused or read[module].imported.get(name) in unused:
             continue
         reached.add((module, name))
         parent = module.rpartition(".")[0]
@@ -92,6 +97,9 @@ def _read(text: str) -> _Module:
                 module.imported[alias.asname or top] = (top, "")
     for statement in tree.body:
         names = _defined(statement)
+        completed = _completed(statement)
+        if completed in module.defined:
+            names = [completed]
         for name in names:
             module.defined.setdefault(name, []).append(statement)
         if not names and not isinstance(statement, ast.Import | ast.ImportFrom):
@@ -111,6 +119,14 @@ def _defined(statement: ast.stmt) -> list[str]:
         targets = [statement.target]
     names = [target.id for target in targets if isinstance(target, ast.Name)]
     return names if len(names) == len(targets) else []
+
+
+def _completed(statement: ast.stmt) -> str:
+    """The name that a statement only goes on to make, as ``name.add(...)``; empty if none."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    function = call.func if isinstance(call, ast.Call) else None
+    place = function.value if isinstance(function, ast.Attribute) else None
+    return place.id if isinstance(place, ast.Name) else ""
 
 
 def _references(
@@ -145,7 +161,8 @@ def _without(module: _Module, names: set[str]) -> str:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             _narrow_import(lines, statement, names)
             continue
-        defined = _defined(statement)
+        completed = _completed(statement)
+        defined = [completed] if completed in module.defined else _defined(statement)
         if defined and not names.intersection(defined):
             _blank(lines, statement)
     return "\n".join(lines)

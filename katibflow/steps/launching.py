@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import katibflow
-from katibflow import runners
 from katibflow.collectors import collector_for
 from katibflow.errors import InputError, RunnerError
 from katibflow.history import History, Trial, TrialState
@@ -191,10 +190,11 @@ def include_installed() -> None:
     folder = Path(origin).parent
     if f'"{katibflow.__version__}"' not in (folder / "__init__.py").read_text(encoding="utf-8"):
         raise RunnerError(f"{folder} is another version than the compiled pipeline's: {wanted}")
-    for package in (katibflow, runners):
-        place = str(folder.joinpath(*package.__name__.split(".")[1:]))
-        if place not in package.__path__:
-            package.__path__.append(place)
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == katibflow.__name__ and hasattr(module, "__path__"):
+            place = str(folder.joinpath(*name.split(".")[1:]))
+            if place not in module.__path__:
+                module.__path__.append(place)
 
 
 def _keep_library(folder: Path) -> None:

@@ -25,6 +25,9 @@ components.load_component_from_file(sys.argv[1])(**json.loads(sys.argv[2]))
 """
 
 
+_LAST_STEPS = ("collector", "controller")
+
+
 @dataclass(frozen=True)
 class Run:
     """What a pipeline run left behind."""
@@ -44,8 +47,13 @@ class Run:
 
     @property
     def study(self) -> History:
-        """The study of the last round."""
-        return load_history((self.root / "collector" / "study").read_text(encoding="utf-8"))
+        """The study of the last round, or of the controller."""
+        (file,) = (self.root / name / "study" for name in self._steps if name in _LAST_STEPS)
+        return load_history(file.read_text(encoding="utf-8"))
+
+    @property
+    def _steps(self) -> list[str]:
+        return [folder.name for folder in self.root.iterdir()]
 
     @property
     def library(self) -> Path:

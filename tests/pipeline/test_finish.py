@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from katibflow.jobs import kind_of
@@ -75,7 +76,7 @@ def _job(name: str, run: str, *, kind: str = "Job", **more: Any) -> dict[str, An
 def test_jobs_of_this_run_are_stopped_on_kubernetes(tmp_path: Path) -> None:
     own = run_name(RUN)
     complete = {"conditions": [{"type": "Complete", "status": "True"}]}
-    failing = {"conditions": [{"type": "Failed", "status": "False"}]}
+    failing = {"conditions": [{"type": "Failed", "status": "False"}], "startTime": "now"}
     server = ApiServer()
     try:
         for job in (
@@ -125,3 +126,35 @@ def kubeconfig(folder: Path, server: ApiServer) -> dict[str, str]:
     }
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return {"KATIBFLOW_RUNNER": "kubernetes", "KUBECONFIG": str(path)}
+
+
+@pytest.mark.parametrize(
+    ("api", "kind", "status"),
+    [
+        ("argoproj.io/v1alpha1", "Workflow", {"phase": "Succeeded", "progress": "1/1"}),
+        ("argoproj.io/v1alpha1", "Workflow", {"phase": "Error", "message": "no pod"}),
+        ("ray.io/v1", "RayJob", {"jobStatus": "FAILED", "jobDeploymentStatus": "Complete"}),
+        ("ray.io/v1", "RayJob", {"jobStatus": "STOPPED", "jobDeploymentStatus": "Running"}),
+        ("kubeflow.org/v1", "PyTorchJob", {"conditions": [{"type": "Failed", "status": "True"}]}),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_ended_without_a_record_is_left_as_it_is(
+    tmp_path: Path, api: str, kind: str, status: dict[str, Any]
+) -> None:
+    server = ApiServer()
+    known = kind_of({"apiVersion": api, "kind": kind})
+    try:
+        names = {"ended": status, "running": {"phase": "Running", "jobStatus": "RUNNING"}}
+        for name, told in names.items():
+            job = _job(name, run_name(RUN), status=told) | {"apiVersion": api, "kind": kind}
+            server.put(known.plural, job, "ADDED")
+        environment = kubeconfig(tmp_path, server)
+        stop = json.dumps(stop_patch(known, "over"))
+        version = known.api_version.rpartition("/")[2]
+        place = {"group": known.group, "version": version, "plural": known.plural}
+        _finish(tmp_path, environment, stop=stop, **place)
+        patched = [request.name for request in server.requests if request.verb == "patch"]
+        assert patched == ["running"]
+    finally:
+        server.down()

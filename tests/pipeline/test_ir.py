@@ -13,7 +13,7 @@ from katibflow.compiler.library import PLAIN
 from katibflow.errors import KatibflowError
 from tests.shell_trials import experiment
 
-MAX_SOURCE = 2_000
+MAX_SOURCE = 2_048
 
 
 @pytest.fixture(scope="module")

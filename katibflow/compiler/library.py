@@ -89,6 +89,7 @@ class Used:
         yield "katibflow.early_stopping", "RULES", self.stopping
         yield "katibflow.collectors.kinds", "KINDS", self.collector
         yield "katibflow.runners.kubernetes_readings", "READINGS", self.collector
+        yield "katibflow.runners.kubernetes_objects", "CHECKPOINTS", self.algorithm
         if ":" not in self.algorithm:  # else it is a class of Optuna's
             yield "katibflow.algorithms", "_BY_NAME", ""
         if ":" not in self.stopping:

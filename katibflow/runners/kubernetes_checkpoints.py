@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from katibflow import jobs
@@ -20,7 +20,10 @@ from katibflow.document import found
 from katibflow.errors import Fault, InvalidExperiment
 from katibflow.experiment import Experiment
 
-__all__ = ["SCRIPT", "add_checkpoint", "check_checkpoints"]
+__all__ = ["SCRIPT", "AddCheckpoint", "add_checkpoint", "check_checkpoints"]
+
+AddCheckpoint = Callable[[dict[str, Any], Checkpoint, str, str | None], None]
+"""See `add_checkpoint`."""
 
 SCRIPT = """\
 set -eu

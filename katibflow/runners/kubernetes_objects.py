@@ -21,12 +21,13 @@ from katibflow.errors import HistoryError, InputError, RunnerError
 from katibflow.history import Trial, trial_from_data, trial_to_data
 from katibflow.jobs import JobKind
 from katibflow.runners.base import TrialJob
-from katibflow.runners.kubernetes_checkpoints import add_checkpoint
+from katibflow.runners.kubernetes_checkpoints import AddCheckpoint, add_checkpoint
 from katibflow.runners.kubernetes_readings import add_source
 from katibflow.runners.pods import REPLICA_LABEL
 
 __all__ = [
     "ASSIGNMENTS",
+    "CHECKPOINTS",
     "EXPERIMENT",
     "RECORD",
     "RUN",
@@ -51,6 +52,11 @@ ASSIGNMENTS, RECORD, STOPPED = (f"katibflow/{x}" for x in ("assignments", "recor
 SEARCH = "katibflow/search"
 RECORD_LIMIT = 200_000
 """Bytes of a record; Kubernetes allows 256 KiB for all annotations of an object together."""
+
+CHECKPOINTS: Mapping[str, AddCheckpoint] = {
+    "pbt": add_checkpoint,
+}
+"""What gives a trial its checkpoint folder, by the algorithm that asks for one."""
 
 _SIDECAR = "sidecar.istio.io/inject"
 _TRIAL_NAME = "KATIB_TRIAL_NAME"  # Katib sets it on the primary container
@@ -188,7 +194,7 @@ def job_body(
         | ({SEARCH: search} if search else {})
     )
     if job.checkpoint is not None:
-        add_checkpoint(body, job.checkpoint, name, job.parent)
+        CHECKPOINTS["pbt"](body, job.checkpoint, name, job.parent)
     if owner:
         metadata["ownerReferences"] = [{**owner, "controller": False, "blockOwnerDeletion": False}]
     return body

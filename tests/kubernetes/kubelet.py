@@ -35,12 +35,11 @@ class Kubelet:
         self.folder = folder
         self.volumes = volumes
         self.path = path
-        self.pods: list[Mapping[str, Any]] = []
+        self._running: list[Running] = []
 
     def __call__(self, play: JobPlay) -> None:
         (pod,) = play.pods()
         body = pod.cluster.objects["pods"][pod.name]
-        self.pods.append(body)
         spec = body["spec"]
         sidecars = [
             item for item in spec.get("initContainers", []) if item.get("restartPolicy") == "Always"
@@ -68,7 +67,14 @@ class Kubelet:
             values[entry["name"]] = self._here(value)
         command = [self._here(word) for word in container["command"]]
         pod.running(container["name"])
-        return Running(pod, container["name"], command, values)
+        self._running.append(Running(pod, container["name"], command, values))
+        return self._running[-1]
+
+    def close(self) -> None:
+        """Kills what still runs."""
+        for running in self._running:
+            running.process.kill()
+            running.process.wait()
 
     def _here(self, text: str) -> str:
         for number, volume in enumerate(self.volumes):
@@ -98,7 +104,7 @@ class Running:
                 self.pod.log(line.rstrip("\n"), container=self.name)
 
     def wait(self) -> int:
-        code = self.process.wait(30)
+        code = self.process.wait()
         self._thread.join()
         self.pod.terminated(code, container=self.name)
         return code

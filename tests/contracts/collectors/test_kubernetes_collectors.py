@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,13 @@ class ClusterPlace:
         ]
         self.lab.template = template
         volumes = [FOLDER, str(Path(LOG).parent), "/logs/here"]
-        self.lab.server.script = Kubelet(self.folder, volumes)
+        self.lab.server.script = kubelet = Kubelet(self.folder, volumes)
         trial = Trial(0, TrialState.RUNNING, {"x": "1"}, job=f"{EXPERIMENT}-{RUN}-0")
         events: list[Event] = []
         runner = self.lab.runner()
         limits = Limits(trial=30)
-        outcome = run_trial(runner, experiment, trial, events.append, StopRequest(), limits)
+        with closing(kubelet):
+            outcome = run_trial(runner, experiment, trial, events.append, StopRequest(), limits)
         return Ran(experiment, trial, events, outcome)
 
 

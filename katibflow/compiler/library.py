@@ -55,9 +55,6 @@ Neither they nor what only they need is in the pack. They import from it, so it 
 import of its modules.
 """
 
-_CHECKPOINTS = ("katibflow.runners.kubernetes_checkpoints", "add_checkpoint")
-"""Of population based training alone."""
-
 
 @dataclass(frozen=True)
 class Used:
@@ -94,10 +91,6 @@ class Used:
             yield "katibflow.algorithms", "_BY_NAME", ""
         if ":" not in self.stopping:
             yield "katibflow.early_stopping", "_BY_NAME", ""
-
-    def unused(self) -> set[tuple[str, str]]:
-        """What the library would not get to: module and name."""
-        return set() if self.algorithm == "pbt" else {_CHECKPOINTS}
 
 
 @cache
@@ -147,7 +140,7 @@ def packed_modules(used: Used) -> dict[str, str]:
     roots = [(_ROOT, step) for step in used.components]
     waiting = [name for name in texts if name.startswith(_INSTALLED)]
     in_cluster = {name: text for name, text in texts.items() if name not in waiting}
-    packed = shaken(in_cluster, roots, used.unused())
+    packed = shaken(in_cluster, roots)
     installed: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -160,7 +153,6 @@ def packed_modules(used: Used) -> dict[str, str]:
     reached = shaken(
         {name: text for name, text in texts.items() if name not in installed},
         [(module, imported) for module, imported in roots if imported],
-        used.unused(),
     )
     return {
         paths[name].relative_to(root).as_posix(): text for name, text in sorted(reached.items())

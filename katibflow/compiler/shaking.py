@@ -8,7 +8,7 @@ looks up a name of the library at run time (``getattr``) is not seen; there is n
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 __all__ = ["shaken", "with_entry"]
@@ -33,15 +33,12 @@ class _Module:
     always: list[ast.stmt] = field(default_factory=list)
 
 
-def shaken(
-    modules: Mapping[str, str], roots: Iterable[Reference], unused: Collection[Reference] = ()
-) -> dict[str, str]:
+def shaken(modules: Mapping[str, str], roots: Iterable[Reference]) -> dict[str, str]:
     """The modules that are reached, without the top-level statements that are not.
 
     Args:
         modules: Module name to source text.
         roots: Where to begin.
-        unused: What is left out though it is referred to, since the program will not get there.
 
     Returns:
         Module name to source text in which every line keeps its number.
@@ -52,8 +49,6 @@ def shaken(
     while waiting:
         module, name = waiting.pop()
         if module not in read or (module, name) in reached:
-            continue
-        if (module, name) in unused or read[module].imported.get(name) in unused:
             continue
         reached.add((module, name))
         parent = module.rpartition(".")[0]

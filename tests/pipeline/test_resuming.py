@@ -1,0 +1,159 @@
+"""A run that begins with the finished trials of earlier runs, here and in a cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from katibflow.compiler.emit import compile_experiment
+from katibflow.history import History, TrialState
+from katibflow.resume import run_name
+from katibflow.steps import controller, report, start, suggestion
+from katibflow.steps.files import read_study
+from tests.kubernetes.plays import JobPlay, completes
+from tests.kubernetes.server import ApiServer
+from tests.pipeline.kfp_local import run_pipeline
+from tests.pipeline.test_finish import kubeconfig
+from tests.shell_trials import document, experiment
+
+WIDER = [{"name": "x", "parameterType": "int", "feasibleSpace": {"min": "0", "max": "9"}}]
+
+
+class Runs:
+    """Runs of one experiment, layout controller, one trial at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def start(
+        self, run: str, most: int = 2, changes: Mapping[str, Any] | None = None, **given: str
+    ) -> History:
+        text = json.dumps(document('echo "loss=$X"', changes))
+        counts = {"parallelTrialCount": "1", "maxTrialCount": str(most)}
+        layout = given.pop("layout", "controller")
+        start(text, counts | given, layout, run, str(self.folder / "study"))
+        return read_study(str(self.folder / "study"))
+
+    def go(self, run: str, most: int = 2, **given: str) -> History:
+        self.start(run, most, None, **given)
+        controller(*(str(self.folder / name) for name in ("study", "after", "logs")))
+        return read_study(str(self.folder / "after"))
+
+
+@pytest.fixture(params=["local", "kubernetes"])
+def runs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("KATIBFLOW_RUNNER", request.param)
+    monkeypatch.setenv("KATIBFLOW_RUNS", str(tmp_path / "runs"))
+    server = ApiServer()
+    server.script = completes(["loss=0.5"])
+    monkeypatch.setenv("KUBECONFIG", kubeconfig(tmp_path, server)["KUBECONFIG"])
+    yield Runs(tmp_path)
+    server.down()
+
+
+def test_finished_trials_of_all_earlier_runs_count(runs: Runs, tmp_path: Path) -> None:
+    first, second = runs.go("one"), runs.go("two")
+    assert len(runs.go("three").trials) == 2
+    third = runs.go("four", most=7, resume="all")
+    own = [trial for trial in third.trials if run_name("four") in (trial.job or "")]
+    assert [trial.number for trial in third.trials] == list(range(7))
+    assert [trial.number for trial in own] == [6]
+    before = [trial for trial in (*first.trials, *second.trials)]
+    taken = third.trials[:4]
+    for earlier, now in zip(before, taken, strict=True):
+        assert (now.job, now.start, now.end) == (earlier.job, earlier.start, earlier.end)
+        assert now.observations == earlier.observations
+    best, metrics = report(*(str(tmp_path / name) for name in ("after", "page", "text")))
+    assert metrics["trials"] == 7
+    assert json.loads(best)
+
+
+def test_one_run_is_resumed_by_either_of_its_ids(runs: Runs) -> None:
+    kfp = "0a1b2c3d-0000-4000-8000-000000000000"
+    runs.go("another")
+    (earlier, _) = runs.go(kfp).trials
+    for number, text in enumerate((run_name(kfp), kfp.upper())):
+        history = runs.start(f"run-{number}", most=9, resume=text)
+        assert history.trials[0].job == earlier.job
+        assert len(history.trials) == 2
+
+
+def test_another_search_space_is_refused_with_the_difference(runs: Runs) -> None:
+    runs.go("one")
+    with pytest.raises(SystemExit) as told:
+        runs.start("two", changes={"spec.parameters": WIDER}, resume="all")
+    assert "spec.parameters[0].feasibleSpace" in str(told.value)
+    assert '{"min":"0","max":"9"' in str(told.value)
+    assert '{"min":"0","max":"99"' in str(told.value)
+    assert f"sample, run {run_name('one')}" in str(told.value)
+
+
+def test_a_run_that_is_not_there_is_named_with_those_that_are(runs: Runs) -> None:
+    runs.go("one")
+    with pytest.raises(SystemExit, match=f"allowed: {run_name('one')}"):
+        runs.start("two", resume="ffffffff")
+    with pytest.raises(SystemExit, match='resume: found "yes"; allowed: none, all'):
+        runs.start("two", resume="yes")
+
+
+def test_rounds_refuse_to_begin_when_nothing_is_left_to_do(runs: Runs) -> None:
+    runs.go("one")
+    with pytest.raises(SystemExit, match=r"over before it begins.*ExperimentMaxTrialsReached"):
+        runs.start("two", layout="rounds", resume="all")
+    history = runs.start("three", most=3, layout="rounds", resume="all")
+    batch = str(runs.folder / "batch")
+    (item,) = suggestion(str(runs.folder / "study"), batch)
+    assert json.loads(item)["number"] == len(history.trials) == 2
+
+
+def test_trials_that_did_not_finish_stay_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ApiServer()
+    for name, value in kubeconfig(tmp_path, server).items():
+        monkeypatch.setenv(name, value)
+
+    def script(play: JobPlay) -> None:
+        completes(["loss=0.5"])(play) if play.number != 1 else play.pods()[0].running()
+
+    server.script = script
+    runs = Runs(tmp_path)
+    try:
+        runs.start("one", most=1)
+        controller(*(str(tmp_path / name) for name in ("study", "after", "logs")))
+        job = next(iter(server.objects["jobs"].values()))
+        record = json.loads(job["metadata"]["annotations"]["katibflow/record"])
+        for number, state in enumerate(("RUNNING", "KILLED", "FAIL"), start=1):
+            text = json.dumps(record | {"number": number, "state": state})
+            other = {**job, "metadata": {**job["metadata"], "name": f"other-{number}"}}
+            annotations = {**job["metadata"]["annotations"], "katibflow/record": text}
+            other["metadata"]["annotations"] = annotations
+            server.put("jobs", other, "ADDED")
+        taken = runs.start("two", most=9, resume="all").trials
+        assert [trial.state for trial in taken] == [TrialState.COMPLETE, TrialState.FAIL]
+        del job["metadata"]["annotations"]["katibflow/search"]
+        server.put("jobs", job)
+        with pytest.raises(SystemExit, match="do not say what they searched"):
+            runs.start("three", resume="all")
+    finally:
+        server.down()
+
+
+def test_the_compiled_rounds_go_on_from_an_earlier_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KATIBFLOW_RUNNER", "local")
+    monkeypatch.setenv("KATIBFLOW_RUNS", str(tmp_path / "runs"))
+    (earlier,) = Runs(tmp_path).go("one", most=1).trials
+    tried = experiment('echo "loss=$X"', {"spec.resumePolicy": "LongRunning"})
+    counts = {"parallelTrialCount": "1", "maxTrialCount": "2"}
+    run = run_pipeline(tmp_path, compile_experiment(tried).text, counts)
+    assert run.code == 0, run.log
+    assert run.count("launcher") == 1
+    assert [trial.number for trial in run.study.trials] == [0, 1]
+    assert run.study.trials[0].job == earlier.job
+    assert run.metrics("report")["trials"] == 2

@@ -89,7 +89,7 @@ def _algorithm(
         return kind(**arguments)
 
     def check(parts: Parts, settings: Settings) -> Iterator[Fault]:
-        if all(package_is_there(package) for package in packages):
+        if all(_package_is_there(package) for package in packages):
             yield from _constructor_faults(make, signature, settings)
 
     return Algorithm(
@@ -102,7 +102,7 @@ def _algorithm(
     )
 
 
-def package_is_there(package: str) -> bool:
+def _package_is_there(package: str) -> bool:
     """Whether a package can be imported."""
     return find_spec(package) is not None
 

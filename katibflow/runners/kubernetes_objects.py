@@ -135,7 +135,7 @@ class Shape:
             expected=expected,
             first_replica=templates[0].replica_type if kind.replica_specs and templates else "",
             allowed_restarts=next((item for item in limits if isinstance(item, int)), None),
-            labelled=bool(kind.pod_metadata) or bool(list(_pods_of(plain(manifest)))),
+            labelled=bool(kind.pod_metadata) or bool(list(_pods_of(_plain(manifest)))),
         )
 
 
@@ -157,7 +157,7 @@ def job_body(
         InputError: The manifest wants another namespace, or the job's name is no name.
     """
     kind = jobs.kind_of(job.manifest)
-    body = plain(job.manifest)
+    body = _plain(job.manifest)
     add_source(body, job.source, job.primary_container)
     metadata = _mapping_at(body, "metadata")
     name = job.trial.job or ""
@@ -200,7 +200,7 @@ def job_body(
     return body
 
 
-def plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """A copy as JSON has it: a YAML anchor may make one object of two templates."""
     copied: dict[str, Any] = json.loads(json.dumps(manifest, default=str))
     return copied

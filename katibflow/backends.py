@@ -70,7 +70,7 @@ def in_the_cluster(experiment: Experiment, options: Options) -> Place:
         InputError: A map is given, or the trials cannot run there.
         RunnerError: There is no cluster to be reached.
     """
-    from katibflow.resume import NONE, search_text, take_over
+    from katibflow.resume import NONE, read_resume, search_text, take_over
     from katibflow.runners.kept import KeptRunner
     from katibflow.runners.kubernetes import KubernetesRunner, connect
     from katibflow.runners.kubernetes_checkpoints import check_checkpoints
@@ -78,6 +78,7 @@ def in_the_cluster(experiment: Experiment, options: Options) -> Place:
     if options.maps:
         raise InputError(f"--map: found {options.maps[0]}; allowed: only with --on local")
     check_checkpoints(experiment, options.source)
+    resume = read_resume(options.resume or NONE)
     api = connect(options.namespace or experiment.metadata.namespace, options.context)
 
     def there(run: str) -> KubernetesRunner:
@@ -91,10 +92,10 @@ def in_the_cluster(experiment: Experiment, options: Options) -> Place:
 
     def begin(history: History) -> History:
         earlier = there(history.run).earlier()
-        return take_over(options.source, history, options.resume or NONE, earlier)
+        return take_over(options.source, history, resume, earlier)
 
     there("0" * 8)  # it checks all names and conditions, here before anything is written
     return Place(
         lambda history, folder: KeptRunner(there(history.run), folder),
-        None if options.resume is None else begin,
+        None if resume == NONE else begin,
     )

@@ -24,6 +24,7 @@ __all__ = [
     "NONE",
     "check_resume",
     "is_taken_over",
+    "read_resume",
     "run_name",
     "search_text",
     "take_over",
@@ -70,6 +71,26 @@ def run_name(run: str) -> str:
     return hashlib.sha256(run.encode()).hexdigest()[:8]
 
 
+def read_resume(text: str) -> str:
+    """What is to be resumed: `NONE`, `ALL` or a run's id of 8 hexadecimal characters.
+
+    Args:
+        text: One of these, KFP's id of a run, or nothing.
+
+    Raises:
+        InputError: It is none of them.
+    """
+    wanted = text.strip().lower() or NONE
+    if _KFP_RUN.fullmatch(wanted):
+        return run_name(wanted)
+    if wanted not in (NONE, ALL) and not _RUN.fullmatch(wanted):
+        raise InputError(
+            f'resume: found "{text}"; allowed: {NONE}, {ALL}, or an earlier run: the label '
+            "katibflow/run of its jobs, 8 of 0-9 and a-f, or the id that Kubeflow Pipelines shows"
+        )
+    return wanted
+
+
 def search_text(experiment: Experiment) -> str:
     """What an Experiment searches and how, as JSON; empty when that is too long to be kept.
 
@@ -93,23 +114,16 @@ def take_over(
     Args:
         source: Where the Experiment comes from, for errors.
         history: A new history, without trials.
-        resume: `NONE`, `ALL`, or a run: its id of 8 hexadecimal characters, or KFP's id of it.
+        resume: What `read_resume` takes.
         earlier: All trials on record of this Experiment's name; asked only if they are wanted.
 
     Raises:
         InputError: ``resume`` is none of these, or there is no such run.
         InvalidExperiment: Earlier trials do not count for this Experiment.
     """
-    wanted = resume.strip().lower()
-    if _KFP_RUN.fullmatch(wanted):
-        wanted = run_name(wanted)
-    if wanted in ("", NONE):
+    wanted = read_resume(resume)
+    if wanted == NONE:
         return history
-    if wanted != ALL and not _RUN.fullmatch(wanted):
-        raise InputError(
-            f'resume: found "{resume}"; allowed: {NONE}, {ALL}, or an earlier run: the label '
-            "katibflow/run of its jobs, 8 of 0-9 and a-f, or the id that Kubeflow Pipelines shows"
-        )
     others = [each for each in earlier if each.run != history.run]
     chosen = [each for each in others if wanted in (ALL, each.run)]
     if wanted != ALL and not chosen:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from katibflow.errors import InvalidExperiment
-from katibflow.resume import check_resume
+from katibflow.history import History, Trial, TrialState
+from katibflow.resume import check_resume, is_taken_over, search_text, take_over
+from katibflow.runners.base import EarlierTrial
 
 from .samples import changed, experiment
 
@@ -108,3 +111,68 @@ def test_the_order_of_parameters_may_change() -> None:
 
 def test_a_uniform_distribution_spelled_out_is_no_difference() -> None:
     assert differences({"spec.parameters.0.feasibleSpace.distribution": "uniform"}) == []
+
+
+def resumed(numbers: list[int], changes: dict[str, Any] | None = None) -> History:
+    """A new history after trials of one earlier run, which had the sample's algorithm."""
+    earlier = [
+        EarlierTrial(
+            "00000000",
+            Trial(
+                number,
+                TrialState.COMPLETE,
+                {},
+                start=f"2026-01-01T00:00:0{number}",
+                job=f"sample-00000000-{number}",
+                attributes={"parent": number},
+            ),
+            search_text(experiment()),
+        )
+        for number in numbers
+    ]
+    new = History(experiment(changes or {}), "11111111", 1)
+    return take_over("new.yaml", new, "all", earlier)
+
+
+class TestTakenOver:
+    def test_they_are_numbered_by_their_start(self) -> None:
+        trials = resumed([5, 3, 4]).trials
+        assert [(trial.number, trial.job) for trial in trials] == [
+            (0, "sample-00000000-3"),
+            (1, "sample-00000000-4"),
+            (2, "sample-00000000-5"),
+        ]
+
+    def test_what_the_algorithm_noted_is_kept_when_all_it_speaks_of_is_the_same(self) -> None:
+        assert [trial.attributes for trial in resumed([0, 1]).trials] == [
+            {"parent": 0},
+            {"parent": 1},
+        ]
+
+    def test_it_is_dropped_when_numbers_change(self) -> None:
+        assert [trial.attributes for trial in resumed([0, 2]).trials] == [{}, {}]
+
+    def test_it_is_dropped_when_the_algorithm_changes(self) -> None:
+        changes = {"spec.algorithm.algorithmName": "tpe"}
+        assert [trial.attributes for trial in resumed([0, 1], changes).trials] == [{}, {}]
+
+    def test_they_are_known_by_their_jobs_names(self) -> None:
+        history = resumed([0])
+        assert is_taken_over(history, history.trials[0])
+        own = Trial(0, TrialState.RUNNING, {}, job=f"{history.experiment.name}-11111111-0")
+        assert not is_taken_over(history, own)
+
+    def test_nothing_is_read_when_nothing_is_resumed(self) -> None:
+        new = History(experiment(), "11111111", 1)
+
+        def earlier() -> Iterator[EarlierTrial]:
+            raise AssertionError
+            yield
+
+        assert take_over("new.yaml", new, "none", earlier()) == new
+
+    def test_a_search_too_long_for_an_annotation_is_not_kept(self) -> None:
+        words = [f"{number:05}" for number in range(3_000)]
+        space = {"name": "lr", "parameterType": "categorical", "feasibleSpace": {"list": words}}
+        assert search_text(experiment({"spec.parameters": [space]})) == ""
+        assert len(search_text(experiment())) < 500

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from katibflow.history import History, Trial, TrialState, best_trial, objective_
 from katibflow.report import Ending, render_report
 from katibflow.resume import is_taken_over
 from katibflow.steps.files import read_study, says_what_is_wrong
-from katibflow.steps.launching import runner_for
+from katibflow.steps.launching import run_folder, runner_for, runner_name
 from katibflow.steps.rounds import after_rounds
 
 __all__ = ["report", "summary"]
@@ -39,7 +40,9 @@ def summary(
     history = read_study(study_path)
     history = replace(history, trials=history.trials[:trials], rounds=number)
     ending = Ending(None, f"Round {number}", f"{trials} trials so far")
-    Path(page_path).write_text(render_report(history, ending, {}), encoding="utf-8")
+    Path(page_path).write_text(
+        render_report(history, ending, _logs(history, page_path)), encoding="utf-8"
+    )
     title = f"{history.experiment.name}, round {number}"
     Path(text_path).write_text(_markdown(title, history, ""), encoding="utf-8")
     return {"round": float(number), **_metrics(history)}
@@ -66,7 +69,9 @@ def report(study_path: str, page_path: str, text_path: str) -> tuple[str, dict[s
         runner.close()
     decision = _decision_at_end(history)
     ending = Ending(decision.succeeded, decision.reason, decision.message)
-    Path(page_path).write_text(render_report(history, ending, {}), encoding="utf-8")
+    Path(page_path).write_text(
+        render_report(history, ending, _logs(history, page_path)), encoding="utf-8"
+    )
     said = f"{decision.reason}: {decision.message}"
     text = _markdown(history.experiment.name, history, said)
     Path(text_path).write_text(text, encoding="utf-8")
@@ -74,6 +79,20 @@ def report(study_path: str, page_path: str, text_path: str) -> tuple[str, dict[s
     best = best_trial(history.experiment.spec.objective, history.trials)
     assignments = dict(best.assignments) if best else {}
     return json.dumps(assignments, ensure_ascii=False), _metrics(history)
+
+
+def _logs(history: History, page_path: str) -> dict[int, dict[str, str]]:
+    """What a page shows for the trials' logs: links on this machine, elsewhere the jobs' names."""
+    logs = {trial.number: {trial.job: ""} for trial in history.trials if trial.job is not None}
+    if runner_name() == "local":
+        page = Path(page_path).resolve().parent
+        trials = run_folder(history.experiment.name, history.run) / "trials"
+        for trial in history.trials:
+            paths = sorted(trials.glob(f"{trial.number:04}/*.log"))
+            if paths and not is_taken_over(history, trial):
+                places = {path.stem: os.path.relpath(path.resolve(), page) for path in paths}
+                logs[trial.number] = places
+    return logs
 
 
 def _decision_at_end(history: History) -> Decision:

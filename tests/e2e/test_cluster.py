@@ -22,6 +22,7 @@ import pytest
 
 from katibflow.experiment import TrialTemplate
 from katibflow.history import TrialState
+from katibflow.resume import run_name
 from katibflow.runners.base import JobState, Limits, Notice, StopRequest, TrialJob
 from katibflow.runners.kubernetes import KubernetesRunner, connect
 from tests.kubernetes.lab import batch_job, container, pod_template, pytorch_job
@@ -123,15 +124,37 @@ def test_an_image_that_is_not_there_is_named(cluster: Cluster) -> None:
     assert any("nowhere.invalid" in e.text for e in watch.events if isinstance(e, Notice))
 
 
-def test_the_compiled_example_runs_to_its_end_in_kubeflow_pipelines(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["rounds", "controller"])
+def test_the_compiled_example_runs_in_kubeflow_pipelines_and_a_later_run_resumes_it(
+    cluster: Cluster, tmp_path: Path, layout: str
+) -> None:
     import kfp
 
     package = tmp_path / "mnist.yaml"
-    command = [sys.executable, "-m", "katibflow", "compile", str(EXAMPLE), "-o", str(package)]
-    subprocess.run(command, check=True)
+    command = [sys.executable, "-m", "katibflow", "compile", str(EXAMPLE), "--layout", layout]
+    subprocess.run([*command, "-o", str(package)], check=True)
     client = kfp.Client(host=os.environ["KATIBFLOW_E2E_HOST"], namespace=NAMESPACE)
-    started = client.create_run_from_pipeline_package(
-        str(package), arguments={}, run_name=f"{EXPERIMENT}-{secrets.token_hex(4)}"
-    )
-    ended = client.wait_for_run_completion(started.run_id, timeout=3600)
-    assert ended.state == "SUCCEEDED", ended
+    name = f"e2e-{secrets.token_hex(4)}"
+
+    def run(most: int, **arguments: str) -> str:
+        started = client.create_run_from_pipeline_package(
+            str(package),
+            arguments={"name": name, "maxTrialCount": str(most), **arguments},
+            run_name=f"{name}-{most}",
+        )
+        ended = client.wait_for_run_completion(started.run_id, timeout=3600)
+        assert ended.state == "SUCCEEDED", ended
+        return str(started.run_id)
+
+    def trials(run: str) -> list[Any]:
+        query = {"labelSelector": f"katibflow/experiment={name},katibflow/run={run_name(run)}"}
+        jobs = cluster.api.path("kubeflow.org/v1", "pytorchjobs")
+        return [item for page in cluster.api.pages(jobs, query) for item in page["items"]]
+
+    first = run(4, maxFailedTrialCount="none")
+    second = run(6, maxFailedTrialCount="none", resume=first)
+    assert [len(trials(run)) for run in (first, second)] == [4, 2]
+    for job in trials(first) + trials(second):
+        assert job["metadata"]["labels"]["katibflow/state"] == "COMPLETE"
+        path = cluster.api.path("kubeflow.org/v1", "pytorchjobs", job["metadata"]["name"])
+        cluster.api.request("DELETE", path, body={})

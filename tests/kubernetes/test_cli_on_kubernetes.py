@@ -92,9 +92,37 @@ def test_killed_and_started_again_it_adopts_its_jobs(lab: Lab, tmp_path: Path) -
     assert len(lab.server.objects["jobs"]) == 9
 
 
+def test_a_new_run_takes_over_what_earlier_ones_finished(lab: Lab, tmp_path: Path) -> None:
+    lab.server.script = trains
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir()
+    code, _, err = finish(start(lab, folders[0], maxTrialCount=3))
+    assert (code, err) == (0, "")
+    for words in (("--resume", "all"), ()):  # the second time it only goes on
+        code, out, err = finish(start(lab, folders[1], *words, maxTrialCount=5))
+        assert (code, err) == (0, "")
+        assert "5 trials ended, maxTrialCount is 5" in out
+    assert len(lab.server.objects["jobs"]) == 5
+    texts = [(path / "runs" / EXPERIMENT / "study.jsonl").read_text() for path in folders]
+    studies = [list(map(json.loads, text.splitlines()[1:])) for text in texts]
+    assert studies[1][:3] == studies[0]
+    assert [trial["number"] for trial in studies[1]] == list(range(5))
+    command = [sys.executable, "-m", "katibflow", "report", str(folders[1] / "runs" / EXPERIMENT)]
+    report = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "5 trials ended" in report.stdout
+    folders[0].rename(tmp_path / "gone")
+    folders[0].mkdir()
+    other = {"type": "maximize", "objectiveMetricName": "loss"}
+    code, _, err = finish(start(lab, folders[0], "--resume", "all", objective=other))
+    assert code == 2
+    assert "spec.objective.type: found maximize" in err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("--resume", "yes"), 'resume: found "yes"; allowed: none, all, or an earlier run'),
         (("--map", "/opt=."), "--map: found /opt=.; allowed: only with --on local"),
         (("--context", "nope"), "nope"),
         (("--namespace", "Not A Namespace"), "Not A Namespace"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,15 @@ class TestRunsToTheEnd:
         assert three_trials.metrics("report")["trials"] == 3
         page = (three_trials.root / "report" / "page").read_text(encoding="utf-8")
         assert "ExperimentMaxTrialsReached" in page
+
+    def test_report_links_to_the_logs_where_they_are_on_this_machine(
+        self, three_trials: Run
+    ) -> None:
+        page = three_trials.root / "report" / "page"
+        links = re.findall(r'href="([^"]+)" rel="[^"]*">job-0<', page.read_text(encoding="utf-8"))
+        logs = [(page.parent / link).read_text(encoding="utf-8") for link in links]
+        values = [trial.assignments["x"] for trial in three_trials.study.trials]
+        assert logs == [f"loss={value}\n" for value in values]
 
 
 def test_goal_ends_it_and_stops_the_other_trials(tmp_path: Path) -> None:

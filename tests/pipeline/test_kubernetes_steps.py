@@ -64,6 +64,7 @@ def test_a_round_and_its_report(tmp_path: Path) -> None:
     assert json.loads(str(best)) == dict(trial.assignments)
     assert isinstance(metrics, dict)
     assert metrics["best loss"] == 0.25
+    assert f"<span>{trial.job}</span>" in Path(page).read_text(encoding="utf-8")
     (job,) = server.objects["jobs"].values()
     assert job["metadata"]["labels"]["katibflow/run"] == read_study(study).run
 

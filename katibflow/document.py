@@ -47,22 +47,40 @@ class _Float(float):
 
 
 def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
-    seen: set[str] = set()
-    for key_node, _ in node.value:
+    merged: list[dict[str, Any]] = []
+    own: dict[str, Any] = {}
+    for key_node, value_node in node.value:
         if key_node.tag == "tag:yaml.org,2002:merge":
+            merged += _merged(loader, value_node)
             continue
         if not isinstance(key_node, yaml.ScalarNode):
             raise yaml.constructor.ConstructorError(
                 None, None, "found a key that is a mapping or a list", key_node.start_mark
             )
         key = _key(loader.construct_object(key_node))
-        if key in seen:
+        if key in own:
             raise yaml.constructor.ConstructorError(
                 None, None, f"found the key {key!r} twice", key_node.start_mark
             )
-        seen.add(key)
-    loader.flatten_mapping(node)
-    return {_key(key): value for key, value in loader.construct_pairs(node, deep=True)}
+        own[key] = loader.construct_object(value_node, deep=True)
+    values: dict[str, Any] = {}
+    for mapping in reversed(merged):
+        values.update(mapping)
+    return values | own
+
+
+def _merged(loader: Any, node: yaml.Node) -> list[dict[str, Any]]:
+    """The mappings behind a ``<<``: the first that has a key wins, as YAML's merge keys say.
+
+    PyYAML 6.0.4 lets a later one win, and a merged key win over the mapping's own.
+    """
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    for each in nodes:
+        if not isinstance(each, yaml.MappingNode):
+            raise yaml.constructor.ConstructorError(
+                None, None, "found a merge (<<) of what is no mapping", each.start_mark
+            )
+    return [loader.construct_object(each, deep=True) for each in nodes]
 
 
 def _key(value: object) -> str:

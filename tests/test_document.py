@@ -120,6 +120,12 @@ def test_merge_keys_and_aliases_work() -> None:
     }
 
 
+@pytest.mark.parametrize("key", ["k", "key"])
+def test_of_several_merged_mappings_the_first_that_has_a_key_wins(key: str) -> None:
+    text = f"a: &a {{{key}: 1}}\nb: &b {{{key}: 2, z: 3}}\nc: {{<<: [*a, *b]}}"
+    assert read_document(text, "f")["c"] == {key: 1, "z": 3}
+
+
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
 )
@@ -150,8 +156,12 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("a: !!bool x", "not YAML"),
         ("a: " + "9" * 5000, "not YAML: Exceeds the limit"),
         ("a: \x00", "not YAML"),
-        ("[" * 100_000, "line 1: found values nested deeper than 100"),
-        ("{a: " * 100_000, "line 1: found values nested deeper than 100"),
+        ("[" * 101, "line 1: found values nested deeper than 100"),
+        ("{a: " * 101, "line 1: found values nested deeper than 100"),
+        ("[" * 100_000, "nest"),  # the scanner of PyYAML 6.0.4 is the first to see this one
+        ("{a: " * 100_000, "nest"),
+        ("a: {<<: 1}", "line 1, column 9: not YAML: found a merge (<<) of what is no mapping"),
+        ("a: {<<: [{b: 1}, x]}", "not YAML: found a merge"),
         (BOMB, "found more than 200000 values"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,7 @@ def test_wrong_run_parameters_fail_in_start_as_in_a_file(tmp_path: Path) -> None
 
 
 def test_mnist_example_runs_from_its_compiled_file(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "trial_image" / "make_digits.py"], check=True)
     run = run_pipeline(
         tmp_path,
         (ROOT / "compiled" / "mnist.yaml").read_text(encoding="utf-8"),

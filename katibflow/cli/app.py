@@ -1,0 +1,83 @@
+"""The application: its commands, its own options, and how errors end it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated, NoReturn
+
+import typer
+
+from katibflow import __version__
+from katibflow.cli.compile import compile_
+from katibflow.cli.options import BAD_INPUT, EXPERIMENT_FAILED
+from katibflow.cli.report import report
+from katibflow.cli.run import run
+from katibflow.cli.validate import validate
+from katibflow.errors import InputError, KatibflowError
+
+__all__ = ["app", "main"]
+
+_HELP = "Runs Katib Experiments on this machine, and compiles them to Kubeflow pipelines."
+
+
+@dataclass
+class _Asked:
+    """What the options before the command say."""
+
+    debug: bool = False
+
+
+app = typer.Typer(
+    name="katibflow",
+    help=_HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run)
+app.command()(validate)
+app.command("compile")(compile_)
+app.command()(report)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Runs Katib Experiments on this machine, and compiles them to Kubeflow pipelines."""
+    context.ensure_object(_Asked).debug = debug
+
+
+def main() -> NoReturn:
+    """Runs the command line; an error is one message, or a traceback with ``--debug``."""
+    asked = _Asked()
+    try:
+        app(prog_name="katibflow", obj=asked)
+    except Exception as error:
+        if asked.debug:
+            raise
+        if isinstance(error, InputError):
+            _fail(str(error), BAD_INPUT)
+        if isinstance(error, KatibflowError):
+            _fail(str(error), EXPERIMENT_FAILED)
+        _fail(
+            f"internal error: {type(error).__name__}: {error}; `katibflow --debug ...` shows where",
+            EXPERIMENT_FAILED,
+        )
+    sys.exit(0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,95 @@
+"""Options and arguments that several commands share, and how they end."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from katibflow.errors import InputError
+
+__all__ = [
+    "BAD_INPUT",
+    "EXPERIMENT_FAILED",
+    "AsJson",
+    "Backend",
+    "ConfigMapFile",
+    "ExperimentFile",
+    "Image",
+    "Layout",
+    "Package",
+    "RunsFolder",
+    "check_output",
+    "write_output",
+]
+
+EXPERIMENT_FAILED = 1
+"""Exit status: the experiment failed, or could not be run."""
+
+BAD_INPUT = 2
+"""Exit status: the input is wrong, and nothing was started."""
+
+
+class Backend(StrEnum):
+    """Where trials run."""
+
+    LOCAL = "local"
+    KUBERNETES = "kubernetes"
+
+
+class Layout(StrEnum):
+    """How a compiled pipeline runs the trials."""
+
+    ROUNDS = "rounds"
+    CONTROLLER = "controller"
+
+
+ExperimentFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A Katib Experiment (YAML).", show_default=False)
+]
+ConfigMapFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config-map",
+        metavar="FILE",
+        help="The ConfigMap with the trial template, as `kubectl get configmap -o yaml` prints it; "
+        "for an Experiment with trialTemplate.configMap.",
+    ),
+]
+RunsFolder = Annotated[Path, typer.Option(help="Folder that holds a folder for each run.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object, and all else to standard error.")
+]
+Image = Annotated[
+    str | None,
+    typer.Option(help="Image with katibflow for all steps, in place of the code in the file."),
+]
+Package = Annotated[
+    str | None,
+    typer.Option(metavar="katibflow==X", help="Install this release in each step, likewise."),
+]
+
+
+def check_output(path: Path) -> None:
+    """Checks that a file can be written there, before the work for it is done.
+
+    Raises:
+        InputError: It is a folder, or its folder does not exist.
+    """
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        what = "a folder" if path.is_dir() else f"no folder {path.parent}"
+        raise InputError(f"--output {path}: found {what}; allowed: a file in a folder")
+
+
+def write_output(path: Path, text: str) -> None:
+    """Writes a file that the user named.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error

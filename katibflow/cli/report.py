@@ -1,0 +1,37 @@
+"""``katibflow report``: writes a run's report again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from katibflow.cli.options import AsJson, check_output
+from katibflow.cli.results import print_result
+
+__all__ = ["report"]
+
+
+def report(
+    run_folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's folder, as runs/mnist.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The page; RUN/report.html by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the report of a run, over or not: one HTML page that needs no network.
+
+    \b
+    Examples:
+      katibflow report runs/mnist
+      katibflow report runs/mnist -o mnist.html
+    """
+    from katibflow.runs import read_run, write_page
+
+    if output is not None:
+        check_output(output)
+    run = read_run(run_folder)
+    print_result(run, as_json, write_page(run, output))

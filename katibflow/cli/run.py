@@ -1,0 +1,145 @@
+"""``katibflow run``: runs an Experiment here or in a cluster."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from katibflow.cli.options import (
+    EXPERIMENT_FAILED,
+    AsJson,
+    Backend,
+    ConfigMapFile,
+    ExperimentFile,
+    RunsFolder,
+)
+from katibflow.cli.results import print_result
+
+if TYPE_CHECKING:
+    from katibflow.runners.base import StopRequest
+
+__all__ = ["run"]
+
+
+def run(
+    file: ExperimentFile,
+    name: Annotated[
+        str | None, typer.Option(help="Run it under another name than the file's.")
+    ] = None,
+    runs: RunsFolder = Path("runs"),
+    path_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="CONTAINER=HERE",
+            help="A path inside the trial's image and what stands for it here, as "
+            "/opt/pytorch-mnist=trial_image. May be given several times.",
+        ),
+    ] = None,
+    on: Annotated[
+        Backend, typer.Option(help="Where trials run: processes here, or jobs in a cluster.")
+    ] = Backend.LOCAL,
+    namespace: Annotated[
+        str | None,
+        typer.Option(help="Of the jobs; by default the Experiment's, or else the kubeconfig's."),
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(help="The kubeconfig's context; by default the current one.")
+    ] = None,
+    trial_timeout: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Seconds a trial may take; no limit by default."),
+    ] = None,
+    trial_start_timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Seconds within which a trial's replicas must have started and connected; "
+            "600 by default.",
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|RUN",
+            help="Begin with the trials of this name's earlier runs in the cluster, of all or of "
+            "one (its label katibflow/run).",
+        ),
+    ] = None,
+    drain: Annotated[
+        bool, typer.Option(help="Let running trials finish when the experiment is over.")
+    ] = False,
+    config_map: ConfigMapFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run an Experiment, its trials as processes of this machine or as jobs of a cluster.
+
+    A run that was interrupted, or killed, goes on where it was when it is started again.
+
+    \b
+    Examples:
+      katibflow run examples/mnist.yaml --map /opt/pytorch-mnist=trial_image
+      katibflow run examples/mnist.yaml --on kubernetes --namespace kubeflow
+    """
+    from katibflow.algorithms import check_packages
+    from katibflow.backends import Options, in_the_cluster, on_this_machine
+    from katibflow.limits import limits_of
+    from katibflow.progress import progress_for
+    from katibflow.reading import map_in_cluster, map_in_file, read_experiment
+    from katibflow.runners.base import StopRequest
+    from katibflow.runs import run_to_end
+
+    if on is Backend.KUBERNETES and config_map is None:
+        experiment = read_experiment(file, name, map_in_cluster(context))
+    else:
+        experiment = read_experiment(file, name, map_in_file(config_map))
+    check_packages(experiment.spec.algorithm)
+    options = Options(str(file), path_map or [], namespace, context, resume)
+    place = (in_the_cluster if on is Backend.KUBERNETES else on_this_machine)(experiment, options)
+    limits = limits_of(experiment)
+    limits = replace(
+        limits, trial=trial_timeout or limits.trial, start=trial_start_timeout or limits.start
+    )
+    stream = sys.stderr if as_json else sys.stdout
+    stop = StopRequest()
+    with _signals(stop):
+        done = run_to_end(
+            experiment,
+            str(file),
+            place,
+            runs,
+            show=lambda board: progress_for(board, stream),
+            stop=stop,
+            limits=limits,
+            drain=drain,
+        )
+    print_result(done, as_json, done.folder.report)
+    if done.interrupted is not None:
+        raise typer.Exit(128 + int(done.interrupted.split()[-1]))
+    raise typer.Exit(0 if done.ending.succeeded else EXPERIMENT_FAILED)
+
+
+@contextmanager
+def _signals(stop: StopRequest) -> Iterator[None]:
+    """Turns the signals that end a program into a stop request while the block runs."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set(f"interrupted by signal {number}")
+
+    kept = {
+        number: signal.signal(number, handle)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

@@ -1,0 +1,76 @@
+"""``katibflow validate``: checks Experiments."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from katibflow.cli.options import BAD_INPUT, AsJson, ConfigMapFile
+from katibflow.errors import InputError
+
+if TYPE_CHECKING:
+    from katibflow.experiment import Experiment
+
+__all__ = ["validate"]
+
+
+def validate(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Katib Experiments (YAML).", show_default=False),
+    ],
+    config_map: ConfigMapFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check Experiments, list all that is wrong with them, and note what differs from Katib.
+
+    \b
+    Examples:
+      katibflow validate examples/*.yaml
+      katibflow validate --json examples/mnist.yaml
+    """
+    from katibflow.errors import InvalidExperiment
+    from katibflow.notes import notes_on
+    from katibflow.reading import map_in_file, read_experiment
+
+    read = map_in_file(config_map)
+    reports: list[dict[str, Any]] = []
+    for file in files:
+        faults: list[dict[str, str]] = []
+        notes: tuple[str, ...] = ()
+        try:
+            experiment = read_experiment(file, read=read, needs_template=False)
+        except InvalidExperiment as error:
+            faults = [
+                {"path": fault.path, "found": fault.found, "allowed": fault.allowed}
+                for fault in error.faults
+            ]
+            print(error, file=sys.stderr)
+        except InputError as error:
+            faults = [{"path": "", "found": str(error), "allowed": ""}]
+            print(error, file=sys.stderr)
+        else:
+            if not as_json:
+                print(f"{file}: {_summary(experiment)}")
+            notes = notes_on(experiment)
+            for note in notes:
+                print(f"{file}: note: {note}", file=sys.stderr)
+        report = {"file": str(file), "valid": not faults, "faults": faults, "notes": notes}
+        reports.append(report)
+    if as_json:
+        print(json.dumps({"files": reports}))
+    if not all(report["valid"] for report in reports):
+        raise typer.Exit(BAD_INPUT)
+
+
+def _summary(experiment: Experiment) -> str:
+    spec = experiment.spec
+    trials = "without a limit" if spec.max_trial_count is None else f"{spec.max_trial_count} trials"
+    return (
+        f"valid: {experiment.name}, {len(spec.parameters)} parameters, "
+        f"{spec.algorithm.algorithm_name}, {trials}, {spec.parallelism} at a time"
+    )

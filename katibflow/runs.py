@@ -1,0 +1,148 @@
+"""Runs of this machine: brought to their end in a folder, and read again from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from katibflow.decision import decide, used_up
+from katibflow.engine import Result, Watcher, run_experiment
+from katibflow.errors import RunnerError
+from katibflow.experiment import Experiment
+from katibflow.history import History, TrialState
+from katibflow.report import Ending, render_report, write_report
+from katibflow.runfolder import RunFolder
+from katibflow.suggest import is_used_up, why_over
+
+if TYPE_CHECKING:
+    from katibflow.backends import Place
+    from katibflow.board import Board
+    from katibflow.runners.base import Limits, StopRequest
+
+__all__ = ["Run", "Show", "read_run", "run_to_end", "write_page"]
+
+Show = Callable[["Board"], AbstractContextManager[Watcher]]
+"""Opens what shows a run while it goes on, given the table of trials that it begins with."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it stands on record.
+
+    Attributes:
+        folder: Its files.
+        history: Its trials.
+        ending: How it ended, or that it has not.
+        interrupted: Why it was stopped from outside; None if it was not.
+    """
+
+    folder: RunFolder
+    history: History
+    ending: Ending
+    interrupted: str | None = None
+
+
+def run_to_end(
+    experiment: Experiment,
+    source: str,
+    place: Place,
+    runs: Path,
+    *,
+    show: Show,
+    stop: StopRequest,
+    limits: Limits,
+    drain: bool = False,
+) -> Run:
+    """Runs an experiment to its end, or goes on with the run of its name that is there.
+
+    Args:
+        experiment: What to run.
+        source: Where it comes from, for errors.
+        place: Where trials run.
+        runs: The folder that holds a folder for each run.
+        show: Shows what happens.
+        stop: Ends the run early; a later call goes on from there.
+        limits: How long a trial may take.
+        drain: As in ``run_experiment``.
+
+    Raises:
+        InputError: The run that is there has another search space or objective.
+        KatibflowError: The run cannot go on; what is on record stays there.
+    """
+    from katibflow.board import Board
+    from katibflow.runners.local import RunLock
+
+    folder = RunFolder(runs / experiment.name)
+    with RunLock(folder.path):
+        history = folder.begin(source, experiment, place.begin)
+        runner = place.runner(history, folder.path)
+        try:
+            history = history.with_trials(runner.records())
+            with show(Board.of(experiment, history.trials)) as watch:
+                result = run_experiment(
+                    history, runner, watch=watch, stop=stop, limits=limits, drain=drain
+                )
+        finally:
+            runner.close()
+        folder.save(result.history)
+        run = Run(folder, result.history, _ending_of(result), result.interrupted)
+        write_page(run)
+    return run
+
+
+def read_run(path: Path) -> Run:
+    """The run of a folder, over or not.
+
+    Raises:
+        InputError: There is no run in this folder.
+        HistoryError: Its history cannot be read.
+    """
+    from katibflow.runners.local import LocalRunner
+
+    folder = RunFolder(path)
+    history = folder.history(LocalRunner(folder.path, ()).records())
+    return Run(folder, history, _ending_on_record(history))
+
+
+def write_page(run: Run, path: Path | None = None) -> Path:
+    """Writes the run's report, by default into its folder, and says where.
+
+    Raises:
+        RunnerError: It cannot be written.
+    """
+    path = path or run.folder.report
+    start = path.resolve().parent
+    logs = {
+        number: {
+            replica: os.path.relpath((run.folder.path / place).resolve(), start)
+            for replica, place in places.items()
+        }
+        for number, places in run.folder.logs().items()
+    }
+    try:
+        write_report(path, render_report(run.history, run.ending, logs))
+    except OSError as error:
+        raise RunnerError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def _ending_of(result: Result) -> Ending:
+    decision = result.decision
+    if decision.finished:
+        return Ending(decision.succeeded, decision.reason, decision.message)
+    reason = result.interrupted or ""
+    return Ending(None, "Interrupted", f"{reason}; the same command goes on from here")
+
+
+def _ending_on_record(history: History) -> Ending:
+    decision = decide(history.experiment, history.trials)
+    running = sum(trial.state is TrialState.RUNNING for trial in history.trials)
+    if not decision.finished and not running and is_used_up(history):
+        decision = used_up(why_over(history.experiment))
+    if decision.finished:
+        return Ending(decision.succeeded, decision.reason, decision.message)
+    return Ending(None, "NotFinished", f"{running} trials are on record as running")

@@ -1,36 +1,46 @@
-"""Where `katibflow run` runs trials: what its options make of an Experiment."""
+"""Where a run's trials go, and how long they may take: what a caller's options make of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
 from katibflow.history import History
-from katibflow.runners.base import Runner
+from katibflow.limits import limits_of
+from katibflow.runners.base import Limits, Runner
 
-__all__ = ["Options", "Place", "in_the_cluster", "on_this_machine"]
+__all__ = ["BACKENDS", "Options", "Place", "limits_for", "place_for"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user says of the place.
+    """What the user says of a run, beside the Experiment.
 
     Attributes:
         source: Where the Experiment comes from, for errors.
-        maps: Of ``--map``, as texts.
-        namespace: Of ``--namespace``.
-        context: Of ``--context``.
-        resume: Of ``--resume``.
+        on: Where trials run, a key of ``BACKENDS``.
+        maps: Of ``--map``: container paths and what stands for them here, as ``CONTAINER=HERE``.
+        namespace: Of the jobs; by default the Experiment's, or else the kubeconfig's.
+        context: The kubeconfig's; by default the current one.
+        resume: Whose trials to begin with, of earlier runs in the cluster: ``all`` or a run's id.
+        trial_timeout: Seconds a trial may take; by default the Experiment's, or else no limit.
+        trial_start_timeout: Seconds within which its replicas must have started and connected;
+            by default the Experiment's, or else 600.
+        drain: Whether to let running trials finish when the experiment is over.
     """
 
     source: str
+    on: str = "local"
     maps: Sequence[str] = ()
     namespace: str | None = None
     context: str | None = None
     resume: str | None = None
+    trial_timeout: float | None = None
+    trial_start_timeout: float | None = None
+    drain: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,29 @@ class Place:
     begin: Callable[[History], History] | None = None
 
 
-def on_this_machine(experiment: Experiment, options: Options) -> Place:
+def place_for(experiment: Experiment, options: Options) -> Place:
+    """Where the options want the trials to run.
+
+    Raises:
+        InputError: An option does not fit the place, or the trials cannot run there.
+        RunnerError: There is no cluster to be reached.
+    """
+    if options.on not in BACKENDS:
+        raise InputError(f"on: found {options.on}; allowed: {', '.join(BACKENDS)}")
+    return BACKENDS[options.on](experiment, options)
+
+
+def limits_for(experiment: Experiment, options: Options) -> Limits:
+    """How long trials may take: as the options say, or else the Experiment's annotations."""
+    limits = limits_of(experiment)
+    return replace(
+        limits,
+        trial=options.trial_timeout or limits.trial,
+        start=options.trial_start_timeout or limits.start,
+    )
+
+
+def _on_this_machine(experiment: Experiment, options: Options) -> Place:
     """Processes of this machine.
 
     Raises:
@@ -63,7 +95,7 @@ def on_this_machine(experiment: Experiment, options: Options) -> Place:
     return Place(lambda history, folder: LocalRunner(folder, maps))
 
 
-def in_the_cluster(experiment: Experiment, options: Options) -> Place:
+def _in_the_cluster(experiment: Experiment, options: Options) -> Place:
     """Jobs of a cluster, by the kubeconfig.
 
     Raises:
@@ -99,3 +131,10 @@ def in_the_cluster(experiment: Experiment, options: Options) -> Place:
         lambda history, folder: KeptRunner(there(history.run), folder),
         None if resume == NONE else begin,
     )
+
+
+BACKENDS: Mapping[str, Callable[[Experiment, Options], Place]] = {
+    "local": _on_this_machine,
+    "kubernetes": _in_the_cluster,
+}
+"""Names of places: processes of this machine, or jobs of a cluster by the kubeconfig."""

@@ -19,9 +19,9 @@ from katibflow.runfolder import RunFolder
 from katibflow.suggest import is_used_up, why_over
 
 if TYPE_CHECKING:
-    from katibflow.backends import Place
+    from katibflow.backends import Options
     from katibflow.board import Board
-    from katibflow.runners.base import Limits, StopRequest
+    from katibflow.runners.base import StopRequest
 
 __all__ = ["Run", "Show", "read_run", "run_to_end", "write_page"]
 
@@ -47,44 +47,43 @@ class Run:
 
 
 def run_to_end(
-    experiment: Experiment,
-    source: str,
-    place: Place,
-    runs: Path,
-    *,
-    show: Show,
-    stop: StopRequest,
-    limits: Limits,
-    drain: bool = False,
+    experiment: Experiment, runs: Path, options: Options, *, show: Show, stop: StopRequest
 ) -> Run:
     """Runs an experiment to its end, or goes on with the run of its name that is there.
 
     Args:
         experiment: What to run.
-        source: Where it comes from, for errors.
-        place: Where trials run.
         runs: The folder that holds a folder for each run.
+        options: Where and how.
         show: Shows what happens.
         stop: Ends the run early; a later call goes on from there.
-        limits: How long a trial may take.
-        drain: As in ``run_experiment``.
 
     Raises:
-        InputError: The run that is there has another search space or objective.
+        InputError: An option does not fit, the trials cannot run there, the algorithm's package is
+            absent, or the run that is there has another search space or objective.
         KatibflowError: The run cannot go on; what is on record stays there.
     """
+    from katibflow.algorithms import check_packages
+    from katibflow.backends import limits_for, place_for
     from katibflow.board import Board
     from katibflow.runners.local import RunLock
 
+    check_packages(experiment.spec.algorithm)
+    place = place_for(experiment, options)
     folder = RunFolder(runs / experiment.name)
     with RunLock(folder.path):
-        history = folder.begin(source, experiment, place.begin)
+        history = folder.begin(options.source, experiment, place.begin)
         runner = place.runner(history, folder.path)
         try:
             history = history.with_trials(runner.records())
             with show(Board.of(experiment, history.trials)) as watch:
                 result = run_experiment(
-                    history, runner, watch=watch, stop=stop, limits=limits, drain=drain
+                    history,
+                    runner,
+                    watch=watch,
+                    stop=stop,
+                    limits=limits_for(experiment, options),
+                    drain=options.drain,
                 )
         finally:
             runner.close()

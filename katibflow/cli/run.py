@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -89,9 +88,7 @@ def run(
       katibflow run examples/mnist.yaml --map /opt/pytorch-mnist=trial_image
       katibflow run examples/mnist.yaml --on kubernetes --namespace kubeflow
     """
-    from katibflow.algorithms import check_packages
-    from katibflow.backends import Options, in_the_cluster, on_this_machine
-    from katibflow.limits import limits_of
+    from katibflow.backends import Options
     from katibflow.progress import progress_for
     from katibflow.reading import map_in_cluster, map_in_file, read_experiment
     from katibflow.runners.base import StopRequest
@@ -101,25 +98,22 @@ def run(
         experiment = read_experiment(file, name, map_in_cluster(context))
     else:
         experiment = read_experiment(file, name, map_in_file(config_map))
-    check_packages(experiment.spec.algorithm)
-    options = Options(str(file), path_map or [], namespace, context, resume)
-    place = (in_the_cluster if on is Backend.KUBERNETES else on_this_machine)(experiment, options)
-    limits = limits_of(experiment)
-    limits = replace(
-        limits, trial=trial_timeout or limits.trial, start=trial_start_timeout or limits.start
+    options = Options(
+        source=str(file),
+        on=on,
+        maps=path_map or [],
+        namespace=namespace,
+        context=context,
+        resume=resume,
+        trial_timeout=trial_timeout,
+        trial_start_timeout=trial_start_timeout,
+        drain=drain,
     )
     stream = sys.stderr if as_json else sys.stdout
     stop = StopRequest()
     with _signals(stop):
         done = run_to_end(
-            experiment,
-            str(file),
-            place,
-            runs,
-            show=lambda board: progress_for(board, stream),
-            stop=stop,
-            limits=limits,
-            drain=drain,
+            experiment, runs, options, show=lambda board: progress_for(board, stream), stop=stop
         )
     print_result(done, as_json, done.folder.report)
     if done.interrupted is not None:

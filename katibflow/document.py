@@ -17,7 +17,7 @@ import yaml
 
 from katibflow.errors import Fault, InputError
 
-__all__ = ["found", "in_file_order", "read_document", "read_file"]
+__all__ = ["dump_document", "found", "in_file_order", "read_document", "read_file"]
 
 MAX_FILE_BYTES = 2_000_000
 MAX_DEPTH = 100
@@ -154,6 +154,27 @@ def read_file(path: Path) -> str:
         ) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+class _Dumper(yaml.SafeDumper):
+    """Safe YAML with texts of several lines as blocks."""
+
+
+def _block(dumper: Any, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    node: yaml.ScalarNode = dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    return node
+
+
+_Dumper.add_representer(str, _block)
+
+
+def dump_document(document: Mapping[str, Any]) -> str:
+    """Plain data as YAML, in its own order."""
+    text: str = yaml.dump(
+        dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
+    )
+    return text
 
 
 def read_document(text: str, source: str) -> dict[str, Any]:

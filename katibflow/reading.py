@@ -11,7 +11,7 @@ from katibflow.document import read_document, read_file
 from katibflow.experiment import Experiment
 from katibflow.validation import check_document
 
-__all__ = ["ReadConfigMap", "map_in_cluster", "map_in_file", "read_experiment"]
+__all__ = ["ReadConfigMap", "map_in_cluster", "map_in_file", "read_experiment", "read_plain"]
 
 ReadConfigMap = Callable[[TemplateSource], tuple[Mapping[str, Any], str]]
 """The ConfigMap, and where it was read."""
@@ -36,13 +36,26 @@ def read_experiment(
         InputError: A file cannot be read, or the Experiment has faults.
         RunnerError: The ConfigMap cannot be read from the cluster.
     """
+    document = read_plain(file, name, read)
+    return check_document(document, str(file), needs_template=needs_template)
+
+
+def read_plain(
+    file: Path, name: str | None = None, read: ReadConfigMap | None = None
+) -> dict[str, Any]:
+    """Reads an Experiment as plain data, its template included; the arguments are as above.
+
+    Raises:
+        InputError: A file cannot be read.
+        RunnerError: The ConfigMap cannot be read from the cluster.
+    """
     document = read_document(read_file(file), str(file))
     if name is not None and isinstance(document.get("metadata"), dict):
         document = {**document, "metadata": {**document["metadata"], "name": name}}
     source = source_of(document)
     if source is not None and read is not None:
         document = with_template(document, *read(source))
-    return check_document(document, str(file), needs_template=needs_template)
+    return document
 
 
 def map_in_file(path: Path | None) -> ReadConfigMap | None:

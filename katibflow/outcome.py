@@ -1,0 +1,199 @@
+"""What came of a run, for a notebook or a program: the best trial, a table, an Optuna study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from katibflow.errors import KatibflowError
+from katibflow.history import TrialState, best_trial, objective_value
+from katibflow.runs import Run, read_run
+from katibflow.study import study_of
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas
+
+    from katibflow.history import History
+
+__all__ = ["Result", "TrialResult"]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One trial.
+
+    Attributes:
+        number: Its number, from 0.
+        state: RUNNING, COMPLETE, PRUNED, FAIL or KILLED.
+        value: The objective; None when the trial has none.
+        params: Parameter to its value: numbers as numbers, list items as their type says.
+        assignments: Parameter to the text that the trial was given.
+        metrics: Metric to its value under the metric's strategy.
+        reason: Why it ended, as one word, if not because it was done.
+        message: The same as a sentence.
+        logs: Replica to its log.
+    """
+
+    number: int
+    state: TrialState
+    value: float | None
+    params: Mapping[str, Any]
+    assignments: Mapping[str, str]
+    metrics: Mapping[str, float]
+    reason: str
+    message: str
+    logs: Mapping[str, Path]
+
+
+class Result:
+    """A run as it stands: over, interrupted, or going on elsewhere.
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Result:
+        """The result that lies in a run's folder, as ``runs/mnist``.
+
+        Raises:
+            InputError: There is no run in this folder.
+            HistoryError: Its history cannot be read.
+        """
+        return cls(read_run(Path(folder)))
+
+    @property
+    def name(self) -> str:
+        """The Experiment's name."""
+        return self.history.experiment.name
+
+    @property
+    def succeeded(self) -> bool | None:
+        """Whether the goal was met or the trials are used up; None if it is not over."""
+        return self._run.ending.succeeded
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, in Katib's word, as ``ExperimentGoalReached``."""
+        return self._run.ending.reason
+
+    @property
+    def message(self) -> str:
+        """Why it ended, as a sentence."""
+        return self._run.ending.message
+
+    @property
+    def history(self) -> History:
+        """The study history, which is the record."""
+        return self._run.history
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self._run.folder.path
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML page."""
+        return self._run.folder.report
+
+    @cached_property
+    def study(self) -> optuna.Study:
+        """All trials as an Optuna study in memory, with the same numbers."""
+        return study_of(self.history)
+
+    @cached_property
+    def trials(self) -> tuple[TrialResult, ...]:
+        """All trials by number."""
+        objective = self.history.experiment.spec.objective
+        params = {trial.number: trial.params for trial in self.study.trials}
+        logs = self._run.folder.logs()
+        return tuple(
+            TrialResult(
+                number=trial.number,
+                state=trial.state,
+                value=objective_value(objective, trial),
+                params=params[trial.number],
+                assignments=trial.assignments,
+                metrics={
+                    name: seen.value(objective.strategy(name))
+                    for name, seen in trial.observations.items()
+                },
+                reason=trial.reason,
+                message=trial.message,
+                logs={
+                    replica: self.folder / place
+                    for replica, place in logs.get(trial.number, {}).items()
+                },
+            )
+            for trial in self.history.trials
+        )
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The trial with the best finite objective, the earlier one on a tie; None if none."""
+        best = best_trial(self.history.experiment.spec.objective, self.history.trials)
+        if best is None:
+            return None
+        return next(trial for trial in self.trials if trial.number == best.number)
+
+    def trials_dataframe(self) -> pandas.DataFrame:
+        """All trials as a table with one row each, indexed by number.
+
+        Its columns: ``state``, ``metrics_<name>`` for each metric, ``params_<name>`` for each
+        parameter, ``start`` and ``end`` (UTC), ``reason``. What a trial does not have is missing.
+
+        Raises:
+            KatibflowError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise KatibflowError(
+                "trials_dataframe needs pandas: pip install 'katibflow[notebook]'"
+            ) from error
+        spec = self.history.experiment.spec
+        times = {trial.number: (trial.start, trial.end) for trial in self.history.trials}
+        rows = [
+            {
+                "number": trial.number,
+                "state": trial.state.value,
+                **{
+                    f"metrics_{name}": trial.metrics.get(name)
+                    for name in spec.objective.metric_names
+                },
+                **{f"params_{each.name}": trial.params.get(each.name) for each in spec.parameters},
+                "start": times[trial.number][0],
+                "end": times[trial.number][1],
+                "reason": trial.reason,
+            }
+            for trial in self.trials
+        ]
+        columns = [
+            "number",
+            "state",
+            *(f"metrics_{name}" for name in spec.objective.metric_names),
+            *(f"params_{each.name}" for each in spec.parameters),
+            "start",
+            "end",
+            "reason",
+        ]
+        table = pandas.DataFrame(rows, columns=columns).set_index("number")
+        for column in ("start", "end"):
+            table[column] = pandas.to_datetime(table[column], utc=True, format="ISO8601")
+        return table
+
+    def __repr__(self) -> str:
+        best = self.best
+        found = "no trial has a finite objective"
+        if best is not None:
+            params = ", ".join(f"{name}={value!r}" for name, value in best.params.items())
+            found = f"best is trial {best.number}: {best.value!r} with {params}"
+        return f"<Result of {self.name}: {self.reason}; {len(self.trials)} trials; {found}>"

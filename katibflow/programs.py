@@ -1,0 +1,170 @@
+"""A Python function as the program that each trial of an Experiment runs.
+
+Like Katib's SDK, it takes the function's source: what it uses must be in it. Unlike there, it says
+what is missing before anything runs, and the parameters arrive as numbers, not as texts.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import symtable
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from katibflow.errors import InputError
+from katibflow.search import Space
+
+__all__ = ["BOOTSTRAP", "Constant", "program_of"]
+
+Constant = str | int | float | bool | None
+"""A parameter that is not searched."""
+
+MAX_PROGRAM_BYTES = 100_000
+"""Linux takes at most 128 KB in one argument of a program."""
+
+BOOTSTRAP = """\
+import pathlib, runpy, sys, tempfile
+with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder, "objective.py")
+    path.write_text(sys.argv.pop(1), encoding="utf-8")
+    sys.argv[0] = str(path)
+    runpy.run_path(str(path), run_name="__main__")
+"""
+"""Runs its first argument as a file: tracebacks show its lines, other processes can import it."""
+
+_READERS = {"double": "float", "int": "int"}
+
+
+def program_of(
+    function: Callable[..., Any],
+    parameters: Mapping[str, Space | Constant],
+    metric: str,
+    packages: Sequence[str] = (),
+    index: str | None = None,
+) -> str:
+    """The program: it takes ``name=value`` arguments, calls the function and prints its metrics.
+
+    Args:
+        function: It takes one mapping of parameters, as in Katib's SDK, or the parameters by
+            their names. It returns the objective's value, or a mapping of metrics to values, or
+            None when it reports them itself.
+        parameters: Parameter to its space, or to a constant value.
+        metric: The objective's name.
+        packages: Requirements that pip installs first.
+        index: The package index that pip uses; by default its own.
+
+    Raises:
+        InputError: The function's source cannot be read, uses names of its surroundings, does not
+            take the parameters, or is too long.
+    """
+    name = getattr(function, "__name__", repr(function))
+    source = _source(function, name)
+    _check_names(function, name, source)
+    call = "**parameters" if _takes_names(function, name, parameters) else "parameters"
+    lines = ["from __future__ import annotations", "", source, "", 'if __name__ == "__main__":']
+    main = _install(packages, index) + _main(name, call, parameters, metric)
+    program = "\n".join(lines) + "\n" + textwrap.indent(main, "    ")
+    size = len(program.encode())
+    if size > MAX_PROGRAM_BYTES:
+        raise InputError(
+            f"objective {name}: found a program of {size} bytes; allowed: {MAX_PROGRAM_BYTES}; "
+            "put the code into a package and name it in packages_to_install"
+        )
+    return program
+
+
+def _install(packages: Sequence[str], index: str | None) -> str:
+    if not packages:
+        return ""
+    words = ["--index-url", index] if index else []
+    words += packages
+    return (
+        "import subprocess\nimport sys\n\n"
+        'pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]\n'
+        f"subprocess.run([*pip, *{words!r}], check=True)\n"
+    )
+
+
+def _main(name: str, call: str, parameters: Mapping[str, Space | Constant], metric: str) -> str:
+    values = "".join(f"    {key!r}: {_value(key, space)},\n" for key, space in parameters.items())
+    return f"""\
+import sys
+
+assigned = dict(argument.split("=", 1) for argument in sys.argv[1:])
+parameters = {{
+{values}}}
+result = {name}({call})
+if result is not None:
+    for metric, value in (result if isinstance(result, dict) else {{{metric!r}: result}}).items():
+        print(f"{{metric}}={{float(value)!r}}", flush=True)
+"""
+
+
+def _value(key: str, space: Space | Constant) -> str:
+    if not isinstance(space, Space):
+        return repr(space)
+    assigned = f"assigned[{key!r}]"
+    if space.type in _READERS:
+        return f"{_READERS[space.type]}({assigned})"
+    return f"{dict(space.choices)!r}[{assigned}]"
+
+
+def _source(function: Callable[..., Any], name: str) -> str:
+    allowed = "allowed: a function made with def, whose source can be read"
+    if not inspect.isfunction(function):
+        raise InputError(f"objective: found {function!r}; {allowed}")
+    if name == "<lambda>":
+        raise InputError(f"objective: found a lambda; {allowed}")
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError) as error:
+        raise InputError(f"objective {name}: its source cannot be read: {error}; {allowed}") from (
+            error
+        )
+    if not source.startswith("def "):
+        first = source.split("\n", 1)[0]
+        raise InputError(f'objective {name}: found "{first}"; allowed: def without a decorator')
+    return source.rstrip()
+
+
+def _check_names(function: Callable[..., Any], name: str, source: str) -> None:
+    """Names that the trial would not know."""
+    future = "from __future__ import annotations\n"
+    table = symtable.symtable(future + source, "objective", "exec")
+    (body,) = (child for child in table.get_children() if child.get_name() == name)
+    outside = (symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced())
+    known = {*vars(builtins), name, "__name__", "__file__"}
+    missing = sorted({*outside, *_globals(body), *function.__code__.co_freevars} - known)
+    if missing:
+        raise InputError(
+            f"objective {name}: found {', '.join(missing)} of its surroundings, which trials do "
+            "not have; allowed: what is imported or defined inside the function"
+        )
+
+
+def _globals(table: symtable.SymbolTable) -> Iterator[str]:
+    for symbol in table.get_symbols():
+        if symbol.is_global() and symbol.is_referenced():
+            yield symbol.get_name()
+    for child in table.get_children():
+        yield from _globals(child)
+
+
+def _takes_names(
+    function: Callable[..., Any], name: str, parameters: Mapping[str, Space | Constant]
+) -> bool:
+    """Whether the function takes the parameters by their names, rather than one mapping."""
+    signature = inspect.signature(function)
+    names = list(signature.parameters)
+    if len(names) == 1 and names[0] not in parameters:
+        return False
+    try:
+        signature.bind(**parameters)
+    except TypeError as error:
+        raise InputError(
+            f"objective {name}{signature}: {error}; allowed: one mapping of parameters, or the "
+            f"parameters {', '.join(parameters)} by their names"
+        ) from error
+    return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import math
 import symtable
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,12 +26,15 @@ MAX_PROGRAM_BYTES = 100_000
 """Linux takes at most 128 KB in one argument of a program."""
 
 BOOTSTRAP = """\
-import pathlib, runpy, sys, tempfile
+import pathlib, runpy, sys, tempfile, traceback
 with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder, "objective.py")
     path.write_text(sys.argv.pop(1), encoding="utf-8")
     sys.argv[0] = str(path)
-    runpy.run_path(str(path), run_name="__main__")
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except Exception:
+        sys.exit(traceback.format_exc().rstrip())
 """
 """Runs its first argument as a file: tracebacks show its lines, other processes can import it."""
 
@@ -104,11 +108,21 @@ if result is not None:
 
 def _value(key: str, space: Space | Constant) -> str:
     if not isinstance(space, Space):
-        return repr(space)
+        return _literal(space)
     assigned = f"assigned[{key!r}]"
     if space.type in _READERS:
         return f"{_READERS[space.type]}({assigned})"
-    return f"{dict(space.choices)!r}[{assigned}]"
+    items = (f"{text!r}: {_literal(item)}" for text, item in space.choices.items())
+    return f"{{{', '.join(items)}}}[{assigned}]"
+
+
+def _literal(value: Constant) -> str:
+    """Python's text of a value; unlike ``repr``, also of numbers that are not finite."""
+    return (
+        f"float({str(value)!r})"
+        if isinstance(value, float) and not math.isfinite(value)
+        else repr(value)
+    )
 
 
 def _source(function: Callable[..., Any], name: str) -> str:

@@ -1,11 +1,14 @@
 # make install   makes .venv with katibflow in it
 # make demo      runs examples/mnist.yaml to its end on this machine
 # make test      runs the whole test suite
+# make docs      writes the reference of the Python API to build/docs
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test browser compiled bench clean
+API := $(addprefix katibflow.,api outcome search reporting errors history)
+
+.PHONY: install demo test browser compiled docs bench clean
 
 install: .venv/installed
 
@@ -34,6 +37,9 @@ browser:
 compiled: install
 	$(BIN)/katibflow compile examples/mnist.yaml -o compiled/mnist.yaml
 	$(BIN)/katibflow compile examples/mnist.yaml --layout controller -o compiled/mnist-controller.yaml
+
+docs: install
+	$(BIN)/pdoc --docformat google --output-directory build/docs $(API)
 
 bench: install
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit; done

@@ -9,7 +9,7 @@ lost nothing that was told.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
@@ -159,6 +159,35 @@ def run_experiment(
         unsubscribe()
 
 
+class _Others(Collection[Trial]):
+    """All trials but one as they are at each moment, running ones with their reports so far."""
+
+    def __init__(
+        self,
+        number: int,
+        trials: Callable[[], tuple[Trial, ...]],
+        reports: Mapping[int, Sequence[Point]],
+    ) -> None:
+        self._number = number
+        self._trials = trials
+        self._reports = reports
+
+    def __iter__(self) -> Iterator[Trial]:
+        for trial in self._trials():
+            if trial.number == self._number:
+                continue
+            if trial.state is TrialState.RUNNING:
+                yield replace(trial, intermediate=tuple(self._reports.get(trial.number, ())))
+            else:
+                yield trial
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, trial: object) -> bool:
+        return any(trial == each for each in self)
+
+
 class _Run:
     def __init__(
         self, history: History, runner: Runner, watch: Watcher, limits: Limits, drain: bool
@@ -171,6 +200,7 @@ class _Run:
         self._suggester = Suggester(history.experiment)
         self._events: SimpleQueue[Update | _Internal] = SimpleQueue()
         self._active: dict[int, tuple[threading.Thread, StopRequest]] = {}
+        self._reports: dict[int, list[Point]] = {}
         self._interrupted: str | None = None
         self._error: BaseException | None = None
         self._halted = threading.Event()
@@ -229,28 +259,38 @@ class _Run:
     def _start(self, trial: Trial, *, resumed: bool = False) -> None:
         self._history = self._history.with_trials([trial])
         request = StopRequest()
-        earlier = tuple(t for t in self._history.trials if t.number != trial.number)
+        self._reports[trial.number] = []
         thread = threading.Thread(
-            target=self._follow, args=(trial, earlier, request), name=f"trial-{trial.number}"
+            target=self._follow, args=(trial, request), name=f"trial-{trial.number}"
         )
         thread.start()
         self._active[trial.number] = thread, request
         self._tell(TrialStarted(trial, resumed))
 
-    def _follow(self, trial: Trial, earlier: tuple[Trial, ...], request: StopRequest) -> None:
+    def _follow(self, trial: Trial, request: StopRequest) -> None:
         """Runs one trial, in its own thread."""
         experiment = self._history.experiment
+        objective = experiment.spec.objective.objective_metric_name
         collector = collector_for(experiment.spec)
+        reports = self._reports[trial.number]
 
         def observe(event: Event) -> None:
             for metric, point in collect(collector, event):
+                if metric == objective:
+                    reports.append(point)
                 self._events.put(MetricReported(trial.number, metric, point))
             if isinstance(event, Notice):
                 self._events.put(TrialNotice(trial.number, event.text))
 
         try:
             outcome = run_trial(
-                self._runner, experiment, trial, observe, request, self._limits, earlier
+                self._runner,
+                experiment,
+                trial,
+                observe,
+                request,
+                self._limits,
+                _Others(trial.number, lambda: self._history.trials, self._reports),
             )
             finished = conclude(experiment, trial, outcome, collector)
             if finished.state is TrialState.KILLED and self._halted.is_set():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -67,7 +67,7 @@ def run_trial(
     observe: Observer,
     stop: StopRequest,
     limits: Limits,
-    earlier: Iterable[Trial] = (),
+    earlier: Collection[Trial] = (),
 ) -> JobOutcome:
     """Runs a trial's job to its end, or until the experiment's early stopping rule ends it.
 
@@ -79,7 +79,8 @@ def run_trial(
         stop: Ends the job early when set.
         limits: How long it may take.
         earlier: The other trials so far, which an early stopping rule compares with, and one of
-            which may be the trial's parent.
+            which may be the trial's parent. Of a collection that changes, a pruner of Optuna sees
+            what is in it at each report.
 
     Returns:
         How the job ended; STOPPED with the reason `EARLY_STOPPED` when the rule ended it.
@@ -95,7 +96,6 @@ def run_trial(
         name=trial.job or "",
         namespace=experiment.metadata.namespace or "default",
     )
-    others = tuple(earlier)
     job = TrialJob(
         trial,
         manifest,
@@ -103,9 +103,9 @@ def run_trial(
         limits,
         source_for(experiment),
         checkpoint := checkpoint_of(experiment, trial),
-        _job_of(checkpoint.parent, trial, others) if checkpoint is not None else None,
+        _job_of(checkpoint.parent, trial, earlier) if checkpoint is not None else None,
     )
-    rule = rule_for(experiment.spec, others)
+    rule = rule_for(experiment.spec, earlier)
     if rule is None:
         return runner.run(job, observe, stop)
     objective = experiment.spec.objective.objective_metric_name

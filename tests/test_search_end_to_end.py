@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from katibflow.decision import MAX_TRIALS_REACHED, SUGGESTION_END_REACHED
-from katibflow.engine import Result, run_experiment
+from katibflow.engine import Result, TrialEnded, Update, Watcher, run_experiment
 from katibflow.experiment import Experiment
 from katibflow.history import History, TrialState
-from katibflow.runners.base import StopRequest
+from katibflow.runners.base import Limits, StopRequest
 from katibflow.runners.local import LocalRunner
 from tests.shell_trials import experiment
 
@@ -22,11 +22,16 @@ HYPERBAND = {
 }
 
 
-def run(of: Experiment, folder: Path) -> Result:
+def run(
+    of: Experiment,
+    folder: Path,
+    watch: Watcher = lambda update: None,
+    limits: Limits | None = None,
+) -> Result:
     runner = LocalRunner(folder)
     try:
         start = History(of, "0a1b2c3d", 5, tuple(runner.records()))
-        return run_experiment(start, runner, watch=lambda update: None, stop=StopRequest())
+        return run_experiment(start, runner, watch=watch, stop=StopRequest(), limits=limits)
     finally:
         runner.close()
 
@@ -66,3 +71,37 @@ def test_a_pruner_of_optuna_ends_a_running_trial(tmp_path: Path) -> None:
     [trial] = run(of, tmp_path).history.trials
     assert trial.state is TrialState.PRUNED
     assert trial.message == "ThresholdPruner stops it after 2 reports, the last loss is 2000"
+
+
+def test_a_pruner_compares_with_trials_that_run_at_the_same_time(tmp_path: Path) -> None:
+    """The better trial ends when the worse one has been stopped."""
+    script = f"""
+    if [ $X = 0 ]; then
+        for i in 1 2 3 4 5 6 7 8; do echo loss=0; done
+        until [ -e {tmp_path}/go ]; do sleep 0.05; done
+    else
+        while true; do echo loss=9; sleep 0.02; done
+    fi"""
+    space = {"name": "x", "parameterType": "discrete", "feasibleSpace": {"list": ["0", "1"]}}
+    settings = [{"name": "min_resource", "value": "2"}, {"name": "reduction_factor", "value": "2"}]
+    of = experiment(
+        script,
+        {
+            "spec.parameters": [space],
+            "spec.algorithm": {"algorithmName": "grid"},
+            "spec.earlyStopping": {
+                "algorithmName": "optuna:SuccessiveHalvingPruner",
+                "algorithmSettings": settings,
+            },
+            "spec.parallelTrialCount": 2,
+            "spec.maxTrialCount": 2,
+        },
+    )
+
+    def watch(update: Update) -> None:
+        if isinstance(update, TrialEnded):
+            (tmp_path / "go").touch()
+
+    result = run(of, tmp_path / "run", watch, limits=Limits(trial=30))
+    ended = {trial.assignments["x"]: trial.state for trial in result.history.trials}
+    assert ended == {"0": TrialState.COMPLETE, "1": TrialState.PRUNED}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from katibflow.compiler.emit import compile_experiment
 from katibflow.errors import InputError, RunnerError
 from katibflow.reading import map_in_cluster, map_in_file, read_experiment
 from tests.samples import ABSENT, JOB, changed
@@ -66,6 +67,14 @@ def test_a_reference_without_quotes_is_text(file: Path) -> None:
     text = yaml.safe_dump(JOB).replace("spec:", "spec:\n  parallelism: ${trialParameters.lr}", 1)
     spec = read(file, config_map(data={"job.yaml": text})).spec.trial_template.trial_spec
     assert spec["spec"]["parallelism"] == "${trialParameters.lr}"
+
+
+def test_an_experiment_whose_template_was_not_read_is_not_compiled(file: Path) -> None:
+    experiment = read_experiment(file, needs_template=False)
+    with pytest.raises(
+        InputError, match=r"spec\.trialTemplate: found no trialSpec; allowed: the te"
+    ):
+        compile_experiment(experiment)
 
 
 @pytest.mark.parametrize(

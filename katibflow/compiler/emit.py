@@ -104,7 +104,8 @@ def compile_experiment(
         layout: Which DAG: ``rounds``, or ``controller``, where one step runs all trials.
 
     Raises:
-        InputError: The layout cannot hold the experiment, or there is no such layout.
+        InputError: The layout cannot hold the experiment, there is no such layout, or the trial
+            template is kept in a ConfigMap that was not read.
     """
     if layout not in LAYOUTS:
         raise InputError(f'layout: found "{layout}"; allowed: {", ".join(LAYOUTS)}')
@@ -112,6 +113,11 @@ def compile_experiment(
         raise InputError(
             f"image {image} and package {package}: found both; allowed: one of them, as an image "
             "has the library in it"
+        )
+    if experiment.spec.trial_template.trial_spec is None:
+        raise InputError(
+            "spec.trialTemplate: found no trialSpec; allowed: the template itself, as `finish` is "
+            "told at once what kind of job it stops"
         )
     if layout == "rounds":
         check_rounds(experiment)

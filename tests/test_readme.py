@@ -160,3 +160,17 @@ def test_the_pipeline_s_parameters_are_named() -> None:
     documents = list(yaml.safe_load_all((ROOT / "compiled" / "mnist.yaml").read_text()))
     parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
     assert [name for name in parameters if f"`{name}`" not in README] == []
+
+
+def test_the_python_shown_runs(tmp_path: Path) -> None:
+    (code,) = (block for language, block in BLOCKS if language == "python")
+    script = tmp_path / "shown.py"  # a file: the source of a function is read from there
+    script.write_text(code, encoding="utf-8")
+    done = run(f"{sys.executable} {script}", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\{'lr': [\d.e-]+, 'layers': \d\} -\d\.\d+$", done.stdout, re.MULTILINE)
+
+
+def test_every_example_is_named() -> None:
+    named = set(re.findall(r"^\| \[(examples/[\w.-]+)\]", README, re.MULTILINE))
+    assert named == {f"examples/{path.name}" for path in (ROOT / "examples").iterdir()}

@@ -6,7 +6,7 @@ Import it late: it imports rich.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, TextIO
 
@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from katibflow.board import Board, Row, describe, elapsed, metric_text
-from katibflow.engine import Update
+from katibflow.engine import TrialEnded, Update
 from katibflow.history import TrialState
 
-__all__ = ["LineProgress", "Progress", "TableProgress", "progress_for"]
+__all__ = ["LineProgress", "Progress", "TableProgress", "progress_for", "time_left"]
 
 _STYLES = {
     TrialState.RUNNING: "cyan",
@@ -50,29 +50,74 @@ class Progress(Protocol):
         """Leaves the last state on the screen."""
 
 
-def progress_for(board: Board, stream: TextIO) -> Progress:
-    """The table when the stream is a terminal, else lines."""
+def progress_for(board: Board, stream: TextIO, since: datetime | None = None) -> Progress:
+    """The table when the stream is a terminal, else lines.
+
+    Args:
+        board: The trials to begin with.
+        stream: Where it is shown.
+        since: When the run began, with its time zone, if the time that is left is to be shown.
+    """
     console = Console(file=stream, highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
-        return TableProgress(board, console)
-    return LineProgress(board, stream)
+        return TableProgress(board, console, since)
+    return LineProgress(board, stream, since=since)
+
+
+def time_left(board: Board, since: datetime, now: datetime) -> float | None:
+    """Seconds until the last trial has ended, at the pace so far.
+
+    None while no trial has ended since then, and for an experiment without maxTrialCount.
+
+    Args:
+        board: The trials as they are.
+        since: When the run began.
+        now: The present time.
+    """
+    most = board.experiment.spec.max_trial_count
+    ends = [
+        row.trial.end for row in board.rows.values() if row.trial.state is not TrialState.KILLED
+    ]
+    own = sum(end is not None and datetime.fromisoformat(end) >= since for end in ends)
+    if most is None or not own:
+        return None
+    return max(0, most - board.ended) * (now - since).total_seconds() / own
+
+
+def _left_text(board: Board, since: datetime | None) -> str:
+    """What is left, as the end of a line; empty when it is not known."""
+    seconds = time_left(board, since, datetime.now(UTC)) if since is not None else None
+    if not seconds:
+        return ""
+    if seconds < 90:
+        return f", about {seconds:.0f} s left"
+    minutes = round(seconds / 60)
+    text = f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+    return f", about {text} left"
 
 
 class LineProgress:
     """One line of plain text for each thing that happens, with the local time."""
 
     def __init__(
-        self, board: Board, stream: TextIO, clock: Callable[[], datetime] = datetime.now
+        self,
+        board: Board,
+        stream: TextIO,
+        clock: Callable[[], datetime] = datetime.now,
+        since: datetime | None = None,
     ) -> None:
         self._board = board
         self._stream = stream
         self._clock = clock
+        self._since = since
 
     def __call__(self, update: Update) -> None:
         """Writes the update's line."""
         self._board = self._board.after(update)
         text = describe(self._board, update)
         if text is not None:
+            if isinstance(update, TrialEnded):
+                text += _left_text(self._board, self._since)
             print(f"{self._clock():%H:%M:%S} {text}", file=self._stream, flush=True)
 
     def __enter__(self) -> LineProgress:
@@ -90,8 +135,9 @@ class LineProgress:
 class TableProgress:
     """A table of trials that is drawn anew a few times a second."""
 
-    def __init__(self, board: Board, console: Console) -> None:
+    def __init__(self, board: Board, console: Console, since: datetime | None = None) -> None:
         self._board = board
+        self._since = since
         self._console = console
         self._live = Live(
             console=console,
@@ -163,6 +209,7 @@ class TableProgress:
             text += f", best {metric}={metric_text(board.best_value)} in trial {board.best.number}"
             if spec.objective.goal is not None:
                 text += f", the goal is {spec.objective.goal:g}"
+        text += _left_text(board, self._since)
         lines.append(Text(text, style="bold"))
         if board.decision is not None:
             lines.append(Text(f"{board.decision.reason}: {board.decision.message}"))

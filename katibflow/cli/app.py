@@ -13,6 +13,7 @@ from katibflow.cli.compile import compile_
 from katibflow.cli.options import BAD_INPUT, EXPERIMENT_FAILED
 from katibflow.cli.report import report
 from katibflow.cli.run import run
+from katibflow.cli.submit import submit
 from katibflow.cli.validate import validate
 from katibflow.errors import InputError, KatibflowError
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(validate)
 app.command("compile")(compile_)
+app.command()(submit)
 app.command()(report)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from katibflow.history import Trial
+    from katibflow.history import History
     from katibflow.runs import Run
 
-__all__ = ["print_result"]
+__all__ = ["best_data", "best_lines", "print_result"]
 
 
 def print_result(run: Run, as_json: bool, page: Path) -> None:
@@ -22,40 +22,53 @@ def print_result(run: Run, as_json: bool, page: Path) -> None:
         as_json: Whether to print one JSON object instead of lines.
         page: The report.
     """
-    from katibflow.board import metric_text
-    from katibflow.history import best_trial, objective_value
-
-    objective = run.history.experiment.spec.objective
-    best = best_trial(objective, run.history.trials)
-    value = objective_value(objective, best) if best else None
     if as_json:
-        print(json.dumps(_result_data(run, best, value, page)))
+        print(json.dumps(_result_data(run, page)))
         return
     print(f"{run.ending.reason}: {run.ending.message}")
-    if best is None:
-        print("no trial has a finite objective value")
-    else:
-        name = objective.objective_metric_name
-        print(f"best trial: {best.number}, {name}={metric_text(value)}")
-        for parameter, text in best.assignments.items():
-            print(f"  {parameter}={text}")
+    print(*best_lines(run.history), sep="\n")
     print(f"report: {page}")
 
 
-def _result_data(run: Run, best: Trial | None, value: float | None, page: Path) -> dict[str, Any]:
+def best_lines(history: History) -> list[str]:
+    """The best trial and its assignments, or that there is none."""
+    from katibflow.board import metric_text
+    from katibflow.history import best_trial, objective_value
+
+    objective = history.experiment.spec.objective
+    best = best_trial(objective, history.trials)
+    if best is None:
+        return ["no trial has a finite objective value"]
+    value = metric_text(objective_value(objective, best))
+    return [
+        f"best trial: {best.number}, {objective.objective_metric_name}={value}",
+        *(f"  {parameter}={text}" for parameter, text in best.assignments.items()),
+    ]
+
+
+def best_data(history: History) -> dict[str, Any] | None:
+    """The best trial as JSON data: ``trial``, ``objective``, ``assignments``; None if none."""
+    from katibflow.history import best_trial, objective_value
+
+    objective = history.experiment.spec.objective
+    best = best_trial(objective, history.trials)
+    if best is None:
+        return None
+    return {
+        "trial": best.number,
+        "objective": objective_value(objective, best),
+        "assignments": dict(best.assignments),
+    }
+
+
+def _result_data(run: Run, page: Path) -> dict[str, Any]:
     counts = Counter(trial.state.value for trial in run.history.trials)
     return {
         "experiment": run.history.experiment.name,
         "succeeded": run.ending.succeeded,
         "reason": run.ending.reason,
         "message": run.ending.message,
-        "best": None
-        if best is None
-        else {
-            "trial": best.number,
-            "objective": value,
-            "assignments": dict(best.assignments),
-        },
+        "best": best_data(run.history),
         "trials": dict(sorted(counts.items())),
         "folder": str(run.folder.path),
         "history": str(run.folder.study),

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,9 +17,7 @@ from katibflow.cli.options import (
     RunsFolder,
 )
 from katibflow.cli.results import print_result
-
-if TYPE_CHECKING:
-    from katibflow.runners.base import StopRequest
+from katibflow.cli.signals import caught
 
 __all__ = ["run"]
 
@@ -111,7 +105,7 @@ def run(
     )
     stream = sys.stderr if as_json else sys.stdout
     stop = StopRequest()
-    with _signals(stop):
+    with caught(stop):
         done = run_to_end(
             experiment, runs, options, show=lambda board: progress_for(board, stream), stop=stop
         )
@@ -119,21 +113,3 @@ def run(
     if done.interrupted is not None:
         raise typer.Exit(128 + int(done.interrupted.split()[-1]))
     raise typer.Exit(0 if done.ending.succeeded else EXPERIMENT_FAILED)
-
-
-@contextmanager
-def _signals(stop: StopRequest) -> Iterator[None]:
-    """Turns the signals that end a program into a stop request while the block runs."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop.set(f"interrupted by signal {number}")
-
-    kept = {
-        number: signal.signal(number, handle)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

@@ -18,7 +18,7 @@ from katibflow.steps.files import read_study, says_what_is_wrong
 from katibflow.steps.launching import run_folder, runner_for, runner_name
 from katibflow.steps.rounds import after_rounds
 
-__all__ = ["report", "summary"]
+__all__ = ["decision_at_end", "report", "summary"]
 
 
 @says_what_is_wrong
@@ -67,7 +67,7 @@ def report(study_path: str, page_path: str, text_path: str) -> tuple[str, dict[s
         history = history.with_trials(runner.records())
     finally:
         runner.close()
-    decision = _decision_at_end(history)
+    decision = decision_at_end(history)
     ending = Ending(decision.succeeded, decision.reason, decision.message)
     Path(page_path).write_text(
         render_report(history, ending, _logs(history, page_path)), encoding="utf-8"
@@ -95,7 +95,8 @@ def _logs(history: History, page_path: str) -> dict[int, dict[str, str]]:
     return logs
 
 
-def _decision_at_end(history: History) -> Decision:
+def decision_at_end(history: History) -> Decision:
+    """Why the experiment of a run that is over has ended."""
     # The records say nothing of rounds, but every round of this run but the last was full.
     own = sum(not is_taken_over(history, trial) for trial in history.trials)
     rounds = math.ceil(own / history.experiment.spec.parallelism)

@@ -1,0 +1,206 @@
+"""What the commands on runs in Kubeflow Pipelines share: their options, and what they show."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from katibflow.cli.options import EXPERIMENT_FAILED
+from katibflow.cli.results import best_data, best_lines
+from katibflow.cli.signals import caught
+from katibflow.errors import InputError, RunnerError
+
+if TYPE_CHECKING:
+    from katibflow.client.api import Access
+    from katibflow.client.base import Pipelines, Run
+    from katibflow.client.reading import Sweep
+    from katibflow.client.records import Records
+    from katibflow.engine import Update
+    from katibflow.history import History
+    from katibflow.progress import Progress
+    from katibflow.report import Ending
+
+__all__ = [
+    "CaFile",
+    "Context",
+    "Host",
+    "Namespace",
+    "Poll",
+    "RunName",
+    "access_of",
+    "follow_to_end",
+    "link_of",
+    "records_of",
+    "run_data",
+]
+
+Host = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of Kubeflow Pipelines, as http://localhost:8080; by default "
+        "KF_PIPELINES_ENDPOINT, the cluster that this runs in, or the kubeconfig's.",
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(help="Of the runs and their jobs; needed where users have their own."),
+]
+Context = Annotated[
+    str | None,
+    typer.Option(
+        help="The kubeconfig's context, for the trials' jobs; by default the current one."
+    ),
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Certificates (PEM) to trust in place of the usual ones."),
+]
+Poll = Annotated[
+    float, typer.Option(min=0.05, help="Seconds between two looks at a run that is followed.")
+]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run's id, its first letters, or its name.", show_default=False
+    ),
+]
+
+
+def access_of(
+    host: str | None, namespace: str | None, context: str | None, ca_file: Path | None
+) -> Access:
+    """What the options say of the installation.
+
+    Raises:
+        InputError: The namespace is no name.
+    """
+    from katibflow.client.api import Access
+    from katibflow.runners.kubernetes_objects import check_name
+
+    if namespace is not None:
+        check_name("--namespace", namespace)
+    return Access(host, namespace, context, ca_file)
+
+
+def records_of(pipelines: Pipelines, sweep: Sweep, access: Access) -> Records | None:
+    """A run's trials in the cluster that the kubeconfig names; None if there is none.
+
+    Raises:
+        InputError: ``--context`` names none.
+    """
+    from katibflow.client.records import JobRecords, cluster_of
+
+    try:
+        namespace = access.namespace or pipelines.namespace_of(sweep.run)
+        return JobRecords(cluster_of(namespace, access.context), sweep)
+    except InputError as error:
+        if access.context is not None:
+            raise
+        print(f"the trials cannot be seen from here: {error}", file=sys.stderr)
+        return None
+
+
+def link_of(pipelines: Pipelines, run: Run) -> str:
+    """A run's page in the UI, or else its id."""
+    return pipelines.link(f"runs/details/{run.run_id}") or run.run_id
+
+
+class _Terminal:
+    """Shows a run that is followed: the trials as they are shown of local runs, or its steps."""
+
+    def __init__(self, progress: Progress | None, stream: TextIO) -> None:
+        self._progress = progress
+        self._stream = stream
+        self._noted = ""
+
+    def update(self, update: Update) -> None:
+        if self._progress is not None:
+            self._progress(update)
+
+    def steps(self, text: str) -> None:
+        print(f"{datetime.now():%H:%M:%S} {text}", file=self._stream, flush=True)
+
+    def note(self, text: str) -> None:
+        if text != self._noted:
+            print(text, file=sys.stderr, flush=True)
+        self._noted = text
+
+
+def follow_to_end(
+    pipelines: Pipelines, sweep: Sweep, access: Access, poll: float, as_json: bool
+) -> typer.Exit:
+    """Shows a run until it is over and prints how it ended; the exit status for that.
+
+    A signal ends the following and leaves the run alone.
+    """
+    from katibflow.board import Board
+    from katibflow.client.following import ending_of, follow
+    from katibflow.progress import progress_for
+    from katibflow.runners.base import StopRequest
+
+    stream = sys.stderr if as_json else sys.stdout
+    stop, stopped = StopRequest(), threading.Event()
+    stop.subscribe(stopped.set)
+    run, link = sweep.run, link_of(pipelines, sweep.run)
+    how = (
+        f"the run goes on: {link}\n"
+        f"  katibflow show {run.run_id} --follow\n"
+        f"  katibflow stop {run.run_id}"
+    )
+    records = records_of(pipelines, sweep, access)
+    progress = None
+    if records is not None:
+        progress = progress_for(Board.of(sweep.experiment, ()), stream, since=run.created)
+    try:
+        with caught(stop), progress or nullcontext():
+            run, history = follow(
+                pipelines,
+                run.run_id,
+                records,
+                _Terminal(progress, stream),
+                lambda: stopped.wait(poll),
+            )
+    except RunnerError as error:
+        raise RunnerError(f"{error}\n{how}") from error
+    if stop.reason is not None and not run.is_over:
+        print(how, file=sys.stderr)
+        return typer.Exit(128 + int(stop.reason.split()[-1]))
+    ending = ending_of(run, history)
+    if as_json:
+        import json
+
+        print(json.dumps(run_data(sweep, run, history, ending, link)))
+    else:
+        print(f"{ending.reason}: {ending.message}")
+        if history is not None:
+            print(*best_lines(history), sep="\n")
+        print(f"run: {link}")
+    return typer.Exit(0 if ending.succeeded else EXPERIMENT_FAILED)
+
+
+def run_data(
+    sweep: Sweep, run: Run, history: History | None, ending: Ending, link: str
+) -> dict[str, Any]:
+    """A run as JSON data; ``best`` and ``trials`` are null where they cannot be seen."""
+    from collections import Counter
+
+    counts = Counter(trial.state.value for trial in history.trials) if history else {}
+    return {
+        "experiment": sweep.experiment.name,
+        "run": run.run_id,
+        "name": run.name,
+        "state": run.state,
+        "created": run.created.isoformat(),
+        "succeeded": ending.succeeded,
+        "reason": ending.reason,
+        "message": ending.message,
+        "best": best_data(history) if history is not None else None,
+        "trials": dict(sorted(counts.items())) if history is not None else None,
+        "link": link,
+    }

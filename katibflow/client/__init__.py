@@ -1,0 +1,1 @@
+"""Runs of compiled pipelines: submitted to Kubeflow Pipelines, followed, listed and stopped."""

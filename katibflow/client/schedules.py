@@ -1,0 +1,123 @@
+"""When runs recur: what a user writes, checked and put as Kubeflow Pipelines reads it.
+
+KFP parses a cron expression with robfig/cron, version 1, whose first field is seconds and whose
+last may be left out. It would take the usual five fields without a word and read the minute as
+seconds, so that ``0 3 * * *`` ran every hour. It goes by UTC, unless the installation sets
+``CRON_SCHEDULE_TIMEZONE``.
+
+Source: robfig/cron v1 ``parser.go``; KFP's ``scheduledworkflow/util/cron_schedule.go``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from katibflow.client.base import Cron, Every
+from katibflow.errors import InputError
+
+__all__ = ["read_cron", "read_interval"]
+
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
+_DESCRIPTORS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_INTERVAL = re.compile(r"([0-9]+[smhdw])+")
+_ENTRY = re.compile(r"(\*|\?|[A-Za-z0-9]+)(?:-([A-Za-z0-9]+))?(?:/([0-9]+))?")
+
+
+@dataclass(frozen=True)
+class _Field:
+    """One field of an expression: its name, its least and greatest number, names of numbers."""
+
+    name: str
+    least: int
+    most: int
+    words: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> str:
+        words = f", {self.words[0]} to {self.words[-1]}" if self.words else ""
+        return f"{self.least} to {self.most}{words}, *, lists, ranges and /steps"
+
+    def number(self, text: str) -> int | None:
+        """The number that a word stands for; None if it is none."""
+        if text.upper() in self.words:
+            return self.words.index(text.upper()) + self.least
+        return int(text) if text.isdecimal() and self.least <= int(text) <= self.most else None
+
+    def holds(self, text: str) -> bool:
+        return all(self._holds_entry(entry) for entry in text.split(","))
+
+    def _holds_entry(self, text: str) -> bool:
+        match = _ENTRY.fullmatch(text)
+        if match is None:
+            return False
+        first, last, step = match.groups()
+        if step is not None and int(step) == 0:
+            return False
+        if first in ("*", "?"):
+            return last is None
+        start, end = self.number(first), self.number(last or first)
+        return start is not None and end is not None and start <= end
+
+
+_FIELDS = (
+    _Field("second", 0, 59),
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day of the month", 1, 31),
+    _Field("month", 1, 12, tuple(_MONTHS)),
+    _Field("day of the week", 0, 6, tuple(_DAYS)),
+)
+
+
+def read_cron(text: str) -> Cron:
+    """A cron expression as KFP reads it.
+
+    Args:
+        text: Five fields as in crontab (minute, hour, day of the month, month, day of the week),
+            six with seconds first, or a word such as ``@daily``.
+
+    Raises:
+        InputError: It is none of them.
+    """
+    words = text.split()
+    if len(words) == 1 and words[0].startswith("@"):
+        if words[0] not in _DESCRIPTORS:
+            raise InputError(
+                f'--schedule: found "{text}"; allowed: {", ".join(_DESCRIPTORS)}, or five fields; '
+                "for intervals there is --every"
+            )
+        return Cron(words[0])
+    if len(words) not in (5, 6):
+        raise InputError(
+            f'--schedule: found "{text}", {len(words)} fields; allowed: 5, as in crontab (minute '
+            'hour day month weekday: "0 3 * * *" is 3:00 every day), or 6 with seconds first'
+        )
+    fields = ["0", *words] if len(words) == 5 else words
+    if len(words) == 5 and fields[-1] == "7":
+        fields[-1] = "0"  # cron's other name of Sunday, which KFP does not know
+    for field, part in zip(_FIELDS, fields, strict=True):
+        if not field.holds(part):
+            raise InputError(f'--schedule: {field.name}: found "{part}"; allowed: {field.allowed}')
+    return Cron(" ".join(fields))
+
+
+def read_interval(text: str) -> Every:
+    """A time between runs.
+
+    Args:
+        text: Numbers with s, m, h, d or w, as ``6h`` or ``1h30m``.
+
+    Raises:
+        InputError: It is none, or no time at all.
+    """
+    wanted = text.strip().lower()
+    parts = re.findall(r"([0-9]+)([smhdw])", wanted)
+    seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
+    if not _INTERVAL.fullmatch(wanted) or not 0 < seconds < 2**31:
+        raise InputError(
+            f'--every: found "{text}"; allowed: a time above 0 with units, as 30m, 6h, 1h30m, 1d'
+        )
+    return Every(seconds)

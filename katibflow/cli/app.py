@@ -13,6 +13,7 @@ from katibflow.cli.compile import compile_
 from katibflow.cli.options import BAD_INPUT, EXPERIMENT_FAILED
 from katibflow.cli.report import report
 from katibflow.cli.run import run
+from katibflow.cli.runs import best, list_, logs, show, stop
 from katibflow.cli.submit import submit
 from katibflow.cli.validate import validate
 from katibflow.errors import InputError, KatibflowError
@@ -40,6 +41,11 @@ app.command()(run)
 app.command()(validate)
 app.command("compile")(compile_)
 app.command()(submit)
+app.command("list")(list_)
+app.command()(show)
+app.command()(best)
+app.command()(logs)
+app.command()(stop)
 app.command()(report)
 
 

@@ -14,7 +14,7 @@ import typer
 from katibflow.cli.options import EXPERIMENT_FAILED
 from katibflow.cli.results import best_data, best_lines
 from katibflow.cli.signals import caught
-from katibflow.errors import InputError, RunnerError
+from katibflow.errors import InputError, KatibflowError, RunnerError
 
 if TYPE_CHECKING:
     from katibflow.client.api import Access
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CaFile",
+    "Cluster",
     "Context",
     "Host",
     "Namespace",
@@ -36,7 +37,6 @@ __all__ = [
     "access_of",
     "follow_to_end",
     "link_of",
-    "records_of",
     "run_data",
 ]
 
@@ -88,22 +88,49 @@ def access_of(
     return Access(host, namespace, context, ca_file)
 
 
-def records_of(pipelines: Pipelines, sweep: Sweep, access: Access) -> Records | None:
-    """A run's trials in the cluster that the kubeconfig names; None if there is none.
+class Cluster:
+    """The trials of runs, in the cluster that the kubeconfig names; says once why not."""
 
-    Raises:
-        InputError: ``--context`` names none.
-    """
-    from katibflow.client.records import JobRecords, cluster_of
+    def __init__(self, pipelines: Pipelines, access: Access) -> None:
+        self._pipelines = pipelines
+        self._access = access
+        self._said: set[str] = set()
 
-    try:
-        namespace = access.namespace or pipelines.namespace_of(sweep.run)
-        return JobRecords(cluster_of(namespace, access.context), sweep)
-    except InputError as error:
-        if access.context is not None:
-            raise
-        print(f"the trials cannot be seen from here: {error}", file=sys.stderr)
-        return None
+    def records(self, sweep: Sweep) -> Records | None:
+        """A run's trials; None where there is no cluster to read them from.
+
+        Raises:
+            InputError: ``--context`` names none.
+        """
+        from katibflow.client.records import JobRecords, cluster_of
+
+        try:
+            namespace = self._access.namespace or self._pipelines.namespace_of(sweep.run)
+            return JobRecords(cluster_of(namespace, self._access.context), sweep)
+        except InputError as error:
+            self._say(error)
+            return None
+
+    def history(self, sweep: Sweep) -> History | None:
+        """A run's trials as they are now; None where they cannot be read.
+
+        Raises:
+            InputError: ``--context`` names no cluster.
+            RunnerError: They cannot be read from the one that it names.
+        """
+        records = self.records(sweep)
+        try:
+            return records.history() if records is not None else None
+        except RunnerError as error:
+            self._say(error)
+            return None
+
+    def _say(self, error: KatibflowError) -> None:
+        if self._access.context is not None:
+            raise error
+        if str(error) not in self._said:
+            print(f"the trials' jobs cannot be seen from here: {error}", file=sys.stderr)
+            self._said.add(str(error))
 
 
 def link_of(pipelines: Pipelines, run: Run) -> str:
@@ -153,7 +180,7 @@ def follow_to_end(
         f"  katibflow show {run.run_id} --follow\n"
         f"  katibflow stop {run.run_id}"
     )
-    records = records_of(pipelines, sweep, access)
+    records = Cluster(pipelines, access).records(sweep)
     progress = None
     if records is not None:
         progress = progress_for(Board.of(sweep.experiment, ()), stream, since=run.created)

@@ -1,0 +1,271 @@
+"""``katibflow list | show | best | logs | stop``: runs in Kubeflow Pipelines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from katibflow.cli.kubeflow import (
+    CaFile,
+    Cluster,
+    Context,
+    Host,
+    Namespace,
+    Poll,
+    RunName,
+    access_of,
+    follow_to_end,
+    link_of,
+    run_data,
+)
+from katibflow.cli.options import EXPERIMENT_FAILED, AsJson
+from katibflow.cli.results import best_data, best_lines
+from katibflow.cli.tables import age_text, table_lines
+from katibflow.errors import InputError, RunnerError
+
+if TYPE_CHECKING:
+    from katibflow.client.reading import Sweep
+    from katibflow.history import History
+
+__all__ = ["best", "list_", "logs", "show", "stop"]
+
+
+def list_(
+    host: Host = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    ca_file: CaFile = None,
+    limit: Annotated[
+        int, typer.Option(min=1, help="How many of the latest runs are looked at.")
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the latest runs of Experiments in Kubeflow Pipelines, the newest first.
+
+    \b
+    Examples:
+      katibflow list --host http://localhost:8080
+      katibflow list --limit 100 --json
+    """
+    from katibflow.client.api import connect
+    from katibflow.client.following import ending_of
+    from katibflow.client.reading import latest_sweeps
+
+    access = access_of(host, namespace, context, ca_file)
+    pipelines = connect(access)
+    cluster = Cluster(pipelines, access)
+    found = []
+    for sweep in latest_sweeps(pipelines, limit):
+        history = cluster.history(sweep)
+        link = link_of(pipelines, sweep.run)
+        ending = ending_of(sweep.run, history)
+        found.append((sweep, history, run_data(sweep, sweep.run, history, ending, link)))
+    if as_json:
+        print(json.dumps({"runs": [data for _, _, data in found]}))
+        return
+    rows = [_row(sweep, history) for sweep, history, _ in found]
+    print(*table_lines(("NAME", "RUN", "STATE", "TRIALS", "BEST", "AGE"), rows), sep="\n")
+
+
+def _row(sweep: Sweep, history: History | None) -> tuple[str, ...]:
+    from katibflow.board import Board, metric_text
+
+    run = sweep.run
+    trials = best = ""
+    if history is not None:
+        board = Board.of(sweep.experiment, history.trials)
+        most = sweep.experiment.spec.max_trial_count
+        trials = f"{board.ended}" if most is None else f"{board.ended}/{most}"
+        metric = sweep.experiment.spec.objective.objective_metric_name
+        best = f"{metric}={metric_text(board.best_value)}" if board.best is not None else ""
+    age = age_text((datetime.now(UTC) - run.created).total_seconds())
+    return run.name, run.run_id[:8], run.state, trials, best, age
+
+
+def show(
+    run: RunName,
+    host: Host = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    ca_file: CaFile = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Follow it to its end, as `submit` does.")
+    ] = False,
+    poll: Poll = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run's trials, and why it ended or how it stands.
+
+    \b
+    Examples:
+      katibflow show mnist-20260131-093000
+      katibflow show 0a1b2c3d --follow
+    """
+    from katibflow.client.api import connect
+    from katibflow.client.following import ending_of
+    from katibflow.client.reading import find_sweep
+    from katibflow.history import trial_to_data
+
+    access = access_of(host, namespace, context, ca_file)
+    pipelines = connect(access)
+    sweep = find_sweep(pipelines, run)
+    if follow:
+        raise follow_to_end(pipelines, sweep, access, poll, as_json)
+    history = Cluster(pipelines, access).history(sweep)
+    link = link_of(pipelines, sweep.run)
+    ending = ending_of(sweep.run, history)
+    if as_json:
+        data = run_data(sweep, sweep.run, history, ending, link)
+        trials = [trial_to_data(trial) for trial in history.trials] if history else None
+        print(json.dumps({**data, "history": trials}))
+        return
+    if history is not None:
+        print(*_trial_lines(history), sep="\n")
+    print(f"{ending.reason}: {ending.message}")
+    if history is not None:
+        print(*best_lines(history), sep="\n")
+    print(f"run: {link}")
+
+
+def _trial_lines(history: History) -> Iterator[str]:
+    from katibflow.board import elapsed, metric_text
+    from katibflow.history import objective_value
+
+    spec = history.experiment.spec
+    names = [parameter.name for parameter in spec.parameters]
+    rows = []
+    for trial in history.trials:
+        seconds = elapsed(trial)
+        rows.append(
+            (
+                str(trial.number),
+                trial.state.value,
+                metric_text(objective_value(spec.objective, trial)),
+                *(trial.assignments.get(name, "") for name in names),
+                "" if seconds is None else age_text(seconds),
+                f"{trial.reason} {trial.message}"[:100],
+            )
+        )
+    head = ("TRIAL", "STATE", spec.objective.objective_metric_name, *names, "TIME", "REASON")
+    yield from table_lines(head, rows)
+
+
+def best(
+    run: RunName,
+    host: Host = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    ca_file: CaFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a run's best parameters, one NAME=VALUE a line; exit status 1 if there are none yet.
+
+    \b
+    Examples:
+      katibflow best mnist-20260131-093000
+      katibflow best 0a1b2c3d --json
+    """
+    from katibflow.client.api import connect
+    from katibflow.client.reading import find_sweep
+
+    access = access_of(host, namespace, context, ca_file)
+    pipelines = connect(access)
+    sweep = find_sweep(pipelines, run)
+    history = Cluster(pipelines, access).history(sweep)
+    if history is None:
+        raise RunnerError(
+            f"{_UNSEEN}; the run's last step, report, has them: {link_of(pipelines, sweep.run)}"
+        )
+    data = best_data(history)
+    if as_json:
+        print(json.dumps(data))
+    elif data is not None:
+        print(*(f"{name}={value}" for name, value in data["assignments"].items()), sep="\n")
+    if data is None:
+        print("no trial has a finite objective value", file=sys.stderr)
+        raise typer.Exit(EXPERIMENT_FAILED)
+
+
+_UNSEEN = "Kubeflow Pipelines' API has no trials: they are read from their jobs, by a kubeconfig"
+
+
+def logs(
+    run: RunName,
+    trial: Annotated[
+        int | None,
+        typer.Argument(min=0, help="A trial's number; without it, the pipeline's steps."),
+    ] = None,
+    host: Host = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    ca_file: CaFile = None,
+) -> None:
+    """Print what a trial printed, or the pipeline's steps, as long as their pods are there.
+
+    \b
+    Examples:
+      katibflow logs mnist-20260131-093000 3
+      katibflow logs 0a1b2c3d
+    """
+    from katibflow.client.api import connect
+    from katibflow.client.logs import step_logs, trial_logs
+    from katibflow.client.reading import find_sweep
+    from katibflow.client.records import JobRecords, cluster_of
+
+    access = access_of(host, namespace, context, ca_file)
+    pipelines = connect(access)
+    sweep = find_sweep(pipelines, run)
+    cluster = cluster_of(access.namespace or pipelines.namespace_of(sweep.run), access.context)
+    if trial is None:
+        found = step_logs(cluster, sweep.run.run_id)
+        what = f"no pod of a step of {sweep.run.name} is left, or has begun"
+    else:
+        known = {each.number: each for each in JobRecords(cluster, sweep).history().trials}
+        if trial not in known:
+            numbers = f"0 to {max(known)}" if known else "none yet"
+            raise InputError(f"TRIAL: found {trial}; allowed: {numbers}")
+        template = sweep.experiment.spec.trial_template
+        found = trial_logs(
+            cluster, known[trial], template.trial_spec or {}, template.primary_container_name
+        )
+        state = f"{known[trial].state} {known[trial].reason} {known[trial].message}".rstrip()
+        what = f"no pod of trial {trial} is left, or has begun; on record it is {state}"
+    printed = False
+    for name, lines in found:
+        print(f"==> {name} <==")
+        for line in lines:
+            print(line)
+        printed = True
+    if not printed:
+        raise RunnerError(f"{what}; {link_of(pipelines, sweep.run)} keeps logs as artifacts")
+
+
+def stop(
+    run: RunName,
+    host: Host = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    ca_file: CaFile = None,
+) -> None:
+    """Stop a run: its pipeline is terminated, and its exit handler stops the trials' jobs.
+
+    \b
+    Examples:
+      katibflow stop mnist-20260131-093000
+      katibflow stop 0a1b2c3d --host http://localhost:8080
+    """
+    from katibflow.client.api import connect
+    from katibflow.client.reading import find_sweep
+
+    pipelines = connect(access_of(host, namespace, context, ca_file))
+    found = find_sweep(pipelines, run).run
+    if found.is_over:
+        print(f"{found.name} is over already: {found.state}")
+        return
+    pipelines.stop(found.run_id)
+    print(f"{found.name} is being stopped; its step finish then stops its jobs")

@@ -1,0 +1,83 @@
+"""What a run's pods printed: its trials' primary containers, and the pipeline's steps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from katibflow.errors import RunnerError
+from katibflow.history import Trial
+from katibflow.jobs import kind_of
+from katibflow.runners.kubernetes_api import Api, ApiError, Lost
+from katibflow.runners.kubernetes_objects import RUN, TRIAL
+
+__all__ = ["step_logs", "trial_logs"]
+
+_KFP_RUN = "pipeline/runid"
+_NODE = "workflows.argoproj.io/node-name"
+_STEP = re.compile(r"\.([^.]+)\.executor(?:\(\d+\))?$")  # of Argo's node for a step's own container
+
+
+def trial_logs(
+    api: Api, trial: Trial, manifest: Mapping[str, Any], container: str | None
+) -> Iterator[tuple[str, Iterator[str]]]:
+    """Name and lines of each pod of a trial that is left.
+
+    Args:
+        api: The namespace of the trial's job.
+        trial: Which.
+        manifest: The Experiment's trialSpec.
+        container: Whose output; the first one's of a pod without a container of that name.
+
+    Raises:
+        RunnerError: The cluster refuses.
+    """
+    job = trial.job or ""
+    _, run, number = job.rsplit("-", 2)
+    selectors = [f"{RUN}={run},{TRIAL}={number}"]
+    label = kind_of(manifest).name_label
+    selectors += [f"{label}={job}"] if label else []
+    for pod in _pods(api, selectors):
+        names = [each["name"] for each in pod["spec"]["containers"]]
+        chosen = container if container is not None and container in names else names[0]
+        yield pod["metadata"]["name"], _lines(api, pod["metadata"]["name"], chosen)
+
+
+def step_logs(api: Api, run_id: str) -> Iterator[tuple[str, Iterator[str]]]:
+    """Name and lines of each step of a run whose pod is left, the oldest first.
+
+    Raises:
+        RunnerError: The cluster refuses.
+    """
+    for pod in _pods(api, [f"{_KFP_RUN}={run_id}"]):
+        metadata = pod["metadata"]
+        match = _STEP.search((metadata.get("annotations") or {}).get(_NODE, ""))
+        if match is not None:
+            yield match[1], _lines(api, metadata["name"], "main")
+
+
+def _pods(api: Api, selectors: list[str]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        for selector in selectors:
+            for page in api.pages(api.path("v1", "pods"), {"labelSelector": selector}):
+                found.update((pod["metadata"]["name"], pod) for pod in page.get("items") or ())
+    except ApiError as error:
+        raise RunnerError(f"the pods in namespace {api.namespace}: {error}") from error
+    return sorted(found.values(), key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+
+
+def _lines(api: Api, pod: str, container: str) -> Iterator[str]:
+    """A container's output; why there is none, where that is so."""
+    try:
+        stream = api.stream(api.path("v1", "pods", pod, "log"), {"container": container})
+    except (ApiError, Lost) as error:
+        yield f"(no log: {error})"
+        return
+    try:
+        yield from (line for line, _ in stream.lines())
+    except Lost as error:
+        yield f"(the log breaks off: {error})"
+    finally:
+        stream.close()

@@ -72,11 +72,12 @@ def connect(access: Access) -> Pipelines:
         RunnerError: It does not answer, refuses, or is none.
     """
     import kfp.client  # type: ignore[import-untyped]
+    from kfp_server_api import V2beta1GetHealthzResponse  # type: ignore[import-untyped]
 
     class Client(kfp.client.Client):  # type: ignore[misc]
         def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-            """Asks once: the SDK tries for 20 s, with tracebacks."""
-            return self._healthz_api.healthz_service_get_healthz(_request_timeout=_TIMEOUT)
+            """Nothing yet: the SDK would ask for 20 s, with tracebacks; it is asked below."""
+            return V2beta1GetHealthzResponse()
 
     host = access.host or os.environ.get(_ENDPOINT)
     if access.ca_file is not None and not access.ca_file.is_file():
@@ -85,36 +86,48 @@ def connect(access: Access) -> Pipelines:
     if host and os.environ.get(_ACCOUNT_TOKEN):
         credentials = kfp.client.ServiceAccountTokenVolumeCredentials()
     said = io.StringIO()
-    with _translated(host or "Kubeflow Pipelines"):
-        with warnings.catch_warnings(), contextlib.redirect_stdout(said):
-            warnings.simplefilter("ignore")
-            client = Client(
-                host=host,
-                existing_token=os.environ.get(TOKEN) or None,
-                cookies=os.environ.get(COOKIES) or None,
-                ssl_ca_cert=str(access.ca_file) if access.ca_file else None,
-                kube_context=access.context,
-                credentials=credentials,
-            )
-        if "kube config" in said.getvalue():
-            raise InputError(
-                f"--host: missing, and no kubeconfig leads to Kubeflow Pipelines; allowed: its "
-                f"address, as http://localhost:8080, here or in {_ENDPOINT}"
-            )
-        health = client.get_kfp_healthz()
+    with (
+        _translated(host or "Kubeflow Pipelines"),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(said),
+    ):
+        warnings.simplefilter("ignore")
+        client = Client(
+            host=host,
+            existing_token=os.environ.get(TOKEN) or None,
+            cookies=os.environ.get(COOKIES) or None,
+            ssl_ca_cert=str(access.ca_file) if access.ca_file else None,
+            kube_context=access.context,
+            credentials=credentials,
+        )
+    if "kube config" in said.getvalue():
+        raise InputError(
+            "--host: missing, and no kubeconfig leads to Kubeflow Pipelines; allowed: its address, "
+            f"as http://localhost:8080, here or in {_ENDPOINT}"
+        )
     address = client._existing_config.host
+    with _translated(address):
+        health = client._healthz_api.healthz_service_get_healthz(_request_timeout=_TIMEOUT)
     if health.multi_user is None:
         raise RunnerError(
             f"{address}: answers, but not as Kubeflow Pipelines does: a login page, or another "
             f"address; allowed: the address at which /apis/v2beta1/healthz answers with JSON, and "
             f"a token in {TOKEN} or cookies in {COOKIES} if it asks for a login"
         )
-    namespace = (access.namespace or client.get_user_namespace()) if health.multi_user else ""
+    namespace = ""
+    if health.multi_user:
+        namespace = access.namespace or client.get_user_namespace() or _own_namespace(client)
     if health.multi_user and not namespace:
         raise InputError(
             f"--namespace: missing; allowed: yours, as {address} keeps its users' runs apart"
         )
     return _Pipelines(client, address, namespace)
+
+
+def _own_namespace(client: Any) -> str:
+    """The namespace of the pod that this process runs in; empty elsewhere."""
+    path = Path(client._NAMESPACE_PATH)
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 class _Pipelines:
@@ -152,7 +165,7 @@ class _Pipelines:
 
     def _pipeline_id(self, name: str) -> str:
         """A pipeline of that name, made without a version if there is none."""
-        from kfp_server_api import V2beta1Pipeline  # type: ignore[import-untyped]
+        from kfp_server_api import V2beta1Pipeline
 
         namespace = self.namespace or None
         found = self._client.list_pipelines(filter=_named(name), namespace=namespace)
@@ -288,7 +301,7 @@ def _translated(address: str) -> Iterator[None]:
                 "the certificates of the authority that signed it"
             ) from error
         raise OutOfReach(f"{address} does not answer: {_words(reason)}") from error
-    except (OpenApiException, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (OpenApiException, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RunnerError(
             f"{address}: what it answers is not Kubeflow Pipelines' v2beta1 API: {error}"
         ) from error

@@ -10,8 +10,10 @@ Its answers are shaped as the real ones (`kfp_server_api.models`): enums by name
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -137,6 +139,7 @@ class KfpServer:
         self.changed = threading.Condition(threading.RLock())
         self._http: ThreadingHTTPServer | None = None
         self._plays: list[threading.Thread] = []
+        self._connections: set[socket.socket] = set()
         self.up()
 
     def up(self) -> None:
@@ -149,11 +152,17 @@ class KfpServer:
         ).start()
 
     def down(self) -> None:
-        """New connections are refused."""
-        if self._http is not None:
-            self._http.shutdown()
-            self._http.server_close()
-            self._http = None
+        """Is gone: connections break, and new ones are refused."""
+        if self._http is None:
+            return
+        self._http.shutdown()
+        self._http.server_close()
+        self._http = None
+        with self.changed:
+            connections = list(self._connections)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.down()
@@ -370,6 +379,16 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server_state: KfpServer
+
+    def setup(self) -> None:
+        super().setup()
+        with self.server_state.changed:
+            self.server_state._connections.add(self.connection)
+
+    def finish(self) -> None:
+        with self.server_state.changed:
+            self.server_state._connections.discard(self.connection)
+        super().finish()
 
     def log_message(self, format: str, *args: object) -> None:
         pass

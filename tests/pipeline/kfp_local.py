@@ -13,7 +13,7 @@ from typing import Any
 
 from katibflow.history import History, load_history
 
-_SCRIPT = """
+SCRIPT = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
 from kfp import components, local
@@ -100,7 +100,7 @@ def run_pipeline(
         "KATIBFLOW_MAPS": os.pathsep.join(maps),
     }
     done = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, str(file), json.dumps(dict(arguments or {}))],
+        [sys.executable, "-c", SCRIPT, str(file), json.dumps(dict(arguments or {}))],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

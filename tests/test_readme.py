@@ -24,10 +24,12 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 CONSOLE = [block for language, block in BLOCKS if language == "console"]
 COMMANDS = [line[2:] for block in CONSOLE for line in block.splitlines() if line.startswith("$ ")]
 CLUSTER = ".venv/bin/katibflow run examples/mnist.yaml --on kubernetes --namespace kubeflow"
+SUBMIT = ".venv/bin/katibflow submit examples/mnist.yaml --host http://localhost:8080"
 RUN_ELSEWHERE = {
     "make test": "the suite itself",
     "python3 -m pip install .": "test_a_plain_install_validates_and_compiles",
     CLUSTER: "tests/kubernetes/test_cli_on_kubernetes.py",
+    SUBMIT: "tests/kfp_server/test_docs_kfp.py",
 }
 
 
@@ -145,7 +147,7 @@ def test_options_named_in_the_text_exist() -> None:
             text=True,
             check=True,
         ).stdout
-        for command in ("run", "validate", "compile", "report")
+        for command in ("run", "validate", "compile", "submit", "report")
     )
     assert named
     assert [option for option in sorted(named) if option not in helped] == []

@@ -9,6 +9,7 @@ the Training Operator.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
@@ -158,3 +159,57 @@ def test_the_compiled_example_runs_in_kubeflow_pipelines_and_a_later_run_resumes
         assert job["metadata"]["labels"]["katibflow/state"] == "COMPLETE"
         path = cluster.api.path("kubeflow.org/v1", "pytorchjobs", job["metadata"]["name"])
         cluster.api.request("DELETE", path, body={})
+
+
+@pytest.mark.parametrize("layout", ["rounds", "controller"])
+def test_the_command_line_submits_follows_and_looks_after_runs(
+    cluster: Cluster, layout: str
+) -> None:
+    name = f"e2e-{secrets.token_hex(4)}"
+    to = ("--host", os.environ["KATIBFLOW_E2E_HOST"])
+
+    def katibflow(*words: str) -> str:
+        command = [sys.executable, "-m", "katibflow", *words, *to]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    submit = ("submit", str(EXAMPLE), "--name", name, "--layout", layout)
+    told = katibflow(*submit, "--max-trials", "2", "--max-failed-trials", "none")
+    assert "ExperimentMaxTrialsReached: 2 trials ended, maxTrialCount is 2" in told
+    assert "trial 1 complete" in told
+    (run,) = (line.split()[0] for line in katibflow("list").splitlines() if f"{name}-" in line)
+    assert set(json.loads(katibflow("best", run, "--json"))["assignments"]) == {
+        "lr",
+        "momentum",
+        "batchSize",
+    }
+    assert "loss=" in katibflow("logs", run, "0")
+    assert f"==> {'controller' if layout == 'controller' else 'launcher'} <==" in katibflow(
+        "logs", run
+    )
+    endless = json.loads(katibflow(*submit, "--resume", "all", "--no-wait", "--json"))["run"]
+    katibflow("stop", endless)
+    query = {"labelSelector": f"katibflow/experiment={name}"}
+    jobs = cluster.api.path("kubeflow.org/v1", "pytorchjobs")
+    for page in cluster.api.pages(jobs, query):
+        for item in page["items"]:
+            cluster.api.request("DELETE", f"{jobs}/{item['metadata']['name']}", body={})
+
+
+def test_a_schedule_is_taken_by_the_server(tmp_path: Path) -> None:
+    import kfp
+
+    name = f"e2e-{secrets.token_hex(4)}"
+    host = os.environ["KATIBFLOW_E2E_HOST"]
+    command = [sys.executable, "-m", "katibflow", "submit", str(EXAMPLE), "--host", host]
+    words = ("--name", name, "--schedule", "0 3 1 1 *", "--json")
+    done = subprocess.run([*command, *words], capture_output=True, text=True, check=True)
+    made = json.loads(done.stdout)["recurringRun"]
+    client = kfp.Client(host=host, namespace=NAMESPACE)
+    try:
+        kept = client.get_recurring_run(made)
+        assert kept.trigger.cron_schedule.cron == "0 0 3 1 1 *"
+        assert kept.runtime_config.parameters["resume"] == "none"
+    finally:
+        client.delete_recurring_run(made)

@@ -74,8 +74,7 @@ class Play:
     @property
     def text(self) -> str:
         """The pipeline's file as it was uploaded."""
-        reference = self._run["pipeline_version_reference"]
-        return self._server.uploads[reference["pipeline_version_id"]]
+        return self._server.uploads[self._run["pipeline_version_reference"]["pipeline_version_id"]]
 
     @property
     def wants_to_stop(self) -> bool:
@@ -311,9 +310,11 @@ class KfpServer:
 
     def _check_version(self, body: Mapping[str, Any]) -> None:
         _found(self.experiments, body["experiment_id"])
-        reference = body["pipeline_version_reference"]
-        version = _found(self.versions, reference["pipeline_version_id"])
-        inner = version["pipeline_spec"].get("pipeline_spec", version["pipeline_spec"])
+        spec = body.get("pipeline_spec")
+        if spec is None:
+            reference = body["pipeline_version_reference"]
+            spec = _found(self.versions, reference["pipeline_version_id"])["pipeline_spec"]
+        inner = spec.get("pipeline_spec", spec)
         known = inner["root"]["inputDefinitions"]["parameters"]
         for name in body["runtime_config"].get("parameters", {}):
             if name not in known:

@@ -7,7 +7,7 @@ import threading
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -141,9 +141,9 @@ def link_of(pipelines: Pipelines, run: Run) -> str:
 class _Terminal:
     """Shows a run that is followed: the trials as they are shown of local runs, or its steps."""
 
-    def __init__(self, progress: Progress | None, stream: TextIO) -> None:
+    def __init__(self, progress: Progress | None, as_json: bool) -> None:
         self._progress = progress
-        self._stream = stream
+        self._as_json = as_json
         self._noted = ""
 
     def update(self, update: Update) -> None:
@@ -151,7 +151,9 @@ class _Terminal:
             self._progress(update)
 
     def steps(self, text: str) -> None:
-        print(f"{datetime.now():%H:%M:%S} {text}", file=self._stream, flush=True)
+        # The streams of this moment: while the table is shown it has its own in their places.
+        stream = sys.stderr if self._as_json else sys.stdout
+        print(f"{datetime.now():%H:%M:%S} {text}", file=stream, flush=True)
 
     def note(self, text: str) -> None:
         if text != self._noted:
@@ -190,7 +192,7 @@ def follow_to_end(
                 pipelines,
                 run.run_id,
                 records,
-                _Terminal(progress, stream),
+                _Terminal(progress, as_json),
                 lambda: stopped.wait(poll),
             )
     except RunnerError as error:

@@ -302,9 +302,7 @@ def _translated(address: str) -> Iterator[None]:
             ) from error
         raise OutOfReach(f"{address} does not answer: {_words(reason)}") from error
     except (OpenApiException, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RunnerError(
-            f"{address}: what it answers is not Kubeflow Pipelines' v2beta1 API: {error}"
-        ) from error
+        raise RunnerError(f"{address}: an answer that cannot be used: {error}") from error
 
 
 def _refusal(address: str, error: Any) -> RunnerError:
@@ -321,7 +319,9 @@ def _refusal(address: str, error: Any) -> RunnerError:
             return RunnerError(f"{told}; the account needs the rights for it in its namespace")
         case 404:
             return NotThere(told)
-        case 0 | 408 | 429:
+        case 0:
+            return RunnerError(f"{address}: an answer that cannot be used: {message}")
+        case 408 | 429:
             return OutOfReach(told)
         case _ if status >= 500:
             return OutOfReach(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from katibflow.steps.starting import parameters_of, with_parameters
 
 __all__ = ["Sweep", "find_sweep", "latest_sweeps", "sweep_of"]
 
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LOOKED_THROUGH = 200
 """Runs among which one is found by its name or the first letters of its id."""
 
@@ -99,8 +101,8 @@ def find_sweep(pipelines: Pipelines, wanted: str) -> Sweep:
         InputError: There is none, there are several, or katibflow did not compile its pipeline.
         RunnerError: The server refuses.
     """
-    runs = pipelines.runs(_LOOKED_THROUGH)
-    found = [run for run in runs if wanted in (run.run_id, run.name)]
+    runs = () if _ID.fullmatch(wanted) else pipelines.runs(_LOOKED_THROUGH)
+    found = [run for run in runs if run.name == wanted]
     found = found or [run for run in runs if run.run_id.startswith(wanted.lower()) and wanted]
     if len(found) > 1:
         several = ", ".join(f"{run.run_id} ({run.name})" for run in found[:5])

@@ -80,6 +80,13 @@ class Play:
     def wants_to_stop(self) -> bool:
         return bool(self._run["state"] == "CANCELING")
 
+    def looked_at(self) -> None:
+        """Blocks until somebody was told how the run is now."""
+        path = f"{API}runs/{self.run_id}"
+        asked = len(self._server.asked("GET", path))
+        # the second answer is given after the first one was
+        self._server.wait_for(lambda: len(self._server.asked("GET", path)) > asked + 1, 60)
+
     def state(self, state: str, error: str = "") -> None:
         with self._server.changed:
             self._run["state"] = state

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -126,7 +127,13 @@ def test_an_installation_with_users_wants_a_namespace(kfp_server: KfpServer) -> 
         (503, "upstream connect error", "text/plain", OutOfReach, "upstream connect error"),
         (200, PAGE, "text/html", RunnerError, "not as Kubeflow Pipelines does: a login page"),
         (200, "[]", "application/json", RunnerError, "not as Kubeflow Pipelines does"),
-        (200, "\xff\xfe", "text/html; charset=latin-9", RunnerError, "is not Kubeflow Pipelines'"),
+        (
+            200,
+            "\xff\xfe",
+            "text/html; charset=latin-9",
+            RunnerError,
+            "an answer that cannot be used",
+        ),
     ],
 )
 def test_a_wrong_answer_is_said_in_one_sentence(
@@ -148,7 +155,7 @@ def test_an_answer_that_is_not_as_documented_is_an_error(
 ) -> None:
     pipelines = connect(Access(kfp_server.url))
     kfp_server.fail(lambda method, where: where.endswith(path), 200, body=body)
-    with pytest.raises(RunnerError, match="answers"):
+    with pytest.raises(RunnerError, match="an answer that cannot be used"):
         pipelines.runs(5)
 
 
@@ -159,8 +166,18 @@ def test_a_page_instead_of_an_upload_s_answer_is_an_error(
     kfp_server.fail(lambda method, path: path.endswith("upload_version"), 200, body=PAGE)
     done = katibflow("submit", str(file), "--host", kfp_server.url, "--image", "python:x")
     assert done.code == 1
-    assert "is not Kubeflow Pipelines' v2beta1 API" in done.err
+    assert "an answer that cannot be used: an id or a name is missing" in done.err
     assert kfp_server.runs == {}
+
+
+def test_what_the_sdk_itself_refuses_is_said_too(kfp_server: KfpServer, tmp_path: Path) -> None:
+    for _ in range(2):
+        made = {"experiment_id": str(uuid.uuid4()), "display_name": "sample"}
+        kfp_server.experiments[made["experiment_id"]] = made
+    file = experiment_file(tmp_path)
+    done = katibflow("submit", str(file), "--host", kfp_server.url, "--image", "python:x")
+    assert done.code == 1
+    assert "Multiple experiments is found with name sample" in done.err
 
 
 def test_an_address_where_nobody_listens() -> None:

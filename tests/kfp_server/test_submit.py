@@ -210,16 +210,12 @@ def test_trials_of_earlier_runs_that_count_are_part_of_the_result(
 
 
 def test_without_a_kubeconfig_the_steps_are_shown(kfp_server: KfpServer, tmp_path: Path) -> None:
-    def looked_at() -> None:
-        looks = len(kfp_server.requests)
-        kfp_server.wait_for(lambda: len(kfp_server.requests) > looks + 1)
-
     def script(play: Play) -> None:
         play.state("RUNNING")
         for state in ("RUNNING", "SUCCEEDED"):
             for number in range(2):
                 play.step("launcher", state, f"launcher-{number}")
-            looked_at()
+            play.looked_at()
         play.state("SUCCEEDED")
 
     kfp_server.script = script

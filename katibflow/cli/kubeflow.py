@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from katibflow.client.reading import Sweep
     from katibflow.client.records import Records
     from katibflow.engine import Update
+    from katibflow.experiment import Experiment
     from katibflow.history import History
     from katibflow.progress import Progress
     from katibflow.report import Ending
+    from katibflow.runners.kubernetes_api import Api
 
 __all__ = [
     "CaFile",
@@ -89,12 +91,43 @@ def access_of(
 
 
 class Cluster:
-    """The trials of runs, in the cluster that the kubeconfig names; says once why not."""
+    """The jobs and pods of runs, in the cluster that the kubeconfig names; says once why not."""
 
     def __init__(self, pipelines: Pipelines, access: Access) -> None:
         self._pipelines = pipelines
         self._access = access
         self._said: set[str] = set()
+
+    def api(self, run: Run | None = None) -> Api | None:
+        """The namespace of a run, or of one that is to come; None where there is no cluster.
+
+        Raises:
+            InputError: ``--context`` names none.
+        """
+        from katibflow.client.records import cluster_of
+
+        there = self._pipelines
+        namespace = there.namespace if run is None else there.namespace_of(run)
+        try:
+            return cluster_of(self._access.namespace or namespace, self._access.context)
+        except InputError as error:
+            self._say(error)
+            return None
+
+    def check_earlier(self, experiment: Experiment, layout: str, resume: str) -> None:
+        """Refuses what a run's first step would refuse for the trials that it finds.
+
+        Raises:
+            InputError: Earlier trials do not fit, or leave nothing to do.
+        """
+        from katibflow.client.records import check_earlier
+
+        api = self.api()
+        try:
+            if api is not None:
+                check_earlier(api, experiment, layout, resume)
+        except RunnerError as error:
+            self._say(error)
 
     def records(self, sweep: Sweep) -> Records | None:
         """A run's trials; None where there is no cluster to read them from.
@@ -102,14 +135,21 @@ class Cluster:
         Raises:
             InputError: ``--context`` names none.
         """
-        from katibflow.client.records import JobRecords, cluster_of
+        from katibflow.client.records import JobRecords
 
+        api = self.api(sweep.run)
+        return JobRecords(api, sweep) if api is not None else None
+
+    def failed_steps(self, run: Run) -> list[str]:
+        """What the failed steps of a run printed last; nothing where it cannot be read."""
+        from katibflow.client.logs import failed_steps
+
+        api = self.api(run)
         try:
-            namespace = self._access.namespace or self._pipelines.namespace_of(sweep.run)
-            return JobRecords(cluster_of(namespace, self._access.context), sweep)
-        except InputError as error:
-            self._say(error)
-            return None
+            found = list(failed_steps(api, run)) if api is not None else []
+        except RunnerError:
+            return []
+        return [line for name, lines in found for line in (f"==> {name} <==", *lines)]
 
     def history(self, sweep: Sweep) -> History | None:
         """A run's trials as they are now; None where they cannot be read.
@@ -182,7 +222,8 @@ def follow_to_end(
         f"  katibflow show {run.run_id} --follow\n"
         f"  katibflow stop {run.run_id}"
     )
-    records = Cluster(pipelines, access).records(sweep)
+    cluster = Cluster(pipelines, access)
+    records = cluster.records(sweep)
     progress = None
     if records is not None:
         progress = progress_for(Board.of(sweep.experiment, ()), stream, since=run.created)
@@ -201,6 +242,9 @@ def follow_to_end(
         print(how, file=sys.stderr)
         return typer.Exit(128 + int(stop.reason.split()[-1]))
     ending = ending_of(run, history)
+    if history is not None:
+        for line in cluster.failed_steps(run):
+            print(line, file=sys.stderr)
     if as_json:
         import json
 

@@ -116,7 +116,8 @@ def show(
     sweep = find_sweep(pipelines, run)
     if follow:
         raise follow_to_end(pipelines, sweep, access, poll, as_json)
-    history = Cluster(pipelines, access).history(sweep)
+    cluster = Cluster(pipelines, access)
+    history = cluster.history(sweep)
     link = link_of(pipelines, sweep.run)
     ending = ending_of(sweep.run, history)
     if as_json:
@@ -126,6 +127,8 @@ def show(
         return
     if history is not None:
         print(*_trial_lines(history), sep="\n")
+        for line in cluster.failed_steps(sweep.run):
+            print(line, file=sys.stderr)
     print(f"{ending.reason}: {ending.message}")
     if history is not None:
         print(*best_lines(history), sep="\n")

@@ -10,6 +10,7 @@ import typer
 
 from katibflow.cli.kubeflow import (
     CaFile,
+    Cluster,
     Context,
     Host,
     Namespace,
@@ -115,6 +116,7 @@ def submit(
     )
     from katibflow.client.submitting import schedule as make_recurring
     from katibflow.reading import map_in_cluster, map_in_file, read_experiment
+    from katibflow.resume import NONE
 
     if schedule is not None and every is not None:
         raise InputError("--schedule and --every: found both; allowed: one of them")
@@ -149,6 +151,8 @@ def submit(
     for warning in ready.warnings:
         print(f"{file}: {warning}", file=sys.stderr)
     pipelines = connect(access)
+    resumes = ready.parameters.get("resume", NONE) if trigger is not None else ready.resume
+    Cluster(pipelines, access).check_earlier(ready.experiment, layout, resumes)
     version, is_new = upload(pipelines, ready)
     done = "uploaded" if is_new else "there already"
     print(f"pipeline {ready.pipeline}, version {ready.version}: {done}", file=stream)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from katibflow.client.base import Run
 from katibflow.errors import RunnerError
 from katibflow.history import Trial
 from katibflow.jobs import kind_of
 from katibflow.runners.kubernetes_api import Api, ApiError, Lost
 from katibflow.runners.kubernetes_objects import RUN, TRIAL
 
-__all__ = ["step_logs", "trial_logs"]
+__all__ = ["failed_steps", "step_logs", "trial_logs"]
 
 _KFP_RUN = "pipeline/runid"
 _NODE = "workflows.argoproj.io/node-name"
@@ -55,6 +57,23 @@ def step_logs(api: Api, run_id: str) -> Iterator[tuple[str, Iterator[str]]]:
         match = _STEP.search((metadata.get("annotations") or {}).get(_NODE, ""))
         if match is not None:
             yield match[1], _lines(api, metadata["name"], "main")
+
+
+def failed_steps(api: Api, run: Run, count: int = 10) -> Iterator[tuple[str, list[str]]]:
+    """Name and last lines of each step that failed and whose pod is left.
+
+    Args:
+        api: The namespace of the run's pods.
+        run: The run, with its steps.
+        count: How many lines.
+
+    Raises:
+        RunnerError: The cluster refuses.
+    """
+    failed = {step.name for step in run.steps if step.state == "FAILED"}
+    for name, lines in step_logs(api, run.run_id):
+        if name in failed:
+            yield name, list(deque(lines, maxlen=count))
 
 
 def _pods(api: Api, selectors: list[str]) -> list[dict[str, Any]]:

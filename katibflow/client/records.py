@@ -7,13 +7,15 @@ from typing import Protocol
 
 from katibflow.client.reading import Sweep
 from katibflow.errors import InputError
+from katibflow.experiment import Experiment
 from katibflow.history import History, Trial, TrialState
 from katibflow.resume import ALL, NONE, read_resume, run_name, take_over
 from katibflow.runners.base import EarlierTrial
 from katibflow.runners.kubernetes import KubernetesRunner, connect
 from katibflow.runners.kubernetes_api import Api, Timing
+from katibflow.steps.starting import ROUNDS, check_first_round
 
-__all__ = ["NAMESPACE", "JobRecords", "Records", "cluster_of", "with_earlier"]
+__all__ = ["NAMESPACE", "JobRecords", "Records", "check_earlier", "cluster_of", "with_earlier"]
 
 NAMESPACE = "kubeflow"
 """Where runs are in an installation without users, unless it says otherwise."""
@@ -102,3 +104,30 @@ def with_earlier(
     except InputError:  # what it took over was deleted or changed since
         return ()
     return taken if len(taken) == count else ()
+
+
+def check_earlier(api: Api, experiment: Experiment, layout: str, resume: str) -> None:
+    """Refuses what a run's first step would refuse for the trials that it finds.
+
+    Args:
+        api: The namespace of the trials' jobs.
+        experiment: With the run's parameters in it.
+        layout: The pipeline's.
+        resume: The run's parameter of that name.
+
+    Raises:
+        InputError: Earlier trials do not fit, or leave nothing to do.
+        RunnerError: They cannot be read.
+    """
+    if read_resume(resume) == NONE:
+        return
+    empty = History(experiment, "new", 0)
+    runner = KubernetesRunner(
+        api,
+        experiment=experiment.name,
+        run=empty.run,
+        template=experiment.spec.trial_template,
+    )
+    history = take_over("the run's parameters", empty, resume, runner.earlier())
+    if layout == ROUNDS:
+        check_first_round(history)

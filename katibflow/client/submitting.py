@@ -128,7 +128,7 @@ def schedule(pipelines: Pipelines, ready: Ready, version: Version, trigger: Trig
 
     KFP replaces no placeholders in a recurring run's parameters, so all its runs have the same.
     Their jobs are kept apart by each run's own id. Unless ``resume`` is given, each run is a study
-    of its own: with the pipeline's default the second would find nothing left to do.
+    of its own, whatever the Experiment's resumePolicy: the second would find nothing left to do.
 
     Raises:
         InputError: There is one of that name already; KFP would run both.

@@ -22,7 +22,7 @@ from katibflow.steps.limits import check_rounds
 from katibflow.steps.rounds import after_rounds
 from katibflow.suggest import new_seed
 
-__all__ = ["ROUNDS", "parameters_of", "start", "with_parameters"]
+__all__ = ["ROUNDS", "check_first_round", "parameters_of", "start", "with_parameters"]
 
 ROUNDS = "rounds"
 """The layout in which trials come in rounds, one at least."""
@@ -56,7 +56,7 @@ def start(
     resume = parameters.get("resume", NONE)
     history = take_over(_SOURCE, history, resume, earlier_trials(history))
     if layout == ROUNDS:
-        _check_first_round(history)
+        check_first_round(history)
     write_study(study_path, history)
     spec = experiment.spec
     print(
@@ -67,8 +67,12 @@ def start(
         print(f"trial {trial.number}: taken over from {trial.job}, {trial.state}")
 
 
-def _check_first_round(history: History) -> None:
-    """Refuses a study with which no round would have a trial, or more would follow than can."""
+def check_first_round(history: History) -> None:
+    """Refuses a study with which no round would have a trial, or more would follow than can.
+
+    Raises:
+        InputError: It is one.
+    """
     decision = after_rounds(history, 0)
     if decision.finished:
         raise InputError(

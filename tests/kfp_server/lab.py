@@ -20,6 +20,7 @@ from katibflow.resume import run_name, search_text
 from katibflow.runners.base import TrialJob
 from katibflow.runners.kubernetes_objects import Identity, job_body, record_patch
 from katibflow.validation import check_document
+from tests.kubernetes.lab import Lab
 from tests.kubernetes.server import NAMESPACE, ApiServer
 from tests.shell_trials import document
 
@@ -99,3 +100,25 @@ def put_trial(
     ended = replace(begun, state=state, observations=observations, end=end)
     cluster.patch("jobs", begun.job or "", record_patch(ended))
     return ended
+
+
+def put_pod(
+    cluster: Lab,
+    name: str,
+    labels: dict[str, str],
+    containers: list[str],
+    annotations: dict[str, str] | None = None,
+    **printed: list[str],
+) -> None:
+    """A pod that has ended, with what its containers printed."""
+    body = {
+        "metadata": {"name": name, "labels": labels, "annotations": annotations or {}},
+        "spec": {"containers": [{"name": each} for each in containers]},
+        "status": {"phase": "Succeeded"},
+    }
+    cluster.server.create("pods", body)
+    for container in containers:
+        log = cluster.server.log(name, container, 0)
+        for line in printed.get(container, []):
+            log.lines.append((cluster.server.now(), line))
+        log.ended = True

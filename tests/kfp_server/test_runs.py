@@ -12,7 +12,7 @@ import pytest
 from katibflow.client.api import Access, connect
 from katibflow.history import TrialState
 from katibflow.resume import run_name
-from tests.kfp_server.lab import Done, experiment_file, katibflow, put_trial
+from tests.kfp_server.lab import Done, experiment_file, katibflow, put_pod, put_trial
 from tests.kfp_server.server import KfpServer, Play
 from tests.kubernetes.lab import Lab
 
@@ -129,6 +129,20 @@ def test_a_run_is_shown_with_its_trials_and_its_end(
     assert [trial["state"] for trial in data["history"]] == ["COMPLETE", "FAIL"]
 
 
+def test_a_failed_run_is_shown_with_the_last_lines_of_its_failed_steps(
+    kfp_server: KfpServer, cluster: Lab, submitted: Submit, ask: Ask
+) -> None:
+    run = submitted()
+    Play(kfp_server, run).step("start", "FAILED")
+    Play(kfp_server, run).state("FAILED")
+    node = {"workflows.argoproj.io/node-name": "wf.root.start.executor"}
+    lines = [f"line {number}" for number in range(12)]
+    put_pod(cluster, "wf-start", {"pipeline/runid": run["run_id"]}, ["main"], node, main=lines)
+    done = ask("show", run["run_id"])
+    assert "the run is FAILED; failed steps: start" in done.out
+    assert done.err.splitlines() == ["==> start <==", *lines[2:]]
+
+
 def test_show_can_follow_a_run(
     kfp_server: KfpServer, cluster: Lab, submitted: Submit, ask: Ask
 ) -> None:
@@ -239,27 +253,6 @@ def test_logs_without_a_trial_are_the_steps(cluster: Lab, submitted: Submit, ask
     done = ask("logs", run["run_id"])
     assert done.code == 0, done.err
     assert done.out == "==> start <==\nsample: random\n==> controller <==\ntrial 0 started\n"
-
-
-def put_pod(
-    cluster: Lab,
-    name: str,
-    labels: dict[str, str],
-    containers: list[str],
-    annotations: dict[str, str] | None = None,
-    **printed: list[str],
-) -> None:
-    body = {
-        "metadata": {"name": name, "labels": labels, "annotations": annotations or {}},
-        "spec": {"containers": [{"name": each} for each in containers]},
-        "status": {"phase": "Succeeded"},
-    }
-    cluster.server.create("pods", body)
-    for container in containers:
-        log = cluster.server.log(name, container, 0)
-        for line in printed.get(container, []):
-            log.lines.append((cluster.server.now(), line))
-        log.ended = True
 
 
 def test_a_kubeconfig_without_rights_is_said_and_a_context_s_is_an_error(

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from katibflow.history import TrialState
-from tests.kfp_server.lab import EXPERIMENT, experiment_file, katibflow, put_trial
+from tests.kfp_server.lab import EXPERIMENT, experiment_file, katibflow, put_pod, put_trial
 from tests.kfp_server.server import KfpServer, Play
 from tests.kubernetes.lab import Lab
 
@@ -195,10 +195,10 @@ def test_trials_of_earlier_runs_that_count_are_part_of_the_result(
     for number, end in enumerate(("2020-01-01T00:00:00+00:00", "2020-01-02T00:00:00+00:00")):
         put_trial(cluster.server, earlier, number, 0.1 + number, end=end)
     later = "99999999-2222-3333-4444-555555555555"
-    put_trial(cluster.server, later, 0, 0.01, end="2101-01-01T00:00:00+00:00")
 
     def script(play: Play) -> None:
         play.state("RUNNING")
+        put_trial(cluster.server, later, 0, 0.01, end="2101-01-01T00:00:00+00:00")
         put_trial(cluster.server, play.run_id, 2, 0.5)
         play.state("SUCCEEDED")
 
@@ -298,3 +298,36 @@ def test_the_library_is_in_what_is_uploaded_by_default(
     start = spec["deploymentSpec"]["executors"]["exec-start"]["container"]
     assert start["image"] == "python:3.11-slim"
     assert len(start["command"][-1]) > 20_000
+
+
+def test_a_file_whose_trials_are_used_up_is_refused_before_anything_is_uploaded(
+    kfp_server: KfpServer, cluster: Lab, tmp_path: Path
+) -> None:
+    earlier = "11111111-2222-3333-4444-555555555555"
+    for number in range(6):
+        put_trial(cluster.server, earlier, number, 0.5)
+    goes_on = {"resumePolicy": "LongRunning"}
+    done = katibflow(*submit(kfp_server, tmp_path, "--no-wait", **goes_on))
+    assert done.code == 2
+    assert "resume: found 6 trials of earlier runs, with which the experiment is over" in done.err
+    assert kfp_server.pipelines == {}
+    for words in (("--resume", "none"), ("--max-trials", "9"), ("--every", "1d")):
+        again = katibflow(*submit(kfp_server, tmp_path, "--no-wait", *words, **goes_on))
+        assert again.code == 0, again.err
+
+
+def test_the_last_lines_of_a_failed_step_are_shown(
+    kfp_server: KfpServer, cluster: Lab, tmp_path: Path
+) -> None:
+    def script(play: Play) -> None:
+        for step, lines in (("start", ["1", "katibflow: resume: found"]), ("other", ["no"])):
+            annotations = {"workflows.argoproj.io/node-name": f"wf.root.{step}.executor"}
+            labels = {"pipeline/runid": play.run_id}
+            put_pod(cluster, f"wf-{step}", labels, ["main"], annotations, main=lines)
+        play.step("start", "FAILED")
+        play.state("FAILED")
+
+    kfp_server.script = script
+    done = katibflow(*submit(kfp_server, tmp_path))
+    assert done.code == 1
+    assert done.err == "==> start <==\n1\nkatibflow: resume: found\n"

@@ -20,7 +20,7 @@ from katibflow.errors import InputError, KatibflowError
 
 __all__ = ["app", "main"]
 
-_HELP = "Runs Katib Experiments on this machine, and compiles them to Kubeflow pipelines."
+_HELP = "Runs Katib Experiments on this machine, on a cluster and in Kubeflow Pipelines."
 
 
 @dataclass
@@ -63,7 +63,7 @@ def _root(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Runs Katib Experiments on this machine, and compiles them to Kubeflow pipelines."""
+    """Runs Katib Experiments on this machine, on a cluster and in Kubeflow Pipelines."""
     context.ensure_object(_Asked).debug = debug
 
 

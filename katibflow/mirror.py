@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +19,7 @@ from katibflow.errors import InputError
 from katibflow.experiment import Experiment
 from katibflow.history import History, Point, Trial
 from katibflow.resume import check_searched, searched
-from katibflow.storages import Storage
+from katibflow.storages import Storage, close
 from katibflow.study import frozen_trials, quiet_optuna, study_of
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ _SEARCHED = "katibflow"
 _OTHERWISE = "another --name"
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 30.0
-_LAST_SECONDS = 20.0
-"""How long the end of a run waits for a storage that is slow or gone."""
 
 
 @dataclass
@@ -140,6 +138,10 @@ class StudyCopy:
             self._update(known, frozen)
         known.finished = frozen.state.is_finished()
 
+    def close(self) -> None:
+        """Closes the storage's connections that are not in use."""
+        close(self._storage)
+
     def forget(self) -> None:
         """Forgets what the study holds, which is read anew when it is needed."""
         self._study = None
@@ -229,12 +231,20 @@ class Mirror:
         copy: The study.
         storage: Where it is, for messages.
         warn: Told what a person should know, from any thread.
+        patience: Seconds that the end of a run waits for a storage that is slow or gone.
     """
 
-    def __init__(self, copy: StudyCopy, storage: Storage, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        copy: StudyCopy,
+        storage: Storage,
+        warn: Callable[[str], None],
+        patience: float = 20.0,
+    ) -> None:
         self._copy = copy
         self._storage = storage
         self._warn = warn
+        self._patience = patience
         self._change = threading.Condition()
         self._history: History | None = None
         self._trials: dict[int, Trial] = {}
@@ -287,17 +297,17 @@ class Mirror:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Waits until the study is up to date, 20 s at most, and warns if it is not."""
+        """Waits until the study is up to date, and warns if it is not."""
         with self._change:
             self._closing = True
             self._change.notify()
-        self._thread.join(_LAST_SECONDS)
+        self._thread.join(self._patience)
         with self._change:
             behind, why = bool(self._behind), self._reason
         if behind or self._thread.is_alive():
             self._warn(
                 f"{self._storage.option}: the study is not up to date: "
-                f"{why or f'this took more than {_LAST_SECONDS:g} s'}; the same command, started "
+                f"{why or f'this took more than {self._patience:g} s'}; the same command, started "
                 "again, brings it there"
             )
 
@@ -312,8 +322,8 @@ class Mirror:
                     return
                 last = self._closing
                 history, numbers = self._history, sorted(self._behind)
+            assert history is not None, "a mirror follows a history before it watches"
             try:
-                assert history is not None
                 for number in numbers:
                     self._copy.bring(history, self._next(number))
             except Exception as error:  # whatever the database's driver raises
@@ -372,5 +382,5 @@ def mirrored(
         copy.check()
         return copy
 
-    with Mirror(place.created(opened), place, warn) as mirror:
+    with closing(place.created(opened)) as copy, Mirror(copy, place, warn) as mirror:
         yield mirror

@@ -19,7 +19,7 @@ from katibflow.errors import InputError, MissingPackage
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-__all__ = ["Storage"]
+__all__ = ["Storage", "close"]
 
 _OPENING_SECONDS = 60.0
 """More than the 30 s after which Optuna takes the lock of a journal from a process that is gone."""
@@ -72,10 +72,10 @@ class Storage:
         while error.__cause__ is not None:
             error = error.__cause__
         text = " ".join(str(getattr(error, "orig", None) or error).split())
-        text = text.replace(self.text, str(self))
         for pattern in (_PASSWORD, _PASSWORD_OPTION):
             for match in pattern.finditer(self.text):
-                text = text.replace(match["secret"], "***").replace(unquote(match["secret"]), "***")
+                for secret in (match["secret"], unquote(match["secret"])):
+                    text = text.replace(secret, "***")
         return text[:_REASON_LENGTH] or type(error).__name__
 
     def created(self, use: Callable[[BaseStorage], _T]) -> _T:
@@ -85,13 +85,21 @@ class Storage:
             InputError: It cannot be opened or used, or does not answer within 60 seconds.
             MissingPackage: The database's driver is not installed.
         """
-        return self._opened(lambda: use(self._create()))
+        return self._opened(self._create, use)
 
     def existing(self) -> BaseStorage:
         """Opens a storage that is there already; errors as of `created`, or if it is not there."""
-        return self._opened(self._find)
+        return self._opened(self._find, lambda storage: storage)
 
-    def _opened(self, work: Callable[[], _T]) -> _T:
+    def _opened(self, find: Callable[[], BaseStorage], use: Callable[[BaseStorage], _T]) -> _T:
+        def work() -> _T:
+            storage = find()
+            try:
+                return use(storage)
+            except BaseException:
+                close(storage)
+                raise
+
         try:
             return _within(_OPENING_SECONDS, work)
         except InputError:
@@ -128,25 +136,31 @@ class Storage:
         return RDBStorage(self.text, engine_kwargs={"pool_pre_ping": True})
 
     def _find(self) -> BaseStorage:
-        from optuna.storages import RDBStorage
-        from sqlalchemy import make_url
-
-        file: str | None = self.text
-        if "://" in self.text:
-            url = make_url(self.text)
-            file = url.database if url.get_backend_name() == "sqlite" else None
-        if file is not None and not Path(file).is_file():
-            raise InputError(f"{self.option}: found no such file")
         if "://" not in self.text:
+            self._check_file(self.text)
             return self._journal()
-        storage = RDBStorage(
+        from optuna.storages import RDBStorage
+        from sqlalchemy import create_engine, inspect, make_url
+
+        url = make_url(self.text)
+        if url.get_backend_name() == "sqlite":
+            self._check_file(url.database)
+        engine = create_engine(url)
+        try:
+            if not inspect(engine).has_table("studies"):
+                raise InputError(f"{self.option}: found no studies of Optuna's")
+        finally:
+            engine.dispose()
+        return RDBStorage(
             self.text,
             engine_kwargs={"pool_pre_ping": True},
             skip_compatibility_check=True,  # the dashboard itself offers to upgrade it
             skip_table_creation=True,
         )
-        storage.get_all_studies()
-        return storage
+
+    def _check_file(self, file: str | None) -> None:
+        if file is None or not Path(file).is_file():
+            raise InputError(f"{self.option}: found no such file")
 
     def _journal(self) -> BaseStorage:
         from optuna.storages import JournalStorage
@@ -162,6 +176,14 @@ class Storage:
                     "that is, a new file, or a URL, as sqlite:///studies.db for a file of SQLite"
                 )
         return JournalStorage(JournalFileBackend(self.text))
+
+
+def close(storage: BaseStorage) -> None:
+    """Closes a database's connections that are not in use."""
+    from optuna.storages import RDBStorage
+
+    if isinstance(storage, RDBStorage):
+        storage.engine.dispose()
 
 
 def _within(seconds: float, work: Callable[[], _T]) -> _T:

@@ -34,6 +34,9 @@ _SEARCHED = "katibflow"
 """Key among a study's user attributes of what its experiment searches, as `resume.searched`."""
 
 _OTHERWISE = "another --name"
+_TOGETHER = 0.3
+"""Seconds in which changes are taken together: a short trial is written once, as it ended."""
+
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 30.0
 
@@ -315,9 +318,8 @@ class Mirror:
         delay = 0.0
         while True:
             with self._change:
-                if delay:
-                    self._change.wait_for(lambda: self._closing, delay)
                 self._change.wait_for(lambda: self._behind or self._closing)
+                self._change.wait_for(lambda: self._closing, delay or _TOGETHER)
                 if not self._behind:
                     return
                 last = self._closing

@@ -21,7 +21,9 @@ import yaml
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
+from typer.testing import CliRunner
 
+from katibflow.cli import app
 from katibflow.engine import MetricReported, TrialEnded, TrialStarted
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
@@ -30,6 +32,7 @@ from katibflow.mirror import Mirror, StudyCopy
 from katibflow.runs import read_run
 from katibflow.storages import Storage, close
 from katibflow.study import quiet_optuna, study_of
+from katibflow.validation import check_document
 
 from .postgres import PASSWORD, QUOTED, Postgres, postgres
 from .searching import experiment, history
@@ -37,6 +40,8 @@ from .shell_trials import document
 
 ENDS = "for i in 3 2 1; do echo loss=$((X+i)); done; [ $X -lt 70 ]"
 CHANGES = {"spec.maxFailedTrialCount": 6}
+SQLITE = "sqlite:///studies.db"
+RUNNING = TrialState.RUNNING
 
 
 @pytest.fixture(scope="module")
@@ -128,22 +133,22 @@ def check_same(found: Sequence[FrozenTrial], made: History) -> None:
     }
 
 
-def test_a_run_is_in_the_storage_when_it_is_over(tmp_path: Path, place: str) -> None:
+def test_a_run_is_in_the_storage_when_it_is_over(tmp_path: Path) -> None:
     write(tmp_path, ENDS)
-    status, _, err = run(tmp_path, "--storage", place)
+    status, _, err = run(tmp_path, "--storage", SQLITE)
     assert (status, err) == (0, "")
-    check_same(trials_in(place, tmp_path), read_run(tmp_path / "runs/sample").history)
+    check_same(trials_in(SQLITE, tmp_path), read_run(tmp_path / "runs/sample").history)
     # The same command finds the run over, and the study as it is to be.
-    status, _, err = run(tmp_path, "--storage", place)
+    status, _, err = run(tmp_path, "--storage", SQLITE)
     assert (status, err) == (0, "")
-    check_same(trials_in(place, tmp_path), read_run(tmp_path / "runs/sample").history)
+    check_same(trials_in(SQLITE, tmp_path), read_run(tmp_path / "runs/sample").history)
     # A run that goes on adds its new trials only.
     write(tmp_path, ENDS, {**CHANGES, "spec.maxTrialCount": 8})
-    assert run(tmp_path, "--storage", place)[0] == 0
-    check_same(trials_in(place, tmp_path), read_run(tmp_path / "runs/sample").history)
+    assert run(tmp_path, "--storage", SQLITE)[0] == 0
+    check_same(trials_in(SQLITE, tmp_path), read_run(tmp_path / "runs/sample").history)
     # Another run of the experiment goes on in the same study.
-    assert run(tmp_path, "--storage", place, "--runs", "others")[0] == 0
-    assert len(trials_in(place, tmp_path)) == 16
+    assert run(tmp_path, "--storage", SQLITE, "--runs", "others")[0] == 0
+    assert len(trials_in(SQLITE, tmp_path)) == 16
 
 
 def test_a_running_trial_and_its_reports_are_seen(tmp_path: Path, place: str) -> None:
@@ -168,9 +173,8 @@ def test_a_running_trial_and_its_reports_are_seen(tmp_path: Path, place: str) ->
     assert [trial.number for trial in ended] == [trial.number for trial in running]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_run_that_is_killed_goes_on_in_its_study(tmp_path: Path, place: str, seed: int) -> None:
-    chance = random.Random(seed)
+def test_a_run_that_is_killed_goes_on_in_its_study(tmp_path: Path, place: str) -> None:
+    chance = random.Random(place.partition(":")[0])
     write(tmp_path, "echo loss=$((X+1)); sleep 0.4; echo loss=$X", {"spec.maxTrialCount": 12})
     for _ in range(3):
         process = start(tmp_path, "--storage", place)
@@ -262,13 +266,27 @@ def study(folder: Path, directions: Sequence[str] = ("minimize",)) -> Iterator[o
     close(storage)
 
 
-def nothing_was_started(folder: Path) -> bool:
-    return not (folder / "runs").exists()
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to run in, with the Experiment."""
+    write(tmp_path, ENDS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
+def refusal(*words: str) -> str:
+    """The error of a run that was not started."""
+    done = CliRunner().invoke(app, ["run", "experiment.yaml", *words])
+    assert isinstance(done.exception, InputError), done.output
+    assert not Path("runs").exists()
+    return str(done.exception)
+
+
+def test_a_study_of_this_experiment_is_taken_and_one_of_another_is_refused(here: Path) -> None:
+    made = check_document(document(ENDS, CHANGES), "experiment.yaml")
+    with study(here) as empty:
+        copy_in(empty._storage, made).bring(History(made, "1", 1), Trial(0, RUNNING, {"x": "3"}))
+    for changes, words in [
         ({"spec.objective.type": "maximize"}, "found directions minimize; allowed: maximize"),
         (
             {"spec.parameters.0.feasibleSpace.max": "98"},
@@ -278,44 +296,26 @@ def nothing_was_started(folder: Path) -> bool:
             {"spec.objective.objectiveMetricName": "error"},
             "spec.objective.objectiveMetricName: found error; allowed: loss",
         ),
-    ],
-)
-def test_the_study_of_another_experiment_is_refused(
-    tmp_path: Path, changes: dict[str, str], words: str
-) -> None:
-    write(tmp_path, ENDS)
-    assert run(tmp_path, "--storage", "sqlite:///studies.db", "--runs", "others")[0] == 0
-    write(tmp_path, ENDS, {**CHANGES, **changes})
-    status, out, err = run(tmp_path, "--storage", "sqlite:///studies.db")
-    assert (status, out) == (2, "")
-    assert err.startswith("--storage sqlite:///studies.db, study sample: ")
-    assert words in err and "another --name" in err and err.count("\n") == 1
-    assert nothing_was_started(tmp_path)
+    ]:
+        write(here, ENDS, {**CHANGES, **changes})
+        error = refusal("--storage", SQLITE)
+        assert error.startswith(f"--storage {SQLITE}, study sample: ")
+        assert words in error and "another --name" in error and "\n" not in error
+    (found,) = trials_in(SQLITE, here)
+    assert found.params == {"x": 3}
 
 
-def test_a_study_that_others_filled_is_refused_and_an_empty_one_is_taken(tmp_path: Path) -> None:
-    write(tmp_path, ENDS)
-    with study(tmp_path):
-        pass
-    assert run(tmp_path, "--storage", "sqlite:///studies.db", "--runs", "others")[0] == 0
-    assert len(trials_in("sqlite:///studies.db", tmp_path)) == 6
-    (tmp_path / "studies.db").unlink()
-    with study(tmp_path) as made:
+def test_a_study_with_trials_of_others_is_refused(here: Path) -> None:
+    with study(here) as made:
         made.tell(made.ask(), 1.0)
-    status, _, err = run(tmp_path, "--storage", "sqlite:///studies.db")
-    assert status == 2
-    assert "found 1 trials that are not katibflow's" in err
-    assert nothing_was_started(tmp_path)
+    assert "found 1 trials that are not katibflow's" in refusal("--storage", SQLITE)
 
 
-def test_a_study_with_two_directions_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, ENDS)
-    with study(tmp_path, ("minimize", "maximize")):
+def test_a_study_with_two_directions_is_refused(here: Path) -> None:
+    with study(here, ("minimize", "maximize")):
         pass
-    status, _, err = run(tmp_path, "--storage", "sqlite:///studies.db")
-    assert status == 2
-    assert "found directions minimize, maximize; allowed: minimize; or another --name" in err
-    assert nothing_was_started(tmp_path)
+    words = "found directions minimize, maximize; allowed: minimize; or another --name"
+    assert words in refusal("--storage", SQLITE)
 
 
 @pytest.mark.parametrize(
@@ -330,18 +330,13 @@ def test_a_study_with_two_directions_is_refused(tmp_path: Path) -> None:
         ("no/such/folder.log", "No such file"),
         (".", "Is a directory"),
         ("experiment.yaml", "no journal of Optuna's"),
-        ("://s3cr3t:s3cr3t@h", "cannot be opened"),
+        ("://u:s3cr3t@h", "cannot be opened"),
     ],
 )
-def test_a_storage_that_cannot_be_opened_is_one_error(
-    tmp_path: Path, storage: str, words: str
-) -> None:
-    write(tmp_path, ENDS)
-    status, out, err = run(tmp_path, "--storage", storage)
-    assert (status, out) == (2, "")
-    assert err.startswith("--storage ") and words in err and err.count("\n") == 1
-    assert nothing_was_started(tmp_path)
-    check_no_password(tmp_path, err.replace("://s3cr3t:***", ""))
+def test_a_storage_that_cannot_be_opened_is_one_error(here: Path, storage: str, words: str) -> None:
+    error = refusal("--storage", storage)
+    assert error.startswith("--storage ") and words in error and "\n" not in error
+    check_no_password(here, error)
 
 
 def test_a_wrong_password_is_not_shown_even_when_debugging(

@@ -27,6 +27,7 @@ CLUSTER = ".venv/bin/katibflow run examples/mnist.yaml --on kubernetes --namespa
 RUN_ELSEWHERE = {
     "make test": "the suite itself",
     "python3 -m pip install .": "test_a_plain_install_validates_and_compiles",
+    ".venv/bin/katibflow dashboard runs/mnist-pytorch": "tests/test_dashboard.py; it runs on",
     CLUSTER: "tests/kubernetes/test_cli_on_kubernetes.py",
 }
 
@@ -145,7 +146,7 @@ def test_options_named_in_the_text_exist() -> None:
             text=True,
             check=True,
         ).stdout
-        for command in ("run", "validate", "compile", "report")
+        for command in ("run", "validate", "compile", "report", "dashboard")
     )
     assert named
     assert [option for option in sorted(named) if option not in helped] == []

@@ -122,13 +122,13 @@ def test_a_run_is_seen_in_the_browser_while_it_goes_on_and_when_it_is_over(tmp_p
     with running(tmp_path) as process:
         assert process.stdout is not None
         assert sum("started" in process.stdout.readline() for _ in range(2)) == 2
-        run = read_run(tmp_path / "runs/sample").history
-        loss = [int(trial.assignments["x"]) for trial in run.trials]
         with (
             serving(tmp_path, "runs/sample") as folder,
             serving(tmp_path, "--storage", "studies.log") as storage,
         ):
-            assert states(folder) == ["Running"] * 2
+            until(lambda: states(folder) == ["Running"] * 2)
+            run = read_run(tmp_path / "runs/sample").history
+            loss = [int(trial.assignments["x"]) for trial in run.trials]
             assert folder.endswith("/dashboard/studies/0")
             until(lambda: len(ask(storage, "/api/studies/0")["trials"]) == 2)
             until(

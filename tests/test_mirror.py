@@ -23,10 +23,11 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from typer.testing import CliRunner
 
+from katibflow.api import Experiment
 from katibflow.cli import app
 from katibflow.engine import MetricReported, TrialEnded, TrialStarted
 from katibflow.errors import InputError
-from katibflow.experiment import Experiment
+from katibflow.experiment import Experiment as Checked
 from katibflow.history import History, Observation, Point, Trial, TrialState
 from katibflow.mirror import Mirror, StudyCopy
 from katibflow.runs import read_run
@@ -39,7 +40,7 @@ from .searching import experiment, history
 from .shell_trials import document
 
 ENDS = "for i in 3 2 1; do echo loss=$((X+i)); done; [ $X -lt 70 ]"
-CHANGES = {"spec.maxFailedTrialCount": 6}
+CHANGES = {"spec.maxFailedTrialCount": 100}
 SQLITE = "sqlite:///studies.db"
 RUNNING = TrialState.RUNNING
 
@@ -266,6 +267,11 @@ def study(folder: Path, directions: Sequence[str] = ("minimize",)) -> Iterator[o
     close(storage)
 
 
+def test_a_run_from_python_is_mirrored_too(here: Path) -> None:
+    made = Experiment.from_yaml("experiment.yaml").run(storage="journal.log", progress=False)
+    check_same(trials_in("journal.log", here), made.history)
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to run in, with the Experiment."""
@@ -419,7 +425,7 @@ def over(trial: Trial, state: TrialState = TrialState.COMPLETE, value: float = 0
     )
 
 
-def copy_in(storage: BaseStorage, of: Experiment = EMPTY.experiment) -> StudyCopy:
+def copy_in(storage: BaseStorage, of: Checked = EMPTY.experiment) -> StudyCopy:
     return StudyCopy(storage, "--storage memory", of)
 
 

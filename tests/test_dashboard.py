@@ -26,7 +26,7 @@ from katibflow.history import dump_history, load_history
 from katibflow.runs import read_run
 
 from .searching import experiment, searched
-from .shell_trials import document
+from .shell_trials import document, waits_for
 
 CHROMIUM = shutil.which("chromium")
 
@@ -117,7 +117,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_run_is_seen_in_the_browser_while_it_goes_on_and_when_it_is_over(tmp_path: Path) -> None:
-    script = f"echo loss=$((X+1)); while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; echo loss=$X"
+    script = f"echo loss=$((X+1)); {waits_for(tmp_path / 'go')}; echo loss=$X"
     write_run(tmp_path, script)
     with running(tmp_path) as process:
         assert process.stdout is not None

@@ -37,10 +37,9 @@ from katibflow.validation import check_document
 
 from .postgres import PASSWORD, QUOTED, Postgres, postgres
 from .searching import experiment, history
-from .shell_trials import document
+from .shell_trials import document, waits_for
 
 ENDS = "for i in 3 2 1; do echo loss=$((X+i)); done; [ $X -lt 70 ]"
-CHANGES = {"spec.maxFailedTrialCount": 100}
 SQLITE = "sqlite:///studies.db"
 RUNNING = TrialState.RUNNING
 
@@ -80,7 +79,7 @@ def trials_in(place: str, folder: Path) -> list[FrozenTrial]:
         close(storage)
 
 
-def write(folder: Path, script: str, changes: Mapping[str, Any] = CHANGES) -> None:
+def write(folder: Path, script: str, changes: Mapping[str, Any] | None = None) -> None:
     (folder / "experiment.yaml").write_text(yaml.safe_dump(document(script, changes)))
 
 
@@ -144,7 +143,7 @@ def test_a_run_is_in_the_storage_when_it_is_over(tmp_path: Path) -> None:
     assert (status, err) == (0, "")
     check_same(trials_in(SQLITE, tmp_path), read_run(tmp_path / "runs/sample").history)
     # A run that goes on adds its new trials only.
-    write(tmp_path, ENDS, {**CHANGES, "spec.maxTrialCount": 8})
+    write(tmp_path, ENDS, {"spec.maxTrialCount": 8})
     assert run(tmp_path, "--storage", SQLITE)[0] == 0
     check_same(trials_in(SQLITE, tmp_path), read_run(tmp_path / "runs/sample").history)
     # Another run of the experiment goes on in the same study.
@@ -153,7 +152,7 @@ def test_a_run_is_in_the_storage_when_it_is_over(tmp_path: Path) -> None:
 
 
 def test_a_running_trial_and_its_reports_are_seen(tmp_path: Path, place: str) -> None:
-    script = f"echo loss=$((X+1)); while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; echo loss=$X"
+    script = f"echo loss=$((X+1)); {waits_for(tmp_path / 'go')}; echo loss=$X"
     write(tmp_path, script, {"spec.parallelTrialCount": 2, "spec.maxTrialCount": 2})
     process = start(tmp_path, "--storage", place)
 
@@ -194,7 +193,7 @@ def test_a_run_that_is_killed_goes_on_in_its_study(tmp_path: Path, place: str) -
 
 def test_a_database_that_comes_back_gets_what_it_missed(tmp_path: Path) -> None:
     with postgres() as server:
-        script = f"echo loss=$X; while [ ! -e {tmp_path}/$KATIB_TRIAL_NAME ]; do sleep 0.1; done"
+        script = f"echo loss=$X; {waits_for(tmp_path / '$KATIB_TRIAL_NAME')}"
         write(tmp_path, script, {"spec.parallelTrialCount": 1, "spec.maxTrialCount": 3})
         process = start(tmp_path, "--storage", server.url)
         assert process.stdout is not None and process.stderr is not None
@@ -240,7 +239,7 @@ def test_a_database_that_stays_away_is_told_at_the_end_and_healed_by_the_same_co
     tmp_path: Path,
 ) -> None:
     with postgres() as server:
-        script = f"while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; echo loss=$X"
+        script = f"{waits_for(tmp_path / 'go')}; echo loss=$X"
         write(tmp_path, script)
         process = start(tmp_path, "--storage", server.url)
         until(lambda: len(running(server.url, tmp_path)) == 3)
@@ -289,7 +288,7 @@ def refusal(*words: str) -> str:
 
 
 def test_a_study_of_this_experiment_is_taken_and_one_of_another_is_refused(here: Path) -> None:
-    made = check_document(document(ENDS, CHANGES), "experiment.yaml")
+    made = check_document(document(ENDS), "experiment.yaml")
     with study(here) as empty:
         copy_in(empty._storage, made).bring(History(made, "1", 1), Trial(0, RUNNING, {"x": "3"}))
     for changes, words in [
@@ -303,7 +302,7 @@ def test_a_study_of_this_experiment_is_taken_and_one_of_another_is_refused(here:
             "spec.objective.objectiveMetricName: found error; allowed: loss",
         ),
     ]:
-        write(here, ENDS, {**CHANGES, **changes})
+        write(here, ENDS, changes)
         error = refusal("--storage", SQLITE)
         assert error.startswith(f"--storage {SQLITE}, study sample: ")
         assert words in error and "another --name" in error and "\n" not in error

@@ -8,7 +8,7 @@ BIN := .venv/bin
 
 API := $(addprefix katibflow.,api outcome search reporting errors history)
 
-.PHONY: install demo test browser compiled docs bench clean
+.PHONY: install demo test browser database compiled docs bench clean
 
 install: .venv/installed
 
@@ -23,16 +23,23 @@ demo: install
 	$(BIN)/python trial_image/make_digits.py
 	$(BIN)/katibflow run examples/mnist.yaml --map /opt/pytorch-mnist=trial_image
 
-test: install browser
+test: install browser database
 	$(BIN)/python -m pytest
 
-# The tests of the report need a browser; without one they are skipped.
+# Some tests need a browser or a database; without them they are skipped.
 browser:
-	@command -v chromium >/dev/null || { \
-	  sudo=$$(test "$$(id -u)" = 0 || echo "sudo --non-interactive"); \
-	  echo "installing Debian's chromium"; \
-	  $$sudo apt-get update --quiet=2 && $$sudo apt-get install --quiet=2 --yes chromium >/dev/null; \
-	} || echo "chromium could not be installed: the tests of the report in a browser are skipped"
+	@command -v chromium >/dev/null || $(call debian,chromium)
+
+database:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || $(call debian,postgresql)
+
+define debian
+{ \
+  sudo=$$(test "$$(id -u)" = 0 || echo "sudo --non-interactive"); \
+  echo "installing Debian's $(1)"; \
+  $$sudo apt-get update --quiet=2 && $$sudo apt-get install --quiet=2 --yes $(1) >/dev/null; \
+} || echo "$(1) could not be installed: the tests that need it are skipped"
+endef
 
 compiled: install
 	$(BIN)/katibflow compile examples/mnist.yaml -o compiled/mnist.yaml

@@ -86,6 +86,7 @@ class Experiment:
         trial_timeout: float | None = None,
         trial_start_timeout: float | None = None,
         drain: bool = False,
+        storage: str | None = None,
         progress: bool = True,
     ) -> Result:
         """Runs the Experiment to its end, or goes on with the run of its name that is there.
@@ -104,6 +105,8 @@ class Experiment:
             trial_start_timeout: Seconds within which a trial's replicas must have started; 600 by
                 default.
             drain: Whether to let running trials finish when the experiment is over.
+            storage: An Optuna storage that mirrors the run while it goes on: a URL, as
+                ``sqlite:///studies.db``, or a journal's file.
             progress: Whether to show what happens on standard output.
 
         Returns:
@@ -134,6 +137,7 @@ class Experiment:
             trial_timeout=trial_timeout,
             trial_start_timeout=trial_start_timeout,
             drain=drain,
+            storage=storage,
         )
         model = self._with_template(context if on == "kubernetes" else None, on == "kubernetes")
         show = _shown if progress else _unseen

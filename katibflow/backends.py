@@ -30,6 +30,7 @@ class Options:
         trial_start_timeout: Seconds within which its replicas must have started and connected;
             by default the Experiment's, or else 600.
         drain: Whether to let running trials finish when the experiment is over.
+        storage: Where an Optuna study mirrors the run: a URL, or a journal's file.
     """
 
     source: str
@@ -41,6 +42,7 @@ class Options:
     trial_timeout: float | None = None
     trial_start_timeout: float | None = None
     drain: bool = False
+    storage: str | None = None
 
 
 @dataclass(frozen=True)

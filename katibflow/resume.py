@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,10 +23,12 @@ __all__ = [
     "ALL",
     "NONE",
     "check_resume",
+    "check_searched",
     "is_taken_over",
     "read_resume",
     "run_name",
     "search_text",
+    "searched",
     "take_over",
 ]
 
@@ -94,12 +96,42 @@ def read_resume(text: str) -> str:
 def search_text(experiment: Experiment) -> str:
     """What an Experiment searches and how, as JSON; empty when that is too long to be kept.
 
-    Keys: ``parameters``, ``objective`` and ``algorithm``, as in the Experiment.
+    It holds what `searched` returns.
     """
-    spec = experiment.document()["spec"]
-    searched = {key: spec.get(key, []) for key in ("parameters", "objective", "algorithm")}
-    text = json.dumps(searched, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(searched(experiment), ensure_ascii=False, separators=(",", ":"))
     return text if len(text.encode()) <= _SEARCH_LIMIT else ""
+
+
+def searched(experiment: Experiment) -> dict[str, Any]:
+    """What an Experiment searches and how: its ``parameters``, ``objective`` and ``algorithm``."""
+    spec = experiment.document()["spec"]
+    return {key: spec.get(key, []) for key in ("parameters", "objective", "algorithm")}
+
+
+def check_searched(
+    source: str, new: Experiment, searched: Mapping[str, Any], name: str, otherwise: str
+) -> None:
+    """Checks that trials which searched what `searched` returned count as trials of ``new``.
+
+    Args:
+        source: Where the new Experiment comes from, for the error.
+        new: The Experiment that is to be run.
+        searched: What the trials searched.
+        name: Theirs, for the error.
+        otherwise: What else the user can do, for the error.
+
+    Raises:
+        InvalidExperiment: As `check_resume`.
+        KeyError, TypeError, ValueError: ``searched`` is nothing that `searched` returns.
+    """
+    document = new.document()
+    spec = {
+        **document["spec"],
+        "parameters": searched["parameters"],
+        "objective": searched["objective"],
+    }
+    old = Experiment.model_validate({**document, "metadata": {"name": name}, "spec": spec})
+    check_resume(source, new, old, otherwise)
 
 
 def take_over(
@@ -169,21 +201,19 @@ def _algorithm_after_check(source: str, new: Experiment, search: str, run: str) 
             f"katibflow, or with more than {_SEARCH_LIMIT} bytes of parameters; allowed: {NONE}"
         )
     try:
-        searched = json.loads(search)
-        document = new.document()
-        spec = {
-            **document["spec"],
-            "parameters": searched["parameters"],
-            "objective": searched["objective"],
-        }
-        metadata = {"name": f"{new.name}, run {run}"}
-        old = Experiment.model_validate({**document, "metadata": metadata, "spec": spec})
+        found = json.loads(search)
+        check_searched(
+            source,
+            new,
+            found,
+            f"{new.name}, run {run}",
+            f"resume {NONE}, a run that has it too, or another name",
+        )
+        return found.get("algorithm")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"resume: what the jobs of run {run} searched cannot be read: {error}"
         ) from error
-    check_resume(source, new, old, f"resume {NONE}, a run that has it too, or another name")
-    return searched.get("algorithm")
 
 
 def _differences(new: Experiment, old: Experiment, why: str) -> Iterator[Fault]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +111,12 @@ class RunFolder:
                 place = path.relative_to(self.path).as_posix()
                 logs.setdefault(int(path.parent.name), {})[path.stem] = place
         return logs
+
+    def record_folders(self) -> Iterator[Path]:
+        """The folders that change when the history does: where trials and their records are put."""
+        yield self.path
+        yield self.path / "trials"
+        yield from self.path.glob("trials/[0-9]*/")
 
     def _begun(self) -> History:
         """The history as it was at the run's start."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from katibflow.decision import decide, used_up
-from katibflow.engine import Result, Watcher, run_experiment
-from katibflow.errors import RunnerError
+from katibflow.engine import Result, Update, Watcher, run_experiment
+from katibflow.errors import HistoryError, RunnerError
 from katibflow.experiment import Experiment
-from katibflow.history import History, TrialState
+from katibflow.history import History, TrialState, load_history
+from katibflow.mirror import mirrored
 from katibflow.report import Ending, render_report, write_report
 from katibflow.runfolder import RunFolder
 from katibflow.suggest import is_used_up, why_over
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from katibflow.board import Board
     from katibflow.runners.base import StopRequest
 
-__all__ = ["Run", "Show", "read_run", "run_to_end", "write_page"]
+__all__ = ["Run", "Show", "read_history", "read_run", "run_to_end", "write_page"]
 
 Show = Callable[["Board"], AbstractContextManager[Watcher]]
 """Opens what shows a run while it goes on, given the table of trials that it begins with."""
@@ -46,8 +48,18 @@ class Run:
     interrupted: str | None = None
 
 
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def run_to_end(
-    experiment: Experiment, runs: Path, options: Options, *, show: Show, stop: StopRequest
+    experiment: Experiment,
+    runs: Path,
+    options: Options,
+    *,
+    show: Show,
+    stop: StopRequest,
+    warn: Callable[[str], None] = _to_stderr,
 ) -> Run:
     """Runs an experiment to its end, or goes on with the run of its name that is there.
 
@@ -57,10 +69,13 @@ def run_to_end(
         options: Where and how.
         show: Shows what happens.
         stop: Ends the run early; a later call goes on from there.
+        warn: Told what does not stop the run and a person should know, from any thread; by default
+            it is a line on standard error.
 
     Raises:
         InputError: An option does not fit, the trials cannot run there, the algorithm's package is
-            absent, or the run that is there has another search space or objective.
+            absent, or the run that is there, or the study of the storage, has another search space
+            or objective.
         KatibflowError: The run cannot go on; what is on record stays there.
     """
     from katibflow.algorithms import check_packages
@@ -71,26 +86,36 @@ def run_to_end(
     check_packages(experiment.spec.algorithm)
     place = place_for(experiment, options)
     folder = RunFolder(runs / experiment.name)
-    with RunLock(folder.path):
+    with mirrored(options.storage, experiment, warn) as mirror, RunLock(folder.path):
         history = folder.begin(options.source, experiment, place.begin)
         runner = place.runner(history, folder.path)
         try:
             history = history.with_trials(runner.records())
+            mirror.follow(history)
             with show(Board.of(experiment, history.trials)) as watch:
                 result = run_experiment(
                     history,
                     runner,
-                    watch=watch,
+                    watch=_each(watch, mirror),
                     stop=stop,
                     limits=limits_for(experiment, options),
                     drain=options.drain,
                 )
         finally:
             runner.close()
+        mirror.follow(result.history)
         folder.save(result.history)
         run = Run(folder, result.history, _ending_of(result), result.interrupted)
         write_page(run)
     return run
+
+
+def _each(*watchers: Watcher) -> Watcher:
+    def watch(update: Update) -> None:
+        for watcher in watchers:
+            watcher(update)
+
+    return watch
 
 
 def read_run(path: Path) -> Run:
@@ -100,11 +125,29 @@ def read_run(path: Path) -> Run:
         InputError: There is no run in this folder.
         HistoryError: Its history cannot be read.
     """
+    history = _on_record(RunFolder(path))
+    return Run(RunFolder(path), history, _ending_on_record(history))
+
+
+def read_history(path: Path) -> History:
+    """The trials of a run's folder, or of a history file.
+
+    Raises:
+        InputError: There is neither.
+        HistoryError: It cannot be read.
+    """
+    if not path.is_file():
+        return _on_record(RunFolder(path))
+    try:
+        return load_history(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise HistoryError(f"{path}: cannot be read: {error}") from error
+
+
+def _on_record(folder: RunFolder) -> History:
     from katibflow.runners.local import LocalRunner
 
-    folder = RunFolder(path)
-    history = folder.history(LocalRunner(folder.path, ()).records())
-    return Run(folder, history, _ending_on_record(history))
+    return folder.history(LocalRunner(folder.path, ()).records())
 
 
 def write_page(run: Run, path: Path | None = None) -> Path:

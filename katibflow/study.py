@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
-__all__ = ["quiet_optuna", "study_of"]
+__all__ = ["frozen_trials", "quiet_optuna", "study_of"]
 
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
+_MESSAGE_LENGTH = 2000
 
 
 class _Quiet:
@@ -67,16 +68,11 @@ quiet_optuna = _Quiet()
 def study_of(history: History) -> optuna.Study:
     """The history as an in-memory Optuna study, one Optuna trial of the same number for each trial.
 
-    A trial that is complete with a finite objective is COMPLETE; one without, a failed and a
-    killed one are FAIL. A number that the history leaves out stands as WAITING. Ranges are widened
-    to what the trials really had, so that every value is in its range. Times are naive local ones
-    (as Optuna's own); a missing start becomes the end, or else the start of 1970.
+    The trials are as `frozen_trials` makes them. A number that the history leaves out stands as
+    WAITING.
 
     Args:
         history: Any history, also one without trials.
-
-    Returns:
-        A study with the user attributes ``job``, ``reason`` and ``observations`` on its trials.
     """
     import optuna
 
@@ -89,27 +85,47 @@ def study_of(history: History) -> optuna.Study:
             sampler=optuna.samplers.RandomSampler(seed=history.seed),
             direction="minimize" if minimize else "maximize",
         )
-        columns = {
-            parameter.name: _values(parameter, history.trials)
-            for parameter in history.experiment.spec.parameters
-        }
-        distributions = {
-            parameter.name: distribution
-            for parameter in history.experiment.spec.parameters
-            if (distribution := _distribution(parameter, columns[parameter.name].values()))
-        }
-        for trial in history.trials:
-            for _ in range(len(study.get_trials(deepcopy=False)), trial.number):
+        study.set_metric_names([objective.objective_metric_name])
+        for number, frozen in frozen_trials(history).items():
+            for _ in range(len(study.get_trials(deepcopy=False)), number):
                 study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING))
-            params = {
-                name: columns[name][trial.number]
-                for name in distributions
-                if trial.number in columns[name]
-            }
-            value = objective_value(objective, trial)
-            finite = value if value is not None and math.isfinite(value) else None
-            study.add_trial(_frozen(trial, finite, params, distributions))
+            study.add_trial(frozen)
     return study
+
+
+def frozen_trials(history: History) -> dict[int, optuna.trial.FrozenTrial]:
+    """The trials as Optuna's, by their numbers in ascending order.
+
+    A trial that is complete with a finite objective is COMPLETE; one without, a failed and a
+    killed one are FAIL. Ranges are widened to what the trials really had, so that every value is in
+    its range. Times are naive local ones (as Optuna's own); a missing start becomes the end, or
+    else the start of 1970.
+
+    Returns:
+        Trials with the user attributes ``trial`` (the number), ``job``, ``reason``, ``message``
+        (2000 characters at most) and ``observations``.
+    """
+    objective = history.experiment.spec.objective
+    columns = {
+        parameter.name: _values(parameter, history.trials)
+        for parameter in history.experiment.spec.parameters
+    }
+    distributions = {
+        parameter.name: distribution
+        for parameter in history.experiment.spec.parameters
+        if (distribution := _distribution(parameter, columns[parameter.name].values()))
+    }
+    frozen = {}
+    for trial in history.trials:
+        params = {
+            name: columns[name][trial.number]
+            for name in distributions
+            if trial.number in columns[name]
+        }
+        value = objective_value(objective, trial)
+        finite = value if value is not None and math.isfinite(value) else None
+        frozen[trial.number] = _frozen(trial, finite, params, distributions)
+    return frozen
 
 
 def _frozen(
@@ -134,8 +150,10 @@ def _frozen(
         params=dict(params),
         distributions={name: distributions[name] for name in params},
         user_attrs={
+            "trial": trial.number,
             "job": trial.job,
             "reason": trial.reason,
+            "message": trial.message[:_MESSAGE_LENGTH],
             "observations": {
                 name: {"latest": seen.latest, "min": seen.min, "max": seen.max}
                 for name, seen in trial.observations.items()

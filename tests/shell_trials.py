@@ -12,7 +12,7 @@ from katibflow.experiment import Experiment
 from katibflow.validation import check_document
 from tests.samples import changed
 
-__all__ = ["document", "experiment", "processes_below"]
+__all__ = ["document", "experiment", "processes_below", "waits_for"]
 
 
 def document(script: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -51,6 +51,11 @@ def document(script: str, changes: Mapping[str, Any] | None = None) -> dict[str,
 def experiment(script: str, changes: Mapping[str, Any] | None = None) -> Experiment:
     """The checked Experiment of `document`."""
     return check_document(document(script, changes), "test")
+
+
+def waits_for(path: Path | str) -> str:
+    """A script's line that waits until there is such a file, for a minute at most."""
+    return f'n=0; while [ ! -e {path} ] && [ "$((n += 1))" -lt 600 ]; do sleep 0.1; done'
 
 
 def processes_below(folder: Path) -> list[psutil.Process]:

@@ -179,7 +179,7 @@ def third_party(tree: ast.Module) -> set[str]:
 def test_every_imported_package_is_declared() -> None:
     owners = importlib.metadata.packages_distributions()
     for files, allowed in (
-        (FILES, declared("notebook", "optunahub", "torch")),
+        (FILES, declared("dashboard", "notebook", "optunahub", "torch")),
         (sorted((ROOT / "tests").rglob("*.py")), declared("torch", "dev")),
     ):
         for file in files:

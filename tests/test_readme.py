@@ -28,6 +28,7 @@ SUBMIT = ".venv/bin/katibflow submit examples/mnist.yaml --host http://localhost
 RUN_ELSEWHERE = {
     "make test": "the suite itself",
     "python3 -m pip install .": "test_a_plain_install_validates_and_compiles",
+    ".venv/bin/katibflow dashboard runs/mnist-pytorch": "tests/test_dashboard.py; it runs on",
     CLUSTER: "tests/kubernetes/test_cli_on_kubernetes.py",
     SUBMIT: "tests/kfp_server/test_docs_kfp.py",
 }
@@ -147,7 +148,7 @@ def test_options_named_in_the_text_exist() -> None:
             text=True,
             check=True,
         ).stdout
-        for command in ("run", "validate", "compile", "submit", "report")
+        for command in ("run", "validate", "compile", "submit", "report", "dashboard")
     )
     assert named
     assert [option for option in sorted(named) if option not in helped] == []

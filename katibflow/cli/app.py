@@ -10,6 +10,7 @@ import typer
 
 from katibflow import __version__
 from katibflow.cli.compile import compile_
+from katibflow.cli.dashboard import dashboard
 from katibflow.cli.options import BAD_INPUT, EXPERIMENT_FAILED
 from katibflow.cli.report import report
 from katibflow.cli.run import run
@@ -47,6 +48,7 @@ app.command()(best)
 app.command()(logs)
 app.command()(stop)
 app.command()(report)
+app.command()(dashboard)
 
 
 def _version(asked: bool) -> None:

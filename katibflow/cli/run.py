@@ -70,6 +70,15 @@ def run(
     drain: Annotated[
         bool, typer.Option(help="Let running trials finish when the experiment is over.")
     ] = False,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL|FILE",
+            help="Mirror the run, while it goes on, into the study of its name in this Optuna "
+            "storage, as sqlite:///studies.db, postgresql://USER@HOST/DATABASE, or a journal's "
+            "file; made if it is not there.",
+        ),
+    ] = None,
     config_map: ConfigMapFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -81,6 +90,7 @@ def run(
     Examples:
       katibflow run examples/mnist.yaml --map /opt/pytorch-mnist=trial_image
       katibflow run examples/mnist.yaml --on kubernetes --namespace kubeflow
+      katibflow run examples/mnist.yaml --storage sqlite:///studies.db
     """
     from katibflow.backends import Options
     from katibflow.progress import progress_for
@@ -102,6 +112,7 @@ def run(
         trial_timeout=trial_timeout,
         trial_start_timeout=trial_start_timeout,
         drain=drain,
+        storage=storage,
     )
     stream = sys.stderr if as_json else sys.stdout
     stop = StopRequest()

@@ -1,0 +1,72 @@
+"""``katibflow dashboard``: Optuna's dashboard of a run, a history file or a storage."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from katibflow.errors import InputError
+
+__all__ = ["dashboard"]
+
+
+def dashboard(
+    history: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RUN|FILE",
+            help="A run's folder, as runs/mnist, or a study history (study.jsonl, also one that "
+            "was downloaded from a pipeline's run).",
+            show_default=False,
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL|FILE", help="An Optuna storage instead, as `katibflow run` mirrors into."
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8080,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open it in a browser, if there is one.")
+    ] = True,
+) -> None:
+    """Show a run, over or not, in Optuna's dashboard, until Ctrl-C. What it shows is followed.
+
+    \b
+    Examples:
+      katibflow dashboard runs/mnist
+      katibflow dashboard --storage sqlite:///studies.db --port 0 --no-browser
+    """
+    from katibflow.dashboard import HistoryOnDisk, follow, server
+    from katibflow.storages import Storage
+
+    if (history is None) == (storage is None):
+        found = "neither" if history is None else "both"
+        raise InputError(f"RUN|FILE, --storage: found {found}; allowed: one of them")
+    place = "/dashboard"
+    if history is not None:
+        opened, study = follow(HistoryOnDisk(history), _warn)
+        place = f"/dashboard/studies/{study}"
+    else:
+        opened = Storage(storage or "").existing()
+    with server(opened, host, port) as serving:
+        address = f"http://{host}:{serving.server_port}{place}"
+        print(f"{address} (Ctrl-C ends it)", flush=True)
+        if browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            typer.launch(address)
+        try:
+            serving.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

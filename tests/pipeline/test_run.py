@@ -61,7 +61,7 @@ class TestRunsToTheEnd:
 
     def test_report_gives_the_best_parameters(self, three_trials: Run) -> None:
         values = [int(trial.assignments["x"]) for trial in three_trials.study.trials]
-        best = json.loads(three_trials.outputs("report")["Output"])
+        best = json.loads(three_trials.outputs("report")["best_parameters"])
         assert best == {"x": str(min(values))}
         assert three_trials.metrics("report") == {
             "trials": 3,
@@ -115,7 +115,7 @@ def test_failed_trials_are_data_until_there_are_too_many(tmp_path: Path) -> None
         "Output": False,
         "reason": "ExperimentFailed: 2 trials failed, maxFailedTrialCount is 2",
     }
-    assert json.loads(run.outputs("report")["Output"]) == {}
+    assert json.loads(run.outputs("report")["best_parameters"]) == {}
 
 
 def test_used_up_space_ends_it_without_an_empty_round(tmp_path: Path) -> None:

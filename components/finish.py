@@ -22,7 +22,7 @@ def finish(
     stop: str,
     status: dsl.PipelineTaskFinalStatus,
 ) -> None:
-    """Stops the jobs of this run that still go on."""
+    """Stops the jobs that still run."""
     import hashlib
     import json
     import os
@@ -44,12 +44,12 @@ def finish(
     try:
         with open("/var/run/secrets/kubernetes.io/serviceaccount/namespace") as file:
             namespace = file.read().strip()
-    except FileNotFoundError:
+    except OSError:
         namespace = config.list_kube_config_contexts()[1]["context"]["namespace"]
     api = client.CustomObjectsApi()
     place = (group, version, namespace, plural)
     own = f"katibflow/experiment={name},katibflow/run={short},!katibflow/state"
-    ends = {"Complete", "Succeeded", "Failed", "Error", "SUCCEEDED", "FAILED", "STOPPED"}
+    ends = {*"Complete Succeeded Failed Error SUCCEEDED FAILED STOPPED".split()}
     for job in api.list_namespaced_custom_object(*place, label_selector=own)["items"]:
         told = job.get("status") or {}
         said = {v for v in told.values() if isinstance(v, str)}

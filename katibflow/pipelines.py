@@ -7,13 +7,14 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from katibflow import api
     from katibflow.experiment import Experiment
 
 __all__ = ["experiment"]
 
 
 def experiment(
-    source: str | PathLike[str] | Mapping[str, Any] | Experiment,
+    source: str | PathLike[str] | Mapping[str, Any] | api.Experiment | Experiment,
     *,
     name: Any = None,
     parallel_trial_count: Any = None,
@@ -40,7 +41,7 @@ def experiment(
 
     Args:
         source: The Experiment: a file's path, its YAML text (with a line break in it), the same as
-            a mapping, or a checked `Experiment`.
+            a mapping, or a ``katibflow.Experiment``, as of ``tune``.
         name: Its name, by which its jobs are told from those of others.
         parallel_trial_count: Trials at a time, from 1.
         max_trial_count: Trials in all, from 1.
@@ -57,9 +58,12 @@ def experiment(
     Raises:
         InputError: The Experiment or an option is wrong, or the pipeline cannot hold it.
     """
+    from katibflow import api
     from katibflow.compiler.embedding import embed
     from katibflow.reading import experiment_of
 
+    if isinstance(source, api.Experiment):
+        source = source.to_yaml()
     given = {
         "name": name,
         "parallelTrialCount": parallel_trial_count,

@@ -12,9 +12,10 @@ import pytest
 import yaml
 from kfp import compiler, dsl  # type: ignore[import-untyped]
 
+import katibflow
 from katibflow.compiler.ir import dag_tasks
 from katibflow.errors import InputError, InvalidExperiment
-from katibflow.experiment import Experiment
+from katibflow.experiment import Experiment as Model
 from katibflow.history import TrialState
 from katibflow.pipelines import experiment
 from tests.pipeline.kfp_local import Run, run_pipeline
@@ -129,7 +130,8 @@ SOURCES: Mapping[str, Callable[[Path], Any]] = {
     "path as text": lambda folder: str(_in_file(folder)),
     "text": lambda folder: _in_file(folder).read_text(encoding="utf-8"),
     "mapping": lambda folder: document("echo loss=1"),
-    "Experiment": lambda folder: checked("echo loss=1"),
+    "checked": lambda folder: checked("echo loss=1"),
+    "Experiment": lambda folder: katibflow.Experiment(document("echo loss=1")),
 }
 
 
@@ -141,7 +143,7 @@ def test_an_experiment_is_taken_in_every_form(tmp_path: Path, form: str) -> None
     _, spec, _ = compiled(tmp_path, one)
     start = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]["start"]
     carried = json.loads(start["inputs"]["parameters"]["experiment"]["runtimeValue"]["constant"])
-    assert Experiment.model_validate(carried) == checked("echo loss=1")
+    assert Model.model_validate(carried) == checked("echo loss=1")
 
 
 class TestRefuses:

@@ -43,7 +43,7 @@ def test_local_trials_of_a_killed_launcher_are_ended(tmp_path: Path) -> None:
     study, batch = str(tmp_path / "study"), str(tmp_path / "batch")
     text = json.dumps(document("echo started; sleep 600"))
     start(text, {"parallelTrialCount": "1"}, "rounds", RUN, study)
-    (item,) = suggestion(study, batch)
+    (item,), _ = suggestion(study, batch)
     launcher = subprocess.Popen(
         [sys.executable, "-c", _LAUNCH, batch, item, str(tmp_path / "log")],
         env={**os.environ, **environment},

@@ -47,7 +47,7 @@ def test_a_round_and_its_report(tmp_path: Path) -> None:
     study, batch, after = (str(tmp_path / name) for name in ("study", "batch", "after"))
     log, page, text = (str(tmp_path / name) for name in ("log", "page", "text"))
     start(json.dumps(document("")), ONE, "rounds", "the-run", study)
-    (item,) = suggestion(study, batch)
+    (item,), _ = suggestion(study, batch)
     server = ApiServer()
     server.script = completes(["loss=0.25"])
     try:
@@ -74,7 +74,7 @@ def test_a_launcher_tried_again_after_its_trial_was_on_record_tells_the_same(
 ) -> None:
     study, batch = (str(tmp_path / name) for name in ("study", "batch"))
     start(json.dumps(document("")), ONE, "rounds", "the-run", study)
-    (item,) = suggestion(study, batch)
+    (item,), _ = suggestion(study, batch)
     server = ApiServer()
     server.script = completes(["loss=0.5", "loss=0.25"])
     trials = []

@@ -106,7 +106,7 @@ def test_rounds_refuse_to_begin_when_nothing_is_left_to_do(runs: Runs) -> None:
         runs.start("two", layout="rounds", resume="all")
     history = runs.start("three", most=3, layout="rounds", resume="all")
     batch = str(runs.folder / "batch")
-    (item,) = suggestion(str(runs.folder / "study"), batch)
+    (item,), _ = suggestion(str(runs.folder / "study"), batch)
     assert json.loads(item)["number"] == len(history.trials) == 2
 
 

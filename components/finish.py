@@ -22,7 +22,7 @@ def finish(
     stop: str,
     status: dsl.PipelineTaskFinalStatus,
 ) -> None:
-    """Stops the jobs that still run."""
+    """Stops what still runs."""
     import hashlib
     import json
     import os
@@ -49,7 +49,7 @@ def finish(
     api = client.CustomObjectsApi()
     place = (group, version, namespace, plural)
     own = f"katibflow/experiment={name},katibflow/run={short},!katibflow/state"
-    ends = {*["Complete", "Succeeded", "Failed", "Error", "SUCCEEDED", "FAILED", "STOPPED"]}
+    ends = {"Complete", "Succeeded", "Failed", "Error", "SUCCEEDED", "FAILED", "STOPPED"}
     for job in api.list_namespaced_custom_object(*place, label_selector=own)["items"]:
         told = job.get("status") or {}
         said = {v for v in told.values() if isinstance(v, str)}

@@ -40,7 +40,6 @@ _VERSIONS = {
     "psutil": "psutil==7.2.2",
     "pydantic": "pydantic==2.14.3",
     "pyyaml": "PyYAML==6.0.3",
-    "scikit-learn": "scikit-learn==1.9.1",
     "scipy": "scipy==1.17.1",
     "torch": "torch==2.14.1",
 }
@@ -55,8 +54,8 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "controller": (*_CORE, "gjson", "kubernetes", "optuna", "psutil"),
     "collector": _CORE,
     "loop": _CORE,
-    "summary": (*_CORE, "optuna", "plotly", "scikit-learn"),
-    "report": (*_CORE, "gjson", "kubernetes", "optuna", "plotly", "scikit-learn"),
+    "summary": (*_CORE, "optuna", "plotly"),
+    "report": (*_CORE, "gjson", "kubernetes", "optuna", "plotly"),
     "finish": ("kubernetes",),
 }
 """Packages that each component imports; the algorithm's own come on top where it is asked."""

@@ -6,6 +6,7 @@ and pod annotations stay what they are.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -69,6 +70,8 @@ def embed(
         compiled = compile_experiment(
             experiment, image=image, package=package, layout=layout, is_part=True
         )
+    for warning in compiled.warnings:
+        warnings.warn(f"experiment {experiment.name}: {warning}", stacklevel=3)
     return components.load_component_from_text(compiled.text)(**arguments)
 
 

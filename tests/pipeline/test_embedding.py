@@ -209,6 +209,15 @@ class TestRefuses:
         assert set(spec["root"]["dag"]["tasks"]) == {"use"}
 
 
+def test_a_layouts_limits_are_warned_of_where_the_pipeline_is_written(tmp_path: Path) -> None:
+    def many() -> None:
+        experiment(document("echo loss=1"), max_trial_count=240, parallel_trial_count=60)
+
+    with pytest.warns(UserWarning, match="experiment sample: .*240 trials") as told:
+        compiled(tmp_path, many)
+    assert {warning.filename for warning in told} == {__file__}
+
+
 def test_a_loop_over_names_and_many_with_an_image_are_taken(tmp_path: Path) -> None:
     def many() -> None:
         with dsl.ParallelFor(["a", "b"]) as item:

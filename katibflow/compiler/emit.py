@@ -104,7 +104,8 @@ def compile_experiment(
         package: What pip is to install instead of the embedded library, ``katibflow==X``.
         layout: Which DAG: ``rounds``, or ``controller``, where one step runs all trials.
         is_part: Whether it is to be a component of another pipeline: then it has the outputs
-            ``best_parameters`` and ``best_value``, and fails where there are none to hand on.
+            ``best_parameters`` and ``best_value``, and fails where there are none to hand on. Else
+            they are those of `report`: ``best_parameters`` and ``result``.
 
     Raises:
         InputError: The layout cannot hold the experiment, there is no such layout, or the trial
@@ -148,8 +149,7 @@ def compile_experiment(
     )
     if layout == "rounds":
         spec = make_recursive(spec, component=dag.ROUND, task=dag.NEXT_ROUND, proceed=dag.PROCEED)
-    if is_part:
-        spec = hand_on(spec, group=_GROUP, task="best")
+    spec = hand_on(spec, group=_GROUP, task="best" if is_part else "report")
     _carry(spec, pack)
     for key, task in dag_tasks(spec):
         task["taskInfo"]["name"] = _DISPLAY_NAMES.get(key, key)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from katibflow.compiler.emit import LAYOUTS, compile_experiment
-from katibflow.compiler.ir import dag_tasks, make_recursive
+from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive
 from katibflow.compiler.library import PLAIN
 from katibflow.errors import KatibflowError
 from tests.shell_trials import experiment
@@ -91,6 +91,21 @@ class TestRecursion:
             make_recursive(
                 {"components": {}, "root": {}}, component="round", task="next", proceed="go"
             )
+
+
+def test_the_reports_parameters_are_the_pipelines_outputs(spec: dict[str, Any]) -> None:
+    outputs = {name: {"parameterType": "STRUCT"} for name in ("best_parameters", "result")}
+    group = spec["components"]["comp-exit-handler-1"]
+    for component, source in ((spec["root"], "exit-handler-1"), (group, "report")):
+        assert component["outputDefinitions"]["parameters"] == outputs
+        for name, output in component["dag"]["outputs"]["parameters"].items():
+            told = {"outputParameterKey": name, "producerSubtask": source}
+            assert output == {"valueFromParameter": told}
+
+
+def test_outputs_of_what_is_not_there_are_refused(spec: dict[str, Any]) -> None:
+    with pytest.raises(KatibflowError, match="nothing"):
+        hand_on(spec, group="exit-handler-1", task="nothing")
 
 
 class TestSteps:

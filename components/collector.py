@@ -25,7 +25,7 @@ def collector(
 
     by_trial = {int(log.metadata["trial"]): log.path for log in logs}
     done = steps.collector(batch.path, outcomes, by_trial, study.path)
-    study.metadata["round"] = done.round
+    study.metadata.update(round=done.round, display_name=f"study after round {done.round}")
     for path, value in ((number, done.round), (trials, done.trials)):
         with open(path, "w") as file:
             file.write(str(value))

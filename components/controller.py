@@ -18,4 +18,6 @@ def controller(
     sys.path.insert(0, library.path)
     from katibflow import steps
 
+    study.metadata["display_name"] = "study at the end"
+    logs.metadata["display_name"] = "logs of the trials"
     return steps.controller(before.path, study.path, logs.path)

@@ -1,9 +1,10 @@
 """The exit handler: stops what is unfinished of this run. It stands alone, without the library.
 
-On Kubernetes it finds the run's jobs by label and stops each as its kind can be stopped (the body
-of a merge patch), or deletes it where there is no such way. One that has ended is left as it is: it
-has a condition that says so, or, as a Workflow and a RayJob, a word for its state. For trials on
-this machine it goes by the run folder, in which the library was put when the run began.
+On Kubernetes it finds the experiment's jobs of the run by label and stops each as its kind can be
+stopped (the body of a merge patch), or deletes it where there is no such way. One that has ended is
+left as it is: it has a condition that says so, or, as a Workflow and a RayJob, a word for its
+state. For trials on this machine it goes by the run folder, in which the library was put when the
+run began.
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
@@ -21,7 +22,7 @@ def finish(
     stop: str,
     status: dsl.PipelineTaskFinalStatus,
 ) -> None:
-    """Stops the jobs of this run that still go on."""
+    """Stops what still runs."""
     import hashlib
     import json
     import os
@@ -43,11 +44,11 @@ def finish(
     try:
         with open("/var/run/secrets/kubernetes.io/serviceaccount/namespace") as file:
             namespace = file.read().strip()
-    except FileNotFoundError:
+    except OSError:
         namespace = config.list_kube_config_contexts()[1]["context"]["namespace"]
     api = client.CustomObjectsApi()
     place = (group, version, namespace, plural)
-    own = f"katibflow/run={short},!katibflow/state"
+    own = f"katibflow/experiment={name},katibflow/run={short},!katibflow/state"
     ends = {"Complete", "Succeeded", "Failed", "Error", "SUCCEEDED", "FAILED", "STOPPED"}
     for job in api.list_namespaced_custom_object(*place, label_selector=own)["items"]:
         told = job.get("status") or {}

@@ -18,5 +18,6 @@ def launcher(
     sys.path.insert(0, library.path)
     from katibflow import steps
 
-    outcome, log.metadata["trial"] = steps.launcher(batch.path, trial, log.path)
+    outcome, metadata = steps.launcher(batch.path, trial, log.path)
+    log.metadata.update(metadata)
     return outcome

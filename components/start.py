@@ -48,4 +48,6 @@ def start(
         "trialStartTimeout": trialStartTimeout,
         "resume": resume,
     }
+    library.metadata["display_name"] = "the steps' code"
+    study.metadata["display_name"] = "study at the start"
     steps.start(experiment, given, layout, run, study.path)

@@ -19,4 +19,6 @@ def suggestion(
     sys.path.insert(0, library.path)
     from katibflow import steps
 
-    return steps.suggestion(study.path, batch.path)
+    items, metadata = steps.suggestion(study.path, batch.path)
+    batch.metadata.update(metadata)
+    return items

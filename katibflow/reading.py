@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from katibflow.config_maps import TemplateSource, source_of, with_template
-from katibflow.document import read_document, read_file
+from katibflow.document import found, read_document, read_file
+from katibflow.errors import InputError
 from katibflow.experiment import Experiment
 from katibflow.validation import check_document
 
-__all__ = ["ReadConfigMap", "map_in_cluster", "map_in_file", "read_experiment", "read_plain"]
+__all__ = [
+    "ReadConfigMap",
+    "experiment_of",
+    "map_in_cluster",
+    "map_in_file",
+    "read_experiment",
+    "read_plain",
+]
 
 ReadConfigMap = Callable[[TemplateSource], tuple[Mapping[str, Any], str]]
 """The ConfigMap, and where it was read."""
@@ -56,6 +65,41 @@ def read_plain(
     if source is not None and read is not None:
         document = with_template(document, *read(source))
     return document
+
+
+def experiment_of(
+    source: str | PathLike[str] | Mapping[str, Any] | Experiment,
+    config_map: str | PathLike[str] | Mapping[str, Any] | None = None,
+) -> Experiment:
+    """The checked Experiment that a program gives in one form or another.
+
+    Args:
+        source: A file's path, YAML text (with a line break in it), a mapping, or an `Experiment`.
+        config_map: The ConfigMap of its template, likewise.
+
+    Raises:
+        InputError: It is none of these, cannot be read, or has faults.
+    """
+    if isinstance(source, Experiment):
+        return source
+    document, origin = _given(source, "the experiment")
+    if config_map is not None:
+        document = with_template(document, *_given(config_map, "the ConfigMap"))
+    return check_document(document, origin)
+
+
+def _given(source: object, what: str) -> tuple[Mapping[str, Any], str]:
+    """A document in whatever form, and where it comes from."""
+    if isinstance(source, Mapping):
+        return source, what
+    if isinstance(source, str) and "\n" in source:
+        return read_document(source, what), what
+    if isinstance(source, str | PathLike):
+        path = Path(source)
+        return read_document(read_file(path), str(path)), str(path)
+    raise InputError(
+        f"{what}: found {found(source)}; allowed: a file's path, YAML text or a mapping"
+    )
 
 
 def map_in_file(path: Path | None) -> ReadConfigMap | None:

@@ -26,6 +26,8 @@ def framed(
 ) -> Any:
     """The pipeline of one experiment, with a layout's tasks between the first and the last.
 
+    With a component `best` it is to be a part of another pipeline: that is the last task then.
+
     Args:
         middle: What the layout has of its own.
         parts: Component by its name, as in `components`.
@@ -65,7 +67,9 @@ def framed(
                     resume=resume,
                 )
             )
-            uncached(middle(started))
+            reported = uncached(middle(started))
+            if "best" in parts:
+                uncached(parts["best"](result=reported.outputs["result"]))
 
     return experiment
 

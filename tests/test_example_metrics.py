@@ -47,13 +47,13 @@ def test_the_steps_of_a_pipeline_hand_the_metrics_on(
     study, batch, after = (str(tmp_path / name) for name in ("study", "batch", "after"))
     experiment = load_experiment(ROOT / "examples" / "metrics-file.yaml")
     write_study(study, History(experiment, run="0a1b2c3d", seed=1))
-    item = steps.suggestion(study, batch)[0]
+    ((item, *_), _) = steps.suggestion(study, batch)
     write_study(batch, replace(read_study(batch), trials=read_study(batch).trials[:1]))
     log = tmp_path / "log"
-    outcome, number = steps.launcher(batch, item, str(log))
+    outcome, told = steps.launcher(batch, item, str(log))
     lines = log.read_text().splitlines()
     assert lines.count("epoch 10 done") == 1
     assert sum(line.startswith('katibflow-source: {"epoch": ') for line in lines) == 10
-    steps.collector(batch, [outcome], {number: str(log)}, after)
+    steps.collector(batch, [outcome], {told["trial"]: str(log)}, after)
     (trial,) = read_study(after).trials
     assert (trial.state, len(trial.intermediate)) == (TrialState.COMPLETE, 10)

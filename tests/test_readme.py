@@ -21,6 +21,7 @@ from katibflow.jobs import KINDS
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PYTHON = [block for language, block in BLOCKS if language == "python"]
 CONSOLE = [block for language, block in BLOCKS if language == "console"]
 COMMANDS = [line[2:] for block in CONSOLE for line in block.splitlines() if line.startswith("$ ")]
 CLUSTER = ".venv/bin/katibflow run examples/mnist.yaml --on kubernetes --namespace kubeflow"
@@ -166,12 +167,23 @@ def test_the_pipeline_s_parameters_are_named() -> None:
 
 
 def test_the_python_shown_runs(tmp_path: Path) -> None:
-    (code,) = (block for language, block in BLOCKS if language == "python")
+    code, _ = PYTHON
     script = tmp_path / "shown.py"  # a file: the source of a function is read from there
     script.write_text(code, encoding="utf-8")
     done = run(f"{sys.executable} {script}", tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^\{'lr': [\d.e-]+, 'layers': \d\} -\d\.\d+$", done.stdout, re.MULTILINE)
+
+
+def test_the_pipeline_shown_compiles(tmp_path: Path) -> None:
+    _, code = PYTHON
+    compiling = "from kfp import compiler; compiler.Compiler().compile(tune_and_train, 'x.yaml')"
+    (tmp_path / "shown.py").write_text(f"{code}\n\n{compiling}\n", encoding="utf-8")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    done = run(f"{sys.executable} shown.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    tasks = next(yaml.safe_load_all((tmp_path / "x.yaml").read_text()))["root"]["dag"]["tasks"]
+    assert set(tasks) == {"mnist", "train"}
 
 
 def test_every_example_is_named() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from katibflow.cli.options import EXPERIMENT_FAILED
-from katibflow.cli.results import best_data, best_lines
+from katibflow.cli.results import best_lines
 from katibflow.cli.signals import caught
 from katibflow.errors import InputError, KatibflowError, RunnerError
 
@@ -262,6 +262,8 @@ def run_data(
 ) -> dict[str, Any]:
     """A run as JSON data; ``best`` and ``trials`` are null where they cannot be seen."""
     from collections import Counter
+
+    from katibflow.result import best_data
 
     counts = Counter(trial.state.value for trial in history.trials) if history else {}
     return {

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from katibflow.history import History
     from katibflow.runs import Run
 
-__all__ = ["best_data", "best_lines", "print_result"]
+__all__ = ["best_lines", "print_result"]
 
 
 def print_result(run: Run, as_json: bool, page: Path) -> None:
@@ -22,8 +21,15 @@ def print_result(run: Run, as_json: bool, page: Path) -> None:
         as_json: Whether to print one JSON object instead of lines.
         page: The report.
     """
+    from katibflow.result import result_data
+
     if as_json:
-        print(json.dumps(_result_data(run, page)))
+        places = {
+            "folder": str(run.folder.path),
+            "history": str(run.folder.study),
+            "report": str(page),
+        }
+        print(json.dumps(result_data(run.history, run.ending) | places))
         return
     print(f"{run.ending.reason}: {run.ending.message}")
     print(*best_lines(run.history), sep="\n")
@@ -44,33 +50,3 @@ def best_lines(history: History) -> list[str]:
         f"best trial: {best.number}, {objective.objective_metric_name}={value}",
         *(f"  {parameter}={text}" for parameter, text in best.assignments.items()),
     ]
-
-
-def best_data(history: History) -> dict[str, Any] | None:
-    """The best trial as JSON data: ``trial``, ``objective``, ``assignments``; None if none."""
-    from katibflow.history import best_trial, objective_value
-
-    objective = history.experiment.spec.objective
-    best = best_trial(objective, history.trials)
-    if best is None:
-        return None
-    return {
-        "trial": best.number,
-        "objective": objective_value(objective, best),
-        "assignments": dict(best.assignments),
-    }
-
-
-def _result_data(run: Run, page: Path) -> dict[str, Any]:
-    counts = Counter(trial.state.value for trial in run.history.trials)
-    return {
-        "experiment": run.history.experiment.name,
-        "succeeded": run.ending.succeeded,
-        "reason": run.ending.reason,
-        "message": run.ending.message,
-        "best": best_data(run.history),
-        "trials": dict(sorted(counts.items())),
-        "folder": str(run.folder.path),
-        "history": str(run.folder.study),
-        "report": str(page),
-    }

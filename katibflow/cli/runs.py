@@ -24,7 +24,7 @@ from katibflow.cli.kubeflow import (
     run_data,
 )
 from katibflow.cli.options import EXPERIMENT_FAILED, AsJson
-from katibflow.cli.results import best_data, best_lines
+from katibflow.cli.results import best_lines
 from katibflow.cli.tables import age_text, table_lines
 from katibflow.errors import InputError, RunnerError
 
@@ -175,6 +175,7 @@ def best(
     """
     from katibflow.client.api import connect
     from katibflow.client.reading import find_sweep
+    from katibflow.result import best_data
 
     access = access_of(host, namespace, context, ca_file)
     pipelines = connect(access)

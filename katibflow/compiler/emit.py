@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from katibflow.algorithms import algorithm_of
-from katibflow.compiler.ir import dag_tasks, make_recursive
+from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive
 from katibflow.compiler.library import Used, pack_files, pack_library
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
@@ -40,7 +40,6 @@ _VERSIONS = {
     "psutil": "psutil==7.2.2",
     "pydantic": "pydantic==2.14.3",
     "pyyaml": "PyYAML==6.0.3",
-    "scikit-learn": "scikit-learn==1.9.1",
     "scipy": "scipy==1.17.1",
     "torch": "torch==2.14.1",
 }
@@ -55,8 +54,8 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "controller": (*_CORE, "gjson", "kubernetes", "optuna", "psutil"),
     "collector": _CORE,
     "loop": _CORE,
-    "summary": (*_CORE, "optuna", "plotly", "scikit-learn"),
-    "report": (*_CORE, "gjson", "kubernetes", "optuna", "plotly", "scikit-learn"),
+    "summary": (*_CORE, "optuna", "plotly"),
+    "report": (*_CORE, "gjson", "kubernetes", "optuna", "plotly"),
     "finish": ("kubernetes",),
 }
 """Packages that each component imports; the algorithm's own come on top where it is asked."""
@@ -66,7 +65,8 @@ _FILTERS = ("start", "launcher", "collector", "controller")
 
 _STOPPED = "the pipeline run is over"
 
-_DISPLAY_NAMES = {"exit-handler-1": "experiment", "for-loop-1": "trials"}
+_GROUP = "exit-handler-1"
+_DISPLAY_NAMES = {_GROUP: "experiment", "for-loop-1": "trials"}
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def compile_experiment(
     image: str | None = None,
     package: str | None = None,
     layout: str = "rounds",
+    is_part: bool = False,
 ) -> Compiled:
     """Compiles an Experiment to a pipeline file for Kubeflow Pipelines v2.
 
@@ -102,6 +103,9 @@ def compile_experiment(
         image: An image with katibflow in it, for all steps; nothing is embedded or installed.
         package: What pip is to install instead of the embedded library, ``katibflow==X``.
         layout: Which DAG: ``rounds``, or ``controller``, where one step runs all trials.
+        is_part: Whether it is to be a component of another pipeline: then it has the outputs
+            ``best_parameters`` and ``best_value``, and fails where there are none to hand on. Else
+            they are those of `report`: ``best_parameters`` and ``result``.
 
     Raises:
         InputError: The layout cannot hold the experiment, there is no such layout, or the trial
@@ -130,6 +134,8 @@ def compile_experiment(
         name: _component(name, _packages(name, experiment, image, package), image)
         for name in dag.COMPONENTS
     }
+    if is_part:
+        parts["best"] = _component("best", (), image)
     if layout == "rounds":
         parts["next_round"] = _python_component(dag.next_round, (), None)
     spec, *platform = _documents(
@@ -143,6 +149,7 @@ def compile_experiment(
     )
     if layout == "rounds":
         spec = make_recursive(spec, component=dag.ROUND, task=dag.NEXT_ROUND, proceed=dag.PROCEED)
+    spec = hand_on(spec, group=_GROUP, task="best" if is_part else "report")
     _carry(spec, pack)
     for key, task in dag_tasks(spec):
         task["taskInfo"]["name"] = _DISPLAY_NAMES.get(key, key)

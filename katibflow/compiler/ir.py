@@ -1,4 +1,6 @@
-"""Makes a compiled pipeline recursive: KFP's SDK has no loops, its backend has.
+"""What the DSL cannot say of a pipeline and the backend can do: a recursion, outputs of a group.
+
+KFP's SDK has no loops, its backend has.
 
 A pipeline's IR names a component for every task, and nothing forbids a task inside a component's
 DAG to name that same component. Three details decide whether the backend runs it:
@@ -20,7 +22,7 @@ from typing import Any
 
 from katibflow.errors import KatibflowError
 
-__all__ = ["dag_tasks", "make_recursive"]
+__all__ = ["dag_tasks", "hand_on", "make_recursive"]
 
 _COMPONENT = "comp-"
 
@@ -61,6 +63,40 @@ def make_recursive(
             parameters[channel] = parameters.pop(proceed)
     del result["components"][stand_in]
     del result["deploymentSpec"]["executors"][executor]
+    return result
+
+
+def hand_on(spec: Mapping[str, Any], *, group: str, task: str) -> dict[str, Any]:
+    """The pipeline spec whose outputs are the output parameters of a task in a group of the root.
+
+    The DSL lets nothing out of an exit handler's group. For the backend that is a DAG as any other.
+
+    Args:
+        spec: A pipeline spec as KFP's compiler writes it; it stays as it is.
+        group: Key of the group's task in the root.
+        task: Key of the task in the group.
+
+    Raises:
+        KatibflowError: The spec has no such group or task.
+    """
+    result = copy.deepcopy(dict(spec))
+    components = result["components"]
+    try:
+        inside = components[result["root"]["dag"]["tasks"][group]["componentRef"]["name"]]
+        producer = inside["dag"]["tasks"][task]["componentRef"]["name"]
+    except KeyError as error:
+        raise KatibflowError(f"the compiled pipeline has no {error} for {group}/{task}") from error
+    outputs = components[producer]["outputDefinitions"]["parameters"]
+    for component, source in ((inside, task), (result["root"], group)):
+        component["outputDefinitions"] = {"parameters": copy.deepcopy(outputs)}
+        component["dag"]["outputs"] = {
+            "parameters": {
+                name: {
+                    "valueFromParameter": {"outputParameterKey": name, "producerSubtask": source}
+                }
+                for name in outputs
+            }
+        }
     return result
 
 

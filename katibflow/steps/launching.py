@@ -46,7 +46,7 @@ _MESSAGE_LENGTH = 500
 
 
 @says_what_is_wrong
-def launcher(batch_path: str, item: str, log_path: str) -> tuple[str, int]:
+def launcher(batch_path: str, item: str, log_path: str) -> tuple[str, dict[str, Any]]:
     """Runs a trial and follows its job; prints and keeps its primary container's output.
 
     Args:
@@ -57,22 +57,27 @@ def launcher(batch_path: str, item: str, log_path: str) -> tuple[str, int]:
     Returns:
         The outcome as JSON (``trial``: the number, ``state`` of the job, ``reason``, ``message`` of
         at most 500 characters, ``end``; or ``recorded`` when the file holds the finished trial),
-        and the trial's number.
+        and what the log's artifact says of itself: ``trial``, ``round`` and ``display_name``.
     """
     history = read_study(batch_path)
     number = json.loads(item)["number"]
     trial = next(trial for trial in history.trials if trial.number == number)
+    metadata = {
+        "trial": number,
+        "round": history.rounds + 1,
+        "display_name": f"log of trial {number}, round {history.rounds + 1}",
+    }
     runner = runner_for(history)
     try:
         known = next((each for each in runner.records() if each.number == number), trial)
         if known.state in (TrialState.RUNNING, TrialState.KILLED):
-            return _told(*_followed(runner, history, trial, Path(log_path))), number
+            return _told(*_followed(runner, history, trial, Path(log_path))), metadata
     finally:
         runner.close()
     # An earlier try of this step was cut off after it had put the trial on record, and by now the
     # output may be gone with the pods.
     Path(log_path).write_text(record_text(known), encoding="utf-8", errors="replace")
-    return _told(known, None), number
+    return _told(known, None), metadata
 
 
 def _followed(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from katibflow.decision import Decision
 from katibflow.history import History, Trial, TrialState, best_trial, objective_value
 from katibflow.report import Ending, render_report
+from katibflow.result import result_data
 from katibflow.resume import is_taken_over
 from katibflow.steps.files import read_study, says_what_is_wrong
 from katibflow.steps.launching import run_folder, runner_for, runner_name
@@ -49,7 +50,9 @@ def summary(
 
 
 @says_what_is_wrong
-def report(study_path: str, page_path: str, text_path: str) -> tuple[str, dict[str, float]]:
+def report(
+    study_path: str, page_path: str, text_path: str
+) -> tuple[dict[str, str], dict[str, Any], dict[str, float]]:
     """Shows how the experiment ended, from the trials on record.
 
     Args:
@@ -58,8 +61,8 @@ def report(study_path: str, page_path: str, text_path: str) -> tuple[str, dict[s
         text_path: Where the Markdown goes.
 
     Returns:
-        The best trial's assignments as a JSON object (empty if no trial has a finite objective),
-        and metrics by name.
+        The best trial's assignments (empty if no trial has a finite objective), how the experiment
+        ended (`result.result_data` without what is None), and metrics by name.
     """
     history = read_study(study_path)
     runner = runner_for(history)
@@ -76,9 +79,11 @@ def report(study_path: str, page_path: str, text_path: str) -> tuple[str, dict[s
     text = _markdown(history.experiment.name, history, said)
     Path(text_path).write_text(text, encoding="utf-8")
     print(text)
-    best = best_trial(history.experiment.spec.objective, history.trials)
-    assignments = dict(best.assignments) if best else {}
-    return json.dumps(assignments, ensure_ascii=False), _metrics(history)
+    # A parameter of Kubeflow's holds no None, so what there is not is left out.
+    result = {
+        key: value for key, value in result_data(history, ending).items() if value is not None
+    }
+    return result.get("best", {}).get("assignments", {}), result, _metrics(history)
 
 
 def _logs(history: History, page_path: str) -> dict[int, dict[str, str]]:

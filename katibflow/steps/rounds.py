@@ -25,7 +25,7 @@ ROUNDS_USED_UP = "PipelineRoundsUsedUp"
 
 
 @says_what_is_wrong
-def suggestion(study_path: str, batch_path: str) -> list[str]:
+def suggestion(study_path: str, batch_path: str) -> tuple[list[str], dict[str, Any]]:
     """Asks for a round's trials.
 
     Args:
@@ -33,7 +33,8 @@ def suggestion(study_path: str, batch_path: str) -> list[str]:
         batch_path: Where the study with the new trials, all running, goes.
 
     Returns:
-        Each new trial as JSON: ``number`` and ``assignments``.
+        Each new trial as JSON: ``number`` and ``assignments``; and what the batch's artifact says
+        of itself: ``round``, ``trials`` (how many), ``display_name``.
     """
     history = read_study(study_path)
     trials = [
@@ -51,8 +52,11 @@ def suggestion(study_path: str, batch_path: str) -> list[str]:
         )
         for trial in trials
     ]
-    print(f"round {history.rounds + 1}: {len(items)} trials", *items, sep="\n")
-    return items
+    number, first, last = history.rounds + 1, trials[0].number, trials[-1].number
+    print(f"round {number}: {len(items)} trials", *items, sep="\n")
+    which = f"trial {first}" if first == last else f"trials {first} to {last}"
+    title = f"round {number}: {which}"
+    return items, {"round": number, "trials": len(items), "display_name": title}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,14 @@ from katibflow.steps.limits import check_rounds
 from katibflow.steps.rounds import after_rounds
 from katibflow.suggest import new_seed
 
-__all__ = ["ROUNDS", "check_first_round", "parameters_of", "start", "with_parameters"]
+__all__ = [
+    "ROUNDS",
+    "RUN_PARAMETERS",
+    "check_first_round",
+    "parameters_of",
+    "start",
+    "with_parameters",
+]
 
 ROUNDS = "rounds"
 """The layout in which trials come in rounds, one at least."""
@@ -31,6 +38,9 @@ _SOURCE = "the run's parameters"
 
 _COUNTS = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount")
 _TIMEOUTS = {"trialTimeout": limits.TRIAL_TIMEOUT, "trialStartTimeout": limits.START_TIMEOUT}
+
+RUN_PARAMETERS = frozenset({"name", *_COUNTS, "goal", *_TIMEOUTS, "resume"})
+"""What a run can change of its Experiment."""
 
 
 @says_what_is_wrong

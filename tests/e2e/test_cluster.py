@@ -213,3 +213,25 @@ def test_a_schedule_is_taken_by_the_server(tmp_path: Path) -> None:
         assert kept.runtime_config.parameters["resume"] == "none"
     finally:
         client.delete_recurring_run(made)
+
+
+def test_an_experiment_in_another_pipeline_hands_its_best_parameters_on(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    import kfp
+
+    package = tmp_path / "pipeline.yaml"
+    script = EXAMPLE.with_name("tune_train_evaluate.py")
+    subprocess.run([sys.executable, str(script), str(package)], check=True)
+    client = kfp.Client(host=os.environ["KATIBFLOW_E2E_HOST"], namespace=NAMESPACE)
+    started = client.create_run_from_pipeline_package(str(package), arguments={"trials": "4"})
+    ended = client.wait_for_run_completion(started.run_id, timeout=3600)
+    assert ended.state == "SUCCEEDED", ended
+    own = f"katibflow/experiment=mnist,katibflow/run={run_name(str(started.run_id))}"
+    jobs = cluster.api.path("kubeflow.org/v1", "pytorchjobs")
+    made = [
+        item for page in cluster.api.pages(jobs, {"labelSelector": own}) for item in page["items"]
+    ]
+    assert len(made) == 4
+    for job in made:
+        cluster.api.request("DELETE", f"{jobs}/{job['metadata']['name']}", body={})

@@ -78,6 +78,14 @@ class Run:
         metadata: dict[str, float] = artifacts["metrics"]["artifacts"][0]["metadata"]
         return metadata
 
+    def shown(self, step: str) -> dict[str, str]:
+        """What the UI calls a step's artifacts; by default they are called what they are named."""
+        text = (self.root / step / "executor_output.json").read_text(encoding="utf-8")
+        return {
+            name: listed["artifacts"][0]["metadata"].get("display_name", name)
+            for name, listed in json.loads(text)["artifacts"].items()
+        }
+
     def count(self, step: str) -> int:
         """How often a step was executed."""
         return sum(f"Executing task \x1b[96m'{step}'" in line for line in self.log.splitlines())

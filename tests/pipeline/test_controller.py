@@ -58,7 +58,9 @@ class TestRunsToTheEnd:
 
     def test_report_is_that_of_the_other_layout(self, three_trials: Run) -> None:
         values = [int(trial.assignments["x"]) for trial in three_trials.study.trials]
-        assert json.loads(three_trials.outputs("report")["Output"]) == {"x": str(min(values))}
+        assert json.loads(three_trials.outputs("report")["best_parameters"]) == {
+            "x": str(min(values))
+        }
         assert three_trials.metrics("report")["trials"] == 3
         page = (three_trials.root / "report" / "page").read_text(encoding="utf-8")
         assert "ExperimentMaxTrialsReached" in page
@@ -97,7 +99,7 @@ def test_too_many_failed_trials_end_it_with_a_report(tmp_path: Path) -> None:
     assert run.code == 0, run.log
     assert [trial.state for trial in run.study.trials] == [TrialState.FAIL] * 2
     assert run.outputs("controller")["Output"].startswith("ExperimentFailed: 2 trials failed")
-    assert json.loads(run.outputs("report")["Output"]) == {}
+    assert json.loads(run.outputs("report")["best_parameters"]) == {}
 
 
 def test_a_trial_that_takes_longer_than_the_runs_timeout_fails(tmp_path: Path) -> None:

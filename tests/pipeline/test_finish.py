@@ -43,7 +43,7 @@ def test_local_trials_of_a_killed_launcher_are_ended(tmp_path: Path) -> None:
     study, batch = str(tmp_path / "study"), str(tmp_path / "batch")
     text = json.dumps(document("echo started; sleep 600"))
     start(text, {"parallelTrialCount": "1"}, "rounds", RUN, study)
-    (item,) = suggestion(study, batch)
+    (item,), _ = suggestion(study, batch)
     launcher = subprocess.Popen(
         [sys.executable, "-c", _LAUNCH, batch, item, str(tmp_path / "log")],
         env={**os.environ, **environment},
@@ -63,7 +63,11 @@ def test_local_trials_of_a_killed_launcher_are_ended(tmp_path: Path) -> None:
 
 def _job(name: str, run: str, *, kind: str = "Job", **more: Any) -> dict[str, Any]:
     api = "batch/v1" if kind == "Job" else "kubeflow.org/v1"
-    labels = {"katibflow/run": run, **more.pop("labels", {})}
+    labels = {
+        "katibflow/experiment": "sample",
+        "katibflow/run": run,
+        **more.pop("labels", {}),
+    }
     return {
         "apiVersion": api,
         "kind": kind,
@@ -84,6 +88,7 @@ def test_jobs_of_this_run_are_stopped_on_kubernetes(tmp_path: Path) -> None:
             _job("ended", own, status=complete),
             _job("recorded", own, labels={"katibflow/state": "FAIL"}),
             _job("of-another-run", "ffffffff"),
+            _job("of-another-experiment", own, labels={"katibflow/experiment": "other"}),
         ):
             server.put("jobs", job, "ADDED")
         server.put("pytorchjobs", _job("other-kind", own, kind="PyTorchJob"), "ADDED")
@@ -99,6 +104,7 @@ def test_jobs_of_this_run_are_stopped_on_kubernetes(tmp_path: Path) -> None:
             "ended": None,
             "recorded": None,
             "of-another-run": None,
+            "of-another-experiment": None,
         }
         assert server.objects["jobs"]["running"]["spec"] == {"suspend": True}
         assert server.objects["pytorchjobs"]["other-kind"]["spec"] == {}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from katibflow.compiler.emit import compile_experiment
-from katibflow.compiler.ir import dag_tasks, make_recursive
+from katibflow.compiler.emit import LAYOUTS, compile_experiment
+from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive
 from katibflow.compiler.library import PLAIN
 from katibflow.errors import KatibflowError
 from tests.shell_trials import experiment
@@ -93,6 +93,21 @@ class TestRecursion:
             )
 
 
+def test_the_reports_parameters_are_the_pipelines_outputs(spec: dict[str, Any]) -> None:
+    outputs = {name: {"parameterType": "STRUCT"} for name in ("best_parameters", "result")}
+    group = spec["components"]["comp-exit-handler-1"]
+    for component, source in ((spec["root"], "exit-handler-1"), (group, "report")):
+        assert component["outputDefinitions"]["parameters"] == outputs
+        for name, output in component["dag"]["outputs"]["parameters"].items():
+            told = {"outputParameterKey": name, "producerSubtask": source}
+            assert output == {"valueFromParameter": told}
+
+
+def test_outputs_of_what_is_not_there_are_refused(spec: dict[str, Any]) -> None:
+    with pytest.raises(KatibflowError, match="nothing"):
+        hand_on(spec, group="exit-handler-1", task="nothing")
+
+
 class TestSteps:
     def test_no_step_is_cached(self, spec: dict[str, Any]) -> None:
         for key, task in dag_tasks(spec):
@@ -169,8 +184,33 @@ class TestSizes:
     def test_start_fits_a_shell_argument_and_an_argo_workflow(self, spec: dict[str, Any]) -> None:
         assert len(_sources(spec)["exec-start"].encode()) < 66_000
 
-    def test_the_file_is_small(self) -> None:
-        assert len(compile_experiment(experiment("echo loss=1")).text) < 120_000
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize(
+        ("source", "most"),
+        [({}, 200), ({"image": "registry/katibflow:1"}, 60), ({"package": "katibflow==1"}, 60)],
+        ids=["self-contained", "image", "package"],
+    )
+    def test_the_file_is_small_also_with_fifty_parameters(
+        self, layout: str, source: dict[str, str], most: int
+    ) -> None:
+        names = ["x", *(f"parameter{number}" for number in range(49))]
+        flags = " ".join(f"--{name}=${{trialParameters.{name}}}" for name in names)
+        space = {"min": "0.001", "max": "0.1", "distribution": "logUniform"}
+        tried = experiment(
+            f"python3 train.py {flags}",
+            {
+                "spec.parameters": [
+                    {"name": name, "parameterType": "double", "feasibleSpace": space}
+                    for name in names
+                ],
+                "spec.trialTemplate.trialParameters": [
+                    {"name": name, "description": f"What {name} means", "reference": name}
+                    for name in names
+                ],
+            },
+        )
+        compiled = compile_experiment(tried, layout=layout, **source)
+        assert len(compiled.text.encode()) <= most * 1024
 
     def test_nothing_in_start_reads_as_a_placeholder(self, spec: dict[str, Any]) -> None:
         pack = max(_sources(spec)["exec-start"].splitlines(), key=len)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ print("RETURNED", json.dumps(getattr(steps, sys.argv[1])(*sys.argv[2:])))
 """
 
 
-def _step(environment: dict[str, str], name: str, *arguments: str) -> tuple[list[object], str]:
+def _step(environment: dict[str, str], name: str, *arguments: str) -> tuple[Any, str]:
     """A step in a process of its own: what it returned, and what it printed before."""
     done = subprocess.run(
         [sys.executable, "-c", _CALL, name, *arguments],
@@ -47,22 +48,21 @@ def test_a_round_and_its_report(tmp_path: Path) -> None:
     study, batch, after = (str(tmp_path / name) for name in ("study", "batch", "after"))
     log, page, text = (str(tmp_path / name) for name in ("log", "page", "text"))
     start(json.dumps(document("")), ONE, "rounds", "the-run", study)
-    (item,) = suggestion(study, batch)
+    (item,), _ = suggestion(study, batch)
     server = ApiServer()
     server.script = completes(["loss=0.25"])
     try:
         environment = kubeconfig(tmp_path, server)
-        (outcome, number), printed = _step(environment, "launcher", batch, item, log)
-        collector(batch, [str(outcome)], {int(str(number)): log}, after)
-        (best, metrics), _ = _step(environment, "report", study, page, text)
+        (outcome, told), printed = _step(environment, "launcher", batch, item, log)
+        collector(batch, [str(outcome)], {told["trial"]: log}, after)
+        (best, result, metrics), _ = _step(environment, "report", study, page, text)
     finally:
         server.down()
     assert "loss=0.25\n" in printed
     assert Path(log).read_text(encoding="utf-8") == "loss=0.25\n"
     (trial,) = load_history(Path(after).read_text(encoding="utf-8")).trials
     assert (trial.state, trial.observations["loss"].latest) == (TrialState.COMPLETE, 0.25)
-    assert json.loads(str(best)) == dict(trial.assignments)
-    assert isinstance(metrics, dict)
+    assert best == result["best"]["assignments"] == dict(trial.assignments)
     assert metrics["best loss"] == 0.25
     assert f"<span>{trial.job}</span>" in Path(page).read_text(encoding="utf-8")
     (job,) = server.objects["jobs"].values()
@@ -74,7 +74,7 @@ def test_a_launcher_tried_again_after_its_trial_was_on_record_tells_the_same(
 ) -> None:
     study, batch = (str(tmp_path / name) for name in ("study", "batch"))
     start(json.dumps(document("")), ONE, "rounds", "the-run", study)
-    (item,) = suggestion(study, batch)
+    (item,), _ = suggestion(study, batch)
     server = ApiServer()
     server.script = completes(["loss=0.5", "loss=0.25"])
     trials = []
@@ -82,8 +82,8 @@ def test_a_launcher_tried_again_after_its_trial_was_on_record_tells_the_same(
         environment = kubeconfig(tmp_path, server)
         for name in ("first", "second"):
             log, after = (str(tmp_path / f"{name}-{what}") for what in ("log", "after"))
-            (outcome, number), _ = _step(environment, "launcher", batch, item, log)
-            collector(batch, [str(outcome)], {int(str(number)): log}, after)
+            (outcome, told), _ = _step(environment, "launcher", batch, item, log)
+            collector(batch, [str(outcome)], {told["trial"]: log}, after)
             trials += load_history(Path(after).read_text(encoding="utf-8")).trials
             # The pods went when the trial was on record, and their logs with them.
             assert server.objects["pods"] == {}

@@ -36,7 +36,7 @@ text, folder = sys.stdin.read(), sys.argv[3]
 counts = {"name": "alone", "parallelTrialCount": "2", "maxTrialCount": "2"}
 steps.start(text, counts, "rounds", "some-run", f"{folder}/study")
 REFUSED.remove("optuna"); REFUSED.remove("numpy")
-items = steps.suggestion(f"{folder}/study", f"{folder}/batch")
+items, _ = steps.suggestion(f"{folder}/study", f"{folder}/batch")
 REFUSED |= {"optuna", "numpy"}
 for name in [name for name in sys.modules if name.split(".")[0] in REFUSED]:
     del sys.modules[name]

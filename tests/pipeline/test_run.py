@@ -61,13 +61,29 @@ class TestRunsToTheEnd:
 
     def test_report_gives_the_best_parameters(self, three_trials: Run) -> None:
         values = [int(trial.assignments["x"]) for trial in three_trials.study.trials]
-        best = json.loads(three_trials.outputs("report")["Output"])
+        best = json.loads(three_trials.outputs("report")["best_parameters"])
         assert best == {"x": str(min(values))}
         assert three_trials.metrics("report") == {
+            "display_name": "report",
             "trials": 3,
             "failed trials": 0,
             "best trial": values.index(min(values)),
             "best loss": min(values),
+        }
+
+    def test_report_says_how_it_ended_to_programs(self, three_trials: Run) -> None:
+        values = [int(trial.assignments["x"]) for trial in three_trials.study.trials]
+        assert json.loads(three_trials.outputs("report")["result"]) == {
+            "experiment": "three",
+            "succeeded": True,
+            "reason": "ExperimentMaxTrialsReached",
+            "message": "3 trials ended, maxTrialCount is 3",
+            "best": {
+                "trial": values.index(min(values)),
+                "objective": min(values),
+                "assignments": {"x": str(min(values))},
+            },
+            "trials": {"COMPLETE": 3},
         }
 
     def test_report_page_and_summary_say_why_it_ended(self, three_trials: Run) -> None:
@@ -83,6 +99,25 @@ class TestRunsToTheEnd:
         assert (made["round"], made["trials"]) in ((1, 2), (2, 3))
         text = (three_trials.root / "summary" / "text").read_text(encoding="utf-8")
         assert text.startswith(f"# three, round {made['round']:g}\n")
+
+    def test_artifacts_say_what_they_are_of(self, three_trials: Run) -> None:
+        last = three_trials.study.rounds
+        assert three_trials.shown("start") == {
+            "library": "the steps' code",
+            "study": "study at the start",
+        }
+        assert three_trials.shown("suggestion") == {"batch": f"round {last}: trial 2"}
+        assert three_trials.shown("for-loop-1-iteration-0/launcher") == {
+            "log": f"log of trial 2, round {last}"
+        }
+        assert three_trials.shown("for-loop-1-iteration-1/launcher") == {
+            "log": "log of trial 1, round 1"
+        }
+        assert three_trials.shown("collector") == {"study": f"study after round {last}"}
+        round_ = f"round {three_trials.metrics('summary')['round']:g}"
+        shown = dict.fromkeys(("page", "text", "metrics"), round_)
+        assert three_trials.shown("summary") == shown
+        assert three_trials.shown("report") == dict.fromkeys(shown, "report")
 
     def test_trial_output_is_in_the_steps_log_and_an_artifact(self, three_trials: Run) -> None:
         first = three_trials.study.trials[2]
@@ -115,7 +150,7 @@ def test_failed_trials_are_data_until_there_are_too_many(tmp_path: Path) -> None
         "Output": False,
         "reason": "ExperimentFailed: 2 trials failed, maxFailedTrialCount is 2",
     }
-    assert json.loads(run.outputs("report")["Output"]) == {}
+    assert json.loads(run.outputs("report")["best_parameters"]) == {}
 
 
 def test_used_up_space_ends_it_without_an_empty_round(tmp_path: Path) -> None:

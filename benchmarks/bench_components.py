@@ -1,0 +1,133 @@
+"""What a pipeline's steps cost before they do anything: what each imports, cold.
+
+    python benchmarks/bench_components.py [--runs 3]
+
+Every step runs for real, in a process of its own, from the packed library as in a compiled
+pipeline, with its trials in the tests' Kubernetes API server. Seconds are those that Python spent
+on imports (`-X importtime`), the median of the runs; KFP's own executor comes on top and is shown
+last. The packages that took longest are named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from katibflow.compiler.library import Used, packed_modules
+from pipelines import controller, rounds
+from tests.kubernetes.plays import completes
+from tests.kubernetes.server import ApiServer
+from tests.pipeline.test_finish import kubeconfig
+from tests.shell_trials import document
+
+TARGET = 1.0
+LINE = re.compile(r"import time: +(\d+) \| +\d+ \| +(\S+)")
+STEP = """
+import json, sys
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"pandas", "scipy", "sklearn", "torch"}:
+            raise ImportError(f"{name} is not installed in a step")
+sys.meta_path.insert(0, NotInstalled())
+sys.path.insert(0, sys.argv[1])
+from katibflow import steps
+assert steps.__file__.startswith(sys.argv[1])
+name, arguments = sys.argv[2], json.loads(sys.argv[3])
+if name == "collector":
+    arguments[2] = {int(number): path for number, path in arguments[2].items()}
+returned = getattr(steps, name)(*arguments)
+print("RETURNED", json.dumps(returned, default=vars))
+"""
+Times = dict[str, list[Counter[str]]]
+
+
+def imports(command: list[str], environment: dict[str, str]) -> tuple[Counter[str], str]:
+    """Seconds by top-level package that a process spent on imports, and what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *command],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(done.stderr[-2000:])
+    seconds: Counter[str] = Counter()
+    for micro, module in LINE.findall(done.stderr):
+        seconds[module.split(".")[0]] += int(micro) / 1e6
+    return seconds, done.stdout
+
+
+def one_run(folder: Path, environment: dict[str, str], times: Times) -> None:
+    """Every step of both layouts, once."""
+    places = ("study", "batch", "log", "after", "page", "text", "logs")
+    study, batch, log, after, page, text, logs = (str(folder / name) for name in places)
+
+    def step(layout: str, name: str, *arguments: object) -> object:
+        archive = str(folder.parent / f"{layout}.zip")
+        seconds, printed = imports(["-c", STEP, archive, name, json.dumps(arguments)], environment)
+        times.setdefault(name, []).append(seconds)
+        return json.loads(printed.rpartition("RETURNED ")[2])
+
+    counts = {"parallelTrialCount": "1", "maxTrialCount": "2"}
+    experiment = document("", {"spec.algorithm": {"algorithmName": "tpe"}})
+    step("rounds", "start", json.dumps(experiment), counts, "rounds", folder.name, study)
+    for _ in range(2):  # the importance of parameters needs two trials
+        (item,), _ = step("rounds", "suggestion", study, batch)  # type: ignore[misc]
+        number = str(json.loads(item)["number"])
+        outcome, _ = step("rounds", "launcher", batch, item, log)  # type: ignore[misc]
+        step("rounds", "collector", batch, [outcome], {number: log}, after)
+        step("rounds", "loop", after)
+        Path(after).replace(study)
+    step("rounds", "summary", study, 2, 2, page, text)
+    step("rounds", "report", study, page, text)
+    step("rounds", "start", json.dumps(experiment), counts, "controller", f"{folder.name}c", study)
+    step("controller", "controller", study, after, logs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=3)
+    runs = parser.parse_args().runs
+    server = ApiServer()
+    values = iter(range(1, 1000))
+    server.script = lambda play: completes([f"loss=0.{next(values)}"])(play)
+    times: Times = {}
+    with tempfile.TemporaryDirectory() as name:
+        for layout in (rounds, controller):
+            path = Path(name) / f"{layout.__name__.split('.')[-1]}.zip"
+            with zipfile.ZipFile(path, "w") as archive:
+                for place, source in packed_modules(
+                    Used("tpe", "", "StdOut", layout.COMPONENTS)
+                ).items():
+                    archive.writestr(place, source)
+        environment = kubeconfig(Path(name), server)
+        for number in range(runs):
+            folder = Path(name) / f"run{number}"
+            folder.mkdir()
+            one_run(folder, environment, times)
+    server.down()
+    times["(kfp's executor)"] = [
+        imports(["-c", "import kfp.dsl.executor_main"], {})[0] for _ in range(runs)
+    ]
+    for step, taken in times.items():
+        median = statistics.median(each.total() for each in taken)
+        slowest = taken[-1].most_common(3)
+        named = ", ".join(f"{package} {seconds:.2f}" for package, seconds in slowest)
+        goal = "" if step.startswith("(") else f"   (target: at most {TARGET:g} s)"
+        print(f"{step:<18}{median:6.2f} s{goal}   {named}")
+
+
+if __name__ == "__main__":
+    main()

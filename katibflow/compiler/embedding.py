@@ -1,0 +1,145 @@
+"""An Experiment as a component of somebody's own pipeline, and what one pipeline can hold of them.
+
+Kubeflow takes a compiled pipeline as a component, whole: the recursion, the exit handler, retries
+and pod annotations stay what they are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from katibflow.compiler.emit import compile_experiment
+from katibflow.errors import InputError
+from katibflow.experiment import Experiment
+from katibflow.runners.kubernetes_checkpoints import check_checkpoints
+from katibflow.steps.starting import RUN_PARAMETERS, with_parameters
+from katibflow.validation import check_document
+
+__all__ = ["MAX_CARRIED", "embed"]
+
+MAX_CARRIED = 2
+"""Experiments that carry the library; each takes 350 KB of the 1 MB that Argo keeps of a run."""
+
+_CARRIES = 10_000
+"""Characters of a step's source, above which it carries the library."""
+
+_PLACEHOLDER = "{{"
+"""Is in a text that KFP puts something into when the pipeline runs."""
+
+
+def embed(
+    experiment: Experiment,
+    given: Mapping[str, Any],
+    *,
+    image: str | None = None,
+    package: str | None = None,
+    layout: str = "rounds",
+) -> Any:
+    """The task of a whole experiment in the pipeline that is being traced.
+
+    Args:
+        experiment: A checked Experiment.
+        given: The run's parameters that are not the Experiment's own, by name
+            (`steps.starting.parameters_of`): values, which are checked here and now, or outputs and
+            parameters of the pipeline, which `start` will check.
+        image: As in `compile_experiment`.
+        package: Likewise.
+        layout: Likewise.
+
+    Raises:
+        InputError: A value is wrong, or the pipeline cannot hold the experiment: another one has
+            the same name, or it is in a loop with one name, or too many carry the library.
+    """
+    from kfp import components  # type: ignore[import-untyped]
+    from kfp.dsl.pipeline_context import Pipeline  # type: ignore[import-untyped]
+
+    later = {name: value for name, value in given.items() if not _is_value(value)}
+    _check_types(experiment.name, later)
+    now = {name: str(value) for name, value in given.items() if name not in later}
+    document = with_parameters(experiment.document(), now)
+    experiment = check_document(document, f"experiment {experiment.name} of the pipeline")
+    check_checkpoints(experiment)
+    arguments = {**later, **{key: now[key] for key in ("resume",) if key in now}}
+    pipeline = Pipeline.get_default_pipeline()
+    if pipeline is not None:
+        _check_place(pipeline, experiment.name, "name" not in later, not (image or package))
+    with _another_pipeline():
+        compiled = compile_experiment(
+            experiment, image=image, package=package, layout=layout, is_part=True
+        )
+    for warning in compiled.warnings:
+        warnings.warn(f"experiment {experiment.name}: {warning}", stacklevel=3)
+    return components.load_component_from_text(compiled.text)(**arguments)
+
+
+@contextmanager
+def _another_pipeline() -> Iterator[None]:
+    """Lets a pipeline be compiled while another is traced, which KFP 2.17 refuses."""
+    from kfp.dsl.pipeline_context import Pipeline
+
+    traced, Pipeline._default_pipeline = Pipeline._default_pipeline, None
+    try:
+        yield
+    finally:
+        Pipeline._default_pipeline = traced
+
+
+def _is_value(value: object) -> bool:
+    return isinstance(value, str | int | float) and _PLACEHOLDER not in str(value)
+
+
+def _check_types(experiment: str, later: Mapping[str, Any]) -> None:
+    for name, value in later.items():
+        kind = getattr(value, "channel_type", None)
+        if isinstance(value, str) or kind in ("String", "STRING"):
+            continue
+        raise InputError(
+            f"experiment {experiment} of the pipeline: {name}: found "
+            f"{f'an output or parameter of type {kind}' if kind else repr(value)}; allowed: a "
+            "value, or an output or parameter of type str"
+        )
+
+
+def _check_place(pipeline: Any, name: str, is_fixed: bool, carries: bool) -> None:
+    """Refuses an experiment that would be mistaken for another, or one too many."""
+    from kfp import dsl
+
+    others = list(_experiments(pipeline.tasks.values()))
+    if is_fixed and name in map(_name_of, others):
+        raise InputError(
+            f"experiment {name} of the pipeline: found another of this name; allowed: names that "
+            "differ (name=), as jobs are told apart by them"
+        )
+    if is_fixed and any(isinstance(group, dsl.ParallelFor) for group in pipeline.groups):
+        raise InputError(
+            f"experiment {name} of the pipeline: found it in dsl.ParallelFor with one name; "
+            "allowed: a name= with the loop's item in it, as jobs are told apart by it"
+        )
+    carried = carries + sum(map(_carries, others))
+    if carried > MAX_CARRIED:
+        raise InputError(
+            f"experiment {name} of the pipeline: found {carried} that carry the library; allowed: "
+            f"{MAX_CARRIED}, as Argo keeps 1 MB of a run, or image= or package=, with which "
+            "nothing is carried"
+        )
+
+
+def _experiments(tasks: Any) -> Iterator[Any]:
+    """The tasks that are experiments: they have all of a run's parameters."""
+    for task in tasks:
+        spec = task.pipeline_spec
+        if spec is not None and set(spec.root.input_definitions.parameters) >= RUN_PARAMETERS:
+            yield task
+
+
+def _name_of(task: Any) -> object:
+    default = task.pipeline_spec.root.input_definitions.parameters["name"].default_value
+    return task.inputs.get("name", default.string_value)
+
+
+def _carries(task: Any) -> bool:
+    executors = task.pipeline_spec.deployment_spec["executors"]
+    return len(executors["exec-start"]["container"]["command"][-1]) > _CARRIES

@@ -5,7 +5,9 @@ Its classes are ``katibflow.Experiment`` and ``katibflow.Result``.
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +21,7 @@ from katibflow.outcome import Result
 from katibflow.programs import Constant
 from katibflow.reading import map_in_cluster, map_in_file, read_plain
 from katibflow.search import Space
+from katibflow.signals import caught
 from katibflow.tuning import experiment_document
 from katibflow.validation import check_document
 
@@ -141,7 +144,13 @@ class Experiment:
         )
         model = self._with_template(context if on == "kubernetes" else None, on == "kubernetes")
         show = _shown if progress else _unseen
-        return Result(run_to_end(model, Path(runs), options, show=show, stop=StopRequest()))
+        stop = StopRequest()
+        in_main = threading.current_thread() is threading.main_thread()  # only it gets signals
+        with caught(stop, (signal.SIGINT,)) if in_main else nullcontext():
+            run = run_to_end(model, Path(runs), options, show=show, stop=stop)
+        if run.interrupted is not None:
+            raise KeyboardInterrupt(run.interrupted)
+        return Result(run)
 
     def compile(
         self,

@@ -87,6 +87,7 @@ def test_command_runs_and_prints_what_the_readme_shows(checkout: Path, command: 
 
 def test_the_files_of_a_run_are_where_the_readme_says(checkout: Path) -> None:
     run_command = next(each for each in COMMANDS if "katibflow run" in each)
+    assert run(".venv/bin/python trial_image/make_digits.py", checkout).returncode == 0
     assert run(run_command, checkout).returncode == 0
     files = re.findall(r"^\| `(runs/\S+)` \|", README, re.MULTILINE)
     assert len(files) == 4

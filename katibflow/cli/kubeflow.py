@@ -13,8 +13,8 @@ import typer
 
 from katibflow.cli.options import EXPERIMENT_FAILED
 from katibflow.cli.results import best_lines
-from katibflow.cli.signals import caught
 from katibflow.errors import InputError, KatibflowError, RunnerError
+from katibflow.signals import caught
 
 if TYPE_CHECKING:
     from katibflow.client.api import Access

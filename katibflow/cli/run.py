@@ -17,7 +17,7 @@ from katibflow.cli.options import (
     RunsFolder,
 )
 from katibflow.cli.results import print_result
-from katibflow.cli.signals import caught
+from katibflow.signals import caught
 
 __all__ = ["run"]
 

@@ -1,0 +1,55 @@
+"""Signals that end a program, as requests to stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from katibflow.runners.base import StopRequest
+
+__all__ = ["ENDING", "caught"]
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a program that does not catch it."""
+
+
+@contextmanager
+def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> Iterator[None]:
+    """Turns signals into a stop request while the block runs, in the main thread.
+
+    The request is made from a thread that a descriptor wakes. A handler in Python would run when
+    the main thread comes to it, and one that has just begun to wait for a lock never does.
+
+    Args:
+        stop: The request; its reason ends with the signal's number.
+        numbers: The signals.
+
+    Raises:
+        ValueError: This is not the main thread.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+
+    def watch() -> None:
+        while received := reader.recv(1):
+            if received[0] in numbers:
+                stop.set(f"interrupted by signal {received[0]}")
+
+    watcher = threading.Thread(target=watch, name="signals", daemon=True)
+    with reader, writer:
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        watcher.start()
+        kept = {number: signal.signal(number, lambda number, frame: None) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before)
+            writer.shutdown(socket.SHUT_WR)
+            watcher.join()

@@ -54,8 +54,8 @@ def experiment(script: str, changes: Mapping[str, Any] | None = None) -> Experim
 
 
 def waits_for(path: Path | str) -> str:
-    """A script's line that waits until there is such a file, for a minute at most."""
-    return f'n=0; while [ ! -e {path} ] && [ "$((n += 1))" -lt 600 ]; do sleep 0.1; done'
+    """A script's line that waits until there is such a file, for five minutes at most."""
+    return f'n=0; while [ ! -e {path} ] && [ "$((n += 1))" -lt 3000 ]; do sleep 0.1; done'
 
 
 def processes_below(folder: Path) -> list[psutil.Process]:

@@ -45,10 +45,10 @@ def serving(folder: Path, *words: str) -> Iterator[str]:
         assert process.stdout is not None
         line = process.stdout.readline()
         found = re.fullmatch(r"(http://127\.0\.0\.1:\d+/\S+) \(Ctrl-C ends it\)\n", line)
-        assert found, line + process.communicate(timeout=10)[1]
+        assert found, line + process.communicate(timeout=60)[1]
         yield found[1]
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=10)[1] == ""
+        assert process.communicate(timeout=60)[1] == ""
         assert process.returncode == 0
     finally:
         process.kill()
@@ -65,7 +65,7 @@ def states(address: str, study: int = 0) -> list[str]:
     return [trial["state"] for trial in ask(address, f"/api/studies/{study}")["trials"]]
 
 
-def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     """Waits until the dashboard shows something; it asks its storage every 2 s at most."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -87,7 +87,7 @@ def browse(address: str, folder: Path) -> str:
         ],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=180,
         check=True,
     )
     body = done.stdout[done.stdout.index("<body") :]
@@ -110,7 +110,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
     )
     try:
         yield process
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=180) == 0
     finally:
         process.kill()
         process.communicate()

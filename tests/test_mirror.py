@@ -94,7 +94,7 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     return process.returncode, out, err
 
 
@@ -102,7 +102,7 @@ def run(folder: Path, *words: str) -> tuple[int, str, str]:
     return finish(start(folder, *words))
 
 
-def until(condition: Callable[[], Any], seconds: float = 40.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """Waits until another process has done something that only asking can tell."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -507,7 +507,7 @@ def test_an_answer_that_is_lost_makes_no_duplicate_and_is_told_once() -> None:
         storage.broken.set()
         for number in range(3):
             watch(TrialStarted(begun(number), resumed=False))
-        assert back.wait(30)
+        assert back.wait(120)
         watch(TrialEnded(over(begun(0)), {}))
     found = in_memory(storage)
     assert [trial.user_attrs["trial"] for trial in found] == [0, 1, 2]

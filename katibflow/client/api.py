@@ -82,24 +82,23 @@ def connect(access: Access) -> Pipelines:
     host = access.host or os.environ.get(_ENDPOINT)
     if access.ca_file is not None and not access.ca_file.is_file():
         raise InputError(f"--ca-file {access.ca_file}: no such file")
-    credentials = None
-    if host and os.environ.get(_ACCOUNT_TOKEN):
-        credentials = kfp.client.ServiceAccountTokenVolumeCredentials()
     said = io.StringIO()
-    with (
-        _translated(host or "Kubeflow Pipelines"),
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(said),
-    ):
+    with warnings.catch_warnings(), contextlib.redirect_stdout(said):
         warnings.simplefilter("ignore")
-        client = Client(
-            host=host,
-            existing_token=os.environ.get(TOKEN) or None,
-            cookies=os.environ.get(COOKIES) or None,
-            ssl_ca_cert=str(access.ca_file) if access.ca_file else None,
-            kube_context=access.context,
-            credentials=credentials,
-        )
+        try:
+            client = Client(
+                host=host,
+                existing_token=os.environ.get(TOKEN) or None,
+                cookies=os.environ.get(COOKIES) or None,
+                ssl_ca_cert=str(access.ca_file) if access.ca_file else None,
+                kube_context=access.context,
+                credentials=_token_file() if host else None,
+            )
+        except InputError:
+            raise
+        except Exception as error:  # its ways to log in raise whatever they stand on
+            place = host or "Kubeflow Pipelines"
+            raise RunnerError(f"{place}: the login fails: {_one_line(error)}") from error
     if "kube config" in said.getvalue():
         raise InputError(
             "--host: missing, and no kubeconfig leads to Kubeflow Pipelines; allowed: its address, "
@@ -122,6 +121,22 @@ def connect(access: Access) -> Pipelines:
             f"--namespace: missing; allowed: yours, as {address} keeps its users' runs apart"
         )
     return _Pipelines(client, address, namespace)
+
+
+def _token_file() -> Any:
+    """Credentials from a file that is read anew for every request; None if none is named.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    import kfp.client
+
+    path = os.environ.get(_ACCOUNT_TOKEN)
+    if not path:
+        return None
+    if not Path(path).is_file():
+        raise InputError(f"{_ACCOUNT_TOKEN}: found {path}; allowed: a file with a token")
+    return kfp.client.ServiceAccountTokenVolumeCredentials(path)
 
 
 def _own_namespace(client: Any) -> str:
@@ -338,7 +353,11 @@ def _message(body: object) -> str:
     except (AttributeError, ValueError):
         if "<html" in text[:1000].lower():
             return "a web page"
-    return " ".join(text.split())[:500]
+    return _one_line(text)
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())[:500]
 
 
 def _words(reason: object) -> str:

@@ -227,6 +227,19 @@ def test_without_a_kubeconfig_the_steps_are_shown(kfp_server: KfpServer, tmp_pat
     assert done.err.startswith("the trials' jobs cannot be seen from here: no cluster")
 
 
+def test_a_kubeconfig_of_another_cluster_is_said_and_not_believed(
+    kfp_server: KfpServer, cluster: Lab, tmp_path: Path
+) -> None:
+    kfp_server.script = succeeds
+    done = katibflow(*submit(kfp_server, tmp_path))
+    assert done.code == 0
+    assert "the run is SUCCEEDED; its report tells the rest" in done.out
+    assert "is in namespace kubeflow of the kubeconfig's cluster; --context" in done.err
+    done = katibflow(*submit(kfp_server, tmp_path, "--context", "test"))
+    assert done.code == 1
+    assert "no job of sample-" in done.err
+
+
 def test_the_context_that_is_asked_for_must_be_there(
     kfp_server: KfpServer, cluster: Lab, tmp_path: Path
 ) -> None:

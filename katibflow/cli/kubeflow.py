@@ -69,7 +69,9 @@ Poll = Annotated[
 RunName = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="A run's id, its first letters, or its name.", show_default=False
+        metavar="RUN",
+        help="A run's id, its first letters, or its name; RUN/NAME for one of several.",
+        show_default=False,
     ),
 ]
 

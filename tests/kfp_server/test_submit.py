@@ -263,7 +263,7 @@ def test_a_schedule_makes_a_recurring_run_of_studies_of_their_own(
     (made,) = kfp_server.recurring.values()
     assert made["trigger"] == trigger
     assert made["display_name"] == "nightly"
-    assert made["mode"] == "ENABLE"
+    assert (made["mode"], made["no_catchup"], made["max_concurrency"]) == ("ENABLE", True, 1)
     assert made["runtime_config"]["parameters"] == {"name": "nightly", "resume": "none"}
     assert f"/#/recurringrun/details/{made['recurring_run_id']}" in done.out
     assert kfp_server.runs == {}

@@ -397,7 +397,6 @@ def _run_of(answer: Any) -> Run:
     version = None
     if reference is not None and reference.pipeline_id and reference.pipeline_version_id:
         version = Version(reference.pipeline_id, reference.pipeline_version_id)
-    finished = answer.finished_at
     details = answer.run_details.task_details if answer.run_details is not None else None
     if answer.created_at is None:
         raise ValueError("the time of a run's creation is missing")
@@ -406,8 +405,6 @@ def _run_of(answer: Any) -> Run:
         name=_there(answer.display_name),
         state=answer.state or "PENDING",
         created=answer.created_at,
-        # a run that goes on "ended" in 1970
-        finished=finished if finished is not None and finished.year > 1970 else None,
         version=version,
         spec=_mapping(answer.pipeline_spec) or None,
         parameters=dict((config.parameters if config is not None else None) or {}),

@@ -34,6 +34,8 @@ def test_each_experiment_of_a_run_is_known_with_what_it_is_given(
     rows = [line.split()[2:6] for line in katibflow("list", *to).out.splitlines()[1:]]
     assert rows == [["first", "PENDING", "0/3", "-"], ["second", "PENDING", "1/6", "loss=0.25"]]
     assert katibflow("best", "mine/second", *to).out == "x=1\n"
+    pipelines.start("own", "with defaults", version, {})
+    assert "  0/4  " in katibflow("list", *to).out
     which = katibflow("best", "mine", *to)
     assert which.code == 2
     assert which.err == 'RUN: found "mine"; allowed: mine/first, mine/second\n'

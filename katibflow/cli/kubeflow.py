@@ -69,7 +69,9 @@ Poll = Annotated[
 RunName = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="A run's id, its first letters, or its name.", show_default=False
+        metavar="RUN",
+        help="A run's id, its first letters, or its name; RUN/NAME for one of several.",
+        show_default=False,
     ),
 ]
 
@@ -160,10 +162,29 @@ class Cluster:
         """
         records = self.records(sweep)
         try:
-            return records.history() if records is not None else None
+            return self.believed(sweep.run, records.history()) if records is not None else None
         except RunnerError as error:
             self._say(error)
             return None
+
+    def believed(self, run: Run, history: History | None) -> History | None:
+        """The trials, unless there are none of a run that must have had some.
+
+        Raises:
+            RunnerError: ``--context`` names a cluster that has none.
+        """
+        from katibflow.client.records import NAMESPACE
+
+        if history is None or history.trials or run.state != "SUCCEEDED":
+            return history
+        where = self._access.namespace or self._pipelines.namespace_of(run) or NAMESPACE
+        self._say(
+            RunnerError(
+                f"no job of {run.name} is in namespace {where} of the kubeconfig's cluster; "
+                "--context and --namespace say where they are"
+            )
+        )
+        return None
 
     def _say(self, error: KatibflowError) -> None:
         if self._access.context is not None:
@@ -241,6 +262,7 @@ def follow_to_end(
     if stop.reason is not None and not run.is_over:
         print(how, file=sys.stderr)
         return typer.Exit(128 + int(stop.reason.split()[-1]))
+    history = cluster.believed(run, history)
     ending = ending_of(run, history)
     if history is not None:
         for line in cluster.failed_steps(run):

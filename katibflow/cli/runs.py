@@ -69,7 +69,8 @@ def list_(
         print(json.dumps({"runs": [data for _, _, data in found]}))
         return
     rows = [_row(sweep, history) for sweep, history, _ in found]
-    print(*table_lines(("NAME", "RUN", "STATE", "TRIALS", "BEST", "AGE"), rows), sep="\n")
+    head = ("NAME", "RUN", "EXPERIMENT", "STATE", "TRIALS", "BEST", "AGE")
+    print(*table_lines(head, rows), sep="\n")
 
 
 def _row(sweep: Sweep, history: History | None) -> tuple[str, ...]:
@@ -84,7 +85,7 @@ def _row(sweep: Sweep, history: History | None) -> tuple[str, ...]:
         metric = sweep.experiment.spec.objective.objective_metric_name
         best = f"{metric}={metric_text(board.best_value)}" if board.best is not None else ""
     age = age_text((datetime.now(UTC) - run.created).total_seconds())
-    return run.name, run.run_id[:8], run.state, trials, best, age
+    return run.name, run.run_id[:8], sweep.experiment.name, run.state, trials, best, age
 
 
 def show(

@@ -82,24 +82,23 @@ def connect(access: Access) -> Pipelines:
     host = access.host or os.environ.get(_ENDPOINT)
     if access.ca_file is not None and not access.ca_file.is_file():
         raise InputError(f"--ca-file {access.ca_file}: no such file")
-    credentials = None
-    if host and os.environ.get(_ACCOUNT_TOKEN):
-        credentials = kfp.client.ServiceAccountTokenVolumeCredentials()
     said = io.StringIO()
-    with (
-        _translated(host or "Kubeflow Pipelines"),
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(said),
-    ):
+    with warnings.catch_warnings(), contextlib.redirect_stdout(said):
         warnings.simplefilter("ignore")
-        client = Client(
-            host=host,
-            existing_token=os.environ.get(TOKEN) or None,
-            cookies=os.environ.get(COOKIES) or None,
-            ssl_ca_cert=str(access.ca_file) if access.ca_file else None,
-            kube_context=access.context,
-            credentials=credentials,
-        )
+        try:
+            client = Client(
+                host=host,
+                existing_token=os.environ.get(TOKEN) or None,
+                cookies=os.environ.get(COOKIES) or None,
+                ssl_ca_cert=str(access.ca_file) if access.ca_file else None,
+                kube_context=access.context,
+                credentials=_token_file() if host else None,
+            )
+        except InputError:
+            raise
+        except Exception as error:  # its ways to log in raise whatever they stand on
+            place = host or "Kubeflow Pipelines"
+            raise RunnerError(f"{place}: the login fails: {_one_line(error)}") from error
     if "kube config" in said.getvalue():
         raise InputError(
             "--host: missing, and no kubeconfig leads to Kubeflow Pipelines; allowed: its address, "
@@ -122,6 +121,22 @@ def connect(access: Access) -> Pipelines:
             f"--namespace: missing; allowed: yours, as {address} keeps its users' runs apart"
         )
     return _Pipelines(client, address, namespace)
+
+
+def _token_file() -> Any:
+    """Credentials from a file that is read anew for every request; None if none is named.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    import kfp.client
+
+    path = os.environ.get(_ACCOUNT_TOKEN)
+    if not path:
+        return None
+    if not Path(path).is_file():
+        raise InputError(f"{_ACCOUNT_TOKEN}: found {path}; allowed: a file with a token")
+    return kfp.client.ServiceAccountTokenVolumeCredentials(path)
 
 
 def _own_namespace(client: Any) -> str:
@@ -338,7 +353,11 @@ def _message(body: object) -> str:
     except (AttributeError, ValueError):
         if "<html" in text[:1000].lower():
             return "a web page"
-    return " ".join(text.split())[:500]
+    return _one_line(text)
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())[:500]
 
 
 def _words(reason: object) -> str:
@@ -378,7 +397,6 @@ def _run_of(answer: Any) -> Run:
     version = None
     if reference is not None and reference.pipeline_id and reference.pipeline_version_id:
         version = Version(reference.pipeline_id, reference.pipeline_version_id)
-    finished = answer.finished_at
     details = answer.run_details.task_details if answer.run_details is not None else None
     if answer.created_at is None:
         raise ValueError("the time of a run's creation is missing")
@@ -387,8 +405,6 @@ def _run_of(answer: Any) -> Run:
         name=_there(answer.display_name),
         state=answer.state or "PENDING",
         created=answer.created_at,
-        # a run that goes on "ended" in 1970
-        finished=finished if finished is not None and finished.year > 1970 else None,
         version=version,
         spec=_mapping(answer.pipeline_spec) or None,
         parameters=dict((config.parameters if config is not None else None) or {}),

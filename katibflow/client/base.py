@@ -63,7 +63,6 @@ class Run:
         state: KFP's RuntimeState: PENDING, RUNNING, SUCCEEDED, SKIPPED, FAILED, CANCELING,
             CANCELED or PAUSED.
         created: When, with its time zone.
-        finished: When it ended; None while it goes on.
         version: What it runs; None if it was started from a file that was not uploaded.
         spec: The pipeline's spec, if the run carries it itself.
         parameters: The run's parameters that were given.
@@ -76,7 +75,6 @@ class Run:
     name: str
     state: str
     created: datetime
-    finished: datetime | None = None
     version: Version | None = None
     spec: Mapping[str, Any] | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -94,6 +94,30 @@ def test_secrets_come_from_the_environment_and_are_not_shown(
     assert SECRET not in done.out + done.err + refused.out + refused.err
 
 
+def test_a_token_file_that_is_not_there(
+    kfp_server: KfpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", "/absent/token")
+    done = katibflow("list", "--host", kfp_server.url)
+    assert done.code == 2
+    assert (
+        done.err
+        == "KF_PIPELINES_SA_TOKEN_PATH: found /absent/token; allowed: a file with a token\n"
+    )
+
+
+def test_a_login_at_google_that_fails_is_one_error(
+    kfp_server: KfpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KF_PIPELINES_IAP_OAUTH2_CLIENT_ID", "some-client")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/absent/key.json")
+    done = katibflow("list", "--host", kfp_server.url)
+    assert done.code == 1
+    assert done.err.startswith(f"{kfp_server.url}: the login fails: File /absent/key.json")
+    assert done.err.count("\n") == 1
+    assert kfp_server.requests == []
+
+
 def test_an_installation_with_users_wants_a_namespace(kfp_server: KfpServer) -> None:
     kfp_server.users = True
     with pytest.raises(InputError, match=r"^--namespace: missing; allowed: yours"):

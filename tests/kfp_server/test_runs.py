@@ -55,10 +55,10 @@ def test_runs_are_listed_with_their_trials(
     done = ask("list")
     assert done.code == 0, done.err
     head, *rows = [line.split() for line in done.out.splitlines()]
-    assert head == ["NAME", "RUN", "STATE", "TRIALS", "BEST", "AGE"]
+    assert head == ["NAME", "RUN", "EXPERIMENT", "STATE", "TRIALS", "BEST", "AGE"]
     assert [row[:-1] for row in rows] == [
-        [second["display_name"], second["run_id"][:8], "RUNNING", "0", "-"],
-        [first["display_name"], first["run_id"][:8], "SUCCEEDED", "2/6", "loss=0.25"],
+        [second["display_name"], second["run_id"][:8], "sample", "RUNNING", "0", "-"],
+        [first["display_name"], first["run_id"][:8], "first", "SUCCEEDED", "2/6", "loss=0.25"],
     ]
     assert rows[1][-1].endswith("d")
     data = json.loads(ask("list", "--json").out)["runs"]

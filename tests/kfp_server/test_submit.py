@@ -227,6 +227,19 @@ def test_without_a_kubeconfig_the_steps_are_shown(kfp_server: KfpServer, tmp_pat
     assert done.err.startswith("the trials' jobs cannot be seen from here: no cluster")
 
 
+def test_a_kubeconfig_of_another_cluster_is_said_and_not_believed(
+    kfp_server: KfpServer, cluster: Lab, tmp_path: Path
+) -> None:
+    kfp_server.script = succeeds
+    done = katibflow(*submit(kfp_server, tmp_path))
+    assert done.code == 0
+    assert "the run is SUCCEEDED; its report tells the rest" in done.out
+    assert "is in namespace kubeflow of the kubeconfig's cluster; --context" in done.err
+    done = katibflow(*submit(kfp_server, tmp_path, "--context", "test"))
+    assert done.code == 1
+    assert "no job of sample-" in done.err
+
+
 def test_the_context_that_is_asked_for_must_be_there(
     kfp_server: KfpServer, cluster: Lab, tmp_path: Path
 ) -> None:
@@ -250,7 +263,7 @@ def test_a_schedule_makes_a_recurring_run_of_studies_of_their_own(
     (made,) = kfp_server.recurring.values()
     assert made["trigger"] == trigger
     assert made["display_name"] == "nightly"
-    assert made["mode"] == "ENABLE"
+    assert (made["mode"], made["no_catchup"], made["max_concurrency"]) == ("ENABLE", True, 1)
     assert made["runtime_config"]["parameters"] == {"name": "nightly", "resume": "none"}
     assert f"/#/recurringrun/details/{made['recurring_run_id']}" in done.out
     assert kfp_server.runs == {}

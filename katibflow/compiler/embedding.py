@@ -1,7 +1,11 @@
 """An Experiment as a component of somebody's own pipeline, and what one pipeline can hold of them.
 
 Kubeflow takes a compiled pipeline as a component, whole: the recursion, the exit handler, retries
-and pod annotations stay what they are.
+and pod annotations stay what they are. An exit handler stands in the outermost scope of a pipeline
+function, and the backend makes it a hook of that pipeline's own DAG, at any depth.
+
+Source: ``build_exit_handler_groups_recursively`` in KFP's ``compiler/pipeline_spec_builder.py``,
+``DAG`` in its backend's ``argocompiler/dag.go``.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ def experiment(
     either way.
 
     What a run can change is a value, or an output of another task or parameter of the pipeline of
-    type ``str``; left out, it is the Experiment's own, and ``"none"`` takes it away.
+    type ``str``, and no text with one in it, which KFP leaves as it stands; left out, it is the
+    Experiment's own, and ``"none"`` takes it away.
 
     Args:
         source: The Experiment: a file's path, its YAML text (with a line break in it), the same as

@@ -1,14 +1,20 @@
 """An Experiment as a component of somebody's own pipeline, and what one pipeline can hold of them.
 
 Kubeflow takes a compiled pipeline as a component, whole: the recursion, the exit handler, retries
-and pod annotations stay what they are.
+and pod annotations stay what they are. An exit handler stands in the outermost scope of a pipeline
+function, and the backend makes it a hook of that pipeline's own DAG, at any depth.
+
+Source: ``build_exit_handler_groups_recursively`` in KFP's ``compiler/pipeline_spec_builder.py``,
+``DAG`` in its backend's ``argocompiler/dag.go``.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 from katibflow.compiler.emit import compile_experiment
@@ -28,6 +34,11 @@ _CARRIES = 10_000
 
 _PLACEHOLDER = "{{"
 """Is in a text that KFP puts something into when the pipeline runs."""
+
+_OF_THE_RUN = re.compile(r"\{\{\$\.\w+\}\}")
+"""A whole text that stands for something of the run, as ``dsl.PIPELINE_JOB_NAME_PLACEHOLDER``."""
+
+_TEXT_TYPES = ("str", "string", "text")
 
 
 def embed(
@@ -88,19 +99,27 @@ def _another_pipeline() -> Iterator[None]:
 
 
 def _is_value(value: object) -> bool:
-    return isinstance(value, str | int | float) and _PLACEHOLDER not in str(value)
+    return isinstance(value, str | Real) and _PLACEHOLDER not in str(value)
 
 
 def _check_types(experiment: str, later: Mapping[str, Any]) -> None:
     for name, value in later.items():
         kind = getattr(value, "channel_type", None)
-        if isinstance(value, str) or kind in ("String", "STRING"):
-            continue
-        raise InputError(
-            f"experiment {experiment} of the pipeline: {name}: found "
-            f"{f'an output or parameter of type {kind}' if kind else repr(value)}; allowed: a "
-            "value, or an output or parameter of type str"
-        )
+        if isinstance(value, str):
+            # KFP hands such a text to a container in its final form, to a pipeline as it stands.
+            what = (
+                "" if _OF_THE_RUN.fullmatch(value) else "a text with an output or parameter in it"
+            )
+        elif isinstance(kind, str):
+            is_text = kind.lower() in _TEXT_TYPES
+            what = "" if is_text else f"an output or parameter of type {kind}"
+        else:
+            what = repr(value)
+        if what:
+            raise InputError(
+                f"experiment {experiment} of the pipeline: {name}: found {what}; allowed: a value, "
+                "or an output or parameter of type str, alone"
+            )
 
 
 def _check_place(pipeline: Any, name: str, is_fixed: bool, carries: bool) -> None:
@@ -108,7 +127,9 @@ def _check_place(pipeline: Any, name: str, is_fixed: bool, carries: bool) -> Non
     from kfp import dsl
 
     others = list(_experiments(pipeline.tasks.values()))
-    if is_fixed and name in map(_name_of, others):
+    # What is no text yet must not be compared: `==` of an output makes a condition of KFP's.
+    taken = [other for other in map(_name_of, others) if isinstance(other, str)]
+    if is_fixed and name in taken:
         raise InputError(
             f"experiment {name} of the pipeline: found another of this name; allowed: names that "
             "differ (name=), as jobs are told apart by them"
@@ -116,7 +137,7 @@ def _check_place(pipeline: Any, name: str, is_fixed: bool, carries: bool) -> Non
     if is_fixed and any(isinstance(group, dsl.ParallelFor) for group in pipeline.groups):
         raise InputError(
             f"experiment {name} of the pipeline: found it in dsl.ParallelFor with one name; "
-            "allowed: a name= with the loop's item in it, as jobs are told apart by it"
+            "allowed: the loop's item as name=, since jobs are told apart by it"
         )
     carried = carries + sum(map(_carries, others))
     if carried > MAX_CARRIED:

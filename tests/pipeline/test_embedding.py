@@ -48,9 +48,8 @@ def compiled(
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two experiments in one pipeline, the second with what the first found."""
 
-    def both(most: str = "2") -> None:
+    def both(most: str = "2", name: str = "other") -> None:
         first = experiment(document("echo loss=1"), name="one", max_trial_count=most)
-        name = f"after-{most}"
         second = experiment(document("echo loss=1"), name=name).after(first)
         use(best=first.outputs["best_parameters"], value=second.outputs["best_value"])
 
@@ -193,6 +192,19 @@ class TestRefuses:
         told = self.told(tmp_path, typed)
         assert "maxTrialCount: found an output or parameter of type Integer" in told
 
+    def test_an_output_within_a_text(self, tmp_path: Path) -> None:
+        def within(part: str = "a") -> None:
+            experiment(document("echo loss=1"), name=f"sweep-{part}")
+
+        told = self.told(tmp_path, within)
+        assert "name: found a text with an output or parameter in it" in told
+
+    def test_what_is_no_value(self, tmp_path: Path) -> None:
+        def listed() -> None:
+            experiment(document("echo loss=1"), goal=[1])
+
+        assert "goal: found [1]; allowed: a value" in self.told(tmp_path, listed)
+
     def test_what_is_no_experiment(self, tmp_path: Path) -> None:
         def wrong() -> None:
             experiment(["x"])  # type: ignore[arg-type]
@@ -221,8 +233,16 @@ def test_a_layouts_limits_are_warned_of_where_the_pipeline_is_written(tmp_path: 
 def test_a_loop_over_names_and_many_with_an_image_are_taken(tmp_path: Path) -> None:
     def many() -> None:
         with dsl.ParallelFor(["a", "b"]) as item:
-            experiment(document("echo loss=1"), name=f"sweep-{item}", image="python-katibflow:1")
-        for name in ("one", "two", "three"):
+            experiment(document("echo loss=1"), name=item, image="python-katibflow:1")
+        with dsl.ParallelFor([{"sweep": "c", "most": "3"}]) as row:
+            experiment(
+                document("echo loss=1"),
+                name=row.sweep,
+                max_trial_count=row.most,
+                image="python-katibflow:1",
+            )
+        names = ("one", "two", "three", dsl.PIPELINE_JOB_NAME_PLACEHOLDER)
+        for name in names:
             experiment(document("echo loss=1"), name=name, image="python-katibflow:1")
 
     text, _, _ = compiled(tmp_path, many)

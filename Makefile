@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-API := $(addprefix katibflow.,api outcome search pipelines reporting errors history)
+API := $(addprefix katibflow.,api outcome remote pipelines search reporting errors history)
 
 .PHONY: install demo test browser database compiled docs bench clean
 

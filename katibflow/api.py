@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from katibflow import experiment as model
     from katibflow.board import Board
     from katibflow.engine import Watcher
+    from katibflow.remote import RemoteRun
 
 __all__ = ["Experiment", "tune"]
 
@@ -150,7 +151,7 @@ class Experiment:
             run = run_to_end(model, Path(runs), options, show=show, stop=stop)
         if run.interrupted is not None:
             raise KeyboardInterrupt(run.interrupted)
-        return Result(run)
+        return Result(run.history, run.ending, run.folder)
 
     def compile(
         self,
@@ -186,6 +187,74 @@ class Experiment:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from error
         return path
 
+    def submit(
+        self,
+        *,
+        host: str | None = None,
+        namespace: str | None = None,
+        context: str | None = None,
+        ca_file: str | Path | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        kfp_experiment: str | None = None,
+        layout: str = "rounds",
+        image: str | None = None,
+        package: str | None = None,
+    ) -> RemoteRun:
+        """Runs the Experiment in Kubeflow Pipelines: compiled, uploaded once, and started.
+
+        Args:
+            host: The installation's address; by default ``KF_PIPELINES_ENDPOINT``, the cluster
+                that this runs in, or the kubeconfig's.
+            namespace: Of the run and its jobs; needed where users have their own.
+            context: The kubeconfig's context, for the trials' jobs; by default the current one.
+            ca_file: Certificates to trust in place of the usual ones.
+            parameters: The run's parameters, as ``{"maxTrialCount": 20, "resume": "all"}``;
+                ``"none"`` takes a number away.
+            kfp_experiment: KFP's experiment for the run; by default of the Experiment's name.
+            layout: As of ``compile``.
+            image: As of ``compile``.
+            package: As of ``compile``.
+
+        Raises:
+            InputError: The Experiment cannot run there, or not with these parameters.
+            RunnerError: The server cannot be reached, or refuses.
+        """
+        from katibflow.client.api import Access, connect
+        from katibflow.client.reading import Sweep
+        from katibflow.client.records import JobRecords, check_earlier, cluster_of
+        from katibflow.client.submitting import Submission, prepare, start, upload
+        from katibflow.remote import RemoteRun
+        from katibflow.runners.kubernetes_objects import check_name
+
+        if namespace is not None:
+            check_name("namespace", namespace)
+        ready = prepare(
+            Submission(
+                self._with_template(context, True),
+                self._source,
+                _run_parameters(parameters or {}),
+                layout,
+                image,
+                package,
+                kfp_experiment,
+            )
+        )
+        for warning in ready.warnings:
+            warnings.warn(f"{self._source}: {warning}", stacklevel=2)
+        access = Access(host, namespace, context, None if ca_file is None else Path(ca_file))
+        pipelines = connect(access)
+        try:
+            jobs = cluster_of(namespace or pipelines.namespace, context)
+        except InputError:
+            if context is not None:
+                raise
+            jobs = None  # the run needs no kubeconfig here; reading its trials does
+        if jobs is not None:
+            check_earlier(jobs, ready.experiment, layout, ready.resume)
+        run = start(pipelines, ready, upload(pipelines, ready)[0])
+        sweep = Sweep(run, ready.experiment, layout, ready.resume)
+        return RemoteRun(pipelines, sweep, None if jobs is None else JobRecords(jobs, sweep))
+
     def _with_template(self, context: str | None, in_cluster: bool) -> model.Experiment:
         """The Experiment with its trial template, wherever that is kept."""
         document = self._document
@@ -198,6 +267,17 @@ class Experiment:
         spec = self.model.spec
         names = ", ".join(parameter.name for parameter in spec.parameters)
         return f"<Experiment {self.name}: {names}; {spec.algorithm.algorithm_name}>"
+
+
+def _run_parameters(given: Mapping[str, Any]) -> dict[str, str]:
+    from katibflow.steps.starting import RUN_PARAMETERS
+
+    for name in given:
+        if name not in RUN_PARAMETERS:
+            raise InputError(
+                f"parameters: found {name}; allowed: {', '.join(sorted(RUN_PARAMETERS))}"
+            )
+    return {name: "none" if value is None else str(value) for name, value in given.items()}
 
 
 def tune(

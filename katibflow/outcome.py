@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from katibflow.errors import KatibflowError
 from katibflow.history import TrialState, best_trial, objective_value
-from katibflow.runs import Run, read_run
+from katibflow.runs import read_run
 from katibflow.study import study_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas
 
     from katibflow.history import History
+    from katibflow.report import Ending
+    from katibflow.runfolder import RunFolder
 
 __all__ = ["Result", "TrialResult"]
 
@@ -35,7 +37,7 @@ class TrialResult:
         metrics: Metric to its value under the metric's strategy.
         reason: Why it ended, as one word, if not because it was done.
         message: The same as a sentence.
-        logs: Replica to its log.
+        logs: Replica to its log, of a run on this machine.
     """
 
     number: int
@@ -53,11 +55,15 @@ class Result:
     """A run as it stands: over, interrupted, or going on elsewhere.
 
     Args:
-        run: The run.
+        history: Its trials.
+        ending: How it ended, or that it has not.
+        folder: Its files; None of a run in Kubeflow Pipelines.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, history: History, ending: Ending, folder: RunFolder | None = None) -> None:
+        self._history = history
+        self._ending = ending
+        self._folder = folder
 
     @classmethod
     def load(cls, folder: str | Path) -> Result:
@@ -67,7 +73,8 @@ class Result:
             InputError: There is no run in this folder.
             HistoryError: Its history cannot be read.
         """
-        return cls(read_run(Path(folder)))
+        run = read_run(Path(folder))
+        return cls(run.history, run.ending, run.folder)
 
     @property
     def name(self) -> str:
@@ -77,32 +84,49 @@ class Result:
     @property
     def succeeded(self) -> bool | None:
         """Whether the goal was met or the trials are used up; None if it is not over."""
-        return self._run.ending.succeeded
+        return self._ending.succeeded
 
     @property
     def reason(self) -> str:
         """Why it ended, in Katib's word, as ``ExperimentGoalReached``."""
-        return self._run.ending.reason
+        return self._ending.reason
 
     @property
     def message(self) -> str:
         """Why it ended, as a sentence."""
-        return self._run.ending.message
+        return self._ending.message
 
     @property
     def history(self) -> History:
         """The study history, which is the record."""
-        return self._run.history
+        return self._history
 
     @property
     def folder(self) -> Path:
-        """The run's folder."""
-        return self._run.folder.path
+        """The run's folder.
+
+        Raises:
+            KatibflowError: It has none here, as it is in Kubeflow Pipelines.
+        """
+        return self._files.path
 
     @property
     def report(self) -> Path:
-        """The report, one HTML page."""
-        return self._run.folder.report
+        """The report, one HTML page.
+
+        Raises:
+            KatibflowError: It is in Kubeflow Pipelines, where the run's last step has it.
+        """
+        return self._files.report
+
+    @property
+    def _files(self) -> RunFolder:
+        if self._folder is None:
+            raise KatibflowError(
+                f"{self.name}: has no folder here: it ran in Kubeflow Pipelines, whose page of the "
+                "run has the report and the logs"
+            )
+        return self._folder
 
     @cached_property
     def study(self) -> optuna.Study:
@@ -114,7 +138,7 @@ class Result:
         """All trials by number."""
         objective = self.history.experiment.spec.objective
         params = {trial.number: trial.params for trial in self.study.trials}
-        logs = self._run.folder.logs()
+        logs = self._folder.logs() if self._folder is not None else {}
         return tuple(
             TrialResult(
                 number=trial.number,
@@ -129,7 +153,7 @@ class Result:
                 reason=trial.reason,
                 message=trial.message,
                 logs={
-                    replica: self.folder / place
+                    replica: self._files.path / place
                     for replica, place in logs.get(trial.number, {}).items()
                 },
             )

@@ -50,7 +50,8 @@ def test_the_reference_has_all_that_the_package_offers(tmp_path: Path) -> None:
     pages = "".join(path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html"))
     documented = set(re.findall(r' id="([\w.]+)"', pages))
     offered = set(katibflow.__all__) - {"__version__", "search"}
-    methods = {"Experiment.from_yaml", "Experiment.run", "Experiment.compile", "Result.best"}
+    methods = {"Experiment.from_yaml", "Experiment.run", "Experiment.compile"}
+    methods |= {"Experiment.submit", "Result.best", "RemoteRun.wait"}
     assert offered | methods | {"double", "int", "categorical"} <= documented
 
 

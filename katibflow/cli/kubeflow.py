@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import nullcontext
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,10 +20,8 @@ if TYPE_CHECKING:
     from katibflow.client.base import Pipelines, Run
     from katibflow.client.reading import Sweep
     from katibflow.client.records import Records
-    from katibflow.engine import Update
     from katibflow.experiment import Experiment
     from katibflow.history import History
-    from katibflow.progress import Progress
     from katibflow.report import Ending
     from katibflow.runners.kubernetes_api import Api
 
@@ -199,29 +196,6 @@ def link_of(pipelines: Pipelines, run: Run) -> str:
     return pipelines.link(f"runs/details/{run.run_id}") or run.run_id
 
 
-class _Terminal:
-    """Shows a run that is followed: the trials as they are shown of local runs, or its steps."""
-
-    def __init__(self, progress: Progress | None, as_json: bool) -> None:
-        self._progress = progress
-        self._as_json = as_json
-        self._noted = ""
-
-    def update(self, update: Update) -> None:
-        if self._progress is not None:
-            self._progress(update)
-
-    def steps(self, text: str) -> None:
-        # The streams of this moment: while the table is shown it has its own in their places.
-        stream = sys.stderr if self._as_json else sys.stdout
-        print(f"{datetime.now():%H:%M:%S} {text}", file=stream, flush=True)
-
-    def note(self, text: str) -> None:
-        if text != self._noted:
-            print(text, file=sys.stderr, flush=True)
-        self._noted = text
-
-
 def follow_to_end(
     pipelines: Pipelines, sweep: Sweep, access: Access, poll: float, as_json: bool
 ) -> typer.Exit:
@@ -231,6 +205,7 @@ def follow_to_end(
     """
     from katibflow.board import Board
     from katibflow.client.following import ending_of, follow
+    from katibflow.client.terminal import Terminal
     from katibflow.progress import progress_for
     from katibflow.runners.base import StopRequest
 
@@ -254,7 +229,7 @@ def follow_to_end(
                 pipelines,
                 run.run_id,
                 records,
-                _Terminal(progress, as_json),
+                Terminal(progress, lambda: sys.stderr if as_json else sys.stdout),
                 lambda: stopped.wait(poll),
             )
     except RunnerError as error:

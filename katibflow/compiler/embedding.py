@@ -76,8 +76,8 @@ def embed(
     if experiment.spec.objective.goals:
         raise InputError(
             f"experiment {experiment.name} of the pipeline: spec.objective.goals: found several "
-            "objectives; allowed: one, whose best parameters are handed on; or the compiled file as "
-            "a component, whose output result has the Pareto front"
+            "objectives; allowed: one, whose best parameters are handed on, or the compiled file "
+            "as a component, whose output result has the Pareto front"
         )
     check_checkpoints(experiment)
     arguments = {**later, **{key: now[key] for key in ("resume",) if key in now}}

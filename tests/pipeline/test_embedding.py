@@ -160,7 +160,7 @@ class TestRefuses:
         def one() -> None:
             experiment(document("echo loss=1", changes))
 
-        assert self.refused(tmp_path, one).startswith(
+        assert self.told(tmp_path, one).startswith(
             "experiment sample of the pipeline: spec.objective.goals: found several objectives"
         )
 

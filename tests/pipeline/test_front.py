@@ -82,6 +82,7 @@ def test_a_compiled_file_ends_with_the_front(tmp_path: Path, layout: str) -> Non
         ({"loss": 2.0, "size": 8.0}, {"x": "2", "y": "8"}),
     ]
     assert run.metrics("report") == {
+        "display_name": "report",
         "trials": 4,
         "failed trials": 0,
         "trials on the Pareto front": 2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -14,8 +15,9 @@ from katibflow.engine import (
     TrialStarted,
     Update,
 )
-from katibflow.experiment import Experiment
-from katibflow.history import Trial, TrialState, best_trial, objective_value
+from katibflow.experiment import Experiment, Objective
+from katibflow.history import Trial, TrialState
+from katibflow.objectives import best_trials, objective_value, objective_values
 
 __all__ = [
     "Board",
@@ -23,6 +25,7 @@ __all__ = [
     "describe",
     "elapsed",
     "metric_text",
+    "values_text",
 ]
 
 
@@ -32,22 +35,22 @@ class Row:
 
     Attributes:
         trial: The trial; RUNNING until it ended.
-        latest: The last value of the objective metric, while it runs.
+        latest: The last value of each objective's metric, by its name, while it runs.
         notice: The last notice about it.
     """
 
     trial: Trial
-    latest: float | None = None
+    latest: Mapping[str, float] = field(default_factory=dict)
     notice: str = ""
 
 
 @dataclass(frozen=True)
 class Board:
-    """All trials of an experiment and the best so far."""
+    """All trials of an experiment, and the best so far: one, or the Pareto front."""
 
     experiment: Experiment
     rows: dict[int, Row] = field(default_factory=dict)
-    best: Trial | None = None
+    best: tuple[Trial, ...] = ()
     decision: Decision | None = None
 
     @staticmethod
@@ -56,7 +59,7 @@ class Board:
         return Board(
             experiment,
             {trial.number: Row(trial) for trial in trials},
-            best_trial(experiment.spec.objective, trials),
+            best_trials(experiment.spec.objective, trials),
         )
 
     def after(self, update: Update) -> Board:
@@ -65,16 +68,16 @@ class Board:
             case TrialStarted(trial):
                 return self._with(Row(trial))
             case MetricReported(number, metric, point):
-                if metric != self.experiment.spec.objective.objective_metric_name:
+                if all(metric != aim.metric for aim in self.experiment.spec.objective.aims):
                     return self
-                return self._with(replace(self.rows[number], latest=point.value))
+                row = self.rows[number]
+                return self._with(replace(row, latest={**row.latest, metric: point.value}))
             case TrialNotice(number, text):
                 return self._with(replace(self.rows[number], notice=text))
             case TrialEnded(trial):
-                known = [self.best, trial] if self.best else [trial]
                 # The earlier trial wins a tie, whichever ended first.
-                ordered = sorted(known, key=lambda each: each.number)
-                best = best_trial(self.experiment.spec.objective, ordered)
+                ordered = sorted([*self.best, trial], key=lambda each: each.number)
+                best = best_trials(self.experiment.spec.objective, ordered)
                 return replace(self._with(Row(trial)), best=best)
             case Decided(decision):
                 return replace(self, decision=decision)
@@ -92,21 +95,42 @@ class Board:
             for row in self.rows.values()
         )
 
-    @property
-    def best_value(self) -> float | None:
-        """The objective of the best trial so far."""
-        return objective_value(self.experiment.spec.objective, self.best) if self.best else None
+    def is_best(self, trial: Trial) -> bool:
+        """Whether a trial is the best one, or on the front."""
+        return any(best.number == trial.number for best in self.best)
 
-    def value(self, row: Row) -> float | None:
-        """What to show of a trial: its objective, or its last report while it runs."""
+    @property
+    def standing(self) -> str:
+        """The best trials in words; empty while there is none."""
+        objective = self.experiment.spec.objective
+        if not self.best:
+            return ""
+        if len(objective.aims) > 1:
+            numbers = ", ".join(str(trial.number) for trial in self.best)
+            return f"Pareto front: trial{'s' if self.best[1:] else ''} {numbers}"
+        value = objective_value(objective, self.best[0])
+        metric = objective.objective_metric_name
+        return f"best {metric}={metric_text(value)} in trial {self.best[0].number}"
+
+    def values(self, row: Row) -> tuple[float | None, ...]:
+        """What to show of a trial: its objectives, or their last reports while it runs."""
+        objective = self.experiment.spec.objective
         if row.trial.state is TrialState.RUNNING:
-            return row.latest
-        return objective_value(self.experiment.spec.objective, row.trial)
+            return tuple(row.latest.get(aim.metric) for aim in objective.aims)
+        return objective_values(objective, row.trial)
 
 
 def metric_text(value: float | None) -> str:
     """A metric's value with six digits; a dash for none."""
     return "-" if value is None else f"{value:.6g}"
+
+
+def values_text(objective: Objective, trial: Trial) -> str:
+    """An ended trial's objectives, as loss=0.1 latency=4; those that it has not are left out."""
+    paired = zip(objective.aims, objective_values(objective, trial), strict=True)
+    return " ".join(
+        f"{aim.metric}={metric_text(value)}" for aim, value in paired if value is not None
+    )
 
 
 def describe(board: Board, update: Update) -> str | None:
@@ -124,15 +148,12 @@ def describe(board: Board, update: Update) -> str | None:
             return f"trial {number}: {text}"
         case TrialEnded(trial):
             text = f"trial {trial.number} {trial.state.lower()}{_seconds(trial)}"
-            value = objective_value(board.experiment.spec.objective, trial)
-            metric = board.experiment.spec.objective.objective_metric_name
-            if value is not None:
-                text += f": {metric}={metric_text(value)}"
-            if trial.state is not TrialState.COMPLETE:
+            told = values_text(board.experiment.spec.objective, trial)
+            if told:
+                text += f": {told}"
+            if trial.state is not TrialState.COMPLETE or trial.message:
                 text += f": {trial.reason}: {trial.message}"
-            if board.best is not None:
-                text += f" (best {metric_text(board.best_value)}, trial {board.best.number})"
-            return text
+            return text + (f" ({board.standing})" if board.best else "")
         case Decided(decision):
             return f"{decision.reason}: {decision.message}"
         case _:

@@ -6,12 +6,12 @@ in this order) and ``experiment_controller.go`` (how many to add).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from katibflow.experiment import Experiment, Objective, ObjectiveType
-from katibflow.history import Trial, TrialState, best_trial, objective_value
+from katibflow.experiment import Experiment, Objective
+from katibflow.history import Trial, TrialState
+from katibflow.objectives import goals_met, objective_values
 
 __all__ = [
     "FAILED",
@@ -52,8 +52,9 @@ def decide(experiment: Experiment, trials: Iterable[Trial]) -> Decision:
     """The decision after ``trials``, running ones included.
 
     Killed trials count for nothing. Failed ones, and those without metrics, use up the budget. A
-    trial whose objective is not finite ran to its end: it uses up the budget, is never best, and
-    is no failure.
+    trial whose objective is not finite, or that breaks a constraint, ran to its end: it uses up
+    the budget, is never best, and is no failure. The goal is met when one trial meets the goals of
+    all objectives that have one.
     """
     spec = experiment.spec
     trials = tuple(trials)
@@ -62,14 +63,9 @@ def decide(experiment: Experiment, trials: Iterable[Trial]) -> Decision:
         trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL) for trial in trials
     )
     active = sum(trial.state is TrialState.RUNNING for trial in trials)
-    best = best_trial(spec.objective, trials)
-    best_value = objective_value(spec.objective, best) if best else None
-    if best is not None and best_value is not None and _reached(spec.objective, best_value):
-        return _end(
-            GOAL_REACHED,
-            f"trial {best.number} reached {spec.objective.objective_metric_name}={best_value:g}, "
-            f"the goal is {spec.objective.goal:g}",
-        )
+    winner = goals_met(spec.objective, trials)
+    if winner is not None:
+        return _end(GOAL_REACHED, _goals_reached(spec.objective, winner))
     limit = spec.max_failed_trial_count
     if limit is not None and failed and failed >= limit:
         return _end(FAILED, f"{failed} trials failed, maxFailedTrialCount is {limit}", False)
@@ -85,12 +81,14 @@ def used_up(why: str = "every combination of the search space was tried") -> Dec
     return _end(SUGGESTION_END_REACHED, why)
 
 
-def _reached(objective: Objective, value: float) -> bool:
-    if objective.goal is None or not math.isfinite(value):
-        return False
-    if objective.type is ObjectiveType.MINIMIZE:
-        return value <= objective.goal
-    return value >= objective.goal
+def _goals_reached(objective: Objective, winner: Trial) -> str:
+    paired = zip(objective.aims, objective_values(objective, winner), strict=True)
+    met = [(aim, value) for aim, value in paired if aim.goal is not None]
+    reached = " and ".join(f"{aim.metric}={value:g}" for aim, value in met)
+    goals = " and ".join(f"{aim.goal:g}" for aim, _ in met)
+    return (
+        f"trial {winner.number} reached {reached}, the goal{'s are' if met[1:] else ' is'} {goals}"
+    )
 
 
 def _end(reason: str, message: str, succeeded: bool = True) -> Decision:

@@ -100,6 +100,13 @@ class Dimension(Protocol):
     def point(self, index: int) -> str:
         """The value of an index from 0, in the file's order; only where ``size`` is known."""
 
+    def index(self, text: str) -> int:
+        """The index of a feasible value: `point` gives it back; only where ``size`` is known.
+
+        Raises:
+            ValueError: The text is no feasible value.
+        """
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -135,6 +142,9 @@ class Choices:
 
     def point(self, index: int) -> str:  # noqa: D102
         return self.items[index]
+
+    def index(self, text: str) -> int:  # noqa: D102
+        return self.items.index(text)
 
 
 @dataclass(frozen=True)
@@ -174,6 +184,9 @@ class Grid:
 
     def point(self, index: int) -> str:  # noqa: D102
         return plain(EXACT.add(self.low, EXACT.multiply(Decimal(index), self.step)))
+
+    def index(self, text: str) -> int:  # noqa: D102
+        return int(self.number(text))
 
     def nearest(self, value: Decimal) -> int:
         """The index of the point nearest to a value, also for values outside."""
@@ -225,6 +238,9 @@ class Interval:
         return _share(change(float(self.low)), change(float(self.high)), where)
 
     def point(self, index: int) -> str:  # noqa: D102
+        raise ValueError(f"the values of {self.name} cannot be counted")
+
+    def index(self, text: str) -> int:  # noqa: D102
         raise ValueError(f"the values of {self.name} cannot be counted")
 
 
@@ -301,6 +317,11 @@ class Warped:
         if self.grid is None:
             raise ValueError(f"the values of {self.name} cannot be counted")
         return self.grid.point(index)
+
+    def index(self, text: str) -> int:  # noqa: D102
+        if self.grid is None:
+            raise ValueError(f"the values of {self.name} cannot be counted")
+        return self.grid.index(text)
 
     def _scale(self) -> tuple[float, float, float, float]:
         """Mean, standard deviation, low and high, all on the scale of the distribution."""

@@ -24,8 +24,9 @@ MAX_DEPTH = 100
 MAX_VALUES = 200_000
 
 _TEXT_PLACE = re.compile(
-    r"\.spec\.(parameters\[\d+\]\.feasibleSpace\.(min|max|step|list\[\d+\])"
-    r"|(algorithm|earlyStopping)\.algorithmSettings\[\d+\]\.value)"
+    r"\.spec\.(parameters\[\d+\]\.(feasibleSpace\.(min|max|step|list\[\d+\])|when\..+)"
+    r"|(algorithm|earlyStopping)\.algorithmSettings\[\d+\]\.value"
+    r"|trialTemplate\.trialParameters\[\d+\]\.default)"
 )
 """Where Katib wants text and people write numbers: these stay as they were written (3.10)."""
 

@@ -11,13 +11,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 __all__ = [
     "DEFAULT_PARALLEL_TRIAL_COUNT",
+    "Aim",
     "Algorithm",
     "Collector",
     "CollectorSource",
@@ -29,7 +38,9 @@ __all__ = [
     "ExperimentSpec",
     "FeasibleSpace",
     "FileSystemPath",
+    "Goal",
     "Metadata",
+    "MetricConstraint",
     "MetricStrategy",
     "MetricsCollectorSpec",
     "MetricsFilter",
@@ -101,11 +112,35 @@ def _number(value: object) -> object:
     return value
 
 
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("a finite number")
+    return value
+
+
+def _listed(value: object) -> object:
+    """One value as a list of it."""
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, str | int | float):
+        return (_scalar_text(value),)
+    raise ValueError("a value, or a list of values")
+
+
 ScalarText = Annotated[str, BeforeValidator(_scalar_text)]
 """A string; a YAML number is taken as the text of that number."""
 
 Count = Annotated[int, BeforeValidator(_number)]
 """A number of trials."""
+
+FiniteNumber = Annotated[float, BeforeValidator(_number), AfterValidator(_finite)]
+"""A number that is finite."""
+
+ObjectiveWord = Annotated[ObjectiveType, BeforeValidator(_objective_word)]
+"""``minimize`` or ``maximize``, also as min or max."""
+
+OneOrMore = Annotated[tuple[ScalarText, ...], BeforeValidator(_listed)]
+"""One text, or a list of some."""
 
 
 class Model(BaseModel):
@@ -151,11 +186,16 @@ class FeasibleSpace(Model):
 
 
 class Parameter(Model):
-    """One entry of ``parameters``. Without a type: ``categorical`` or ``discrete``, by its list."""
+    """One entry of ``parameters``. Without a type: ``categorical`` or ``discrete``, by its list.
+
+    ``when`` (an extension) holds other parameters' names and the values that they must have for
+    this one to be active, all of them; without it the parameter always is.
+    """
 
     name: str = Field(min_length=1)
     parameter_type: ParameterType | None = None
     feasible_space: FeasibleSpace
+    when: dict[str, OneOrMore] | None = None
 
     @property
     def type(self) -> ParameterType:
@@ -180,29 +220,66 @@ class MetricStrategy(Model):
     value: StrategyValue
 
 
-class Objective(Model):
-    """``objective``. Strategies left out follow the type: min when minimizing, else max."""
+class Aim(NamedTuple):
+    """One of the objectives: a metric, which way it is to go, and how far; None: no goal."""
 
-    type: Annotated[ObjectiveType, BeforeValidator(_objective_word)]
-    goal: Annotated[float | None, BeforeValidator(_number)] = None
+    metric: str
+    type: ObjectiveType
+    goal: float | None
+
+    @property
+    def sign(self) -> float:
+        """What makes a smaller value the better one: 1 when minimizing, else -1."""
+        return 1.0 if self.type is ObjectiveType.MINIMIZE else -1.0
+
+    def reached(self, value: float) -> bool:
+        """Whether a value meets the goal."""
+        return self.goal is not None and self.sign * value <= self.sign * self.goal
+
+
+class Goal(Model):
+    """One entry of ``goals``, an extension: an additional metric that is an objective too."""
+
+    name: str = Field(min_length=1)
+    type: ObjectiveWord
+    goal: FiniteNumber | None = None
+
+
+class MetricConstraint(Model):
+    """One entry of ``constraints``, an extension: the values of a metric that are acceptable."""
+
+    name: str = Field(min_length=1)
+    min: FiniteNumber | None = None
+    max: FiniteNumber | None = None
+
+
+class Objective(Model):
+    """``objective``; ``goals`` and ``constraints`` are extensions."""
+
+    type: ObjectiveWord
+    goal: FiniteNumber | None = None
     objective_metric_name: str = Field(min_length=1)
     additional_metric_names: tuple[str, ...] = ()
     metric_strategies: tuple[MetricStrategy, ...] = ()
-
-    @field_validator("goal")
-    @classmethod
-    def _goal_is_finite(cls, value: float | None) -> float | None:
-        if value is not None and not math.isfinite(value):
-            raise ValueError("a finite number")
-        return value
+    goals: tuple[Goal, ...] = ()
+    constraints: tuple[MetricConstraint, ...] = ()
 
     @property
     def metric_names(self) -> tuple[str, ...]:
         """The objective's metric first, then the additional ones."""
         return (self.objective_metric_name, *self.additional_metric_names)
 
+    @property
+    def aims(self) -> tuple[Aim, ...]:
+        """The objectives: Katib's one first, then those of ``goals``."""
+        first = Aim(self.objective_metric_name, self.type, self.goal)
+        return (first, *(Aim(entry.name, entry.type, entry.goal) for entry in self.goals))
+
     def strategy(self, metric: str) -> StrategyValue:
         """The strategy that holds for ``metric``.
+
+        Left out it follows the type: min when minimizing, else max; of a metric in ``goals`` its
+        own type, and of one that is only in ``constraints`` it is latest.
 
         Source: setDefaultObjective in Katib's experiment_defaults.go; additional metrics get
         the same default as the objective's.
@@ -210,7 +287,11 @@ class Objective(Model):
         for entry in self.metric_strategies:
             if entry.name == metric:
                 return entry.value
-        return StrategyValue.MIN if self.type is ObjectiveType.MINIMIZE else StrategyValue.MAX
+        kinds = {aim.metric: aim.type for aim in self.aims}
+        if metric not in kinds and any(entry.name == metric for entry in self.constraints):
+            return StrategyValue.LATEST
+        kind = kinds.get(metric, self.type)
+        return StrategyValue.MIN if kind is ObjectiveType.MINIMIZE else StrategyValue.MAX
 
 
 class Setting(Model):
@@ -271,11 +352,12 @@ class MetricsCollectorSpec(Model):
 
 
 class TrialParameter(Model):
-    """One entry of ``trialParameters``."""
+    """One entry of ``trialParameters``; ``default`` (an extension) is the text while inactive."""
 
     name: str = Field(min_length=1)
     description: str = ""
     reference: str = Field(min_length=1)
+    default: ScalarText | None = None
 
 
 class ConfigMapSource(Model):

@@ -28,7 +28,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from katibflow.errors import HistoryError
-from katibflow.experiment import Experiment, Objective, ObjectiveType, StrategyValue
+from katibflow.experiment import Experiment, StrategyValue
 
 __all__ = [
     "FORMAT",
@@ -38,10 +38,8 @@ __all__ = [
     "Point",
     "Trial",
     "TrialState",
-    "best_trial",
     "dump_history",
     "load_history",
-    "objective_value",
     "trial_from_data",
     "trial_to_data",
 ]
@@ -139,37 +137,6 @@ class History:
     def next_number(self) -> int:
         """The number of the next new trial."""
         return self.trials[-1].number + 1 if self.trials else 0
-
-
-def objective_value(objective: Objective, trial: Trial) -> float | None:
-    """The objective of a trial by its metric strategy; None when there is none.
-
-    May be NaN or infinite. Running, failed and killed trials have none.
-    """
-    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
-        return None
-    observation = trial.observations.get(objective.objective_metric_name)
-    if observation is None:
-        return None
-    return observation.value(objective.strategy(objective.objective_metric_name))
-
-
-def best_trial(objective: Objective, trials: Iterable[Trial]) -> Trial | None:
-    """The optimal trial: the best finite objective, the earlier trial on a tie; None if none.
-
-    Source: Katib's status_util.go compares strictly, so the first best wins; values that are not
-    finite are left out here on purpose (in Katib they become optimal).
-    """
-    sign = 1.0 if objective.type is ObjectiveType.MINIMIZE else -1.0
-    best: Trial | None = None
-    best_value = math.inf
-    for trial in trials:
-        value = objective_value(objective, trial)
-        if value is None or not math.isfinite(value):
-            continue
-        if best is None or sign * value < best_value:
-            best, best_value = trial, sign * value
-    return best
 
 
 def _encode_number(value: float) -> float | str:

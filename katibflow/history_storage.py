@@ -21,15 +21,19 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from katibflow.experiment import Objective, ObjectiveType
-from katibflow.history import Trial, TrialState, objective_value
+from katibflow.history import Trial, TrialState
+from katibflow.objectives import finite_values, violations
 from katibflow.space import Space
 
-__all__ = ["STUDY_ATTRIBUTES", "HistoryStorage", "direction_of"]
+__all__ = ["STUDY_ATTRIBUTES", "HistoryStorage", "directions_of"]
 
 _STUDY = 0
 
 STUDY_ATTRIBUTES = "study"
 """Key among a trial's attributes of what the sampler kept for the whole study with that trial."""
+
+_CONSTRAINT = "constraints:"
+"""Beginning of the attributes in which Optuna keeps how far a trial is beyond its constraints."""
 
 _PICKLED = ("cma:", "cmawm:", "sepcma:")
 """Beginnings of attributes that a sampler of Optuna would unpickle; a history may be anyone's."""
@@ -60,8 +64,8 @@ class HistoryStorage(BaseStorage):
     def follow(self, trials: Sequence[Trial]) -> list[int]:
         """Makes the study equal to trials by ascending number; the same objects are kept.
 
-        A trial with a finite objective is COMPLETE (or PRUNED), one without is FAIL; so is a number
-        that the history leaves out.
+        A trial with finite objectives is COMPLETE (or PRUNED), one without is FAIL; so is one whose
+        constraints cannot be judged, and a number that the history leaves out.
 
         Returns:
             The numbers of the trials that are new or changed.
@@ -98,27 +102,31 @@ class HistoryStorage(BaseStorage):
         )
 
     def _frozen(self, number: int, trial: Trial | None) -> FrozenTrial:
-        state, value = OptunaState.FAIL, None
+        state, values = OptunaState.FAIL, None
+        constraints: dict[str, float] = {}
         numbers = self._space.numbers(trial.assignments) if trial else None
         if trial and numbers is not None:
             if trial.state is TrialState.RUNNING:
                 state = OptunaState.RUNNING
             else:
-                objective = objective_value(self._objective, trial)
-                if objective is not None and math.isfinite(objective):
+                found = finite_values(self._objective, trial)
+                beyond = violations(self._objective, trial)
+                if found is not None and beyond is not None:
                     pruned = trial.state is TrialState.PRUNED
                     state = OptunaState.PRUNED if pruned else OptunaState.COMPLETE
-                    value = objective
+                    values = found
+                    constraints = {f"{_CONSTRAINT}{name}": by for name, by in beyond.items()}
         return FrozenTrial(
             number=number,
             state=state,
-            value=value,
+            value=None,
+            values=values,
             datetime_start=_SOME_TIME,
             datetime_complete=None if state is OptunaState.RUNNING else _SOME_TIME,
             params=numbers or {},
-            distributions=self._distributions if numbers else {},
+            distributions={name: self._distributions[name] for name in numbers or ()},
             user_attrs={},
-            system_attrs=_attributes(trial) if trial else {},
+            system_attrs={**_attributes(trial), **constraints} if trial else {},
             intermediate_values={
                 point.step: point.value
                 for point in (trial.intermediate if trial else ())
@@ -210,7 +218,7 @@ class HistoryStorage(BaseStorage):
         return self._name
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """One direction."""
+        """One for each objective."""
         return self._directions
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
@@ -266,7 +274,9 @@ def _refuse() -> NoReturn:
     raise NotImplementedError("a history is asked only; its trials change through follow()")
 
 
-def direction_of(kind: ObjectiveType) -> StudyDirection:
-    """Optuna's direction for Katib's objective type."""
-    minimize = kind is ObjectiveType.MINIMIZE
-    return StudyDirection.MINIMIZE if minimize else StudyDirection.MAXIMIZE
+def directions_of(objective: Objective) -> list[StudyDirection]:
+    """Optuna's directions for the objectives."""
+    return [
+        StudyDirection.MINIMIZE if aim.type is ObjectiveType.MINIMIZE else StudyDirection.MAXIMIZE
+        for aim in objective.aims
+    ]

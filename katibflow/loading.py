@@ -103,6 +103,8 @@ def _parts(document: Mapping[str, Any]) -> Parts:
         (index, parameter)
         for index, item in enumerate(items)
         if (parameter := _read(Parameter, item)) is not None
+        # Without its condition it would be another parameter.
+        and (parameter.when is None) == (item.get("when") is None)
     )
     collector = spec.get("metricsCollectorSpec")
     return Parts(

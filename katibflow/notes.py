@@ -27,13 +27,24 @@ def notes_on(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _refusals(experiment: Experiment) -> Iterator[str]:
-    """What Katib refuses and is an extension here."""
+    """What Katib refuses or ignores and is an extension here."""
     spec = experiment.spec
     if spec.algorithm.algorithm_name not in _KATIBS:
         yield f"algorithm {spec.algorithm.algorithm_name}: an extension, Katib refuses it"
     stopping = spec.early_stopping
     if stopping is not None and stopping.algorithm_name.startswith(PREFIX):
         yield f"earlyStopping {stopping.algorithm_name}: an extension, Katib refuses it"
+    if spec.objective.goals:
+        metrics = ", ".join(goal.name for goal in spec.objective.goals)
+        yield f"objective.goals ({metrics}): an extension, Katib ignores it and has one objective"
+    if spec.objective.constraints:
+        yield "objective.constraints: an extension, Katib ignores it"
+    conditional = [parameter.name for parameter in spec.parameters if parameter.when is not None]
+    if conditional:
+        yield (
+            f"when of {', '.join(conditional)}: an extension, Katib ignores it and gives every "
+            "trial every parameter"
+        )
     if any(parameter.parameter_type is None for parameter in spec.parameters):
         yield "a parameter without parameterType: its list tells the type; Katib refuses it"
     most, default = spec.max_trial_count, DEFAULT_PARALLEL_TRIAL_COUNT

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from katibflow.errors import KatibflowError
-from katibflow.history import TrialState, best_trial, objective_value
+from katibflow.history import TrialState
+from katibflow.objectives import best_trials, none_is_best, objective_value
 from katibflow.runs import read_run
 from katibflow.study import study_of
 
@@ -31,7 +32,7 @@ class TrialResult:
     Attributes:
         number: Its number, from 0.
         state: RUNNING, COMPLETE, PRUNED, FAIL or KILLED.
-        value: The objective; None when the trial has none.
+        value: The (first) objective; None when the trial has none.
         params: Parameter to its value: numbers as numbers, list items as their type says.
         assignments: Parameter to the text that the trial was given.
         metrics: Metric to its value under the metric's strategy.
@@ -162,11 +163,21 @@ class Result:
 
     @property
     def best(self) -> TrialResult | None:
-        """The trial with the best finite objective, the earlier one on a tie; None if none."""
-        best = best_trial(self.history.experiment.spec.objective, self.history.trials)
-        if best is None:
-            return None
-        return next(trial for trial in self.trials if trial.number == best.number)
+        """The trial with the best finite objective, the earlier one on a tie; None if none.
+
+        Raises:
+            KatibflowError: There are several objectives, and so a `front`.
+        """
+        if self.history.experiment.spec.objective.goals:
+            raise KatibflowError("best: there are several objectives; allowed: front")
+        return next(iter(self.front), None)
+
+    @property
+    def front(self) -> tuple[TrialResult, ...]:
+        """The Pareto front, first the best in the first objective; of one objective the best."""
+        best = best_trials(self.history.experiment.spec.objective, self.history.trials)
+        trials = {trial.number: trial for trial in self.trials}
+        return tuple(trials[trial.number] for trial in best)
 
     def trials_dataframe(self) -> pandas.DataFrame:
         """All trials as a table with one row each, indexed by number.
@@ -215,9 +226,12 @@ class Result:
         return table
 
     def __repr__(self) -> str:
-        best = self.best
-        found = "no trial has a finite objective"
-        if best is not None:
-            params = ", ".join(f"{name}={value!r}" for name, value in best.params.items())
-            found = f"best is trial {best.number}: {best.value!r} with {params}"
+        objective = self.history.experiment.spec.objective
+        best = self.front
+        found = none_is_best(objective)
+        if best and objective.goals:
+            found = f"Pareto front: {len(best)} trials"
+        elif best:
+            params = ", ".join(f"{name}={value!r}" for name, value in best[0].params.items())
+            found = f"best is trial {best[0].number}: {best[0].value!r} with {params}"
         return f"<Result of {self.name}: {self.reason}; {len(self.trials)} trials; {found}>"

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from katibflow.history import History
@@ -36,6 +37,8 @@ def plots_of(history: History) -> list[Plot]:
     from optuna import visualization
     from optuna.trial import TrialState as OptunaState
 
+    if history.experiment.spec.objective.goals:
+        return _plots_of_several(history)
     metric = history.experiment.spec.objective.objective_metric_name
     study = study_of(history)
     trials = study.get_trials(deepcopy=False)
@@ -84,17 +87,98 @@ def plots_of(history: History) -> list[Plot]:
     ]
 
 
+_MOST_DRAWN_OBJECTIVES = 3
+"""As many as Optuna draws a Pareto front of."""
+
+
+def _plots_of_several(history: History) -> list[Plot]:
+    """The plots of an experiment with several objectives: the front, then each objective's."""
+    from optuna import visualization
+    from optuna.trial import TrialState as OptunaState
+
+    aims = history.experiment.spec.objective.aims
+    study = study_of(history)
+    trials = study.get_trials(deepcopy=False)
+    complete = [trial for trial in trials if trial.state is OptunaState.COMPLETE]
+    too_few = "" if complete else "No trial has completed with finite values of all objectives."
+    parameters = {name for trial in complete for name in trial.params}
+    no_parameters = too_few or ("" if parameters else "The trials have no parameters to compare.")
+    drawn = len(aims) <= _MOST_DRAWN_OBJECTIVES
+    plots = [
+        _plot(
+            "front",
+            "Pareto front",
+            too_few,
+            lambda: (
+                visualization.plot_pareto_front(study)
+                if drawn
+                else _objectives_side_by_side(complete, [aim.metric for aim in aims])
+            ),
+        ),
+        _plot(
+            "importance",
+            "Parameter importance",
+            _no_importance(complete),
+            lambda: visualization.plot_param_importances(study),
+        ),
+    ]
+    draw: Mapping[str, tuple[str, str, Callable[..., Any], int]] = {
+        "history": (
+            "Optimization history",
+            too_few,
+            visualization.plot_optimization_history,
+            0,
+        ),
+        "parallel": (
+            "Parallel coordinates",
+            no_parameters,
+            visualization.plot_parallel_coordinate,
+            110 * len(parameters),
+        ),
+    }
+    for key, (title, why_not, make, width) in draw.items():
+        for index, aim in enumerate(aims):
+            plots.append(
+                _plot(
+                    f"{key}-{index}",
+                    f"{title} of {aim.metric}",
+                    why_not,
+                    partial(make, study, target=_nth_value(index), target_name=aim.metric),
+                    min_width=width,
+                )
+            )
+    return plots
+
+
+def _nth_value(index: int) -> Callable[[optuna.trial.FrozenTrial], float]:
+    return lambda trial: float(trial.values[index])
+
+
+def _objectives_side_by_side(trials: list[optuna.trial.FrozenTrial], names: list[str]) -> Any:
+    """All objectives as parallel coordinates, a line for each trial."""
+    from plotly import graph_objects  # type: ignore[import-untyped]
+
+    columns = zip(*(trial.values for trial in trials), strict=True)
+    line = {"color": [trial.values[0] for trial in trials], "colorscale": "Blues"}
+    dimensions = [
+        {"label": name, "values": list(column)} for name, column in zip(names, columns, strict=True)
+    ]
+    figure = graph_objects.Figure(graph_objects.Parcoords(line=line, dimensions=dimensions))
+    figure.update_layout(title="Objectives of all trials")
+    return figure
+
+
 def _no_importance(complete: list[optuna.trial.FrozenTrial]) -> str:
     """Why the importance of parameters cannot be computed; empty if it can."""
     if len(complete) < 2:
         return (
-            "Importance needs at least two trials with a finite objective value; "
+            "Importance needs at least two trials with finite objectives; "
             f"there {'is one' if complete else 'are none'}."
         )
     names = {name for trial in complete for name in trial.params}
     if all(len({trial.params.get(name) for trial in complete}) < 2 for name in names):
         return "Importance needs a parameter with two different values; each has only one so far."
-    if len({trial.value for trial in complete}) < 2:
+    if all(len(set(column)) < 2 for column in zip(*(t.values for t in complete), strict=True)):
         return "Importance needs two different objective values; all trials have the same."
     return ""
 

@@ -173,7 +173,8 @@ class TableProgress:
         table.add_column("state", no_wrap=True, min_width=8)
         for parameter in spec.parameters:
             table.add_column(parameter.name, justify="right", no_wrap=True, overflow="ellipsis")
-        table.add_column(spec.objective.objective_metric_name, justify="right", no_wrap=True)
+        for aim in spec.objective.aims:
+            table.add_column(aim.metric, justify="right", no_wrap=True)
         table.add_column("time", justify="right", no_wrap=True, min_width=6)
         # The notes take what is left and never push a value out.
         table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
@@ -183,7 +184,7 @@ class TableProgress:
 
     def _cells(self, row: Row) -> list[Text]:
         board, trial = self._board, row.trial
-        best = board.best is not None and board.best.number == trial.number
+        best = board.is_best(trial)
         seconds = elapsed(trial)
         note = row.notice if trial.state is TrialState.RUNNING else trial.message.split("\n")[0]
         return [
@@ -193,7 +194,7 @@ class TableProgress:
                 Text(trial.assignments.get(parameter.name, "-"))
                 for parameter in board.experiment.spec.parameters
             ),
-            Text(metric_text(board.value(row)), style="bold" if best else ""),
+            *(Text(metric_text(v), style="bold" if best else "") for v in board.values(row)),
             Text("" if seconds is None else f"{seconds:.0f} s"),
             Text(note, style="dim"),
         ]
@@ -204,11 +205,11 @@ class TableProgress:
         lines = [Text(f"({hidden} more trials)", style="dim")] if hidden else []
         of = f" of {spec.max_trial_count}" if spec.max_trial_count is not None else ""
         text = f"{board.ended}{of} trials ended"
-        if board.best is not None:
-            metric = spec.objective.objective_metric_name
-            text += f", best {metric}={metric_text(board.best_value)} in trial {board.best.number}"
-            if spec.objective.goal is not None:
-                text += f", the goal is {spec.objective.goal:g}"
+        if board.best:
+            goals = [f"{aim.goal:g}" for aim in spec.objective.aims if aim.goal is not None]
+            text += f", {board.standing}"
+            if goals:
+                text += f", the goal{'s are' if goals[1:] else ' is'} {' and '.join(goals)}"
         text += _left_text(board, self._since)
         lines.append(Text(text, style="bold"))
         if board.decision is not None:
@@ -220,8 +221,7 @@ def _most_telling(rows: list[Row], board: Board, room: int) -> list[Row]:
     """As many rows as there is room for: running ones first, then the best, then the newest."""
 
     def weight(row: Row) -> tuple[bool, bool, int]:
-        best = board.best is not None and row.trial.number == board.best.number
-        return row.trial.state is TrialState.RUNNING, best, row.trial.number
+        return row.trial.state is TrialState.RUNNING, board.is_best(row.trial), row.trial.number
 
     chosen = sorted(rows, key=weight, reverse=True)[:room]
     return sorted(chosen, key=lambda row: row.trial.number)

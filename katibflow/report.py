@@ -19,7 +19,9 @@ from html import escape
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from katibflow.history import History, Trial, TrialState, best_trial, objective_value
+from katibflow.experiment import MetricConstraint, Objective
+from katibflow.history import History, Trial, TrialState
+from katibflow.objectives import best_trials, none_is_best, objective_value, objective_values
 from katibflow.plots import Plot, plots_of
 from katibflow.report_page import PAGE, SCRIPT, STYLE
 
@@ -138,10 +140,13 @@ def _summary(history: History, ending: Ending) -> str:
         True: ("Succeeded", "good"),
         False: ("Failed", "bad"),
     }[ending.succeeded]
-    aim = f"{objective.type.value} {objective.objective_metric_name}"
-    if objective.goal is not None:
-        aim += f", goal {_number(objective.goal)}"
-    facts = [aim, f"algorithm {spec.algorithm.algorithm_name}", f"run {history.run}"]
+    facts = [
+        f"{aim.type.value} {aim.metric}"
+        + (f", goal {_number(aim.goal)}" if aim.goal is not None else "")
+        for aim in objective.aims
+    ]
+    facts += map(_constraint, objective.constraints)
+    facts += [f"algorithm {spec.algorithm.algorithm_name}", f"run {history.run}"]
     counts = Counter(trial.state for trial in history.trials)
     tiles = "".join(
         f'<div class="tile"><b>{counts[state]}</b><span class="state {state.value.lower()}">'
@@ -161,14 +166,25 @@ def _summary(history: History, ending: Ending) -> str:
     )
 
 
+def _constraint(entry: MetricConstraint) -> str:
+    bounds = (("at least", entry.min), ("at most", entry.max))
+    given = [f"{words} {_number(bound)}" for words, bound in bounds if bound is not None]
+    return f"{entry.name} {' and '.join(given)}"
+
+
 def _best_html(history: History) -> str:
     objective = history.experiment.spec.objective
-    best = best_trial(objective, history.trials)
-    if best is None:
+    found = best_trials(objective, history.trials)
+    if not found:
+        title = "Pareto front" if objective.goals else "Best trial"
+        words = none_is_best(objective)
         return (
-            '<section class="card" id="best"><h2>Best trial</h2>'
-            "<p>No trial has a finite objective value.</p></section>"
+            f'<section class="card" id="best"><h2>{title}</h2>'
+            f"<p>{escape(words[0].upper() + words[1:])}.</p></section>"
         )
+    if objective.goals:
+        return _front_html(objective, found)
+    best = found[0]
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
         for name, value in best.assignments.items()
@@ -179,6 +195,31 @@ def _best_html(history: History) -> str:
         f'{best.number}</a></h2><p class="value"><span>'
         f"{escape(objective.objective_metric_name)}</span><b>{_number(value)}</b></p>"
         f"<dl>{rows}</dl></section>"
+    )
+
+
+def _front_html(objective: Objective, front: tuple[Trial, ...]) -> str:
+    parameters = list(dict.fromkeys(name for trial in front for name in trial.assignments))
+    heads = [*(aim.metric for aim in objective.aims), *parameters]
+    rows = "".join(
+        f'<tr><th scope="row"><a href="#trial-{trial.number}">{trial.number}</a></th>'
+        + "".join(
+            f'<td class="num"><b>{_number(value)}</b></td>'
+            for value in objective_values(objective, trial)
+        )
+        + "".join(
+            f'<td class="num">{escape(trial.assignments.get(name, "")) or _NOTHING}</td>'
+            for name in parameters
+        )
+        + "</tr>"
+        for trial in front
+    )
+    trials = f"{len(front)} trial{'s' if front[1:] else ''}"
+    return (
+        f'<section class="card" id="best"><h2>Pareto front: {trials}</h2><table id="front"><thead>'
+        f"<tr><th>Trial</th>{''.join(f'<th class=num>{escape(head)}</th>' for head in heads)}</tr>"
+        "</thead>"
+        f"<tbody>{rows}</tbody></table></section>"
     )
 
 
@@ -197,7 +238,7 @@ def _table(history: History, logs: Mapping[int, Mapping[str, str]]) -> str:
             ]
         )
     )
-    objective = spec.objective.objective_metric_name
+    objectives = [aim.metric for aim in spec.objective.aims]
     metrics = [
         name
         for name in dict.fromkeys(
@@ -206,17 +247,17 @@ def _table(history: History, logs: Mapping[int, Mapping[str, str]]) -> str:
                 *(name for trial in history.trials for name in trial.observations),
             ]
         )
-        if name != objective
+        if name not in objectives
     ]
-    best = best_trial(spec.objective, history.trials)
+    best = {trial.number for trial in best_trials(spec.objective, history.trials)}
     heads = [
         *(f"<th>{name}</th>" for name in ("Trial", "State")),
-        *(f'<th class="num">{escape(name)}</th>' for name in (*parameters, objective, *metrics)),
+        *(f'<th class="num">{escape(name)}</th>' for name in (*parameters, *objectives, *metrics)),
         '<th class="num">Duration</th>',
         "<th>Logs</th>",
     ]
     rows = (
-        _row(history, trial, parameters, metrics, logs.get(trial.number, {}), trial is best)
+        _row(history, trial, parameters, metrics, logs.get(trial.number, {}), trial.number in best)
         for trial in sorted(history.trials, key=lambda trial: trial.number)
     )
     return (
@@ -242,7 +283,7 @@ def _row(
             escape(trial.assignments[name]) if name in trial.assignments else _NOTHING
             for name in parameters
         ),
-        f"<b>{_number(objective_value(objective, trial))}</b>",
+        *(f"<b>{_number(value)}</b>" for value in objective_values(objective, trial)),
         *(
             _number(trial.observations[name].value(objective.strategy(name)))
             if name in trial.observations
@@ -253,7 +294,8 @@ def _row(
     ]
     cells = "".join(f'<td class="num">{value}</td>' for value in values)
     mark = ' class="best"' if is_best else ""
-    star = '<span class="star">best</span>' if is_best else ""
+    word = "front" if objective.goals else "best"
+    star = f'<span class="star">{word}</span>' if is_best else ""
     links = " ".join(_log_link(name, place) for name, place in logs.items())
     return (
         f'<tr id="trial-{trial.number}"{mark}><th scope="row">{trial.number}{star}</th>'

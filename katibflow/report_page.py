@@ -69,6 +69,7 @@ header { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 14px; mar
 .ending.good { border-left-color: var(--good); } .ending.bad { border-left-color: var(--bad); }
 .pair, .plots { display: grid; gap: 16px; grid-template-columns: repeat(2, minmax(0, 1fr)); }
 .pair { margin-top: 16px; }
+.pair:has(#front) { grid-template-columns: minmax(0, 1fr); }
 .plots > :nth-child(n+3) { grid-column: 1 / -1; }
 @media (max-width: 860px) { .pair, .plots { grid-template-columns: minmax(0, 1fr); }
   main { padding: 18px 12px 32px; } }

@@ -5,27 +5,34 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from katibflow.history import History, best_trial, objective_value
+from katibflow.history import History
+from katibflow.objectives import best_trials, objective_values
 from katibflow.report import Ending
 
 __all__ = ["best_data", "result_data"]
 
 
-def best_data(history: History) -> dict[str, Any] | None:
-    """The best trial as JSON can hold it; None if no trial has a finite objective.
+def best_data(history: History) -> dict[str, Any]:
+    """What is best as JSON can hold it; assignments are texts, as in Katib.
 
     Returns:
-        Its number as ``trial``, its ``objective``, and its ``assignments``: texts, as in Katib.
+        With one objective ``best``: the best trial's number as ``trial``, its ``objective`` and its
+        ``assignments``; None if there is none. With several ``front``, the Pareto front: a list of
+        ``trial``, ``objectives`` (by metric) and ``assignments``, the best in the first objective
+        first.
     """
     objective = history.experiment.spec.objective
-    best = best_trial(objective, history.trials)
-    if best is None:
-        return None
-    return {
-        "trial": best.number,
-        "objective": objective_value(objective, best),
-        "assignments": dict(best.assignments),
-    }
+    metrics = [aim.metric for aim in objective.aims]
+    found: list[dict[str, Any]] = []
+    for trial in best_trials(objective, history.trials):
+        values = objective_values(objective, trial)
+        reached = (
+            {"objectives": dict(zip(metrics, values, strict=True))}
+            if objective.goals
+            else {"objective": values[0]}
+        )
+        found.append({"trial": trial.number, **reached, "assignments": dict(trial.assignments)})
+    return {"front": found} if objective.goals else {"best": found[0] if found else None}
 
 
 def result_data(history: History, ending: Ending) -> dict[str, Any]:
@@ -33,7 +40,7 @@ def result_data(history: History, ending: Ending) -> dict[str, Any]:
 
     Returns:
         ``experiment``: its name; ``succeeded``: None while it runs; ``reason`` and ``message``;
-        ``best``: see ``best_data``; ``trials``: how many by state.
+        ``best`` or ``front``: see ``best_data``; ``trials``: how many by state.
     """
     counts = Counter(trial.state.value for trial in history.trials)
     return {
@@ -41,6 +48,6 @@ def result_data(history: History, ending: Ending) -> dict[str, Any]:
         "succeeded": ending.succeeded,
         "reason": ending.reason,
         "message": ending.message,
-        "best": best_data(history),
+        **best_data(history),
         "trials": dict(sorted(counts.items())),
     }

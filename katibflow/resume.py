@@ -14,9 +14,10 @@ from dataclasses import replace
 from typing import Any
 
 from katibflow.errors import Fault, InputError, InvalidExperiment
-from katibflow.experiment import Experiment
+from katibflow.experiment import Experiment, Objective
 from katibflow.history import History, Trial, TrialState
 from katibflow.jobs import job_name
+from katibflow.objectives import needed_metrics
 from katibflow.runners.base import EarlierTrial
 
 __all__ = [
@@ -227,6 +228,9 @@ def _differences(new: Experiment, old: Experiment, why: str) -> Iterator[Fault]:
         known = before[name]
         if parameter.type is not known.type:
             yield Fault(f"{path}.parameterType", parameter.type, f"{known.type}{why}")
+        if parameter.when != known.when:
+            found, allowed = (json.dumps(each.when or {}) for each in (parameter, known))
+            yield Fault(f"{path}.when", found, f"{allowed}{why}")
         space, then = parameter.feasible_space, known.feasible_space
         if space != then:
             found = space.model_dump_json(by_alias=True, exclude_none=True)
@@ -235,7 +239,10 @@ def _differences(new: Experiment, old: Experiment, why: str) -> Iterator[Fault]:
     for name in before:
         if name not in after:
             yield Fault("spec.parameters", f"no {name}", f"a parameter {name}{why}")
-    aim, then_aim = new.spec.objective, old.spec.objective
+    yield from _objective_differences(new.spec.objective, old.spec.objective, why)
+
+
+def _objective_differences(aim: Objective, then_aim: Objective, why: str) -> Iterator[Fault]:
     metric, then_metric = aim.objective_metric_name, then_aim.objective_metric_name
     if aim.type is not then_aim.type:
         yield Fault("spec.objective.type", aim.type, f"{then_aim.type}{why}")
@@ -247,3 +254,24 @@ def _differences(new: Experiment, old: Experiment, why: str) -> Iterator[Fault]:
             aim.strategy(metric),
             f"{then_aim.strategy(metric)} for {metric}{why}",
         )
+    goals = [(goal.name, goal.type) for goal in aim.goals]
+    then_goals = [(goal.name, goal.type) for goal in then_aim.goals]
+    if goals != then_goals:
+        yield Fault("spec.objective.goals", _pairs(goals), f"{_pairs(then_goals)}{why}")
+    found, then = _limits(aim), _limits(then_aim)
+    if found != then:
+        yield Fault("spec.objective.constraints", found, f"{then}{why}")
+    for name in needed_metrics(aim):
+        now, before = aim.strategy(name), then_aim.strategy(name)
+        if name != metric and now is not before:
+            path = "spec.objective.metricStrategies"
+            yield Fault(path, f"{now} for {name}", f"{before} for {name}{why}")
+
+
+def _pairs(goals: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{kind} {name}" for name, kind in goals) or "none"
+
+
+def _limits(objective: Objective) -> str:
+    limits = [entry.model_dump_json(exclude_none=True) for entry in objective.constraints]
+    return ", ".join(limits) or "none"

@@ -6,11 +6,13 @@ distributions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from katibflow.activity import Activity, Conditions
 from katibflow.dimensions import (
     EXACT,
     Choices,
@@ -28,7 +30,7 @@ from katibflow.loading import Parts
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Space", "faults", "space_of"]
+__all__ = ["Space", "dimension_of", "faults", "space_faults", "space_of"]
 
 _LARGEST_GRID = 2**53
 """Optuna keeps a number as a double, so no grid may have more points than that tells apart."""
@@ -39,28 +41,23 @@ _EASY = (1e-150, 1e150)
 
 @dataclass(frozen=True)
 class Space:
-    """All dimensions of an experiment, in the file's order."""
+    """All dimensions of an experiment, in the file's order, and when each is active."""
 
     dimensions: tuple[Dimension, ...]
+    conditions: Conditions = field(default_factory=dict)
+
+    @cached_property
+    def _activity(self) -> Activity:
+        return Activity(self.dimensions, self.conditions)
 
     @property
     def size(self) -> int | None:
         """How many combinations there are; None when they cannot be counted."""
-        size = 1
-        for dimension in self.dimensions:
-            if dimension.size is None:
-                return None
-            size *= dimension.size
-        return size
+        return self._activity.size
 
     def point(self, index: int) -> dict[str, str]:
         """The combination of an index from 0 to below ``size``; the last parameter goes fastest."""
-        texts: dict[str, str] = {}
-        for dimension in reversed(self.dimensions):
-            assert dimension.size is not None
-            index, position = divmod(index, dimension.size)
-            texts[dimension.name] = dimension.point(position)
-        return {dimension.name: texts[dimension.name] for dimension in self.dimensions}
+        return self._activity.point(index)
 
     def at(self, shares: Sequence[float]) -> dict[str, str]:
         """The combination at a point of the unit cube, one share (0 to below 1) a dimension."""
@@ -73,29 +70,52 @@ class Space:
         """Optuna's distribution of each parameter."""
         return {dimension.name: dimension.distribution() for dimension in self.dimensions}
 
-    def texts(self, numbers: Mapping[str, float | str]) -> dict[str, str]:
-        """The assignments for a sampler's numbers."""
-        return {
-            dimension.name: dimension.text(numbers[dimension.name]) for dimension in self.dimensions
-        }
+    def drawn(self, draw: Callable[[Dimension], float | str]) -> dict[str, str]:
+        """The assignments of the active parameters, in the file's order.
+
+        Args:
+            draw: Gives the sampler's number for a dimension; asked for the active ones only, each
+                after those that it depends on.
+        """
+        texts: dict[str, str] = {}
+        for dimension in self._activity.order:
+            if self._activity.is_active(dimension.name, texts):
+                texts[dimension.name] = dimension.text(draw(dimension))
+        return {d.name: texts[d.name] for d in self.dimensions if d.name in texts}
 
     def numbers(self, assignments: Mapping[str, str]) -> dict[str, float | str] | None:
-        """The sampler's numbers for assignments; None if one is missing or not feasible."""
+        """The sampler's numbers of the active parameters; None if one is missing or not feasible.
+
+        What else is assigned is left out.
+        """
+        numbers: dict[str, float | str] = {}
+        texts: dict[str, str] = {}
         try:
-            return {
-                dimension.name: dimension.number(assignments[dimension.name])
-                for dimension in self.dimensions
-            }
+            for dimension in self._activity.order:
+                if self._activity.is_active(dimension.name, texts):
+                    text = texts[dimension.name] = assignments[dimension.name]
+                    numbers[dimension.name] = dimension.number(text)
         except (KeyError, ValueError, ArithmeticError):
             return None
+        return numbers
 
 
 def space_of(parameters: Sequence[Parameter]) -> Space:
-    """The search space of parameters that `faults` has found nothing wrong with."""
-    return Space(tuple(map(_dimension, parameters)))
+    """The search space of parameters that nothing is wrong with."""
+    dimensions = {parameter.name: dimension_of(parameter) for parameter in parameters}
+    conditions = {
+        parameter.name: {
+            on: frozenset(dimensions[on].point(dimensions[on].index(text)) for text in texts)
+            for on, texts in parameter.when.items()
+        }
+        for parameter in parameters
+        if parameter.when is not None
+    }
+    return Space(tuple(dimensions.values()), conditions)
 
 
-def _dimension(parameter: Parameter) -> Dimension:
+def dimension_of(parameter: Parameter) -> Dimension:
+    """The feasible space of one parameter that nothing is wrong with."""
     space = parameter.feasible_space
     name = parameter.name
     if space.list is not None:
@@ -154,14 +174,16 @@ def faults(parts: Parts) -> Iterator[Fault]:
         if parameter.name in names:
             yield Fault(f"{where}.name", f'"{parameter.name}" again', "a name used once")
         names.add(parameter.name)
-        if parameter.parameter_type is None and parameter.feasible_space.list is None:
-            yield Fault(f"{where}.parameterType", "", ", ".join(ParameterType))
-            continue
-        yield from _space_faults(parameter, f"{where}.feasibleSpace")
+        yield from space_faults(parameter, where)
 
 
-def _space_faults(parameter: Parameter, where: str) -> Iterator[Fault]:
+def space_faults(parameter: Parameter, place: str) -> Iterator[Fault]:
+    """What is wrong with the type and the feasible space of a parameter at a place in the file."""
     space = parameter.feasible_space
+    if parameter.parameter_type is None and space.list is None:
+        yield Fault(f"{place}.parameterType", "", ", ".join(ParameterType))
+        return
+    where = f"{place}.feasibleSpace"
     is_range = any(text is not None for text in (space.min, space.max, space.step))
     if space.list is not None:
         if is_range:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from katibflow.experiment import Distribution, ObjectiveType, Parameter, ParameterType
-from katibflow.history import History, Trial, TrialState, objective_value
+from katibflow.experiment import Distribution, Parameter, ParameterType
+from katibflow.history import History, Trial, TrialState
+from katibflow.objectives import finite_values, violations
 
 if TYPE_CHECKING:
     import optuna
@@ -77,15 +78,14 @@ def study_of(history: History) -> optuna.Study:
     import optuna
 
     objective = history.experiment.spec.objective
-    minimize = objective.type is ObjectiveType.MINIMIZE
     with quiet_optuna():
         study = optuna.create_study(
             study_name=history.experiment.name,
             storage=optuna.storages.InMemoryStorage(),
             sampler=optuna.samplers.RandomSampler(seed=history.seed),
-            direction="minimize" if minimize else "maximize",
+            directions=[aim.type.value for aim in objective.aims],
         )
-        study.set_metric_names([objective.objective_metric_name])
+        study.set_metric_names([aim.metric for aim in objective.aims])
         for number, frozen in frozen_trials(history).items():
             for _ in range(len(study.get_trials(deepcopy=False)), number):
                 study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING))
@@ -96,10 +96,10 @@ def study_of(history: History) -> optuna.Study:
 def frozen_trials(history: History) -> dict[int, optuna.trial.FrozenTrial]:
     """The trials as Optuna's, by their numbers in ascending order.
 
-    A trial that is complete with a finite objective is COMPLETE; one without, a failed and a
-    killed one are FAIL. Ranges are widened to what the trials really had, so that every value is in
-    its range. Times are naive local ones (as Optuna's own); a missing start becomes the end, or
-    else the start of 1970.
+    A trial that is complete with finite objectives is COMPLETE; one without, a failed and a
+    killed one are FAIL. How far a trial is beyond the constraints is in its ``constraints``. Ranges
+    are widened to what the trials really had, so that every value is in its range. Times are naive
+    local ones (as Optuna's own); a missing start becomes the end, or else the start of 1970.
 
     Returns:
         Trials with the user attributes ``trial`` (the number), ``job``, ``reason``, ``message``
@@ -122,15 +122,16 @@ def frozen_trials(history: History) -> dict[int, optuna.trial.FrozenTrial]:
             for name in distributions
             if trial.number in columns[name]
         }
-        value = objective_value(objective, trial)
-        finite = value if value is not None and math.isfinite(value) else None
-        frozen[trial.number] = _frozen(trial, finite, params, distributions)
+        beyond = violations(objective, trial)
+        values = finite_values(objective, trial) if beyond is not None else None
+        frozen[trial.number] = _frozen(trial, values, beyond or {}, params, distributions)
     return frozen
 
 
 def _frozen(
     trial: Trial,
-    value: float | None,
+    values: Sequence[float] | None,
+    beyond: Mapping[str, float],
     params: Mapping[str, Any],
     distributions: Mapping[str, BaseDistribution],
 ) -> optuna.trial.FrozenTrial:
@@ -139,14 +140,15 @@ def _frozen(
 
     state = {
         TrialState.RUNNING: OptunaState.RUNNING,
-        TrialState.COMPLETE: OptunaState.FAIL if value is None else OptunaState.COMPLETE,
+        TrialState.COMPLETE: OptunaState.FAIL if values is None else OptunaState.COMPLETE,
         TrialState.PRUNED: OptunaState.PRUNED,
         TrialState.FAIL: OptunaState.FAIL,
         TrialState.KILLED: OptunaState.FAIL,
     }[trial.state]
     frozen = create_trial(
         state=state,
-        value=value,
+        values=values,
+        constraints=dict(beyond) if values is not None else None,
         params=dict(params),
         distributions={name: distributions[name] for name in params},
         user_attrs={

@@ -24,6 +24,9 @@ from katibflow.space import Space, space_of
 from katibflow.study import quiet_optuna
 
 if TYPE_CHECKING:
+    import optuna
+
+    from katibflow.dimensions import Dimension
     from katibflow.history_storage import HistoryStorage
 
 __all__ = ["Suggester", "Suggestion", "is_used_up", "new_seed", "suggest", "why_over"]
@@ -109,7 +112,8 @@ class Suggester:
         if self._algorithm.repeats:
             return self._proposed(history, 0)
         size = self._space.size
-        tried = _tried(history) if size is not None else set()
+        # With conditions one branch of an endless space may be a single combination.
+        tried = _tried(history) if size is not None or self._space.conditions else set()
         if size is not None and len(tried) >= size:
             return None
         if self._algorithm.sequence is not None:
@@ -119,7 +123,8 @@ class Suggester:
                 suggestion = self._proposed(history, attempt)
                 if suggestion is None or _key(suggestion.assignments) not in tried:
                     return suggestion
-        assert size is not None
+        if size is None:
+            return suggestion
         return Suggestion(_untried(self._space, size, tried, chance(history, "untried")))
 
     def _proposed(self, history: History, attempt: int) -> Suggestion | None:
@@ -141,7 +146,7 @@ class Suggester:
     def _asked(self, history: History, attempt: int) -> Suggestion:
         import optuna
 
-        from katibflow.history_storage import STUDY_ATTRIBUTES, HistoryStorage, direction_of
+        from katibflow.history_storage import STUDY_ATTRIBUTES, HistoryStorage, directions_of
 
         objective = history.experiment.spec.objective
         if self._storage is None:
@@ -155,16 +160,32 @@ class Suggester:
             storage=self._storage,
             study_name=history.experiment.name,
             sampler=self._algorithm.sampler(self._settings, seed),
-            direction=direction_of(objective.type),
+            directions=directions_of(objective),
         )
-        trial = study.ask(self._space.distributions())
+        trial = study.ask()
+        assignments = self._space.drawn(lambda dimension: _drawn(trial, dimension))
         asked = self._storage.get_trial(trial.number)
         attributes = {
             key: value for key, value in asked.system_attrs.items() if not key.startswith(_DERIVED)
         }
         if self._storage.news:
             attributes[STUDY_ATTRIBUTES] = dict(self._storage.news)
-        return Suggestion(self._space.texts(asked.params), attributes)
+        return Suggestion(assignments, attributes)
+
+
+def _drawn(trial: optuna.Trial, dimension: Dimension) -> float | str:
+    """The number of a dimension that the sampler draws for a trial."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    match dimension.distribution():
+        case CategoricalDistribution(choices=choices):
+            return str(trial.suggest_categorical(dimension.name, choices))
+        case IntDistribution(low=low, high=high):
+            return trial.suggest_int(dimension.name, low, high)
+        case FloatDistribution(low=low, high=high, log=log):
+            return trial.suggest_float(dimension.name, low, high, log=log)
+        case other:
+            raise TypeError(f"no sampler draws from {other}")
 
 
 _Key = tuple[tuple[str, str], ...]

@@ -53,7 +53,8 @@ def render(
 
     Args:
         template: The trialTemplate; its trialSpec stays as it is.
-        assignments: Parameter name to value, as Katib's strings.
+        assignments: Parameter name to value, as Katib's strings. A trialParameter whose parameter
+            is not among them stands for its default.
         name: What ``${trialSpec.Name}`` stands for: the trial's job.
         namespace: What ``${trialSpec.Namespace}`` stands for.
 
@@ -68,6 +69,8 @@ def render(
             values[parameter.name] = _meta_value(meta[1], spec, name, namespace)
         elif parameter.reference in assignments:
             values[parameter.name] = assignments[parameter.reference]
+        elif parameter.default is not None:
+            values[parameter.name] = parameter.default
 
     def resolve(match: re.Match[str]) -> str:
         scope, key = match[1], match[2]
@@ -177,6 +180,7 @@ def source_faults(parts: Parts) -> Iterator[Fault]:
 
 def _parameter_faults(parts: Parts, template: TrialTemplate, where: str) -> Iterator[Fault]:
     known = {parameter.name for _, parameter in parts.parameters}
+    conditional = {entry.name for _, entry in parts.parameters if entry.when is not None}
     text = "\n".join(text for _, text in _strings(template.trial_spec, ""))
     has_spec = template.trial_spec is not None
     names: set[str] = set()
@@ -201,6 +205,14 @@ def _parameter_faults(parts: Parts, template: TrialTemplate, where: str) -> Iter
                 f"${{trialParameters.{parameter.name}}} somewhere in trialSpec",
             )
         yield from _target_faults(parameter.reference, f"{path}.reference", known, parts, template)
+        if parameter.reference in conditional and parameter.default is None:
+            allowed = f"the text to use in trials in which {parameter.reference} is not active"
+            yield Fault(f"{path}.default", "", allowed)
+        elif parameter.default is not None and parameter.reference in known - conditional:
+            allowed = f"no default, since {parameter.reference} has no when and is always active"
+            yield Fault(f"{path}.default", f'"{parameter.default}"', allowed)
+        elif parameter.default is not None and _META.fullmatch(parameter.reference):
+            yield Fault(f"{path}.default", f'"{parameter.default}"', "no default")
     if parts.complete:
         for index, searched in parts.parameters:
             if searched.name not in references:

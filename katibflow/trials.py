@@ -14,6 +14,7 @@ from katibflow.collectors.text import observation
 from katibflow.early_stopping import rule_for
 from katibflow.experiment import Experiment
 from katibflow.history import History, Trial, TrialState
+from katibflow.objectives import broken_constraints, needed_metrics, objective_values
 from katibflow.runners.base import (
     Event,
     JobOutcome,
@@ -30,6 +31,7 @@ from katibflow.runners.base import (
 from katibflow.suggest import Suggestion
 
 __all__ = [
+    "CONSTRAINT_BROKEN",
     "EARLY_STOPPED",
     "collect",
     "conclude",
@@ -38,6 +40,9 @@ __all__ = [
     "now",
     "run_trial",
 ]
+
+CONSTRAINT_BROKEN = "ConstraintBroken"
+"""The reason of a trial that ran to its end and may not be best."""
 
 EARLY_STOPPED = "TrialEarlyStopped"
 """Katib's reason of a trial that an early stopping rule ended."""
@@ -205,19 +210,21 @@ def conclude(
             reason=outcome.reason or "TrialFailed",
             message=outcome.message,
         )
-    if not series[metric]:
+    missing = " and ".join(name for name in needed_metrics(objective) if not series[name])
+    if missing:
         return replace(
             finished,
             state=TrialState.FAIL,
             reason="MetricsUnavailable",
-            message=f"the job succeeded without reporting {metric}: {collector.search_report()}",
+            message=f"the job succeeded without reporting {missing}: {collector.search_report()}",
         )
-    value = finished.observations[metric].value(objective.strategy(metric))
-    if not math.isfinite(value):
-        return replace(
-            finished,
-            state=TrialState.COMPLETE,
-            reason="ObjectiveNotFinite",
-            message=f"{metric} is {value}; such a trial is never best",
-        )
-    return replace(finished, state=TrialState.COMPLETE, reason="TrialSucceeded")
+    finished = replace(finished, state=TrialState.COMPLETE, reason="TrialSucceeded")
+    for aim, value in zip(objective.aims, objective_values(objective, finished), strict=True):
+        if value is None or not math.isfinite(value):
+            message = f"{aim.metric} is {value}; such a trial is never best"
+            return replace(finished, reason="ObjectiveNotFinite", message=message)
+    broken = ", ".join(broken_constraints(objective, finished))
+    if broken:
+        message = f"{broken}; such a trial is never best"
+        return replace(finished, reason=CONSTRAINT_BROKEN, message=message)
+    return finished

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from katibflow import algorithms, collectors, early_stopping, jobs, limits, space, template
+from katibflow import (
+    algorithms,
+    collectors,
+    early_stopping,
+    jobs,
+    limits,
+    objectives,
+    space,
+    template,
+    when,
+)
 from katibflow.counts import count_faults, name_faults
 from katibflow.document import in_file_order, read_document, read_file
 from katibflow.errors import InvalidExperiment
@@ -52,6 +62,8 @@ RULES: tuple[Rule, ...] = (
     name_faults,
     limits.faults,
     space.faults,
+    when.faults,
+    objectives.faults,
     algorithms.faults,
     early_stopping.faults,
     collectors.faults,

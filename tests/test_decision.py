@@ -18,7 +18,8 @@ from katibflow.decision import (
     used_up,
 )
 from katibflow.experiment import Experiment
-from katibflow.history import Observation, Trial, TrialState, best_trial
+from katibflow.history import Observation, Trial, TrialState
+from katibflow.objectives import best_trial
 from tests.samples import experiment
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL

@@ -28,7 +28,8 @@ from katibflow.engine import (
 )
 from katibflow.errors import RunnerError
 from katibflow.experiment import Experiment
-from katibflow.history import History, Trial, TrialState, best_trial, trial_to_data
+from katibflow.history import History, Trial, TrialState, trial_to_data
+from katibflow.objectives import best_trial
 from katibflow.runners.base import JobOutcome, Limits, Observer, StopRequest, TrialJob
 from katibflow.runners.local import LocalRunner
 from tests.shell_trials import experiment, processes_below

@@ -22,10 +22,10 @@ from katibflow.history import (
     TrialState,
     dump_history,
     load_history,
-    objective_value,
     trial_from_data,
     trial_to_data,
 )
+from katibflow.objectives import objective_value
 from tests.samples import DOCUMENT, experiment
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -41,6 +41,31 @@ def test_a_file_that_means_the_same_has_no_notes() -> None:
             "algorithm optuna:RandomSampler: an extension, Katib refuses it",
         ),
         (
+            {
+                "spec.objective.additionalMetricNames": ["size"],
+                "spec.objective.goals": [{"name": "size", "type": "minimize"}],
+            },
+            "objective.goals (size): an extension, Katib ignores it and has one objective",
+        ),
+        (
+            {"spec.objective.constraints": [{"name": "loss", "max": 1}]},
+            "objective.constraints: an extension, Katib ignores it",
+        ),
+        (
+            {
+                "spec.parameters.1": {
+                    "name": "seed",
+                    "parameterType": "int",
+                    "feasibleSpace": {"min": "1", "max": "2"},
+                },
+                "spec.parameters.0.when": {"seed": 1},
+                "spec.trialTemplate.trialParameters.0.default": "0",
+                "spec.trialTemplate.trialParameters.1": {"name": "seed", "reference": "seed"},
+                ARGS: ["${trialParameters.lr} ${trialParameters.seed}"],
+            },
+            "when of lr: an extension, Katib ignores it and gives every trial every parameter",
+        ),
+        (
             {"spec.earlyStopping": {"algorithmName": "optuna:MedianPruner"}},
             "earlyStopping optuna:MedianPruner: an extension, Katib refuses it",
         ),

@@ -163,7 +163,7 @@ def theirs(algorithm: str, function: Function, budget: int, seed: int) -> float:
         study = optuna.create_study(sampler=_optuna(algorithm, seed))
         for _ in range(budget):
             trial = study.ask(space.distributions())
-            values.append(function.value(space.texts(trial.params)))
+            values.append(function.value(space.drawn(lambda d, asked=trial: asked.params[d.name])))
             study.tell(trial, values[-1])
     return _left(values, function)
 

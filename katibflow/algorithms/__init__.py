@@ -12,7 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from katibflow.algorithms.base import Algorithm, SettingRule, Settings, Suggestion
+from katibflow.algorithms.base import Ability, Algorithm, SettingRule, Settings, Suggestion
 from katibflow.algorithms.by_name import HUB_PREFIX, PREFIX, hub_sampler, optuna_sampler
 from katibflow.algorithms.cmaes import CMAES
 from katibflow.algorithms.hyperband import HYPERBAND
@@ -58,15 +58,18 @@ def _suited(experiment: Experiment) -> Algorithm:
     """What ``auto`` chooses.
 
     Grid when every combination can be tried, bayesianoptimization for few trials of parameters that
-    all have an order where torch is installed, else multivariate-tpe.
+    all have an order and are always active where torch is installed, else multivariate-tpe.
     """
     spec = experiment.spec
     space = space_of(spec.parameters)
     most = spec.max_trial_count
     if space.size is not None and most is not None and space.size <= most:
         return GRID
-    is_small = most is not None and most <= _FEW_TRIALS
-    if is_small and all(d.ordered for d in space.dimensions) and find_spec("torch") is not None:
+    # Each objective and each constraint has a Gaussian process of its own.
+    processes = len(spec.objective.aims) + len(spec.objective.constraints)
+    is_small = most is not None and most * processes <= _FEW_TRIALS
+    is_smooth = all(d.ordered for d in space.dimensions) and not space.conditions
+    if is_small and is_smooth and find_spec("torch") is not None:
         return BAYESIAN
     return MULTIVARIATE_TPE
 
@@ -155,6 +158,7 @@ def faults(parts: Parts) -> Iterator[Fault]:
         hint = "" if ":" in spec.algorithm_name else _nearest(spec.algorithm_name, ALGORITHMS)
         yield Fault(f"{where}.algorithmName", f'"{spec.algorithm_name}"{hint}', algorithm)
         return
+    yield from _ability_faults(parts, spec.algorithm_name, algorithm)
     where = f"{where}.algorithmSettings"
     settings: dict[str, Any] = {}
     yield from _setting_faults(spec, algorithm, where, settings)
@@ -163,6 +167,23 @@ def faults(parts: Parts) -> Iterator[Fault]:
             allowed = f"a setting {name}: {algorithm.settings[name].allowed}"
             yield Fault(where, f"no {name}", allowed)
     yield from algorithm.check(parts, settings)
+
+
+def _ability_faults(parts: Parts, name: str, algorithm: Algorithm) -> Iterator[Fault]:
+    """What the Experiment asks for and the algorithm cannot do."""
+    asked: list[tuple[Ability, str]] = []
+    if parts.objective is not None and parts.objective.goals:
+        asked.append((Ability.OBJECTIVES, "spec.objective.goals"))
+    if parts.objective is not None and parts.objective.constraints:
+        asked.append((Ability.CONSTRAINTS, "spec.objective.constraints"))
+    for index, parameter in parts.parameters:
+        if parameter.when is not None:
+            asked.append((Ability.CONDITIONS, f"spec.parameters[{index}].when"))
+    for ability, path in asked:
+        if ability in algorithm.lacks:
+            able = [known for known, each in ALGORITHMS.items() if ability not in each.lacks]
+            names = ", ".join([*sorted(able), f"{PREFIX}<sampler>"])
+            yield Fault(path, f"{ability}, for algorithm {name}", f"none; or one of {names}")
 
 
 def count_faults(parts: Parts) -> Iterator[Fault]:

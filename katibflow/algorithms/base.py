@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from katibflow.errors import Fault
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EVERYTHING_TRIED",
     "LARGEST_SEED",
+    "Ability",
     "Algorithm",
     "MakeSampler",
     "PointAt",
@@ -96,6 +98,14 @@ class Propose(Protocol):
         """
 
 
+class Ability(StrEnum):
+    """What an Experiment may ask of an algorithm beyond Katib's own, in words."""
+
+    OBJECTIVES = "several objectives"
+    CONDITIONS = "parameters with when"
+    CONSTRAINTS = "constraints"
+
+
 @dataclass(frozen=True)
 class Algorithm:
     """One algorithm; exactly one of ``sampler``, ``sequence`` and ``propose`` is used.
@@ -115,6 +125,7 @@ class Algorithm:
         ending: Why no suggestion is left, in words.
         note: What differs from Katib, in a sentence; empty if nothing does.
         choose: The algorithm in whose stead this one stands, for an Experiment; None: itself.
+        lacks: What it cannot search for.
     """
 
     settings: Mapping[str, SettingRule]
@@ -132,6 +143,7 @@ class Algorithm:
     ending: str = EVERYTHING_TRIED
     note: str = ""
     choose: Callable[[Experiment], Algorithm] | None = None
+    lacks: frozenset[Ability] = frozenset()
 
 
 def derived_seed(source: str) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from katibflow.algorithms.base import Algorithm, SettingRule, Settings
+from katibflow.algorithms.base import Ability, Algorithm, SettingRule, Settings
 from katibflow.algorithms.settings import RANDOM_STATE
 from katibflow.algorithms.signatures import Signature, signature_of
 from katibflow.errors import Fault
@@ -33,6 +34,9 @@ _REFUSED: Mapping[str, str] = {
 
 _PACKAGES: Mapping[str, tuple[str, ...]] = {"GPSampler": ("torch",), "QMCSampler": ("scipy",)}
 
+_ALWAYS_ALL = frozenset({"GPSampler", "QMCSampler"})
+"""Samplers that work on parameters which every trial has, and draw others at random."""
+
 _ONE_SEED = frozenset({"QMCSampler"})
 """Samplers whose points are one sequence only if the seed stays the same."""
 
@@ -48,7 +52,8 @@ def optuna_sampler(name: str) -> Algorithm | str:
     }
     if name not in kinds:
         return _REFUSED.get(name) or ", ".join(f"{PREFIX}{known}" for known in sorted(kinds))
-    return _algorithm(kinds[name], _PACKAGES.get(name, ()), one_seed=name in _ONE_SEED)
+    made = _algorithm(kinds[name], _PACKAGES.get(name, ()), one_seed=name in _ONE_SEED)
+    return replace(made, lacks=frozenset({Ability.CONDITIONS})) if name in _ALWAYS_ALL else made
 
 
 def hub_sampler(name: str) -> Algorithm | str:

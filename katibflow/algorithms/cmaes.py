@@ -15,13 +15,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from katibflow.algorithms.base import Algorithm, Settings, Suggestion, chance, derived_seed
+from katibflow.algorithms.base import Ability, Algorithm, Settings, Suggestion, chance, derived_seed
 from katibflow.algorithms.settings import RANDOM_STATE, number, one_of
 from katibflow.dimensions import Dimension
 from katibflow.errors import Fault
 from katibflow.experiment import ObjectiveType, ParameterType
-from katibflow.history import History, objective_value
+from katibflow.history import History
 from katibflow.loading import Parts
+from katibflow.objectives import objective_value
 from katibflow.space import Space
 
 if TYPE_CHECKING:
@@ -144,4 +145,5 @@ CMAES = Algorithm(
     propose=_cmaes,
     check=_faults,
     packages=("cmaes",),
+    lacks=frozenset(Ability),
 )

@@ -18,12 +18,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from katibflow.algorithms.base import Algorithm, Settings, Suggestion, chance
+from katibflow.algorithms.base import Ability, Algorithm, Settings, Suggestion, chance
 from katibflow.algorithms.settings import RANDOM_STATE, number, text
 from katibflow.errors import Fault
 from katibflow.experiment import DEFAULT_PARALLEL_TRIAL_COUNT, ObjectiveType
-from katibflow.history import History, Trial, TrialState, objective_value
+from katibflow.history import History, Trial, TrialState
 from katibflow.loading import Parts
+from katibflow.objectives import objective_value
 from katibflow.space import Space
 
 __all__ = ["HYPERBAND"]
@@ -177,4 +178,5 @@ HYPERBAND = Algorithm(
     repeats=True,
     over=_is_over,
     ending="all brackets of hyperband are done",
+    lacks=frozenset(Ability),
 )

@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from katibflow.algorithms.base import Algorithm, Settings, Suggestion, chance
+from katibflow.algorithms.base import Ability, Algorithm, Settings, Suggestion, chance
 from katibflow.algorithms.settings import RANDOM_STATE, number, text, whole
 from katibflow.dimensions import Choices, Dimension, Grid, Warped
 from katibflow.errors import Fault
 from katibflow.experiment import Experiment, ObjectiveType
-from katibflow.history import History, Trial, TrialState, objective_value
+from katibflow.history import History, Trial, TrialState
 from katibflow.loading import Parts
+from katibflow.objectives import objective_value
 from katibflow.space import Space
 
 __all__ = [
@@ -233,4 +234,5 @@ PBT = Algorithm(
     propose=_pbt,
     check=_faults,
     repeats=True,
+    lacks=frozenset(Ability),
 )

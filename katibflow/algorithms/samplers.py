@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from katibflow.algorithms.base import Algorithm, Settings
+from katibflow.algorithms.base import Ability, Algorithm, Settings
 from katibflow.algorithms.settings import RANDOM_STATE, number, one_of, whole
+from katibflow.study import quiet_optuna
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -42,13 +43,16 @@ def _tpe(settings: Settings, seed: int) -> BaseSampler:
 def _multivariate_tpe(settings: Settings, seed: int) -> BaseSampler:
     from optuna.samplers import TPESampler
 
-    return TPESampler(
-        seed=seed,
-        n_startup_trials=settings.get("n_startup_trials", 10),
-        n_ei_candidates=max(1, settings.get("n_ei_candidates", 24)),
-        multivariate=True,
-        constant_liar=True,
-    )
+    with quiet_optuna():  # it warns that group may change
+        return TPESampler(
+            seed=seed,
+            n_startup_trials=settings.get("n_startup_trials", 10),
+            n_ei_candidates=max(1, settings.get("n_ei_candidates", 24)),
+            multivariate=True,
+            # What is active together is modelled together; without conditions that is all.
+            group=True,
+            constant_liar=True,
+        )
 
 
 def _gaussian_process(settings: Settings, seed: int) -> BaseSampler:
@@ -75,6 +79,7 @@ BAYESIAN = Algorithm(
         "bayesianoptimization is Optuna's GPSampler: a Gaussian process with a Matern 5/2 kernel "
         "and log expected improvement, whatever base_estimator, acq_func and acq_optimizer say"
     ),
+    lacks=frozenset({Ability.CONDITIONS}),
 )
 MULTIVARIATE_TPE = Algorithm(
     {**RANDOM_STATE, "n_startup_trials": whole(0), "n_ei_candidates": whole(0)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from katibflow.algorithms.base import Algorithm, Settings
+from katibflow.algorithms.base import Ability, Algorithm, Settings
 from katibflow.algorithms.settings import RANDOM_STATE
 from katibflow.errors import Fault
 from katibflow.experiment import ParameterType
@@ -59,4 +59,10 @@ def _sobol_faults(parts: Parts, settings: Settings) -> Iterator[Fault]:
 
 
 GRID = Algorithm(RANDOM_STATE, sequence=_grid, check=_grid_faults)
-SOBOL = Algorithm(RANDOM_STATE, sequence=_sobol, check=_sobol_faults, packages=("scipy",))
+SOBOL = Algorithm(
+    RANDOM_STATE,
+    sequence=_sobol,
+    check=_sobol_faults,
+    packages=("scipy",),
+    lacks=frozenset({Ability.CONDITIONS}),
+)

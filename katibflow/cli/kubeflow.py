@@ -257,7 +257,10 @@ def follow_to_end(
 def run_data(
     sweep: Sweep, run: Run, history: History | None, ending: Ending, link: str
 ) -> dict[str, Any]:
-    """A run as JSON data; ``best`` and ``trials`` are null where they cannot be seen."""
+    """A run as JSON data; ``best`` and ``trials`` are null where they cannot be seen.
+
+    With several objectives ``front`` stands in place of ``best``.
+    """
     from collections import Counter
 
     from katibflow.result import best_data
@@ -272,7 +275,7 @@ def run_data(
         "succeeded": ending.succeeded,
         "reason": ending.reason,
         "message": ending.message,
-        "best": best_data(history) if history is not None else None,
+        **(best_data(history) if history is not None else {"best": None}),
         "trials": dict(sorted(counts.items())) if history is not None else None,
         "link": link,
     }

@@ -14,7 +14,7 @@ __all__ = ["best_lines", "print_result"]
 
 
 def print_result(run: Run, as_json: bool, page: Path) -> None:
-    """Prints how a run ended, its best trial and where its report lies.
+    """Prints how a run ended, its best trial or the Pareto front, and where its report lies.
 
     Args:
         run: The run.
@@ -37,16 +37,19 @@ def print_result(run: Run, as_json: bool, page: Path) -> None:
 
 
 def best_lines(history: History) -> list[str]:
-    """The best trial and its assignments, or that there is none."""
-    from katibflow.board import metric_text
-    from katibflow.history import best_trial, objective_value
+    """The best trial and its assignments, the same of a whole front, or that there is none."""
+    from katibflow.board import values_text
+    from katibflow.objectives import best_trials, none_is_best
 
     objective = history.experiment.spec.objective
-    best = best_trial(objective, history.trials)
-    if best is None:
-        return ["no trial has a finite objective value"]
-    value = metric_text(objective_value(objective, best))
-    return [
-        f"best trial: {best.number}, {objective.objective_metric_name}={value}",
-        *(f"  {parameter}={text}" for parameter, text in best.assignments.items()),
-    ]
+    best = best_trials(objective, history.trials)
+    if not best:
+        return [none_is_best(objective)]
+    lines = [f"Pareto front: {len(best)} trial{'s' if best[1:] else ''}"] if objective.goals else []
+    for trial in best:
+        title = "trial" if objective.goals else "best trial:"
+        lines += [
+            f"{title} {trial.number}, {values_text(objective, trial)}",
+            *(f"  {parameter}={text}" for parameter, text in trial.assignments.items()),
+        ]
+    return lines

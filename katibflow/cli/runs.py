@@ -74,7 +74,7 @@ def list_(
 
 
 def _row(sweep: Sweep, history: History | None) -> tuple[str, ...]:
-    from katibflow.board import Board, metric_text
+    from katibflow.board import Board, values_text
 
     run = sweep.run
     trials = best = ""
@@ -82,8 +82,11 @@ def _row(sweep: Sweep, history: History | None) -> tuple[str, ...]:
         board = Board.of(sweep.experiment, history.trials)
         most = sweep.experiment.spec.max_trial_count
         trials = f"{board.ended}" if most is None else f"{board.ended}/{most}"
-        metric = sweep.experiment.spec.objective.objective_metric_name
-        best = f"{metric}={metric_text(board.best_value)}" if board.best is not None else ""
+        objective = sweep.experiment.spec.objective
+        if objective.goals:
+            best = f"{len(board.best)} on the front"
+        elif board.best:
+            best = values_text(objective, board.best[0])
     age = age_text((datetime.now(UTC) - run.created).total_seconds())
     return run.name, run.run_id[:8], sweep.experiment.name, run.state, trials, best, age
 
@@ -138,7 +141,7 @@ def show(
 
 def _trial_lines(history: History) -> Iterator[str]:
     from katibflow.board import elapsed, metric_text
-    from katibflow.history import objective_value
+    from katibflow.objectives import objective_values
 
     spec = history.experiment.spec
     names = [parameter.name for parameter in spec.parameters]
@@ -149,13 +152,14 @@ def _trial_lines(history: History) -> Iterator[str]:
             (
                 str(trial.number),
                 trial.state.value,
-                metric_text(objective_value(spec.objective, trial)),
+                *map(metric_text, objective_values(spec.objective, trial)),
                 *(trial.assignments.get(name, "") for name in names),
                 "" if seconds is None else age_text(seconds),
                 f"{trial.reason} {trial.message}"[:100],
             )
         )
-    head = ("TRIAL", "STATE", spec.objective.objective_metric_name, *names, "TIME", "REASON")
+    metrics = (aim.metric for aim in spec.objective.aims)
+    head = ("TRIAL", "STATE", *metrics, *names, "TIME", "REASON")
     yield from table_lines(head, rows)
 
 
@@ -168,6 +172,8 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Print a run's best parameters, one NAME=VALUE a line; exit status 1 if there are none yet.
+
+    Of several objectives it prints the Pareto front.
 
     \b
     Examples:
@@ -186,13 +192,15 @@ def best(
         raise RunnerError(
             f"{_UNSEEN}; the run's last step, report, has them: {link_of(pipelines, sweep.run)}"
         )
-    data = best_data(history)
+    (data,) = best_data(history).values()
     if as_json:
         print(json.dumps(data))
-    elif data is not None:
+    elif isinstance(data, list) and data:
+        print(*best_lines(history), sep="\n")
+    elif data:
         print(*(f"{name}={value}" for name, value in data["assignments"].items()), sep="\n")
-    if data is None:
-        print("no trial has a finite objective value", file=sys.stderr)
+    if not data:
+        print(*best_lines(history), sep="\n", file=sys.stderr)
         raise typer.Exit(EXPERIMENT_FAILED)
 
 

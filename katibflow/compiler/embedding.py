@@ -61,8 +61,9 @@ def embed(
         layout: Likewise.
 
     Raises:
-        InputError: A value is wrong, or the pipeline cannot hold the experiment: another one has
-            the same name, or it is in a loop with one name, or too many carry the library.
+        InputError: A value is wrong, there are several objectives, or the pipeline cannot hold the
+            experiment: another one has the same name, or it is in a loop with one name, or too many
+            carry the library.
     """
     from kfp import components  # type: ignore[import-untyped]
     from kfp.dsl.pipeline_context import Pipeline  # type: ignore[import-untyped]
@@ -72,6 +73,12 @@ def embed(
     now = {name: str(value) for name, value in given.items() if name not in later}
     document = with_parameters(experiment.document(), now)
     experiment = check_document(document, f"experiment {experiment.name} of the pipeline")
+    if experiment.spec.objective.goals:
+        raise InputError(
+            f"experiment {experiment.name} of the pipeline: spec.objective.goals: found several "
+            "objectives; allowed: one, whose best parameters are handed on, or the compiled file "
+            "as a component, whose output result has the Pareto front"
+        )
     check_checkpoints(experiment)
     arguments = {**later, **{key: now[key] for key in ("resume",) if key in now}}
     pipeline = Pipeline.get_default_pipeline()

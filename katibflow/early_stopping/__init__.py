@@ -71,6 +71,10 @@ def faults(parts: Parts) -> Iterator[Fault]:
     if isinstance(stopping, str):
         yield Fault(f"{where}.algorithmName", f'"{spec.algorithm_name}"', stopping)
         return
+    if parts.objective is not None and parts.objective.goals:
+        found = f'"{spec.algorithm_name}" with {len(parts.objective.aims)} objectives'
+        allowed = "no earlyStopping, since its rules compare one objective; or no goals"
+        yield Fault(f"{where}.algorithmName", found, allowed)
     where = f"{where}.algorithmSettings"
     settings: dict[str, Any] = {}
     wrong = False

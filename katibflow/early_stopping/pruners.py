@@ -102,7 +102,7 @@ class _Others:
     ) -> None:
         import optuna
 
-        from katibflow.history_storage import HistoryStorage, direction_of
+        from katibflow.history_storage import HistoryStorage, directions_of
 
         self._trials = tuple(trials) if isinstance(trials, Iterator) else trials
         self._pruner = pruner
@@ -116,7 +116,7 @@ class _Others:
                 storage=self._storage,
                 study_name="trials",
                 pruner=pruner,
-                direction=direction_of(spec.objective.type),
+                directions=directions_of(spec.objective),
             )
 
     def would_stop(self, point: Point) -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from katibflow.decision import Decision
-from katibflow.history import History, Trial, TrialState, best_trial, objective_value
+from katibflow.history import History, Trial, TrialState
+from katibflow.objectives import best_trials, objective_values
 from katibflow.report import Ending, render_report
 from katibflow.result import result_data
 from katibflow.resume import is_taken_over
@@ -61,8 +62,8 @@ def report(
         text_path: Where the Markdown goes.
 
     Returns:
-        The best trial's assignments (empty if no trial has a finite objective), how the experiment
-        ended (`result.result_data` without what is None), and metrics by name.
+        The best trial's assignments (empty if there is none, or a front of several objectives), how
+        the experiment ended (`result.result_data` without what is None), and metrics by name.
     """
     history = read_study(study_path)
     runner = runner_for(history)
@@ -113,37 +114,42 @@ def decision_at_end(history: History) -> Decision:
 
 def _metrics(history: History) -> dict[str, float]:
     objective = history.experiment.spec.objective
-    best = best_trial(objective, history.trials)
+    best = best_trials(objective, history.trials)
     counts = Counter(trial.state for trial in history.trials)
     metrics = {
         "trials": float(len(history.trials)),
         "failed trials": float(counts[TrialState.FAIL]),
     }
-    if best is not None:
-        metrics["best trial"] = float(best.number)
-        metrics[f"best {objective.objective_metric_name}"] = _value(history, best)
+    if objective.goals:
+        metrics["trials on the Pareto front"] = float(len(best))
+    elif best:
+        metrics["best trial"] = float(best[0].number)
+    values = [_values(history, trial) for trial in best]
+    for index, aim in enumerate(objective.aims if best else ()):
+        metrics[f"best {aim.metric}"] = aim.sign * min(aim.sign * row[index] for row in values)
     return metrics
 
 
 def _markdown(title: str, history: History, said: str) -> str:
     objective = history.experiment.spec.objective
     names = [parameter.name for parameter in history.experiment.spec.parameters]
-    best = best_trial(objective, history.trials)
-    metric = objective.objective_metric_name
+    metrics = [aim.metric for aim in objective.aims]
     lines = [f"# {_cell(title)}", "", f"{len(history.trials)} trials. {_cell(said)}".rstrip(), ""]
-    if best is not None:
-        chosen = ", ".join(f"{name}={best.assignments.get(name, '')}" for name in names)
-        value = _value(history, best)
-        lines += [f"Best: trial {best.number}, {_cell(f'{metric} {value:g} with {chosen}')}", ""]
+    for best in best_trials(objective, history.trials):
+        chosen = ", ".join(f"{name}={value}" for name, value in best.assignments.items())
+        paired = zip(metrics, _values(history, best), strict=True)
+        reached = ", ".join(f"{metric} {value:g}" for metric, value in paired)
+        title = "On the Pareto front" if objective.goals else "Best"
+        lines += [f"{title}: trial {best.number}, {_cell(f'{reached} with {chosen}')}", ""]
     lines += [
-        _row(["trial", "state", metric, *names]),
-        _row(["---"] * (3 + len(names))),
+        _row(["trial", "state", *metrics, *names]),
+        _row(["---"] * (2 + len(metrics) + len(names))),
         *(
             _row(
                 [
                     str(trial.number),
                     f"{trial.state} {trial.reason}".rstrip(),
-                    _number(_value(history, trial)),
+                    *map(_number, _values(history, trial)),
                     *(trial.assignments.get(name, "") for name in names),
                 ]
             )
@@ -153,9 +159,9 @@ def _markdown(title: str, history: History, said: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _value(history: History, trial: Trial) -> float:
-    value = objective_value(history.experiment.spec.objective, trial)
-    return math.nan if value is None else value
+def _values(history: History, trial: Trial) -> list[float]:
+    values = objective_values(history.experiment.spec.objective, trial)
+    return [math.nan if value is None else value for value in values]
 
 
 def _number(value: float) -> str:

@@ -153,6 +153,17 @@ class TestRefuses:
             compiled(folder, function)
         return str(error.value)
 
+    def test_several_objectives_which_have_no_best_parameters(self, tmp_path: Path) -> None:
+        goals = [{"name": "size", "type": "minimize"}]
+        changes = {"spec.objective.additionalMetricNames": ["size"], "spec.objective.goals": goals}
+
+        def one() -> None:
+            experiment(document("echo loss=1", changes))
+
+        assert self.told(tmp_path, one).startswith(
+            "experiment sample of the pipeline: spec.objective.goals: found several objectives"
+        )
+
     def test_a_wrong_value_as_in_a_file(self, tmp_path: Path) -> None:
         def one() -> None:
             experiment(document("echo loss=1"), max_trial_count=0, goal="high")

@@ -15,6 +15,7 @@ from katibflow.document import read_document
 from katibflow.errors import InvalidExperiment
 from katibflow.experiment import Experiment
 from katibflow.history import History, TrialState, dump_history, load_history
+from katibflow.resume import check_resume
 from katibflow.space import Space, space_of
 from katibflow.study import study_of
 from katibflow.suggest import Suggester, Suggestion, is_used_up, suggest
@@ -479,3 +480,12 @@ def test_a_space_without_conditions_has_none() -> None:
     assert space_of(checked([OPTIMIZER, LAYERS]).spec.parameters) == Space(
         space_of(checked([OPTIMIZER, LAYERS]).spec.parameters).dimensions, {}
     )
+
+
+def test_trials_do_not_count_under_other_conditions() -> None:
+    other = {**MOMENTUM, "when": {"optimizer": "sgd"}}
+    with pytest.raises(InvalidExperiment) as raised:
+        check_resume("f", checked([OPTIMIZER, other]), checked([OPTIMIZER, MOMENTUM]))
+    (fault,) = raised.value.faults
+    assert (fault.path, fault.found) == ("spec.parameters[1].when", '{"optimizer": ["sgd"]}')
+    assert fault.allowed.startswith('{"optimizer": ["sgd", "rmsprop"]}, as the trials on record')

@@ -171,7 +171,7 @@ class TestEachExperimentCarriesItsOwn:
 
     def test_largest_of_them_fits_into_a_workflow(self) -> None:
         for layout in (rounds, controller):
-            used = Used("pbt", "medianstop", "PrometheusMetric", layout.COMPONENTS)
+            used = Used("pbt", "optuna:MedianPruner", "TensorFlowEvent", layout.COMPONENTS)
             assert len(pack_library(used)) <= MAX_PACK_LENGTH
 
 

@@ -209,7 +209,8 @@ class Experiment:
             context: The kubeconfig's context, for the trials' jobs; by default the current one.
             ca_file: Certificates to trust in place of the usual ones.
             parameters: The run's parameters, as ``{"maxTrialCount": 20, "resume": "all"}``;
-                ``"none"`` takes a number away.
+                ``"none"`` takes a number away, and a maxTrialCount of ``"+10"`` is 10 beside the
+                trials that were taken over.
             kfp_experiment: KFP's experiment for the run; by default of the Experiment's name.
             layout: As of ``compile``.
             image: As of ``compile``.
@@ -250,7 +251,7 @@ class Experiment:
                 raise
             jobs = None  # the run needs no kubeconfig here; reading its trials does
         if jobs is not None:
-            check_earlier(jobs, ready.experiment, layout, ready.resume)
+            check_earlier(jobs, ready.experiment, layout, ready.resume, ready.parameters)
         run = start(pipelines, ready, upload(pipelines, ready)[0])
         sweep = Sweep(run, ready.experiment, layout, ready.resume)
         return RemoteRun(pipelines, sweep, None if jobs is None else JobRecords(jobs, sweep))

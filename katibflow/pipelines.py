@@ -45,7 +45,7 @@ def experiment(
             a mapping, or a ``katibflow.Experiment``, as of ``tune``.
         name: Its name, by which its jobs are told from those of others.
         parallel_trial_count: Trials at a time, from 1.
-        max_trial_count: Trials in all, from 1.
+        max_trial_count: Trials in all, from 1; ``"+10"``: ten beside those that ``resume`` takes.
         max_failed_trial_count: Failed trials with which it fails, from 0.
         goal: The objective with which it ends.
         trial_timeout: Seconds that a trial may take.

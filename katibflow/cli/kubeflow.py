@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from katibflow.client.base import Pipelines, Run
     from katibflow.client.reading import Sweep
     from katibflow.client.records import Records
-    from katibflow.experiment import Experiment
+    from katibflow.client.submitting import Ready
     from katibflow.history import History
     from katibflow.report import Ending
     from katibflow.runners.kubernetes_api import Api
@@ -113,7 +113,7 @@ class Cluster:
             self._say(error)
             return None
 
-    def check_earlier(self, experiment: Experiment, layout: str, resume: str) -> None:
+    def check_earlier(self, ready: Ready, layout: str, resume: str) -> None:
         """Refuses what a run's first step would refuse for the trials that it finds.
 
         Raises:
@@ -124,7 +124,7 @@ class Cluster:
         api = self.api()
         try:
             if api is not None:
-                check_earlier(api, experiment, layout, resume)
+                check_earlier(api, ready.experiment, layout, resume, ready.parameters)
         except RunnerError as error:
             self._say(error)
 

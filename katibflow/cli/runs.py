@@ -79,8 +79,8 @@ def _row(sweep: Sweep, history: History | None) -> tuple[str, ...]:
     run = sweep.run
     trials = best = ""
     if history is not None:
-        board = Board.of(sweep.experiment, history.trials)
-        most = sweep.experiment.spec.max_trial_count
+        board = Board.of(history.experiment, history.trials)
+        most = history.experiment.spec.max_trial_count
         trials = f"{board.ended}" if most is None else f"{board.ended}/{most}"
         objective = sweep.experiment.spec.objective
         if objective.goals:

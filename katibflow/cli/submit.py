@@ -48,7 +48,11 @@ def submit(
         str | None, typer.Option(metavar="N|none", help="In place of parallelTrialCount.")
     ] = None,
     max_trials: Annotated[
-        str | None, typer.Option(metavar="N|none", help="In place of maxTrialCount.")
+        str | None,
+        typer.Option(
+            metavar="N|+N|none",
+            help="In place of maxTrialCount; +N is N beside the trials that --resume takes over.",
+        ),
     ] = None,
     max_failed_trials: Annotated[
         str | None, typer.Option(metavar="N|none", help="In place of maxFailedTrialCount.")
@@ -152,7 +156,7 @@ def submit(
         print(f"{file}: {warning}", file=sys.stderr)
     pipelines = connect(access)
     resumes = ready.parameters.get("resume", NONE) if trigger is not None else ready.resume
-    Cluster(pipelines, access).check_earlier(ready.experiment, layout, resumes)
+    Cluster(pipelines, access).check_earlier(ready, layout, resumes)
     version, is_new = upload(pipelines, ready)
     done = "uploaded" if is_new else "there already"
     print(f"pipeline {ready.pipeline}, version {ready.version}: {done}", file=stream)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from katibflow.client.reading import Sweep
@@ -13,7 +13,7 @@ from katibflow.resume import ALL, NONE, read_resume, run_name, take_over
 from katibflow.runners.base import EarlierTrial
 from katibflow.runners.kubernetes import KubernetesRunner, connect
 from katibflow.runners.kubernetes_api import Api, Timing
-from katibflow.steps.starting import ROUNDS, check_first_round
+from katibflow.steps.starting import ROUNDS, check_first_round, with_more
 
 __all__ = ["NAMESPACE", "JobRecords", "Records", "check_earlier", "cluster_of", "with_earlier"]
 
@@ -54,6 +54,7 @@ class JobRecords:
         experiment = sweep.experiment
         self._empty = History(experiment, run_name(sweep.run.run_id), 0)
         self._resume = sweep.resume
+        self._parameters = {name: str(text) for name, text in sweep.run.parameters.items()}
         self._taken: tuple[Trial, ...] | None = None
         self._runner = KubernetesRunner(
             api,
@@ -71,7 +72,8 @@ class JobRecords:
                 self._taken = with_earlier(
                     self._empty, self._resume, own[0].number, self._runner.earlier()
                 )
-        return self._empty.with_trials([*(self._taken or ()), *own])
+        begun = with_more(self._empty.with_trials(self._taken or ()), self._parameters)
+        return begun.with_trials(own)
 
 
 def with_earlier(
@@ -106,7 +108,9 @@ def with_earlier(
     return taken if len(taken) == count else ()
 
 
-def check_earlier(api: Api, experiment: Experiment, layout: str, resume: str) -> None:
+def check_earlier(
+    api: Api, experiment: Experiment, layout: str, resume: str, parameters: Mapping[str, str]
+) -> None:
     """Refuses what a run's first step would refuse for the trials that it finds.
 
     Args:
@@ -114,6 +118,7 @@ def check_earlier(api: Api, experiment: Experiment, layout: str, resume: str) ->
         experiment: With the run's parameters in it.
         layout: The pipeline's.
         resume: The run's parameter of that name.
+        parameters: The run's parameters that were given.
 
     Raises:
         InputError: Earlier trials do not fit, or leave nothing to do.
@@ -129,5 +134,6 @@ def check_earlier(api: Api, experiment: Experiment, layout: str, resume: str) ->
         template=experiment.spec.trial_template,
     )
     history = take_over("the run's parameters", empty, resume, runner.earlier())
+    history = with_more(history, parameters)
     if layout == ROUNDS:
         check_first_round(history)

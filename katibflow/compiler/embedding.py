@@ -80,7 +80,8 @@ def embed(
             "as a component, whose output result has the Pareto front"
         )
     check_checkpoints(experiment)
-    arguments = {**later, **{key: now[key] for key in ("resume",) if key in now}}
+    kept = {key for key in now if key == "resume" or now[key].lstrip().startswith("+")}
+    arguments = {**later, **{key: now[key] for key in kept}}
     pipeline = Pipeline.get_default_pipeline()
     if pipeline is not None:
         _check_place(pipeline, experiment.name, "name" not in later, not (image or package))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from katibflow import algorithms, limits
@@ -28,6 +29,7 @@ __all__ = [
     "check_first_round",
     "parameters_of",
     "start",
+    "with_more",
     "with_parameters",
 ]
 
@@ -65,10 +67,11 @@ def start(
     history = History(experiment, run_name(run), new_seed(experiment, run))
     resume = parameters.get("resume", NONE)
     history = take_over(_SOURCE, history, resume, earlier_trials(history))
+    history = with_more(history, parameters)
     if layout == ROUNDS:
         check_first_round(history)
     write_study(study_path, history)
-    spec = experiment.spec
+    spec = history.experiment.spec
     print(
         f"{experiment.name}: {spec.algorithm.algorithm_name}, {spec.parallelism} trials at a time, "
         f"at most {spec.max_trial_count or 'any number of'} trials, run {history.run}"
@@ -88,8 +91,8 @@ def check_first_round(history: History) -> None:
         raise InputError(
             f"resume: found {len(history.trials)} trials of earlier runs, with which the "
             f"experiment is over before it begins ({decision.reason}: {decision.message}); "
-            f"allowed: {NONE}, or a maxTrialCount, maxFailedTrialCount or goal that leaves "
-            "something to do"
+            f"allowed: {NONE}, or a maxTrialCount (+10: ten more), maxFailedTrialCount or "
+            "goal that leaves something to do"
         )
     check_rounds(history.experiment, len(history.trials))
 
@@ -115,7 +118,8 @@ def parameters_of(experiment: Experiment) -> dict[str, str]:
 def with_parameters(document: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
     """The Experiment's document with a run's parameters in it, right or wrong.
 
-    `NONE`, or nothing, takes a field away; a parameter that is left out changes nothing.
+    `NONE`, or nothing, takes a field away; a parameter that is left out changes nothing. A
+    maxTrialCount of ``+10`` is 10, see `with_more`.
     """
     metadata, spec = dict(document["metadata"]), dict(document["spec"])
     objective, annotations = dict(spec["objective"]), dict(metadata.get("annotations") or {})
@@ -137,6 +141,20 @@ def with_parameters(document: Mapping[str, Any], parameters: Mapping[str, str]) 
     else:
         metadata.pop("annotations", None)
     return {**document, "metadata": metadata, "spec": {**spec, "objective": objective}}
+
+
+def with_more(history: History, parameters: Mapping[str, str]) -> History:
+    """The study in which a maxTrialCount of ``+10`` is 10 beside the trials that it begins with.
+
+    Args:
+        history: The study with the trials of earlier runs, and `with_parameters` in its Experiment.
+        parameters: The run's parameters.
+    """
+    experiment, most = history.experiment, history.experiment.spec.max_trial_count
+    if most is None or not parameters.get("maxTrialCount", "").lstrip().startswith("+"):
+        return history
+    spec = experiment.spec.model_copy(update={"max_trial_count": most + len(history.trials)})
+    return replace(history, experiment=experiment.model_copy(update={"spec": spec}))
 
 
 def _text(value: float | None) -> str:

@@ -279,6 +279,21 @@ def test_a_schedule_makes_a_recurring_run_of_studies_of_their_own(
     assert parameters[1] == {"name": "one-study", "resume": "all"}
 
 
+def test_the_example_of_a_recurring_sweep_adds_to_one_study(kfp_server: KfpServer) -> None:
+    example = Path(__file__).parents[2] / "examples" / "nightly.sh"
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "KF_PIPELINES_ENDPOINT": kfp_server.url, "PATH": path}
+    done = subprocess.run(["sh", example], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (made,) = kfp_server.recurring.values()
+    assert made["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * *"}}
+    assert made["runtime_config"]["parameters"] == {
+        "name": "nightly",
+        "maxTrialCount": "+10",
+        "resume": "all",
+    }
+
+
 def test_ctrl_c_leaves_the_run_and_says_how_to_go_on(kfp_server: KfpServer, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "katibflow", *submit(kfp_server, tmp_path)],
@@ -327,6 +342,24 @@ def test_a_file_whose_trials_are_used_up_is_refused_before_anything_is_uploaded(
     for words in (("--resume", "none"), ("--max-trials", "9"), ("--every", "1d")):
         again = katibflow(*submit(kfp_server, tmp_path, "--no-wait", *words, **goes_on))
         assert again.code == 0, again.err
+
+
+def test_a_run_adds_trials_to_those_that_it_takes_over(
+    kfp_server: KfpServer, cluster: Lab, tmp_path: Path
+) -> None:
+    earlier = "11111111-2222-3333-4444-555555555555"
+    for number in range(6):
+        put_trial(cluster.server, earlier, number, 0.5, end="2000-01-01T00:00:00+00:00")
+    words = ("--no-wait", "--json", "--resume", "all", "--max-trials", "+3")
+    done = katibflow(*submit(kfp_server, tmp_path, *words))
+    assert done.code == 0, done.err
+    run = json.loads(done.out)["run"]
+    given = kfp_server.runs[run]["runtime_config"]["parameters"]
+    assert given == {"maxTrialCount": "+3", "resume": "all"}
+    for number in (6, 7):
+        put_trial(cluster.server, run, number, 0.25)
+    listed = katibflow("list", "--host", kfp_server.url)
+    assert " 8/9 " in listed.out, listed.err
 
 
 def test_the_last_lines_of_a_failed_step_are_shown(

@@ -72,6 +72,17 @@ def test_finished_trials_of_all_earlier_runs_count(runs: Runs, tmp_path: Path) -
     assert best
 
 
+def test_each_run_adds_its_trials_to_one_study(runs: Runs) -> None:
+    for number, so_far in enumerate((2, 5, 8)):
+        most = "+2" if number == 0 else "+3"
+        study = runs.go(f"night-{number}", maxTrialCount=most, resume="all")
+        assert [trial.number for trial in study.trials] == list(range(so_far))
+        assert study.experiment.spec.max_trial_count == so_far
+    assert len(runs.go("apart", maxTrialCount="+2").trials) == 2
+    with pytest.raises(SystemExit, match=r"spec\.maxTrialCount: found 0"):
+        runs.start("none", maxTrialCount="+0", resume="all")
+
+
 def test_one_run_is_resumed_by_either_of_its_ids(runs: Runs) -> None:
     kfp = "0a1b2c3d-0000-4000-8000-000000000000"
     runs.go("another")

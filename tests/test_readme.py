@@ -71,6 +71,8 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_command_runs_and_prints_what_the_readme_shows(checkout: Path, command: str) -> None:
     if command == "make demo" and not (ROOT / ".venv" / "installed").exists():
         pytest.skip("only where make install made the environment: it would install one here")
+    if " run " in command:  # the command above it, should this one be tested alone
+        assert run(".venv/bin/python trial_image/make_digits.py", checkout).returncode == 0
     done = run(command, checkout)
     assert done.returncode == 0, done.stdout + done.stderr
     shown = next(block for block in CONSOLE if f"$ {command}\n" in block)

@@ -137,7 +137,7 @@ def test_trials_are_shown_while_they_run_and_the_best_at_the_end(
     for number, value in enumerate(("0.5", "0.4", "0.3")):
         assert f"trial {number} started: x={number + 1}" in lines
         (ended,) = (line for line in lines if line.startswith(f"trial {number} complete"))
-        assert f"loss={value} (best {value}, trial {number})" in ended
+        assert f"loss={value} (best loss={value} in trial {number})" in ended
         assert (" left" in ended) is (number < 2)
     assert done.out.splitlines()[-4:-1] == [
         "ExperimentMaxTrialsReached: 3 trials ended, maxTrialCount is 3",

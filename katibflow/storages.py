@@ -25,6 +25,7 @@ _OPENING_SECONDS = 60.0
 """More than the 30 s after which Optuna takes the lock of a journal from a process that is gone."""
 
 _REASON_LENGTH = 300
+_TRIES = 20
 _PASSWORD = re.compile(r"(?P<before>://[^:/?#]*:)(?P<secret>.*)(?P<after>@)", re.DOTALL)
 _PASSWORD_OPTION = re.compile(
     r"(?P<before>[?&][^=&]*(?:pass|pwd|secret|token)[^=&]*=)(?P<secret>[^&]+)(?P<after>)",
@@ -125,6 +126,7 @@ class Storage:
             return self._journal()
         from optuna.storages import RDBStorage
         from sqlalchemy import make_url
+        from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
         url = make_url(self.text)
         if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
@@ -132,8 +134,16 @@ class Storage:
                 f"{self.option}: found a database in memory, which ends with this program; "
                 "allowed: a file, as sqlite:///studies.db"
             )
-        # A database that was started again in between is nothing to tell of.
-        return RDBStorage(self.text, engine_kwargs={"pool_pre_ping": True})
+        for _ in range(_TRIES):
+            try:
+                # A database that was started again in between is nothing to tell of.
+                return RDBStorage(self.text, engine_kwargs={"pool_pre_ping": True})
+            except (IntegrityError, OperationalError, ProgrammingError) as error:
+                # Another program makes Optuna's tables in a new database at the same moment.
+                taken = isinstance(error, IntegrityError) or "already exists" in str(error)
+                if not taken:
+                    raise
+        raise InputError(f"{self.option}: its tables are made by too many programs at a time")
 
     def _find(self) -> BaseStorage:
         if "://" not in self.text:

@@ -191,13 +191,50 @@ def test_a_run_that_is_killed_goes_on_in_its_study(tmp_path: Path, place: str) -
     check_same(trials_in(place, tmp_path), made)
 
 
+OPENS = """
+import sys
+from optuna.storages import RDBStorage
+from katibflow.storages import Storage
+
+print("ready", flush=True)
+sys.stdin.readline()
+Storage(sys.argv[1]).created(lambda storage: None)
+"""
+
+
+def test_programs_that_begin_together_share_a_new_database(tmp_path: Path) -> None:
+    for attempt in range(3):
+        words = [sys.executable, "-c", OPENS, f"sqlite:///{tmp_path}/{attempt}.db"]
+        programs = [
+            subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(3)
+        ]
+        for program in programs:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "ready\n"
+        for program in programs:
+            assert program.stdin is not None
+            program.stdin.write("\n")
+            program.stdin.flush()
+        for program in programs:
+            _, err = program.communicate(timeout=60)
+            assert program.returncode == 0, err
+
+
 def test_a_database_that_comes_back_gets_what_it_missed(tmp_path: Path) -> None:
     with postgres() as server:
         script = f"echo loss=$X; {waits_for(tmp_path / '$KATIB_TRIAL_NAME')}"
         write(tmp_path, script, {"spec.parallelTrialCount": 1, "spec.maxTrialCount": 3})
         process = start(tmp_path, "--storage", server.url)
         assert process.stdout is not None and process.stderr is not None
-        until(lambda: len(running(server.url, tmp_path)) == 1)
+        until(lambda: process.poll() is not None or len(running(server.url, tmp_path)) == 1)
+        assert process.poll() is None, process.communicate()
         server.stop()
         end_next_trial(tmp_path, 0)
         told = process.stderr.readline()
@@ -242,7 +279,8 @@ def test_a_database_that_stays_away_is_told_at_the_end_and_healed_by_the_same_co
         script = f"{waits_for(tmp_path / 'go')}; echo loss=$X"
         write(tmp_path, script)
         process = start(tmp_path, "--storage", server.url)
-        until(lambda: len(running(server.url, tmp_path)) == 3)
+        until(lambda: process.poll() is not None or len(running(server.url, tmp_path)) == 3)
+        assert process.poll() is None, process.communicate()
         server.stop()
         (tmp_path / "go").touch()
         status, out, err = finish(process)

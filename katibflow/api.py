@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from katibflow.config_maps import source_of, with_template
-from katibflow.document import dump_document
+from katibflow.document import dump_document, write_file
 from katibflow.errors import InputError
 from katibflow.outcome import Result
 from katibflow.programs import Constant
@@ -173,18 +173,15 @@ class Experiment:
             InputError: The layout cannot hold the Experiment, or the file cannot be written.
         """
         from katibflow.compiler.emit import compile_experiment
-        from katibflow.runners.kubernetes_checkpoints import check_checkpoints
 
         model = self._with_template(None, False)
-        check_checkpoints(model, self._source)
-        compiled = compile_experiment(model, image=image, package=package, layout=layout)
+        compiled = compile_experiment(
+            model, image=image, package=package, layout=layout, source=self._source
+        )
         for warning in compiled.warnings:
             warnings.warn(f"{self._source}: {warning}", stacklevel=2)
         path = Path(output)
-        try:
-            path.write_text(compiled.text, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+        write_file(path, compiled.text)
         return path
 
     def submit(
@@ -260,7 +257,9 @@ class Experiment:
         """The Experiment with its trial template, wherever that is kept."""
         document = self._document
         place = source_of(document)
-        if place is not None and in_cluster:
+        if place is None:
+            return self.model
+        if in_cluster:
             document = with_template(document, *map_in_cluster(context)(place))
         return check_document(document, self._source)
 

@@ -17,7 +17,7 @@ import yaml
 
 from katibflow.errors import Fault, InputError
 
-__all__ = ["dump_document", "found", "in_file_order", "read_document", "read_file"]
+__all__ = ["dump_document", "found", "in_file_order", "read_document", "read_file", "write_file"]
 
 MAX_FILE_BYTES = 2_000_000
 MAX_DEPTH = 100
@@ -176,6 +176,18 @@ def dump_document(document: Mapping[str, Any]) -> str:
         dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
     )
     return text
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a file that the user named.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_document(text: str, source: str) -> dict[str, Any]:

@@ -15,9 +15,7 @@ from katibflow.cli.options import (
     Layout,
     Package,
     check_output,
-    write_output,
 )
-from katibflow.errors import InputError
 
 __all__ = ["compile_"]
 
@@ -44,16 +42,15 @@ def compile_(
       katibflow compile examples/mnist.yaml --layout controller -o mnist.yaml
     """
     from katibflow.compiler.emit import compile_experiment
+    from katibflow.document import write_file
     from katibflow.reading import map_in_file, read_experiment
-    from katibflow.runners.kubernetes_checkpoints import check_checkpoints
 
-    if image is not None and package is not None:
-        raise InputError("--image and --package: found both; allowed: one of them")
     check_output(output)
     experiment = read_experiment(file, read=map_in_file(config_map))
-    check_checkpoints(experiment, str(file))
-    compiled = compile_experiment(experiment, image=image, package=package, layout=layout)
+    compiled = compile_experiment(
+        experiment, image=image, package=package, layout=layout, source=str(file)
+    )
     for warning in compiled.warnings:
         print(f"{file}: {warning}", file=sys.stderr)
-    write_output(output, compiled.text)
+    write_file(output, compiled.text)
     print(f"{output}: {len(compiled.text.encode()) / 1024:.0f} KB")

@@ -35,6 +35,7 @@ __all__ = [
     "RunName",
     "access_of",
     "follow_to_end",
+    "found_run",
     "link_of",
     "run_data",
 ]
@@ -87,6 +88,15 @@ def access_of(
     if namespace is not None:
         check_name("--namespace", namespace)
     return Access(host, namespace, context, ca_file)
+
+
+def found_run(run: str, access: Access) -> tuple[Pipelines, Sweep]:
+    """The installation, and the run in it that a user means; errors as of `find_sweep`."""
+    from katibflow.client.api import connect
+    from katibflow.client.reading import find_sweep
+
+    pipelines = connect(access)
+    return pipelines, find_sweep(pipelines, run)
 
 
 class Cluster:

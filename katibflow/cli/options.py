@@ -22,7 +22,6 @@ __all__ = [
     "Package",
     "RunsFolder",
     "check_output",
-    "write_output",
 ]
 
 EXPERIMENT_FAILED = 1
@@ -81,15 +80,3 @@ def check_output(path: Path) -> None:
     if path.is_dir() or not path.resolve().parent.is_dir():
         what = "a folder" if path.is_dir() else f"no folder {path.parent}"
         raise InputError(f"--output {path}: found {what}; allowed: a file in a folder")
-
-
-def write_output(path: Path, text: str) -> None:
-    """Writes a file that the user named.
-
-    Raises:
-        InputError: It cannot be written.
-    """
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error

@@ -20,6 +20,7 @@ from katibflow.cli.kubeflow import (
     RunName,
     access_of,
     follow_to_end,
+    found_run,
     link_of,
     run_data,
 )
@@ -110,14 +111,11 @@ def show(
       katibflow show mnist-20260131-093000
       katibflow show 0a1b2c3d --follow
     """
-    from katibflow.client.api import connect
     from katibflow.client.following import ending_of
-    from katibflow.client.reading import find_sweep
     from katibflow.history import trial_to_data
 
     access = access_of(host, namespace, context, ca_file)
-    pipelines = connect(access)
-    sweep = find_sweep(pipelines, run)
+    pipelines, sweep = found_run(run, access)
     if follow:
         raise follow_to_end(pipelines, sweep, access, poll, as_json)
     cluster = Cluster(pipelines, access)
@@ -180,13 +178,10 @@ def best(
       katibflow best mnist-20260131-093000
       katibflow best 0a1b2c3d --json
     """
-    from katibflow.client.api import connect
-    from katibflow.client.reading import find_sweep
     from katibflow.result import best_data
 
     access = access_of(host, namespace, context, ca_file)
-    pipelines = connect(access)
-    sweep = find_sweep(pipelines, run)
+    pipelines, sweep = found_run(run, access)
     history = Cluster(pipelines, access).history(sweep)
     if history is None:
         raise RunnerError(
@@ -225,14 +220,11 @@ def logs(
       katibflow logs mnist-20260131-093000 3
       katibflow logs 0a1b2c3d
     """
-    from katibflow.client.api import connect
     from katibflow.client.logs import step_logs, trial_logs
-    from katibflow.client.reading import find_sweep
     from katibflow.client.records import JobRecords, cluster_of
 
     access = access_of(host, namespace, context, ca_file)
-    pipelines = connect(access)
-    sweep = find_sweep(pipelines, run)
+    pipelines, sweep = found_run(run, access)
     cluster = cluster_of(access.namespace or pipelines.namespace_of(sweep.run), access.context)
     if trial is None:
         found = step_logs(cluster, sweep.run.run_id)
@@ -272,11 +264,8 @@ def stop(
       katibflow stop mnist-20260131-093000
       katibflow stop 0a1b2c3d --host http://localhost:8080
     """
-    from katibflow.client.api import connect
-    from katibflow.client.reading import find_sweep
-
-    pipelines = connect(access_of(host, namespace, context, ca_file))
-    found = find_sweep(pipelines, run).run
+    pipelines, sweep = found_run(run, access_of(host, namespace, context, ca_file))
+    found = sweep.run
     if found.is_over:
         print(f"{found.name} is over already: {found.state}")
         return

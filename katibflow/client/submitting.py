@@ -12,7 +12,6 @@ from katibflow.compiler.emit import compile_experiment
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
 from katibflow.resume import NONE, read_resume
-from katibflow.runners.kubernetes_checkpoints import check_checkpoints
 from katibflow.steps.limits import check_rounds
 from katibflow.steps.starting import ROUNDS, parameters_of, with_parameters
 from katibflow.validation import check_document
@@ -76,9 +75,6 @@ def prepare(submission: Submission) -> Ready:
     Raises:
         InputError: The Experiment cannot run there, or not with these parameters.
     """
-    if submission.image is not None and submission.package is not None:
-        raise InputError("--image and --package: found both; allowed: one of them")
-    check_checkpoints(submission.experiment, submission.source)
     document = with_parameters(submission.experiment.document(), submission.parameters)
     experiment = check_document(document, _PARAMETERS)
     resume = submission.parameters.get("resume", parameters_of(submission.experiment)["resume"])
@@ -90,6 +86,7 @@ def prepare(submission: Submission) -> Ready:
         image=submission.image,
         package=submission.package,
         layout=submission.layout,
+        source=submission.source,
     )
     name = submission.experiment.name
     return Ready(

@@ -20,7 +20,6 @@ from typing import Any
 from katibflow.compiler.emit import compile_experiment
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
-from katibflow.runners.kubernetes_checkpoints import check_checkpoints
 from katibflow.steps.starting import RUN_PARAMETERS, with_parameters
 from katibflow.validation import check_document
 
@@ -79,7 +78,6 @@ def embed(
             "objectives; allowed: one, whose best parameters are handed on, or the compiled file "
             "as a component, whose output result has the Pareto front"
         )
-    check_checkpoints(experiment)
     kept = {key for key in now if key == "resume" or now[key].lstrip().startswith("+")}
     arguments = {**later, **{key: now[key] for key in kept}}
     pipeline = Pipeline.get_default_pipeline()

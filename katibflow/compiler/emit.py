@@ -19,6 +19,7 @@ from katibflow.compiler.library import Used, pack_files, pack_library
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
 from katibflow.jobs import kind_of
+from katibflow.runners.kubernetes_checkpoints import check_checkpoints
 from katibflow.runners.kubernetes_objects import stop_patch
 from katibflow.steps.limits import MANY_TRIALS, MAX_ROUNDS, check_rounds
 from katibflow.steps.starting import parameters_of
@@ -89,6 +90,7 @@ def compile_experiment(
     package: str | None = None,
     layout: str = "rounds",
     is_part: bool = False,
+    source: str | None = None,
 ) -> Compiled:
     """Compiles an Experiment to a pipeline file for Kubeflow Pipelines v2.
 
@@ -106,23 +108,22 @@ def compile_experiment(
         is_part: Whether it is to be a component of another pipeline: then it has the outputs
             ``best_parameters`` and ``best_value``, and fails where there are none to hand on. Else
             they are those of `report`: ``best_parameters`` and ``result``.
+        source: Where the Experiment comes from, for errors; by default its name.
 
     Raises:
-        InputError: The layout cannot hold the experiment, there is no such layout, or the trial
-            template is kept in a ConfigMap that was not read.
+        InputError: The layout cannot hold the experiment, there is no such layout, the trial
+            template is kept in a ConfigMap that was not read, or checkpoints have no volume.
     """
     if layout not in LAYOUTS:
         raise InputError(f'layout: found "{layout}"; allowed: {", ".join(LAYOUTS)}')
     if image is not None and package is not None:
-        raise InputError(
-            f"image {image} and package {package}: found both; allowed: one of them, as an image "
-            "has the library in it"
-        )
+        raise InputError("--image and --package: found both; allowed: one of them")
     if experiment.spec.trial_template.trial_spec is None:
         raise InputError(
             "spec.trialTemplate: found no trialSpec; allowed: the template itself, as `finish` is "
             "told at once what kind of job it stops"
         )
+    check_checkpoints(experiment, source)
     if layout == "rounds":
         check_rounds(experiment)
     dag = import_module(f"pipelines.{layout}")

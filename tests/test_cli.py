@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.processes import finish
 from tests.samples import SEED_FILE
 from tests.shell_trials import document, processes_below
 
@@ -37,15 +38,6 @@ def start(*words: str | Path, cwd: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    try:
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert "Traceback" not in err, err
-    return process.returncode, out, err
 
 
 def katibflow(*words: str | Path, cwd: Path) -> tuple[int, str, str]:

@@ -10,21 +10,20 @@ Its answers are shaped as the real ones (`kfp_server_api.models`): enums by name
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import socket
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+
+from tests.http_double import Handler, HttpDouble
 
 API = "/apis/v2beta1/"
 OVER = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
@@ -116,7 +115,7 @@ def now() -> str:
 
 
 @dataclass
-class KfpServer:
+class KfpServer(HttpDouble):
     """The server and what it keeps.
 
     Attributes:
@@ -142,33 +141,9 @@ class KfpServer:
     port: int = 0
 
     def __post_init__(self) -> None:
-        self.changed = threading.Condition(threading.RLock())
-        self._http: ThreadingHTTPServer | None = None
+        super().__init__(_Handler, self.port)
         self._plays: list[threading.Thread] = []
-        self._connections: set[socket.socket] = set()
         self.up()
-
-    def up(self) -> None:
-        """Listens, on the same port as before."""
-        handler = type("BoundHandler", (_Handler,), {"server_state": self})
-        self._http = _Server(("127.0.0.1", self.port), handler)
-        self.port = self._http.server_port
-        threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
-
-    def down(self) -> None:
-        """Is gone: connections break, and new ones are refused."""
-        if self._http is None:
-            return
-        self._http.shutdown()
-        self._http.server_close()
-        self._http = None
-        with self.changed:
-            connections = list(self._connections)
-        for connection in connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.down()
@@ -182,10 +157,6 @@ class KfpServer:
     def fail(self, matches: Callable[[str, str], bool], status: int, **more: Any) -> None:
         with self.changed:
             self.faults.append(Fault(matches, status, **more))
-
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
-        with self.changed:
-            assert self.changed.wait_for(condition, seconds), "it did not come to be"
 
     def asked(self, method: str, end: str) -> list[Request]:
         return [r for r in list(self.requests) if r.method == method and r.path.endswith(end)]
@@ -375,39 +346,11 @@ def _found(kept: Mapping[str, dict[str, Any]], key: str) -> dict[str, Any]:
     return kept[key]
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
+class _Handler(Handler):
+    double: KfpServer
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # a broken connection is part of the tests
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server_state: KfpServer
-
-    def setup(self) -> None:
-        super().setup()
-        with self.server_state.changed:
-            self.server_state._connections.add(self.connection)
-
-    def finish(self) -> None:
-        with self.server_state.changed:
-            self.server_state._connections.discard(self.connection)
-        super().finish()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    do_POST = do_DELETE = do_GET  # noqa: N815
-
-    def _serve(self) -> None:
-        state = self.server_state
+    def serve(self) -> None:
+        state = self.double
         url = urlsplit(self.path)
         path = unquote(url.path).removeprefix(state.prefix)
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}

@@ -8,7 +8,6 @@ script (see `plays`), run in a thread of its own.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
 import socket
@@ -18,10 +17,10 @@ import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.http_double import Handler, HttpDouble
 from tests.kubernetes.bodies import Refused, as_seen, event_line, is_stopped, merge, selected
 
 NAMESPACE = "kubeflow"
@@ -71,11 +70,11 @@ class Log:
         self.cuts = 0  # connections to it that were cut
 
 
-class ApiServer:
+class ApiServer(HttpDouble):
     """The server and its cluster. Times are real; nothing is polled."""
 
     def __init__(self, rules: Iterable[Mapping[str, Any]] | None = None) -> None:
-        self.changed = threading.Condition(threading.RLock())
+        super().__init__(_Handler)
         self.version = 100
         self.oldest = 0
         self.objects: dict[str, dict[str, dict[str, Any]]] = {plural: {} for plural in GROUPS}
@@ -95,38 +94,7 @@ class ApiServer:
         self.page_size = 0  # makes pages smaller than the client asks for
         self.cut_watch_lines = 0
         self.ports: dict[str, int] = {}  # of a pod, as "name:port": where it is on this machine
-        self._connections: set[socket.socket] = set()
-        self._http: ThreadingHTTPServer | None = None
-        self.port = 0
         self.up()
-
-    # Up and down
-
-    def up(self) -> None:
-        """Listens, on the same port as before."""
-        handler = type("BoundHandler", (_Handler,), {"cluster": self})
-        self._http = _Server(("127.0.0.1", self.port), handler)
-        self.port = self._http.server_port
-        threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
-
-    def down(self) -> None:
-        """Is gone: connections break, and new ones are refused."""
-        if self._http is None:
-            return
-        self._http.shutdown()
-        self._http.server_close()
-        self._http = None
-        self.break_connections()
-
-    def break_connections(self) -> None:
-        with self.changed:
-            connections = list(self._connections)
-            self.changed.notify_all()
-        for connection in connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
 
     @property
     def url(self) -> str:
@@ -212,11 +180,6 @@ class ApiServer:
     def count(self, verb: str, resource: str) -> int:
         return sum((r.verb, r.resource) == (verb, resource) for r in list(self.requests))
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
-        """Blocks until something of the cluster, or of its requests, is so."""
-        with self.changed:
-            assert self.changed.wait_for(condition, seconds), "it did not come to be"
-
     # What the API does
 
     def allowed(self, group: str, request: Request) -> bool:
@@ -240,39 +203,10 @@ class ApiServer:
         return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}.{time.time_ns() % 10**9:09d}Z"
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-    allow_reuse_address = True
+class _Handler(Handler):
+    double: ApiServer
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # a broken connection is part of the tests
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    cluster: ApiServer
-
-    def setup(self) -> None:
-        super().setup()
-        with self.cluster.changed:
-            self.cluster._connections.add(self.connection)
-
-    def finish(self) -> None:
-        with self.cluster.changed:
-            self.cluster._connections.discard(self.connection)
-        super().finish()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
-
-    def _serve(self) -> None:
+    def serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
         url = urlsplit(self.path)
@@ -294,7 +228,7 @@ class _Handler(BaseHTTPRequestHandler):
             "DELETE": "delete" if name else "deletecollection",
         }[self.command]
         request = Request(verb, f"{plural}/{part}" if part else plural, name, query, body)
-        cluster = self.cluster
+        cluster = self.double
         fault = None
         with cluster.changed:
             cluster.request_count += 1
@@ -332,7 +266,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._status(error.status, error.reason, error.message)
 
     def _answer(self, plural: str, version: str, request: Request) -> dict[str, Any] | None:
-        cluster = self.cluster
+        cluster = self.double
         match request.verb, request.resource:
             case "get", "pods/log":
                 self._log(request)
@@ -374,7 +308,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return {"kind": "Status", "status": "Success"}
 
     def _list(self, plural: str, version: str, query: Mapping[str, str]) -> dict[str, Any]:
-        cluster = self.cluster
+        cluster = self.double
         with cluster.changed:
             items = cluster.select(plural, query)
             start = int(query.get("continue") or 0)
@@ -388,7 +322,7 @@ class _Handler(BaseHTTPRequestHandler):
             }
 
     def _proxy(self, request: Request) -> None:
-        port = self.cluster.ports.get(request.name)
+        port = self.double.ports.get(request.name)
         path = "/" + urlsplit(self.path).path.partition("/proxy/")[2]
         try:
             if port is None:
@@ -411,7 +345,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _watch(self, plural: str, query: Mapping[str, str]) -> None:
-        cluster = self.cluster
+        cluster = self.double
         seen = int(query.get("resourceVersion") or 0)
         ends = time.monotonic() + float(query.get("timeoutSeconds") or 3600)
         bookmark = time.monotonic() + BOOKMARK_SECONDS
@@ -451,7 +385,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._chunk(b"")
 
     def _log(self, request: Request) -> None:
-        cluster, query = self.cluster, request.query
+        cluster, query = self.double, request.query
         pod = cluster.objects["pods"].get(request.name)
         if pod is None:
             raise Refused(404, "NotFound", f'pods "{request.name}" not found')

@@ -16,6 +16,7 @@ import yaml
 from tests.kubernetes.lab import EXPERIMENT, Lab
 from tests.kubernetes.plays import JobPlay
 from tests.kubernetes.test_engine_on_kubernetes import document, trains
+from tests.processes import finish
 
 
 def start(lab: Lab, folder: Path, *words: str, **spec: Any) -> subprocess.Popen[str]:
@@ -29,15 +30,6 @@ def start(lab: Lab, folder: Path, *words: str, **spec: Any) -> subprocess.Popen[
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    try:
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert "Traceback" not in err, err
-    return process.returncode, out, err
 
 
 def test_trials_are_jobs_and_their_logs_and_records_are_kept_here(lab: Lab, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ __all__ = ["controller"]
 
 
 def controller(
-    library: dsl.Input[dsl.Artifact],
     before: dsl.Input[dsl.Artifact],
     study: dsl.Output[dsl.Artifact],
     logs: dsl.Output[dsl.Artifact],
@@ -15,7 +14,7 @@ def controller(
     """Runs the experiment, a new trial as soon as one ends; says why it ended."""
     import sys
 
-    sys.path.insert(0, library.path)
+    sys.path.insert(0, before.path + "/library.zip")
     from katibflow import steps
 
     study.metadata["display_name"] = "study at the end"

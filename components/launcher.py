@@ -7,17 +7,15 @@ __all__ = ["launcher"]
 
 
 def launcher(
-    library: dsl.Input[dsl.Artifact],
-    batch: dsl.Input[dsl.Artifact],
+    study: dsl.Input[dsl.Artifact],
     trial: str,
     log: dsl.Output[dsl.Artifact],
 ) -> str:
     """Runs one trial's job and follows it to its end."""
     import sys
 
-    sys.path.insert(0, library.path)
+    sys.path.insert(0, study.path + "/library.zip")
     from katibflow import steps
 
-    outcome, metadata = steps.launcher(batch.path, trial, log.path)
-    log.metadata.update(metadata)
+    outcome, log.metadata = steps.launcher(study.path, trial, log.path)
     return outcome

@@ -1,4 +1,4 @@
-"""Decides whether another round follows."""
+"""Decides whether another round follows, and shows how the experiment stands."""
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
 from kfp import dsl
@@ -7,17 +7,17 @@ __all__ = ["loop"]
 
 
 def loop(
-    library: dsl.Input[dsl.Artifact],
     study: dsl.Input[dsl.Artifact],
+    text: dsl.Output[dsl.Markdown],
     reason: dsl.OutputPath(str),
 ) -> bool:
-    """Decides whether another round follows."""
+    """Decides whether another round follows; the trials so far as a table."""
     import sys
 
-    sys.path.insert(0, library.path)
+    sys.path.insert(0, study.path + "/library.zip")
     from katibflow import steps
 
-    proceed, why = steps.loop(study.path)
+    proceed, why, text.metadata = steps.loop(study.path, text.path)
     with open(reason, "w") as file:
         file.write(why)
     return proceed

@@ -7,7 +7,6 @@ __all__ = ["report"]
 
 
 def report(
-    library: dsl.Input[dsl.Artifact],
     study: dsl.Input[dsl.Artifact],
     page: dsl.Output[dsl.HTML],
     text: dsl.Output[dsl.Markdown],
@@ -19,7 +18,7 @@ def report(
     import json
     import sys
 
-    sys.path.insert(0, library.path)
+    sys.path.insert(0, study.path + "/library.zip")
     from katibflow import steps
 
     best, ended, values = steps.report(study.path, page.path, text.path)

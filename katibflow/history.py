@@ -4,7 +4,8 @@ The file's first line is the header, each further line one trial, by ascending n
 
 Header keys: ``format`` ("katibflow-history"), ``version`` (1), ``experiment`` (the Experiment as
 plain data in the YAML's names), ``run`` (the id that job names and labels carry), ``seed`` (of the
-sampler, 0 to 2**32 - 1), ``rounds`` (rounds of the pipeline that are over; 0 in other layouts).
+sampler, 0 to 2**32 - 1), ``rounds`` (rounds of the pipeline that are over; 0 in other layouts),
+``most_rounds`` (how many of them a run of the pipeline can hold; left out where there is no end).
 
 Trial keys: ``number`` (from 0), ``state`` (a `TrialState`), ``assignments`` (parameter name to
 Katib's string), ``observations`` (metric name to ``latest``, ``min``, ``max``), ``intermediate``
@@ -119,13 +120,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class History:
-    """An experiment and its trials so far, by ascending number."""
+    """An experiment and its trials so far; field meanings are in the module's text."""
 
     experiment: Experiment
     run: str
     seed: int
     trials: tuple[Trial, ...] = ()
     rounds: int = 0
+    most_rounds: int | None = None
 
     def with_trials(self, trials: Iterable[Trial]) -> History:
         """The history in which ``trials`` are added, or replace those of the same number."""
@@ -155,6 +157,10 @@ def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{value!r} is not a whole number from 0")
     return value
+
+
+def _optional_count(value: object) -> int | None:
+    return None if value is None else _count(value)
 
 
 def _text(value: object) -> str:
@@ -247,7 +253,7 @@ def trial_from_data(data: Mapping[str, Any]) -> Trial:
 
 def dump_history(history: History) -> str:
     """The history as JSON lines, ending in a newline."""
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "experiment": history.experiment.document(),
@@ -255,6 +261,8 @@ def dump_history(history: History) -> str:
         "seed": history.seed,
         "rounds": history.rounds,
     }
+    if history.most_rounds is not None:
+        header["most_rounds"] = history.most_rounds
     lines = [header, *map(trial_to_data, history.trials)]
     text = "".join(
         json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
@@ -304,6 +312,7 @@ def load_history(text: str, source: str = "history") -> History:
             run=_text(header["run"]),
             seed=_count(header["seed"]),
             rounds=_count(header.get("rounds", 0)),
+            most_rounds=_optional_count(header.get("most_rounds")),
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise HistoryError(f"{source}, line 1: not a header of version {VERSION}: {error}") from (

@@ -23,6 +23,8 @@ def framed(
     document: str,
     defaults: Mapping[str, str],
     job: Mapping[str, str],
+    library: str,
+    room: int,
 ) -> Any:
     """The pipeline of one experiment, with a layout's tasks between the first and the last.
 
@@ -36,6 +38,8 @@ def framed(
         document: The Experiment as JSON.
         defaults: The run's parameters by name.
         job: What `finish` is told of the trials' kind: group, version, plural, stop.
+        library: The mark of the library that the pipeline carries; empty if it carries none.
+        room: Bytes that rounds may take in the Workflow object.
     """
 
     @dsl.pipeline(name=title)
@@ -57,6 +61,8 @@ def framed(
                     experiment=document,
                     layout=layout,
                     run=run,
+                    library=library,
+                    room=room,
                     name=name,
                     parallelTrialCount=parallelTrialCount,
                     maxTrialCount=maxTrialCount,
@@ -70,6 +76,9 @@ def framed(
             reported = uncached(middle(started))
             if "best" in parts:
                 uncached(parts["best"](result=reported.outputs["result"]))
+        if library:
+            with dsl.If(name == "", name="library"):  # never: a run's name is checked by `start`
+                uncached(parts["library"]())
 
     return experiment
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from katibflow.steps.limits import MANY_TRIALS, MAX_ROUNDS
 from typer.testing import CliRunner
 
 from katibflow.cli import app
-from katibflow.steps.limits import MANY_TRIALS, MAX_ROUNDS
 from katibflow.steps.starting import RUN_PARAMETERS
 
 ROOT = Path(__file__).parent.parent

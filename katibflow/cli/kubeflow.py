@@ -123,7 +123,7 @@ class Cluster:
             self._say(error)
             return None
 
-    def check_earlier(self, ready: Ready, layout: str, resume: str) -> None:
+    def check_earlier(self, ready: Ready, resume: str) -> None:
         """Refuses what a run's first step would refuse for the trials that it finds.
 
         Raises:
@@ -134,7 +134,7 @@ class Cluster:
         api = self.api()
         try:
             if api is not None:
-                check_earlier(api, ready.experiment, layout, resume, ready.parameters)
+                check_earlier(api, ready, resume)
         except RunnerError as error:
             self._say(error)
 

@@ -19,6 +19,7 @@ __all__ = [
     "ExperimentFile",
     "Image",
     "Layout",
+    "LayoutOption",
     "Package",
     "RunsFolder",
     "check_output",
@@ -41,6 +42,7 @@ class Backend(StrEnum):
 class Layout(StrEnum):
     """How a compiled pipeline runs the trials."""
 
+    AUTO = "auto"
     ROUNDS = "rounds"
     CONTROLLER = "controller"
 
@@ -64,6 +66,13 @@ AsJson = Annotated[
 Image = Annotated[
     str | None,
     typer.Option(help="Image with katibflow for all steps, in place of the code in the file."),
+]
+LayoutOption = Annotated[
+    Layout,
+    typer.Option(
+        help="rounds: a step for each trial; controller: one step for all of them; auto: rounds "
+        "where the trials fit into one run, else controller."
+    ),
 ]
 Package = Annotated[
     str | None,

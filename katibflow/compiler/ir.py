@@ -1,4 +1,6 @@
-"""What the DSL cannot say of a pipeline and the backend can do: a recursion, outputs of a group.
+"""What the DSL cannot say of a pipeline and the backend can do.
+
+A recursion, outputs of a group, and one component for several tasks.
 
 KFP's SDK has no loops, its backend has.
 
@@ -17,12 +19,13 @@ DAG to name that same component. Three details decide whether the backend runs i
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from katibflow.errors import KatibflowError
 
-__all__ = ["dag_tasks", "hand_on", "make_recursive"]
+__all__ = ["dag_tasks", "hand_on", "make_recursive", "merge_twins"]
 
 _COMPONENT = "comp-"
 
@@ -97,6 +100,31 @@ def hand_on(spec: Mapping[str, Any], *, group: str, task: str) -> dict[str, Any]
                 for name in outputs
             }
         }
+    return result
+
+
+def merge_twins(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The pipeline spec in which tasks that run the same share one component and one executor.
+
+    KFP names a component anew for each DAG that it is used in.
+    """
+    result = copy.deepcopy(dict(spec))
+    components, executors = result["components"], result["deploymentSpec"]["executors"]
+    first: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for name in sorted(components):
+        label = components[name].get("executorLabel")
+        if label is None:
+            continue
+        what = json.dumps([{**components[name], "executorLabel": ""}, executors[label]])
+        if what in first:
+            taken[name] = first[what]
+            del components[name], executors[label]
+        else:
+            first[what] = name
+    for _, task in dag_tasks(result):
+        reference = task["componentRef"]
+        reference["name"] = taken.get(reference["name"], reference["name"])
     return result
 
 

@@ -55,7 +55,7 @@ def controller(study_path: str, after_path: str, logs_path: str) -> str:
         )
     finally:
         runner.close()
-    write_study(after_path, result.history)
+    write_study(after_path, result.history, study_path)
     return f"{result.decision.reason}: {result.decision.message}"
 
 

@@ -1,53 +1,45 @@
-"""The steps that show: `summary` after each round, `report` after the last."""
+"""The steps that show how it went: `summary` after the last round, `report` at the end."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from katibflow.decision import Decision
-from katibflow.history import History, Trial, TrialState
-from katibflow.objectives import best_trials, objective_values
+from katibflow.history import History, TrialState
+from katibflow.objectives import best_trials
 from katibflow.report import Ending, render_report
 from katibflow.result import result_data
 from katibflow.resume import is_taken_over
 from katibflow.steps.files import read_study, says_what_is_wrong
 from katibflow.steps.launching import run_folder, runner_for, runner_name
+from katibflow.steps.markdown import markdown, values_of
 from katibflow.steps.rounds import after_rounds
 
 __all__ = ["decision_at_end", "report", "summary"]
 
 
 @says_what_is_wrong
-def summary(
-    study_path: str, number: int, trials: int, page_path: str, text_path: str
-) -> dict[str, float]:
-    """Shows how the experiment stands after a round.
+def summary(study_path: str, page_path: str) -> dict[str, Any]:
+    """Shows how the experiment stood after its last round.
 
     Args:
-        study_path: The study after that round, or after a later one.
-        number: The round's number.
-        trials: How many trials the study had after it.
+        study_path: The study after that round.
         page_path: Where the HTML page goes.
-        text_path: Where the Markdown goes.
 
     Returns:
-        Metrics by name.
+        What the page's artifact says of itself: ``display_name``.
     """
     history = read_study(study_path)
-    history = replace(history, trials=history.trials[:trials], rounds=number)
-    ending = Ending(None, f"Round {number}", f"{trials} trials so far")
+    title = f"Round {history.rounds}"
+    ending = Ending(None, title, f"{len(history.trials)} trials so far")
     Path(page_path).write_text(
         render_report(history, ending, _logs(history, page_path)), encoding="utf-8"
     )
-    title = f"{history.experiment.name}, round {number}"
-    Path(text_path).write_text(_markdown(title, history, ""), encoding="utf-8")
-    return {"round": float(number), **_metrics(history)}
+    return {"display_name": title.lower()}
 
 
 @says_what_is_wrong
@@ -77,7 +69,7 @@ def report(
         render_report(history, ending, _logs(history, page_path)), encoding="utf-8"
     )
     said = f"{decision.reason}: {decision.message}"
-    text = _markdown(history.experiment.name, history, said)
+    text = markdown(history.experiment.name, history, said)
     Path(text_path).write_text(text, encoding="utf-8")
     print(text)
     # A parameter of Kubeflow's holds no None, so what there is not is left out.
@@ -124,55 +116,7 @@ def _metrics(history: History) -> dict[str, float]:
         metrics["trials on the Pareto front"] = float(len(best))
     elif best:
         metrics["best trial"] = float(best[0].number)
-    values = [_values(history, trial) for trial in best]
+    values = [values_of(history, trial) for trial in best]
     for index, aim in enumerate(objective.aims if best else ()):
         metrics[f"best {aim.metric}"] = aim.sign * min(aim.sign * row[index] for row in values)
     return metrics
-
-
-def _markdown(title: str, history: History, said: str) -> str:
-    objective = history.experiment.spec.objective
-    names = [parameter.name for parameter in history.experiment.spec.parameters]
-    metrics = [aim.metric for aim in objective.aims]
-    lines = [f"# {_cell(title)}", "", f"{len(history.trials)} trials. {_cell(said)}".rstrip(), ""]
-    for best in best_trials(objective, history.trials):
-        chosen = ", ".join(f"{name}={value}" for name, value in best.assignments.items())
-        paired = zip(metrics, _values(history, best), strict=True)
-        reached = ", ".join(f"{metric} {value:g}" for metric, value in paired)
-        title = "On the Pareto front" if objective.goals else "Best"
-        lines += [f"{title}: trial {best.number}, {_cell(f'{reached} with {chosen}')}", ""]
-    lines += [
-        _row(["trial", "state", *metrics, *names]),
-        _row(["---"] * (2 + len(metrics) + len(names))),
-        *(
-            _row(
-                [
-                    str(trial.number),
-                    f"{trial.state} {trial.reason}".rstrip(),
-                    *map(_number, _values(history, trial)),
-                    *(trial.assignments.get(name, "") for name in names),
-                ]
-            )
-            for trial in history.trials
-        ),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _values(history: History, trial: Trial) -> list[float]:
-    values = objective_values(history.experiment.spec.objective, trial)
-    return [math.nan if value is None else value for value in values]
-
-
-def _number(value: float) -> str:
-    return f"{value:g}" if math.isfinite(value) else "-"
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(map(_cell, cells))} |"
-
-
-def _cell(text: str) -> str:
-    """Text that Markdown takes as it is, on one line."""
-    line = " ".join(text.split())
-    return "".join(f"\\{char}" if char in "\\`*_{}[]<>#|~$!" else char for char in line)

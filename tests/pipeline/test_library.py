@@ -11,12 +11,12 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from katibflow.compiler.shaking import shaken, with_entry
+from katibflow.compiler.stripping import stripped
 
 from components.start import start as start_component
 from katibflow.algorithms import ALGORITHMS
 from katibflow.compiler.library import MAX_PACK_LENGTH, Used, pack_library, packed_modules
-from katibflow.compiler.shaking import shaken, with_entry
-from katibflow.compiler.stripping import stripped
 from pipelines import controller, rounds
 from tests.shell_trials import document
 

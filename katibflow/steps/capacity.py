@@ -1,0 +1,91 @@
+"""How large a run of the layout `rounds` gets, and how many rounds one run can hold.
+
+Argo keeps a run in one Workflow object of at most 1 MiB, its steps' state packed (base64 of gzip);
+what is larger it cannot store, and the run stands still for ever. Each step stands there with all
+that it is handed, KFP 2.17 having each twice, so an object grows by a known size a round and a
+trial.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from katibflow.experiment import Experiment, Parameter
+
+__all__ = [
+    "AUTO_SHARE",
+    "MAX_ROUNDS",
+    "OBJECT_LIMIT",
+    "RUN_SHARE",
+    "Capacity",
+]
+
+OBJECT_LIMIT = 1_048_576
+"""Bytes that Argo lets a Workflow object have (its ``MAX_WORKFLOW_SIZE``)."""
+
+RUN_SHARE = 0.9
+"""Share of the object that a run may fill: the rest is for steps that are tried again."""
+
+AUTO_SHARE = 0.75
+"""Share up to which the layout `rounds` is chosen where none is named."""
+
+MAX_ROUNDS = 90
+"""Argo stops a recursion at depth 100; each round is one level, the steps inside six more."""
+
+# Bytes of the Workflow object, measured with KFP 2.17.0 and Argo 4.0.8 on 2026-11-28.
+_BASE = 100_000
+"""The templates, and the state of the steps outside of the rounds."""
+_DOCUMENT = 3.0
+"""For each byte of the Experiment, which `start` is handed."""
+_ROUND = 8_000
+_DEPTH = 60
+"""More in each round than in the one before: a step's name holds the names of all layers."""
+_TRIAL = 3_000
+_ITEM = 1.5
+"""For each byte of a trial's parameter assignments."""
+_VALUE_LENGTH = 20
+"""Characters of a suggested number at most."""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What the Workflow object of an experiment takes, in bytes.
+
+    Attributes:
+        base: At its start, and at its end beside its rounds.
+        round: A round, beside its trials.
+        trial: A trial.
+    """
+
+    base: float
+    round: float
+    trial: float
+
+    @classmethod
+    def of(cls, experiment: Experiment, library: int = 0) -> Capacity:
+        """The sizes of an experiment.
+
+        Args:
+            experiment: The experiment.
+            library: Characters of the library that its pipeline carries; 0 if it carries none.
+        """
+        document = len(json.dumps(experiment.document(), ensure_ascii=False).encode())
+        item = sum(map(_assignment_length, experiment.spec.parameters))
+        return cls(_BASE + library + _DOCUMENT * document, _ROUND, _TRIAL + _ITEM * item)
+
+    def of_rounds(self, rounds: int, parallel: int) -> float:
+        """Bytes of so many rounds of so many trials each."""
+        deeper = _DEPTH * rounds * (rounds - 1) / 2
+        return rounds * (self.round + parallel * self.trial) + deeper
+
+    def most_rounds(self, parallel: int, room: float) -> int:
+        """How many rounds of so many trials each fit into ``room`` bytes; at most `MAX_ROUNDS`."""
+        fitting = (n for n in range(MAX_ROUNDS, 0, -1) if self.of_rounds(n, parallel) <= room)
+        return next(fitting, 0)
+
+
+def _assignment_length(parameter: Parameter) -> int:
+    space = parameter.feasible_space
+    values = [len(str(value)) for value in space.list or ()] or [_VALUE_LENGTH]
+    return len(parameter.name) + max(values) + len('"":"",')

@@ -3,16 +3,15 @@
 
 from typing import List  # noqa: UP035 - the form that KFP reads
 
-from kfp import dsl
+from kfp.dsl import Artifact, Input, Output
 
 __all__ = ["collector"]
 
 
 def collector(
-    before: dsl.Input[dsl.Artifact],
-    outcomes: List[str],  # noqa: UP006
-    logs: dsl.Input[List[dsl.Artifact]],  # noqa: UP006
-    study: dsl.Output[dsl.Artifact],
+    before: Input[Artifact],
+    ended: List[str],  # noqa: UP006
+    study: Output[Artifact],
 ) -> None:
     """Reads the metrics of this round's trials: the next study."""
     import sys
@@ -20,5 +19,4 @@ def collector(
     sys.path.insert(0, before.path + "/library.zip")
     from katibflow import steps
 
-    by_trial = {int(log.metadata["trial"]): log.path for log in logs}
-    study.metadata = steps.collector(before.path, outcomes, by_trial, study.path)
+    steps.collector(before.path, ended, study)

@@ -7,7 +7,7 @@ state. For trials on this machine it goes by the run folder; the library is inst
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
-from kfp import dsl
+from kfp.dsl import PipelineTaskFinalStatus
 
 __all__ = ["finish"]
 
@@ -19,7 +19,7 @@ def finish(
     version: str,
     plural: str,
     stop: str,
-    status: dsl.PipelineTaskFinalStatus,
+    status: PipelineTaskFinalStatus,
 ) -> None:
     """Stops what still runs."""
     import hashlib

@@ -5,13 +5,13 @@ the component `library`. Outside a cluster, as in `kfp.local`, the installed lib
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
-from kfp import dsl
+from kfp.dsl import Artifact, Output
 
 __all__ = ["start"]
 
 
 def start(
-    study: dsl.Output[dsl.Artifact],
+    study: Output[Artifact],
     experiment: str,
     layout: str,
     run: str,
@@ -87,5 +87,4 @@ def start(
         "trialStartTimeout": trialStartTimeout,
         "resume": resume,
     }
-    study.metadata["display_name"] = "study at the start"
-    steps.start(experiment, given, layout, run, library, room, study.path)
+    steps.start(experiment, given, layout, run, library, room, study)

@@ -3,12 +3,12 @@
 
 from typing import List  # noqa: UP035 - the form that KFP reads
 
-from kfp import dsl
+from kfp.dsl import Artifact, Input
 
 __all__ = ["suggestion"]
 
 
-def suggestion(study: dsl.Input[dsl.Artifact]) -> List[str]:  # noqa: UP006
+def suggestion(study: Input[Artifact]) -> List[str]:  # noqa: UP006
     """Asks Optuna for the next round's trials; for none when the experiment is over."""
     import sys
 

@@ -35,7 +35,6 @@ __all__ = [
     "EARLY_STOPPED",
     "collect",
     "conclude",
-    "finish_trial",
     "new_trial",
     "now",
     "run_trial",
@@ -154,20 +153,6 @@ def collect(collector: Collector, event: Event) -> Reports:
         case SourceNote(text):
             collector.note(text)
     return ()
-
-
-def finish_trial(
-    experiment: Experiment,
-    trial: Trial,
-    outcome: JobOutcome,
-    events: Iterable[Event],
-    end: str | None = None,
-) -> Trial:
-    """The finished trial, from its job's outcome and what the job's runner told."""
-    collector = collector_for(experiment.spec)
-    for event in events:
-        collect(collector, event)
-    return conclude(experiment, trial, outcome, collector, end)
 
 
 def conclude(

@@ -57,11 +57,7 @@ def rounds(parts: Mapping[str, Component], **frame: Any) -> Any:
         with dsl.ParallelFor(batch) as trial:
             ran = persistent(uncached(parts["launcher"](study=study, trial=trial)))
         read = uncached(
-            parts["collector"](
-                before=study,
-                outcomes=dsl.Collected(ran.outputs["Output"]),
-                logs=dsl.Collected(ran.outputs["log"]),
-            )
+            parts["collector"](before=study, ended=dsl.Collected(ran.outputs["Output"]))
         )
         after = read.outputs["study"]
         decided = uncached(parts["loop"](study=after))

@@ -13,13 +13,13 @@ from katibflow.compiler.plain import plain_source
 
 __all__ = ["step_command"]
 
-_IMPORTS = "from kfp import dsl\nfrom typing import *\n"
+_IMPORTS = "from typing import *\nfrom kfp.dsl import *\n"
 """What the annotations of a component are made of."""
 
 _PIP = "python3 -m pip install -q"
 
 _RUN = (
-    'p=$(mktemp -d)/step.py; printf %s "$0" >$p; export _KFP_RUNTIME=true; '
+    'p=$(mktemp -d)/step.py;printf %s "$0">$p;export _KFP_RUNTIME=true;'
     'exec python3 -m kfp.dsl.executor_main --component_module_path $p "$@"'
 )
 
@@ -39,5 +39,5 @@ def step_command(source: str, packages: Sequence[str], kfp: str) -> list[str]:
         installs.append(f"{_PIP} {' '.join(map(shlex.quote, packages))}")
     if kfp:
         installs.append(f"{_PIP} --no-deps {shlex.quote(kfp)}")
-    script = "; ".join([*installs, _RUN])
-    return ["sh", "-ec", script, _IMPORTS + plain_source(function) + "\n"]
+    script = ";".join([*installs, _RUN])
+    return ["sh", "-ec", script, _IMPORTS + plain_source(function)]

@@ -15,7 +15,7 @@ import yaml
 
 from katibflow.algorithms import algorithm_of
 from katibflow.compiler.commands import step_command
-from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive, merge_twins
+from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive, merge_twins, without_versions
 from katibflow.compiler.layouts import AUTO, Choice, choose_layout
 from katibflow.compiler.library import Pack, pack_library
 from katibflow.errors import InputError
@@ -53,7 +53,7 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "suggestion": (*_CORE, "optuna"),
     "launcher": (*_CORE, "gjson", "kubernetes", "psutil"),
     "controller": (*_CORE, "gjson", "kubernetes", "optuna", "psutil"),
-    "collector": _CORE,
+    "collector": (*_CORE, "gjson", "kubernetes"),
     "loop": _CORE,
     "summary": (*_CORE, "optuna", "plotly"),
     "report": (*_CORE, "gjson", "kubernetes", "optuna", "plotly"),
@@ -65,7 +65,7 @@ _STEPS = frozenset(_PACKAGES) - {"finish"}
 """Components that import the library."""
 
 _ASKS = ("suggestion", "controller")
-_FILTERS = ("start", "launcher", "collector", "controller")
+_FILTERS = ("start", "launcher", "controller")
 
 _KFP = "kfp==2.17.0"
 
@@ -162,7 +162,7 @@ def compile_experiment(
             room=choice.room,
         )
     )
-    spec = merge_twins(spec)
+    spec = merge_twins(without_versions(spec))
     if choice.layout == "rounds":
         spec = make_recursive(spec, component=dag.ROUND, task=dag.NEXT_ROUND, proceed=dag.PROCEED)
     spec = hand_on(spec, group=_GROUP, task="best" if is_part else "report")

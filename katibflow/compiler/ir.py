@@ -1,6 +1,6 @@
 """What the DSL cannot say of a pipeline and the backend can do.
 
-A recursion, outputs of a group, and one component for several tasks.
+A recursion, outputs of a group, one component for several tasks, and less text.
 
 KFP's SDK has no loops, its backend has.
 
@@ -25,7 +25,7 @@ from typing import Any
 
 from katibflow.errors import KatibflowError
 
-__all__ = ["dag_tasks", "hand_on", "make_recursive", "merge_twins"]
+__all__ = ["dag_tasks", "hand_on", "make_recursive", "merge_twins", "without_versions"]
 
 _COMPONENT = "comp-"
 
@@ -126,6 +126,17 @@ def merge_twins(spec: Mapping[str, Any]) -> dict[str, Any]:
         reference = task["componentRef"]
         reference["name"] = taken.get(reference["name"], reference["name"])
     return result
+
+
+def without_versions(spec: Any) -> Any:
+    """The pipeline spec without the versions of KFP's own artifact types, which nothing reads.
+
+    They stand with every input and output of every step in the Workflow object.
+    """
+    if isinstance(spec, Mapping):
+        left = spec.keys() - {"schemaVersion"} if "schemaTitle" in spec else spec.keys()
+        return {key: without_versions(value) for key, value in spec.items() if key in left}
+    return [without_versions(each) for each in spec] if isinstance(spec, list) else spec
 
 
 def dag_tasks(spec: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,18 +10,30 @@ import shutil
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from katibflow.errors import KatibflowError
 from katibflow.history import History, dump_history, load_history
 
-__all__ = ["HISTORY", "LIBRARY", "read_study", "says_what_is_wrong", "write_study"]
+__all__ = ["HISTORY", "LIBRARY", "Artifact", "read_study", "says_what_is_wrong", "write_study"]
 
 HISTORY = "study.jsonl"
 LIBRARY = "library.zip"
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Artifact(Protocol):
+    """An output of a step, as KFP gives it.
+
+    Attributes:
+        path: Where the file or folder goes.
+        metadata: What it says of itself; the UI shows ``display_name``.
+    """
+
+    path: str
+    metadata: dict[str, Any]
 
 
 def read_study(folder: str) -> History:

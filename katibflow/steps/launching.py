@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import katibflow
 from katibflow.collectors import collector_for
@@ -14,9 +14,8 @@ from katibflow.history import History, Trial, TrialState
 from katibflow.limits import limits_of
 from katibflow.resume import search_text
 from katibflow.runners.base import Event, LogLine, Notice, Runner, StopRequest
-from katibflow.steps.files import read_study, says_what_is_wrong
-from katibflow.steps.messages import Outcome, outcome_text, read_item
-from katibflow.steps.transcript import record_text, transcribed
+from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
+from katibflow.steps.messages import read_item
 from katibflow.trials import collect, conclude, run_trial
 
 if TYPE_CHECKING:
@@ -37,59 +36,50 @@ SEARCH_FILE = "search.json"
 
 
 @says_what_is_wrong
-def launcher(study_path: str, item: str, log_path: str) -> tuple[str, dict[str, Any]]:
-    """Runs a trial and follows its job; prints and keeps its primary container's output.
+def launcher(study_path: str, item: str, log: Artifact) -> str:
+    """Runs a trial, follows its job and puts it on record; prints and keeps its output.
 
     Args:
         study_path: The study before the round.
         item: The trial, as `suggestion` returned it.
-        log_path: Where the output goes, and what was read beside it (`transcript`), or the finished
-            trial where an earlier try of this step has put it on record.
+        log: Where the output of its primary container goes.
 
     Returns:
-        How it ended (`messages.outcome_text`), and what the log's artifact says of itself:
-        ``trial`` and ``display_name``.
+        The trial's number, state and reason.
     """
     history = read_study(study_path)
     trial = read_item(item, history)
-    metadata = {
-        "trial": trial.number,
-        "display_name": f"log of trial {trial.number}, round {history.rounds + 1}",
-    }
+    log.metadata["display_name"] = f"log of trial {trial.number}, round {history.rounds + 1}"
     runner = runner_for(history)
     try:
         known = next((each for each in runner.records() if each.number == trial.number), trial)
         if known.state in (TrialState.RUNNING, TrialState.KILLED):
-            outcome = _followed(runner, history, trial, Path(log_path))
+            known = _followed(runner, history, trial, Path(log.path))
         else:
             # An earlier try of this step was cut off after it had put the trial on record, and by
             # now the output may be gone with the pods.
-            text = record_text(known)
-            Path(log_path).write_text(text, encoding="utf-8", errors="replace")
-            _tell(known)
-            outcome = Outcome(trial)
+            Path(log.path).write_text("(in the log of this step's first try)\n", encoding="utf-8")
     finally:
         runner.close()
-    return outcome_text(outcome), metadata
+    print(f"trial {known.number}: {known.state} {known.reason} {known.message}".rstrip())
+    return f"{known.number} {known.state} {known.reason}"
 
 
-def _followed(runner: Runner, history: History, trial: Trial, path: Path) -> Outcome:
-    """Runs the trial's job; keeps what it tells in a file, and the finished trial on record."""
+def _followed(runner: Runner, history: History, trial: Trial, path: Path) -> Trial:
+    """Runs the trial's job; keeps its output in a file, and the finished trial on record."""
     experiment = history.experiment
     metrics = collector_for(experiment.spec)
     with path.open("w", encoding="utf-8", errors="replace") as log:
 
         def observe(event: Event) -> None:
-            line = transcribed(event, metrics.reads_output)
-            if line is not None:
-                log.write(line + "\n")
             collect(metrics, event)
             if isinstance(event, LogLine):
+                log.write(event.text + "\n")
                 print(event.text, flush=True)
             elif isinstance(event, Notice):
                 print(f"katibflow: {event.text}", flush=True)
 
-        job = run_trial(
+        outcome = run_trial(
             runner,
             experiment,
             trial,
@@ -98,14 +88,9 @@ def _followed(runner: Runner, history: History, trial: Trial, path: Path) -> Out
             limits_of(experiment),
             earlier=history.trials,
         )
-    finished = conclude(experiment, trial, job, metrics)
+    finished = conclude(experiment, trial, outcome, metrics)
     runner.record(finished)
-    _tell(finished)
-    return Outcome(trial, job, finished.end)
-
-
-def _tell(trial: Trial) -> None:
-    print(f"trial {trial.number}: {trial.state} {trial.reason} {trial.message}".rstrip())
+    return finished
 
 
 def runner_for(history: History) -> Runner:

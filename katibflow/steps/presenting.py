@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from katibflow.decision import Decision
 from katibflow.history import History, TrialState
@@ -14,7 +14,7 @@ from katibflow.objectives import best_trials
 from katibflow.report import Ending, render_report
 from katibflow.result import result_data
 from katibflow.resume import is_taken_over
-from katibflow.steps.files import read_study, says_what_is_wrong
+from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
 from katibflow.steps.launching import run_folder, runner_for, runner_name
 from katibflow.steps.markdown import markdown, values_of
 from katibflow.steps.rounds import after_rounds
@@ -23,39 +23,39 @@ __all__ = ["decision_at_end", "report", "summary"]
 
 
 @says_what_is_wrong
-def summary(study_path: str, page_path: str) -> dict[str, Any]:
+def summary(study_path: str, page: Artifact) -> None:
     """Shows how the experiment stood after its last round.
 
     Args:
         study_path: The study after that round.
-        page_path: Where the HTML page goes.
-
-    Returns:
-        What the page's artifact says of itself: ``display_name``.
+        page: Where the HTML page goes.
     """
     history = read_study(study_path)
     title = f"Round {history.rounds}"
     ending = Ending(None, title, f"{len(history.trials)} trials so far")
-    Path(page_path).write_text(
-        render_report(history, ending, _logs(history, page_path)), encoding="utf-8"
-    )
-    return {"display_name": title.lower()}
+    _write_page(page, history, ending)
+    page.metadata["display_name"] = title.lower()
 
 
 @says_what_is_wrong
 def report(
-    study_path: str, page_path: str, text_path: str
-) -> tuple[dict[str, str], dict[str, Any], dict[str, float]]:
+    study_path: str,
+    page: Artifact,
+    text: Artifact,
+    metrics: Artifact,
+    best_path: str,
+    result_path: str,
+) -> None:
     """Shows how the experiment ended, from the trials on record.
 
     Args:
         study_path: The study as the run started with it.
-        page_path: Where the HTML page goes.
-        text_path: Where the Markdown goes.
-
-    Returns:
-        The best trial's assignments (empty if there is none, or a front of several objectives), how
-        the experiment ended (`result.result_data` without what is None), and metrics by name.
+        page: Where the HTML page goes.
+        text: Where the Markdown goes.
+        metrics: KFP's metrics, which are an artifact's metadata.
+        best_path: Where the best trial's assignments go, as JSON; none of them if there is no best
+            trial, or a front of several objectives.
+        result_path: Where it goes how the experiment ended, as JSON (`result.result_data`).
     """
     history = read_study(study_path)
     runner = runner_for(history)
@@ -65,18 +65,25 @@ def report(
         runner.close()
     decision = decision_at_end(history)
     ending = Ending(decision.succeeded, decision.reason, decision.message)
-    Path(page_path).write_text(
-        render_report(history, ending, _logs(history, page_path)), encoding="utf-8"
-    )
-    said = f"{decision.reason}: {decision.message}"
-    text = markdown(history.experiment.name, history, said)
-    Path(text_path).write_text(text, encoding="utf-8")
-    print(text)
+    _write_page(page, history, ending)
+    told = markdown(history.experiment.name, history, f"{decision.reason}: {decision.message}")
+    Path(text.path).write_text(told, encoding="utf-8")
+    print(told)
     # A parameter of Kubeflow's holds no None, so what there is not is left out.
     result = {
         key: value for key, value in result_data(history, ending).items() if value is not None
     }
-    return result.get("best", {}).get("assignments", {}), result, _metrics(history)
+    best = result.get("best", {}).get("assignments", {})
+    for path, data in ((best_path, best), (result_path, result)):
+        Path(path).write_text(json.dumps(data), encoding="utf-8")
+    metrics.metadata.update(_metrics(history))
+    for artifact in (page, text, metrics):
+        artifact.metadata["display_name"] = "report"
+
+
+def _write_page(page: Artifact, history: History, ending: Ending) -> None:
+    html = render_report(history, ending, _logs(history, page.path))
+    Path(page.path).write_text(html, encoding="utf-8")
 
 
 def _logs(history: History, page_path: str) -> dict[int, dict[str, str]]:

@@ -1,23 +1,21 @@
-"""The steps of a round that only compute: suggestion, collector, loop."""
+"""The steps of a round beside its launchers: suggestion, collector, loop."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from katibflow.collectors import collector_for
 from katibflow.decision import Decision, decide, used_up
 from katibflow.errors import SuggestionError
 from katibflow.history import History
 from katibflow.steps.capacity import MAX_ROUNDS
-from katibflow.steps.files import read_study, says_what_is_wrong, write_study
+from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
+from katibflow.steps.launching import runner_for
 from katibflow.steps.markdown import markdown
-from katibflow.steps.messages import item_text, read_outcome
-from katibflow.steps.transcript import record_from_text, told
+from katibflow.steps.messages import item_text
 from katibflow.suggest import is_used_up, suggest, why_over
-from katibflow.trials import finish_trial, new_trial
+from katibflow.trials import new_trial
 
 __all__ = ["ROUNDS_USED_UP", "after_rounds", "collector", "loop", "suggestion"]
 
@@ -51,64 +49,53 @@ def suggestion(study_path: str) -> list[str]:
 
 
 @says_what_is_wrong
-def collector(
-    before_path: str, outcomes: Sequence[str], logs: Mapping[int, str], study_path: str
-) -> dict[str, Any]:
-    """Reads the metrics of a round's trials and adds the finished trials to the study.
+def collector(before_path: str, ended: Sequence[str], study: Artifact) -> None:
+    """Adds a round's finished trials to the study, with their metrics, as they are on record.
+
+    A trial whose job was deleted since is left out, as it is wherever the records are read.
 
     Args:
         before_path: The study before the round.
-        outcomes: What each launcher returned (`messages.outcome_text`).
-        logs: Trial number to the file that its launcher wrote (`transcript`).
-        study_path: Where the next study goes.
-
-    Returns:
-        What the study's artifact says of itself: ``display_name``.
+        ended: What each launcher returned: its trial's number, and more.
+        study: Where the next study goes.
     """
     history = read_study(before_path)
-    reads_output = collector_for(history.experiment.spec).reads_output
-    finished = []
-    for outcome in (read_outcome(text, history) for text in outcomes):
-        log = Path(logs[outcome.trial.number])
-        if outcome.job is None:
-            finished.append(record_from_text(log.read_text(encoding="utf-8")))
-            continue
-        with log.open(encoding="utf-8", errors="replace") as lines:
-            finished.append(
-                finish_trial(
-                    history.experiment,
-                    outcome.trial,
-                    outcome.job,
-                    told((line.rstrip("\n") for line in lines), reads_output),
-                    outcome.end,
-                )
-            )
-    history = replace(history.with_trials(finished), rounds=history.rounds + 1)
-    write_study(study_path, history, before_path)
-    for trial in finished:
-        print(f"trial {trial.number}: {trial.state} {trial.reason} {trial.message}".rstrip())
-    return {"display_name": f"study after round {history.rounds}"}
+    runner = runner_for(history)
+    try:
+        records = {trial.number: trial for trial in runner.records() if trial.state.is_finished}
+    finally:
+        runner.close()
+    numbers = sorted(int(text.split()[0]) for text in ended)
+    for number in numbers:
+        trial = records.get(number)
+        if trial is None:
+            print(f"trial {number}: its job is not there any more, so it does not count")
+        else:
+            print(f"trial {number}: {trial.state} {trial.reason} {trial.message}".rstrip())
+    found = [records[number] for number in numbers if number in records]
+    history = replace(history.with_trials(found), rounds=history.rounds + 1)
+    write_study(study.path, history, before_path)
+    study.metadata["display_name"] = f"study after round {history.rounds}"
 
 
 @says_what_is_wrong
-def loop(study_path: str, text_path: str) -> tuple[bool, str, dict[str, Any]]:
+def loop(study_path: str, text: Artifact, reason_path: str) -> bool:
     """Decides whether another round follows the study's last one, and shows the trials so far.
 
     Args:
         study_path: The study.
-        text_path: Where the Markdown goes.
-
-    Returns:
-        Whether to go on, the reason not to with its message, and what the Markdown's artifact
-        says of itself: ``display_name``.
+        text: Where the Markdown goes.
+        reason_path: Where the reason not to go on goes, with its message; empty to go on.
     """
     history = read_study(study_path)
     decision = after_rounds(history, history.rounds)
     said = f"{decision.reason}: {decision.message}" if decision.finished else ""
     title = f"{history.experiment.name}, round {history.rounds}"
-    Path(text_path).write_text(markdown(title, history, said), encoding="utf-8")
+    Path(text.path).write_text(markdown(title, history, said), encoding="utf-8")
+    text.metadata["display_name"] = f"round {history.rounds}"
+    Path(reason_path).write_text(said, encoding="utf-8")
     print(said or f"another round, of {decision.wanted} trials at most")
-    return not decision.finished, said, {"display_name": f"round {history.rounds}"}
+    return not decision.finished
 
 
 def after_rounds(history: History, rounds: int) -> Decision:
@@ -124,8 +111,8 @@ def after_rounds(history: History, rounds: int) -> Decision:
         True,
         True,
         ROUNDS_USED_UP,
-        f"{rounds} rounds with {len(history.trials)} trials are over and a run of the pipeline "
-        "holds no more; to try more, run it again with resume=all, with a larger "
-        "parallelTrialCount, or compiled with --layout controller",
+        f"{rounds} rounds with {len(history.trials)} trials are over, and Argo can store no more "
+        f"of one run; to go on with them: katibflow submit FILE --resume {history.run} (in the UI "
+        f"a run with resume={history.run}), or --layout controller, which has no such end",
         0,
     )

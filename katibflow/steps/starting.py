@@ -20,7 +20,7 @@ from katibflow.loading import checked
 from katibflow.resume import ALL, NONE, run_name, take_over
 from katibflow.steps.capacity import Capacity
 from katibflow.steps.earlier import earlier_trials
-from katibflow.steps.files import says_what_is_wrong, write_study
+from katibflow.steps.files import Artifact, says_what_is_wrong, write_study
 from katibflow.steps.rounds import after_rounds
 from katibflow.suggest import new_seed
 
@@ -54,7 +54,7 @@ def start(
     run: str,
     library: str,
     room: int,
-    study_path: str,
+    study: Artifact,
 ) -> None:
     """Checks the Experiment with this run's parameters as a file is checked; writes the study.
 
@@ -65,7 +65,7 @@ def start(
         run: KFP's id of the run.
         library: The mark of the library that the pipeline carries; empty if it carries none.
         room: Bytes that rounds may take in the Workflow object.
-        study_path: Where the study goes.
+        study: Where the study goes.
     """
     _check_version(library)
     experiment = checked(
@@ -84,7 +84,8 @@ def start(
         )
         history = replace(history, most_rounds=most)
         check_first_round(history)
-    write_study(study_path, history)
+    write_study(study.path, history)
+    study.metadata["display_name"] = "study at the start"
     spec = history.experiment.spec
     print(
         f"{experiment.name}: {spec.algorithm.algorithm_name}, {spec.parallelism} trials at a time, "

@@ -14,9 +14,6 @@ def collector(
     study: Output[Artifact],
 ) -> None:
     """Reads the metrics of this round's trials: the next study."""
-    import sys
-
-    sys.path.insert(0, before.path + "/library.zip")
     from katibflow import steps
 
     steps.collector(before.path, ended, study)

@@ -8,9 +8,6 @@ __all__ = ["controller"]
 
 def controller(before: Input[Artifact], study: Output[Artifact], logs: Output[Artifact]) -> str:
     """Runs the experiment, a new trial as soon as one ends; says why it ended."""
-    import sys
-
-    sys.path.insert(0, before.path + "/library.zip")
     from katibflow import steps
 
     return steps.controller(before.path, study, logs)

@@ -8,9 +8,6 @@ __all__ = ["launcher"]
 
 def launcher(study: Input[Artifact], trial: str, log: Output[Artifact]) -> str:
     """Runs one trial's job, follows it to its end, and puts its metrics on record."""
-    import sys
-
-    sys.path.insert(0, study.path + "/library.zip")
     from katibflow import steps
 
     return steps.launcher(study.path, trial, log)

@@ -8,9 +8,6 @@ __all__ = ["loop"]
 
 def loop(study: Input[Artifact], text: Output[Markdown], reason: OutputPath(str)) -> bool:
     """Decides whether another round follows; the trials so far as a table."""
-    import sys
-
-    sys.path.insert(0, study.path + "/library.zip")
     from katibflow import steps
 
     return steps.loop(study.path, text, reason)

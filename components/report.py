@@ -15,9 +15,6 @@ def report(
     result: OutputPath(dict),
 ) -> None:
     """Shows how the experiment ended, and its best parameters."""
-    import sys
-
-    sys.path.insert(0, study.path + "/library.zip")
     from katibflow import steps
 
     steps.report(study.path, page, text, metrics, best_parameters, result)

@@ -10,9 +10,6 @@ __all__ = ["suggestion"]
 
 def suggestion(study: Input[Artifact]) -> List[str]:  # noqa: UP006
     """Asks Optuna for the next round's trials; for none when the experiment is over."""
-    import sys
-
-    sys.path.insert(0, study.path + "/library.zip")
     from katibflow import steps
 
     return steps.suggestion(study.path)

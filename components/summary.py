@@ -8,9 +8,6 @@ __all__ = ["summary"]
 
 def summary(study: Input[Artifact], page: Output[HTML]) -> None:
     """Shows how the experiment stood after its last round."""
-    import sys
-
-    sys.path.insert(0, study.path + "/library.zip")
     from katibflow import steps
 
     steps.summary(study.path, page)

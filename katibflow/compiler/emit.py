@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 
 from katibflow.algorithms import algorithm_of
-from katibflow.compiler.commands import step_command
+from katibflow.compiler.commands import carried_command, own_command
 from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive, merge_twins, without_versions
 from katibflow.compiler.layouts import AUTO, Choice, choose_layout
-from katibflow.compiler.library import Pack, pack_library
+from katibflow.compiler.library import CARRIED, Pack, pack_library
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
 from katibflow.jobs import kind_of
@@ -61,8 +61,11 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {
 }
 """Packages that each component imports; the algorithm's own come on top where it is asked."""
 
-_STEPS = frozenset(_PACKAGES) - {"finish"}
+_STEPS = ("start", *CARRIED)
 """Components that import the library."""
+
+_STUDY = {"collector": "before", "controller": "before"}
+"""The input that is the study, where it is not called so: these have another study as output."""
 
 _ASKS = ("suggestion", "controller")
 _FILTERS = ("start", "launcher", "controller")
@@ -169,8 +172,11 @@ def compile_experiment(
     for name in names:
         container = spec["deploymentSpec"]["executors"][f"exec-{name}"]["container"]
         packages = _packages(name, experiment, image, package)
-        container["command"] = step_command(
-            container["command"][-1], packages, _KFP if image is None else ""
+        kfp = _KFP if image is None else ""
+        container["command"] = (
+            carried_command(name, _STUDY.get(name, "study"), packages, kfp)
+            if name in CARRIED
+            else own_command(container["command"][-1], packages, kfp)
         )
     if pack is not None:
         _carry(spec, pack)

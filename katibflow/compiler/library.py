@@ -1,8 +1,9 @@
 """Packs the library's modules for a compiled pipeline that runs on a stock image.
 
-All modules that a step can come to import are in the pack: what `katibflow.steps` imports, at its
-top or later, and what those import. The pack is one text. It stands once in the pipeline, as the
-source of a component that never runs; `start` reads it there and unpacks it (`components.start`).
+All modules that a step can come to import are in the pack: the components that are handed the
+study, what `katibflow.steps` imports, at its top or later, and what those import. It is one text,
+and stands once in the pipeline, as the source of a component that never runs; `start` reads it
+there and unpacks it (`components.start`).
 """
 
 from __future__ import annotations
@@ -16,16 +17,20 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import components
 import katibflow
 from katibflow.compiler.plain import plain_source
 
-__all__ = ["PACKABLE", "PLAIN", "Pack", "carried_modules", "pack_library"]
+__all__ = ["CARRIED", "PACKABLE", "PLAIN", "Pack", "carried_modules", "pack_library"]
+
+CARRIED = ("suggestion", "launcher", "collector", "loop", "summary", "controller", "report")
+"""The components that are handed the study, and the library with it."""
 
 PLAIN = "{}$`&<>"
 PACKABLE = ",.:/[]'"
 """Stand in the pack for the characters of base 85 that Argo, KFP, Kubernetes or JSON would read."""
 
-_ROOT = "katibflow.steps"
+_ROOTS = ("katibflow.steps", *(f"components.{name}" for name in CARRIED))
 
 _LAPTOP = "katibflow.runners.local"
 """Beginning of the modules that run trials on the machine where the library is installed."""
@@ -65,10 +70,11 @@ def carried_modules() -> dict[str, str]:
     root = Path(katibflow.__file__).parent.parent
     paths = {
         ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
-        for path in Path(katibflow.__file__).parent.rglob("*.py")
+        for package in (katibflow, components)
+        for path in Path(package.__file__ or "").parent.rglob("*.py")
     }
     reached: dict[str, str] = {}
-    waiting = [_ROOT]
+    waiting = [*_ROOTS]
     while waiting:
         name = waiting.pop()
         if name in reached or name not in paths or name.startswith(_LAPTOP):

@@ -91,17 +91,26 @@ class JobOutcome:
         reason: One word for why, as in a Kubernetes condition ("ReplicaFailed", "TrialTimedOut").
         message: A sentence: which replica, its exit code, and the last lines of its log.
         logs: Replica name ("master-0") to where its log is (a path or URL).
+        start: When the job was created, as `Started` told it; None: it never was. A runner leaves
+            it out; `trials.run_trial` puts it in.
     """
 
     state: JobState
     reason: str = ""
     message: str = ""
     logs: Mapping[str, str] = field(default_factory=dict)
+    start: str | None = None
 
 
 @dataclass(frozen=True)
 class Started:
-    """The job's replicas were created."""
+    """The job was created, by this call or before it; the first event of every job.
+
+    Attributes:
+        time: When, as `history.time_text` puts it.
+    """
+
+    time: str
 
 
 @dataclass(frozen=True)
@@ -186,6 +195,8 @@ class Runner(Protocol):
 
     def records(self) -> Sequence[Trial]:
         """The trials on record, running ones included, by ascending number.
+
+        A running trial has its job's start; one whose job was stopped, to be created anew, none.
 
         Raises:
             RunnerError: The records cannot be read.

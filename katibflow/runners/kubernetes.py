@@ -10,7 +10,6 @@ trial once it is on record and keeps the job object; this cleans an experiment u
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
@@ -38,6 +37,7 @@ from katibflow.runners.kubernetes_objects import (
     TRIAL,
     Identity,
     Shape,
+    created_at,
     holds_still,
     job_body,
     merged,
@@ -161,15 +161,15 @@ class KubernetesRunner:
         body = job_body(job, self._identity, self._owner, self._search)
         if stop.reason is not None:
             return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason)
-        found = self._create(job, body)
+        made, is_found = self._create(job, body)
         follower = TrialFollower(
             self._api,
             job,
             self._conditions,
             self._labels,
             self._template.retain,
-            found,
-            _age(found) if found else 0.0,
+            made if is_found else None,
+            created_at(made),
             observe,
             stop,
         )
@@ -182,13 +182,12 @@ class KubernetesRunner:
             for watch in self._watches:
                 watch.unsubscribe(key)
 
-    def _create(self, job: TrialJob, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Creates the job, or returns the one there is to be adopted."""
+    def _create(self, job: TrialJob, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+        """Creates the job, or finds the one there is to be adopted; says whether it was found."""
         name = job.trial.job or ""
         while True:
             try:
-                self._api.request("POST", self._jobs_path, body=body)
-                return None
+                return self._api.request("POST", self._jobs_path, body=body), False
             except ApiError as error:
                 if error.status != 409:
                     raise
@@ -206,7 +205,7 @@ class KubernetesRunner:
                 )
             gone = "deletionTimestamp" in found["metadata"]
             if not gone and was_stopped(found) is None:
-                return found
+                return found, True
             self._remove(name, gone)
 
     def _remove(self, name: str, gone: bool) -> None:
@@ -340,8 +339,3 @@ def _selector(labels: Mapping[str, str]) -> str:
 
 def _trial_of(name: str, labels: Mapping[str, str]) -> str | None:
     return labels.get(TRIAL)
-
-
-def _age(body: Mapping[str, Any]) -> float:
-    created = datetime.fromisoformat(body["metadata"]["creationTimestamp"])
-    return max(0.0, (datetime.now(UTC) - created).total_seconds())

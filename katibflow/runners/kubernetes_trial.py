@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
 from katibflow import jobs
+from katibflow.history import time_text
 from katibflow.jobs import JobKind
 from katibflow.runners.base import (
     JobOutcome,
@@ -101,7 +103,7 @@ class TrialFollower:
         labels: primaryPodLabels; None to go by the replica alone.
         retain: Whether pods of finished trials are kept.
         found: The job as it was found; None if it was just created.
-        age: Seconds since the job was created.
+        created: When it was.
         observe: Told what happens.
         stop: Ends the job early when set.
     """
@@ -114,7 +116,7 @@ class TrialFollower:
         labels: Mapping[str, str] | None,
         retain: bool,
         found: Mapping[str, Any] | None,
-        age: float,
+        created: datetime,
         observe: Observer,
         stop: StopRequest,
     ) -> None:
@@ -130,7 +132,9 @@ class TrialFollower:
         self._retain = retain
         self._observe = observe
         self._stop = stop
-        self._created = monotonic() - age
+        age = 0.0 if found is None else (datetime.now(UTC) - created).total_seconds()
+        self._start = time_text(created)
+        self._created = monotonic() - max(0.0, age)
         self._body = found
         self._deleted = False
         self._pods: dict[str, Pod] = {}
@@ -141,7 +145,6 @@ class TrialFollower:
         self._outages = 0
         self._all_seen = False
         self._no_more = False  # whether no more pods are to come
-        self._started = False
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
         self._logs_done = self._source_done = False
@@ -167,6 +170,7 @@ class TrialFollower:
         """
         unsubscribe = self._stop.subscribe(lambda: self.inbox.put(_StopAsked()))
         try:
+            self._observe(Started(self._start))
             while True:
                 verdict, until = self._judge()
                 if verdict is not None:
@@ -190,7 +194,6 @@ class TrialFollower:
             self._outages = 0
         match event:
             case LogLine(text):
-                self._tell_start()
                 self._tail.append(text)
                 self._last_line = monotonic()
                 self._observe(event)
@@ -236,18 +239,11 @@ class TrialFollower:
             self._told.add(text)
             self._observe(Notice(text))
 
-    def _tell_start(self) -> None:
-        if not self._started:
-            self._started = True
-            self._observe(Started())
-
     def _pod_changed(self, pod: Pod) -> None:
         primary = self._job.primary_container
         self._logs |= outcome_logs(self._api, [pod], primary)
         present = [item for item in self._pods.values() if not item.deleting]
         self._all_seen = self._all_seen or len(present) >= self._shape.expected
-        if self._all_seen:
-            self._tell_start()
         for finding in findings(pod, primary, self._shape.allowed_restarts):
             if finding.prospect is not Prospect.SLOW:
                 start = self._job.limits.start

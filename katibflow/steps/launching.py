@@ -56,8 +56,9 @@ def launcher(batch_path: str, item: str, log_path: str) -> tuple[str, dict[str, 
 
     Returns:
         The outcome as JSON (``trial``: the number, ``state`` of the job, ``reason``, ``message`` of
-        at most 500 characters, ``end``; or ``recorded`` when the file holds the finished trial),
-        and what the log's artifact says of itself: ``trial``, ``round`` and ``display_name``.
+        at most 500 characters, the trial's ``start`` and ``end``; or ``recorded`` when the file
+        holds the finished trial), and what the log's artifact says of itself: ``trial``, ``round``
+        and ``display_name``.
     """
     history = read_study(batch_path)
     number = json.loads(item)["number"]
@@ -122,6 +123,7 @@ def _told(trial: Trial, outcome: JobOutcome | None) -> str:
         data["state"] = outcome.state.value
         data["reason"] = outcome.reason
         data["message"] = _shortened(outcome.message)
+        data["start"] = trial.start
         data["end"] = trial.end
     return json.dumps(data, ensure_ascii=False)
 

@@ -99,7 +99,12 @@ def collector(
                 finish_trial(
                     history.experiment,
                     running.pop(number),
-                    JobOutcome(JobState(outcome["state"]), outcome["reason"], outcome["message"]),
+                    JobOutcome(
+                        JobState(outcome["state"]),
+                        outcome["reason"],
+                        outcome["message"],
+                        start=outcome.get("start"),
+                    ),
                     told((line.rstrip("\n") for line in lines), reads_output),
                     outcome["end"],
                 )

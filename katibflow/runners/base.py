@@ -205,9 +205,12 @@ class Runner(Protocol):
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
         """Records the trial, creates its job (or adopts the one there is), follows it to its end.
 
-        Blocks until no replica is left. A job that fails is an outcome, not an error. A job that
-        is adopted, running or ended, is observed from its first line on; one that was stopped
-        before is created anew.
+        Blocks until the job is over and the output of its primary container, and what its
+        `TrialJob.source` holds, is complete. If it was stopped or ran out of time, no replica is
+        left by then; of a job that ended by itself other replicas may be: they are ended beside
+        what runs next, at the latest by `close`. A job that fails is an outcome, not an error. A
+        job that is adopted, running or ended, is observed from its first line on; one that was
+        stopped before is created anew.
 
         Args:
             job: What to run.
@@ -237,4 +240,7 @@ class Runner(Protocol):
         """
 
     def close(self) -> None:
-        """Lets go of what the runner holds; records stay."""
+        """Ends what jobs that are over have left, and lets go of what the runner holds.
+
+        Records stay. It takes a bounded time, and what could not be ended is told, not raised.
+        """

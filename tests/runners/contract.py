@@ -247,6 +247,12 @@ class RunnerContract:
         lab.runner().record(lost)
         assert lab.runner().records() == (lost,)
 
+    def test_a_closed_runner_has_left_nothing_of_a_job_that_ended(self, lab: Lab) -> None:
+        runner = lab.runner()
+        assert runner.run(lab.job(0, Work()), Watch(), StopRequest()).state is JobState.SUCCEEDED
+        runner.close()
+        assert not lab.is_alive(0)
+
     def test_records_are_kept_by_number_and_replaced(self, lab: Lab) -> None:
         runner = lab.runner()
         assert runner.records() == ()

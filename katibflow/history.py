@@ -10,9 +10,12 @@ sampler, 0 to 2**32 - 1), ``rounds`` (rounds of the pipeline that are over; 0 in
 Trial keys: ``number`` (from 0), ``state`` (a `TrialState`), ``assignments`` (parameter name to
 Katib's string), ``observations`` (metric name to ``latest``, ``min``, ``max``), ``intermediate``
 (the objective metric's points in order: ``step`` from 0, ``value``, ``time`` as printed by the
-trial, RFC 3339, and ``epoch`` if the line names one), ``start``, ``end`` (UTC, ISO 8601), ``job``
-(the job's name), ``reason`` (one word, as in Katib's conditions), ``message``, ``attributes`` (what
-the sampler wants to find again). A number that is not finite is the string "NaN", "Infinity" or
+trial, RFC 3339, and ``epoch`` if the line names one), ``queued`` (when it was made from a
+suggestion), ``start`` (when its job was created; missing while the trial is queued, and for good if
+it never had a job), ``end``, ``job`` (the job's name), ``reason`` (one word, as in Katib's
+conditions), ``message``, ``attributes`` (what the sampler wants to find again). The three times are
+UTC, ISO 8601, with milliseconds; histories of earlier releases have no ``queued``, and their
+``start`` is when the trial was made. A number that is not finite is the string "NaN", "Infinity" or
 "-Infinity", since JSON has none. Keys without a value are left out.
 """
 
@@ -23,6 +26,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -41,6 +45,7 @@ __all__ = [
     "TrialState",
     "dump_history",
     "load_history",
+    "time_text",
     "trial_from_data",
     "trial_to_data",
 ]
@@ -110,12 +115,44 @@ class Trial:
     assignments: Mapping[str, str]
     observations: Mapping[str, Observation] = field(default_factory=dict)
     intermediate: tuple[Point, ...] = ()
+    queued: str | None = None
     start: str | None = None
     end: str | None = None
     job: str | None = None
     reason: str = ""
     message: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def started(self, time: str) -> Trial:
+        """The trial whose job was created at that time.
+
+        Kubernetes tells whole seconds, so a time just before the trial was made means that moment.
+        """
+        return replace(self, start=max(time, self.queued or ""))
+
+    @property
+    def waited(self) -> float | None:
+        """Seconds that it was queued, from its making to its job; None if that is not known."""
+        return _seconds_between(self.queued, self.start)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from its job's creation to its end; None if one of them is not known."""
+        return _seconds_between(self.start, self.end)
+
+
+def time_text(moment: datetime) -> str:
+    """A moment, with its time zone, as the history has times: UTC, whole milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _seconds_between(first: str | None, last: str | None) -> float | None:
+    try:
+        moments = [datetime.fromisoformat(text or "") for text in (first, last)]
+    except ValueError:
+        return None
+    begun, ended = (each if each.tzinfo else each.replace(tzinfo=UTC) for each in moments)
+    return max(0.0, (ended - begun).total_seconds())
 
 
 @dataclass(frozen=True)
@@ -200,6 +237,7 @@ def trial_to_data(trial: Trial) -> dict[str, Any]:
             }
             for point in trial.intermediate
         ],
+        "queued": trial.queued,
         "start": trial.start,
         "end": trial.end,
         "job": trial.job,
@@ -240,6 +278,7 @@ def trial_from_data(data: Mapping[str, Any]) -> Trial:
                 )
                 for point in data.get("intermediate", ())
             ),
+            queued=_optional_text(data.get("queued")),
             start=_optional_text(data.get("start")),
             end=_optional_text(data.get("end")),
             job=_optional_text(data.get("job")),

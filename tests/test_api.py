@@ -90,13 +90,15 @@ def test_the_table_of_trials_has_a_row_for_each(result: Result) -> None:
     table = result.trials_dataframe()
     assert list(table.columns) == [
         *("state", "metrics_score", "metrics_layers"),
-        *("params_lr", "params_layers", "params_optimizer", "start", "end", "reason"),
+        *("params_lr", "params_layers", "params_optimizer"),
+        *("queued", "start", "end", "reason"),
     ]
     assert list(table.index) == list(range(8))
     assert result.best is not None
     assert table["metrics_score"].idxmax() == result.best.number
     assert table.loc[table.state == "FAIL", "metrics_score"].isna().all()
     assert (table["end"] >= table["start"]).all()
+    assert (table["start"] >= table["queued"]).all()
     assert str(table["start"].dt.tz) == "UTC"
 
 

@@ -27,8 +27,10 @@ from katibflow.suggest import Suggestion
 from katibflow.trials import EARLY_STOPPED, finish_trial, new_trial, now, run_trial
 from tests.samples import experiment
 
-RUNNING = Trial(3, TrialState.RUNNING, {"lr": "0.2"}, start="s", job="sample-abc-3")
+TIME = "2026-01-01T00:00:05.000+00:00"
+RUNNING = Trial(3, TrialState.RUNNING, {"lr": "0.2"}, queued="0", job="sample-abc-3")
 SUCCEEDED = JobOutcome(JobState.SUCCEEDED)
+BEGUN = replace(SUCCEEDED, start=TIME)
 SUCCESSFUL = replace(RUNNING, state=TrialState.COMPLETE)
 
 
@@ -44,7 +46,7 @@ class Scripted:
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
         self.jobs.append(job)
-        observe(Started())
+        observe(Started(TIME))
         for line in self.lines:
             observe(LogLine(line))
             if stop.reason is not None:
@@ -64,14 +66,14 @@ class Scripted:
 def test_a_new_trial_runs_under_a_name_of_its_own() -> None:
     history = History(experiment(), "0a1b2c3d", 1)
     trial = new_trial(history, 12, Suggestion({"lr": "0.1"}, {"k": 1}))
-    assert trial.start is not None
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", trial.start)
-    assert trial.start <= now()
+    assert trial.queued is not None
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", trial.queued)
+    assert trial.queued <= now()
     assert trial == Trial(
         12,
         TrialState.RUNNING,
         {"lr": "0.1"},
-        start=trial.start,
+        queued=trial.queued,
         job="sample-0a1b2c3d-12",
         attributes={"k": 1},
     )
@@ -86,13 +88,23 @@ def test_a_trials_job_is_its_template_with_its_assignments() -> None:
         }
     )
     outcome = run_trial(runner, of, RUNNING, events.append, StopRequest(), limits)
-    assert outcome == SUCCEEDED
-    assert events == [Started(), LogLine("loss=1")]
+    assert outcome == BEGUN
+    assert events == [Started(TIME), LogLine("loss=1")]
     (job,) = runner.jobs
     assert (job.trial, job.primary_container, job.limits) == (RUNNING, "main", limits)
     container = job.manifest["spec"]["template"]["spec"]["containers"][0]
     assert container["args"] == ["--lr=0.2"]
     assert job.manifest["x"] == "in team"
+
+
+def test_a_trials_start_is_its_jobs_creation_not_an_earlier_one() -> None:
+    of, runner = experiment(), Scripted("loss=1")
+    again = replace(RUNNING, start="2025-01-01T00:00:00.000+00:00")
+    outcome = run_trial(runner, of, again, lambda event: None, StopRequest(), Limits())
+    assert runner.jobs[0].trial.start is None
+    assert outcome.start == TIME
+    ended = finish_trial(of, again, outcome, map(LogLine, ["loss=1"]))
+    assert (ended.queued, ended.start) == (RUNNING.queued, TIME)
 
 
 def pbt_trial(parent: int | None) -> Trial:
@@ -228,7 +240,7 @@ def test_a_trial_worse_than_the_median_is_stopped_and_pruned() -> None:
     assert (outcome.state, outcome.reason) == (JobState.STOPPED, EARLY_STOPPED)
     assert outcome.message == stop.reason
     assert "the best loss is 8, the median of 3 earlier trials" in outcome.message
-    assert events == [Started(), LogLine("loss=9"), LogLine("loss=8")]
+    assert events == [Started(TIME), LogLine("loss=9"), LogLine("loss=8")]
     ended = finish_trial(of, RUNNING, outcome, map(LogLine, ["loss=9", "loss=8"]))
     assert (ended.state, ended.observations["loss"].min) == (TrialState.PRUNED, 8)
 
@@ -252,7 +264,7 @@ def test_other_trials_go_on(kind: str, lines: list[str], others: tuple[float, ..
         Limits(),
         earlier(*others),
     )
-    assert outcome == SUCCEEDED
+    assert outcome == BEGUN
 
 
 def test_a_stop_for_another_reason_is_no_early_stop() -> None:
@@ -264,7 +276,7 @@ def test_a_stop_for_another_reason_is_no_early_stop() -> None:
 
     runner = Scripted("loss=9", "loss=8")
     outcome = run_trial(runner, stopping(), RUNNING, observe, stop, Limits(), earlier(1, 2, 3))
-    assert outcome == JobOutcome(JobState.STOPPED, "Stopped", "goal reached")
+    assert outcome == JobOutcome(JobState.STOPPED, "Stopped", "goal reached", start=TIME)
 
 
 def test_a_notice_is_no_line_of_the_trial() -> None:
@@ -277,4 +289,4 @@ def test_a_notice_is_no_line_of_the_trial() -> None:
     outcome = run_trial(
         Noticing(), stopping(), RUNNING, lambda e: None, StopRequest(), Limits(), earlier(1, 2, 3)
     )
-    assert outcome == SUCCEEDED
+    assert outcome == BEGUN

@@ -31,7 +31,7 @@ from katibflow.errors import InputError, RunnerError
 
 if TYPE_CHECKING:
     from katibflow.client.reading import Sweep
-    from katibflow.history import History
+    from katibflow.history import History, Trial
 
 __all__ = ["best", "list_", "logs", "show", "stop"]
 
@@ -138,27 +138,39 @@ def show(
 
 
 def _trial_lines(history: History) -> Iterator[str]:
-    from katibflow.board import elapsed, metric_text
+    from katibflow.board import metric_text
     from katibflow.objectives import objective_values
 
     spec = history.experiment.spec
     names = [parameter.name for parameter in spec.parameters]
     rows = []
     for trial in history.trials:
-        seconds = elapsed(trial)
         rows.append(
             (
                 str(trial.number),
                 trial.state.value,
                 *map(metric_text, objective_values(spec.objective, trial)),
                 *(trial.assignments.get(name, "") for name in names),
-                "" if seconds is None else age_text(seconds),
+                _time_text(trial),
                 f"{trial.reason} {trial.message}"[:100],
             )
         )
     metrics = (aim.metric for aim in spec.objective.aims)
     head = ("TRIAL", "STATE", *metrics, *names, "TIME", "REASON")
     yield from table_lines(head, rows)
+
+
+def _time_text(trial: Trial) -> str:
+    """How long a trial took, or has taken so far, and how long it had waited if that was long."""
+    from katibflow.board import elapsed
+
+    seconds = elapsed(trial)
+    if seconds is None:
+        return "" if trial.state.is_finished else "queued"
+    text = age_text(seconds)
+    if trial.waited is not None and trial.waited > 1:
+        text += f", after {age_text(trial.waited)} in the queue"
+    return text
 
 
 def best(

@@ -37,6 +37,7 @@ class Timing:
         linger: Pods that run on after their job ended have this long to end.
         log: A finished container's log has this long to arrive, counted from its last line.
         stop: A stopped job's pods have this long to go, before they are deleted.
+        close: At the end of a run, what is left of its trials has this long to be deleted.
         backoff: First pause after an error; it doubles, with jitter.
         backoff_most: Longest pause.
         give_up: The API server may be out of reach for this long.
@@ -50,6 +51,7 @@ class Timing:
     linger: float = 5.0
     log: float = 30.0
     stop: float = 90.0
+    close: float = 15.0
     backoff: float = 1.0
     backoff_most: float = 30.0
     give_up: float = 900.0

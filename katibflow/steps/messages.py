@@ -31,7 +31,7 @@ def item_text(trial: Trial) -> str:
     return "&".join(
         [
             str(trial.number),
-            (trial.start or "").replace(_UTC, "Z"),
+            (trial.queued or "").replace(_UTC, "Z"),
             _quoted(attributes) if trial.attributes else "",
             *assigned,
         ]
@@ -45,14 +45,14 @@ def read_item(text: str, history: History) -> Trial:
         HistoryError: The text is none.
     """
     try:
-        number, start, attributes, *assigned = text.split("&")
+        number, queued, attributes, *assigned = text.split("&")
         pairs = [each.split("=") for each in assigned]
         return Trial(
             number=int(number),
             state=TrialState.RUNNING,
             assignments={unquote(name): unquote(value) for name, value in pairs},
             attributes=json.loads(unquote(attributes)) if attributes else {},
-            start=start.replace("Z", _UTC) or None,
+            queued=queued.replace("Z", _UTC) or None,
             job=job_name(history.experiment.name, history.run, int(number)),
         )
     except ValueError as error:

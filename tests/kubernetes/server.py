@@ -93,6 +93,8 @@ class ApiServer(HttpDouble):
         self.drops_suspend = False  # as the definition of an old operator's kind does
         self.page_size = 0  # makes pages smaller than the client asks for
         self.cut_watch_lines = 0
+        self.outlives: Callable[[str], bool] = lambda pod: False
+        """Which pods are only marked when they are deleted, as while their grace period lasts."""
         self.ports: dict[str, int] = {}  # of a pod, as "name:port": where it is on this machine
         self.up()
 
@@ -145,6 +147,9 @@ class ApiServer(HttpDouble):
             body = self.objects[plural].get(name)
             if body is None:
                 raise Refused(404, "NotFound", f'{plural} "{name}" not found')
+            if plural == "pods" and self.outlives(name):
+                self.patch(plural, name, {"metadata": {"deletionTimestamp": self.now()}})
+                return
             if plural != "pods" and propagation == "Foreground":
                 gone = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
                 self.patch(plural, name, gone)

@@ -16,7 +16,7 @@ from katibflow.history import TrialState
 from katibflow.steps import start
 from katibflow.steps.files import read_study
 from tests.pipeline.kfp_local import Run, run_pipeline
-from tests.shell_trials import document, experiment, processes_below
+from tests.shell_trials import ROOM, document, experiment, processes_below
 
 SEED = {"spec.algorithm.algorithmSettings": [{"name": "random_state", "value": "1"}]}
 CONTROL = "import sys; from katibflow.steps import controller; print(controller(*sys.argv[1:]))"
@@ -105,7 +105,7 @@ def test_too_many_failed_trials_end_it_with_a_report(tmp_path: Path) -> None:
 def test_a_trial_that_takes_longer_than_the_runs_timeout_fails(tmp_path: Path) -> None:
     study, after, logs = (str(tmp_path / name) for name in ("study", "after", "logs"))
     given = {"maxTrialCount": "1", "parallelTrialCount": "1", "trialTimeout": "0.5"}
-    start(json.dumps(document("sleep 600")), given, "controller", "the-run", study)
+    start(json.dumps(document("sleep 600")), given, "controller", "the-run", "", ROOM, study)
     done = subprocess.run(
         [sys.executable, "-c", CONTROL, study, after, logs],
         env=os.environ | {"KATIBFLOW_RUNNER": "local", "KATIBFLOW_RUNS": str(tmp_path / "runs")},
@@ -124,7 +124,7 @@ def test_killed_and_started_again_it_finishes_without_running_a_trial_twice(tmp_
     grid = {"algorithmName": "grid"}
     space = {"name": "x", "parameterType": "int", "feasibleSpace": {"min": "4", "max": "9"}}
     changes = {"spec.algorithm": grid, "spec.parameters": [space]}
-    start(json.dumps(document(script, changes)), {}, "controller", "the-run", study)
+    start(json.dumps(document(script, changes)), {}, "controller", "the-run", "", ROOM, study)
     command = [sys.executable, "-c", CONTROL, study, after, logs]
     environment = os.environ | {
         "KATIBFLOW_RUNNER": "local",

@@ -66,6 +66,7 @@ class TestStart:
             ({"goal": "best"}, "spec.objective.goal", "best"),
             ({"goal": "nan"}, "spec.objective.goal", float("nan")),
             ({"name": "No/Name"}, "metadata.name", "No/Name"),
+            ({"name": ""}, "metadata.name", ""),
             (
                 {"trialTimeout": "1h"},
                 "metadata.annotations",

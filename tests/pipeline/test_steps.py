@@ -145,6 +145,17 @@ class TestLoop:
         assert "PipelineRoundsUsedUp" in text.read_text(encoding="utf-8")
         assert suggestion(study) == []
 
+    def test_ends_when_too_many_trials_failed(self, tmp_path: Path) -> None:
+        study, text = str(tmp_path / "study"), tmp_path / "text"
+        tried = experiment("", {"spec.maxFailedTrialCount": 2})
+        history = History(tried, "00000000", 1, _trials(3), 1)
+        for count, reason in ((1, ""), (2, "ExperimentFailed: 2 trials failed")):
+            failed = [replace(each, state=TrialState.FAIL) for each in history.trials[:count]]
+            write_study(study, history.with_trials(failed))
+            proceed, said, _ = loop(study, str(text))
+            assert proceed == (not reason)
+            assert said.startswith(reason)
+
     def test_shows_the_trials_so_far(self, tmp_path: Path) -> None:
         study, text = str(tmp_path / "study"), tmp_path / "text"
         history = History(experiment(""), "00000000", 1, _trials(3), 1)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = ROOT / "components" / "Dockerfile"
 IGNORED = Path(f"{DOCKERFILE}.dockerignore").read_text(encoding="utf-8").splitlines()

@@ -196,7 +196,7 @@ class TestOtherSourcesOfTheLibrary:
     ids=["self-contained", "image", "package"],
 )
 def test_the_file_is_small_also_with_fifty_parameters(
-    layout: str, source: dict[str, str], most: int
+    layout: str, source: dict[str, Any], most: int
 ) -> None:
     names = ["x", *(f"parameter{number}" for number in range(49))]
     flags = " ".join(f"--{name}=${{trialParameters.{name}}}" for name in names)

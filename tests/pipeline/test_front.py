@@ -62,7 +62,7 @@ def test_compiled_rounds_end_with_the_front(tmp_path: Path) -> None:
     outputs = run.outputs("report")
     assert json.loads(outputs["best_parameters"]) == {}
     metrics = run.metrics("report")
-    assert metrics.pop("display_name") == "report"
+    del metrics["display_name"]
     page, text = (
         (run.root / "report" / name).read_text(encoding="utf-8") for name in ("page", "text")
     )

@@ -22,9 +22,10 @@ from katibflow.validation import check_document
 from tests.shell_trials import ROOM, document, experiment
 
 
-def _start(tmp_path: Path, room: int = ROOM, **given: str) -> History:
+def _start(
+    tmp_path: Path, room: int = ROOM, layout: str = "rounds", library: str = "", **given: str
+) -> History:
     path = str(tmp_path / "study")
-    layout, library = given.pop("layout", "rounds"), given.pop("library", "")
     start(json.dumps(document("")), given, layout, "some-run", library, room, path)
     return read_study(path)
 

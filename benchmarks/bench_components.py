@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,15 +22,15 @@ import tempfile
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from katibflow.compiler.library import Used, packed_modules
-from pipelines import controller, rounds
+from katibflow.compiler.library import carried_modules
 from tests.kubernetes.plays import completes
 from tests.kubernetes.server import ApiServer
 from tests.pipeline.test_finish import kubeconfig
-from tests.shell_trials import document
+from tests.shell_trials import ROOM, document
 
 TARGET = 1.0
 LINE = re.compile(r"import time: +(\d+) \| +\d+ \| +(\S+)")
@@ -47,7 +48,7 @@ name, arguments = sys.argv[2], json.loads(sys.argv[3])
 if name == "collector":
     arguments[2] = {int(number): path for number, path in arguments[2].items()}
 returned = getattr(steps, name)(*arguments)
-print("RETURNED", json.dumps(returned, default=vars))
+print("RETURNED", json.dumps(returned))
 """
 Times = dict[str, list[Counter[str]]]
 
@@ -71,29 +72,31 @@ def imports(command: list[str], environment: dict[str, str]) -> tuple[Counter[st
 
 def one_run(folder: Path, environment: dict[str, str], times: Times) -> None:
     """Every step of both layouts, once."""
-    places = ("study", "batch", "log", "after", "page", "text", "logs")
-    study, batch, log, after, page, text, logs = (str(folder / name) for name in places)
+    places = ("study", "log", "after", "page", "text", "logs")
+    study, log, after, page, text, logs = (str(folder / name) for name in places)
 
-    def step(layout: str, name: str, *arguments: object) -> object:
-        archive = str(folder.parent / f"{layout}.zip")
+    def step(name: str, *arguments: object) -> Any:
+        archive = str(folder.parent / "library.zip")
         seconds, printed = imports(["-c", STEP, archive, name, json.dumps(arguments)], environment)
         times.setdefault(name, []).append(seconds)
         return json.loads(printed.rpartition("RETURNED ")[2])
 
     counts = {"parallelTrialCount": "1", "maxTrialCount": "2"}
     experiment = document("", {"spec.algorithm": {"algorithmName": "tpe"}})
-    step("rounds", "start", json.dumps(experiment), counts, "rounds", folder.name, study)
+    step("start", json.dumps(experiment), counts, "rounds", folder.name, "", ROOM, study)
     for _ in range(2):  # the importance of parameters needs two trials
-        (item,), _ = step("rounds", "suggestion", study, batch)  # type: ignore[misc]
+        (item,) = step("suggestion", study)
         number = str(json.loads(item)["number"])
-        outcome, _ = step("rounds", "launcher", batch, item, log)  # type: ignore[misc]
-        step("rounds", "collector", batch, [outcome], {number: log}, after)
-        step("rounds", "loop", after)
-        Path(after).replace(study)
-    step("rounds", "summary", study, 2, 2, page, text)
-    step("rounds", "report", study, page, text)
-    step("rounds", "start", json.dumps(experiment), counts, "controller", f"{folder.name}c", study)
-    step("controller", "controller", study, after, logs)
+        outcome, _ = step("launcher", study, item, log)
+        step("collector", study, [outcome], {number: log}, after)
+        step("loop", after, text)
+        shutil.rmtree(study)
+        Path(after).rename(study)
+    step("summary", study, page)
+    step("report", study, page, text)
+    run = f"{folder.name}c"
+    step("start", json.dumps(experiment), counts, "controller", run, "", ROOM, study)
+    step("controller", study, after, logs)
 
 
 def main() -> None:
@@ -105,13 +108,9 @@ def main() -> None:
     server.script = lambda play: completes([f"loss=0.{next(values)}"])(play)
     times: Times = {}
     with tempfile.TemporaryDirectory() as name:
-        for layout in (rounds, controller):
-            path = Path(name) / f"{layout.__name__.split('.')[-1]}.zip"
-            with zipfile.ZipFile(path, "w") as archive:
-                for place, source in packed_modules(
-                    Used("tpe", "", "StdOut", layout.COMPONENTS)
-                ).items():
-                    archive.writestr(place, source)
+        with zipfile.ZipFile(Path(name) / "library.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for place, source in carried_modules().items():
+                archive.writestr(place, source)
         environment = kubeconfig(Path(name), server)
         for number in range(runs):
             folder = Path(name) / f"run{number}"

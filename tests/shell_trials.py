@@ -12,7 +12,10 @@ from katibflow.experiment import Experiment
 from katibflow.validation import check_document
 from tests.samples import changed
 
-__all__ = ["document", "experiment", "processes_below", "waits_for"]
+__all__ = ["ROOM", "document", "experiment", "processes_below", "waits_for"]
+
+ROOM = 10_000_000
+"""Bytes in which every number of rounds that Argo nests has its place."""
 
 
 def document(script: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,16 +43,15 @@ def test_the_steps_of_a_pipeline_hand_the_metrics_on(
 ) -> None:
     monkeypatch.setenv("KATIBFLOW_RUNNER", "local")
     monkeypatch.setenv("KATIBFLOW_RUNS", str(tmp_path / "runs"))
-    study, batch, after = (str(tmp_path / name) for name in ("study", "batch", "after"))
+    study, after = (str(tmp_path / name) for name in ("study", "after"))
     experiment = load_experiment(ROOT / "examples" / "metrics-file.yaml")
     write_study(study, History(experiment, run="0a1b2c3d", seed=1))
-    ((item, *_), _) = steps.suggestion(study, batch)
-    write_study(batch, replace(read_study(batch), trials=read_study(batch).trials[:1]))
+    item, *_ = steps.suggestion(study)
     log = tmp_path / "log"
-    outcome, told = steps.launcher(batch, item, str(log))
+    outcome, told = steps.launcher(study, item, str(log))
     lines = log.read_text().splitlines()
     assert lines.count("epoch 10 done") == 1
     assert sum(line.startswith('katibflow-source: {"epoch": ') for line in lines) == 10
-    steps.collector(batch, [outcome], {told["trial"]: str(log)}, after)
+    steps.collector(study, [outcome], {told["trial"]: str(log)}, after)
     (trial,) = read_study(after).trials
     assert (trial.state, len(trial.intermediate)) == (TrialState.COMPLETE, 10)

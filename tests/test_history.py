@@ -64,13 +64,14 @@ TRIALS = st.builds(
     attributes=st.dictionaries(TEXT, ATTRIBUTES, max_size=2),
 )
 HISTORIES = st.builds(
-    lambda trials, run, seed, rounds: History(experiment(), run, seed, rounds=rounds).with_trials(
-        trials
-    ),
+    lambda trials, run, seed, rounds, most: History(
+        experiment(), run, seed, rounds=rounds, most_rounds=most
+    ).with_trials(trials),
     st.lists(TRIALS, max_size=4),
     TEXT,
     st.integers(0, 2**32 - 1),
     st.integers(0, 90),
+    st.none() | st.integers(0, 90),
 )
 
 
@@ -104,7 +105,12 @@ def test_the_lines_are_as_the_format_says() -> None:
         reason="TrialSucceeded",
         message="größe",
     )
-    header, line, end = dump_history(History(experiment(), "abc", 7, (trial,), 2)).split("\n")
+    history = History(experiment(), "abc", 7, (trial,), 2)
+    assert json.loads(dump_history(replace(history, most_rounds=9)).split("\n")[0]) == {
+        **json.loads(dump_history(history).split("\n")[0]),
+        "most_rounds": 9,
+    }
+    header, line, end = dump_history(history).split("\n")
     assert end == ""
     assert json.loads(header) == {
         "format": FORMAT,
@@ -245,6 +251,7 @@ def test_the_least_that_a_history_can_be() -> None:
         (lines(seed="1"), "line 1: not a header of version 1: '1' is not a whole number"),
         (lines(seed=-1), "line 1: not a header of version 1"),
         (lines(rounds=1.5), "line 1: not a header of version 1"),
+        (lines(most_rounds="9"), "line 1: not a header of version 1"),
         (lines(experiment={"kind": "x"}), "line 1: not a header of version 1"),
         (lines(MINIMAL, '{"number": 1, "sta'), "line 3: not JSON"),
         (lines(MINIMAL, "5"), "line 3: found '5', allowed: an object"),

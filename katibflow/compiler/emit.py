@@ -124,7 +124,7 @@ def compile_experiment(
             they are those of `report`: ``best_parameters`` and ``result``.
         source: Where the Experiment comes from, for errors; by default its name.
         run_as: The Experiment with the parameters of the run that the file is compiled for; the
-            layout is chosen for it.
+            layout is chosen for it, and warnings are about it.
 
     Raises:
         InputError: The layout cannot hold the experiment, there is no such layout, the trial
@@ -186,7 +186,7 @@ def compile_experiment(
         _text(spec, platform, experiment),
         choice.layout,
         choice.why,
-        tuple(_warnings(experiment, choice)),
+        tuple(_warnings(run_as or experiment, choice)),
     )
 
 

@@ -50,7 +50,7 @@ def choose_layout(
 
     Raises:
         InputError: There is no such layout, the experiment is larger than a Workflow object, or
-            it has more trials than one run of ``rounds`` holds.
+            it has more trials than one run of ``rounds`` holds, at a time or in all.
     """
     if layout not in LAYOUTS:
         raise InputError(f'layout: found "{layout}"; allowed: {", ".join(LAYOUTS)}')
@@ -68,6 +68,9 @@ def choose_layout(
     most, parallel = experiment.spec.max_trial_count, experiment.spec.parallelism
     fitting = capacity.most_rounds(parallel, room)
     if layout == "rounds":
+        fault = capacity.too_wide(parallel, room)
+        if fault is not None:
+            raise InputError(f"{where}: {fault}")
         if most is not None and math.ceil(most / parallel) > fitting:
             raise InputError(
                 f"{where}: spec.maxTrialCount: found {most}, which is {math.ceil(most / parallel)} "

@@ -84,6 +84,16 @@ class Capacity:
         fitting = (n for n in range(MAX_ROUNDS, 0, -1) if self.of_rounds(n, parallel) <= room)
         return next(fitting, 0)
 
+    def too_wide(self, parallel: int, room: float) -> str | None:
+        """What is wrong where not even one round of so many trials fits; None if one does."""
+        if self.most_rounds(parallel, room):
+            return None
+        return (
+            f"spec.parallelTrialCount: found {parallel}; allowed: at most "
+            f"{max(0, int((room - self.round) // self.trial))}, as one run of the layout rounds "
+            "holds no larger round (or --layout controller, which has no rounds)"
+        )
+
 
 def _assignment_length(parameter: Parameter) -> int:
     space = parameter.feasible_space

@@ -79,10 +79,11 @@ def start(
     history = take_over(_SOURCE, history, resume, earlier_trials(history))
     history = with_more(history, parameters)
     if layout == ROUNDS:
-        most = Capacity.of(history.experiment).most_rounds(
-            history.experiment.spec.parallelism, room
-        )
-        history = replace(history, most_rounds=most)
+        capacity, parallel = Capacity.of(history.experiment), history.experiment.spec.parallelism
+        fault = capacity.too_wide(parallel, room)
+        if fault is not None:
+            raise InputError(fault)
+        history = replace(history, most_rounds=capacity.most_rounds(parallel, room))
         check_first_round(history)
     write_study(study.path, history)
     study.metadata["display_name"] = "study at the start"

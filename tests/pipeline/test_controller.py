@@ -13,10 +13,10 @@ import pytest
 
 from katibflow.compiler.emit import compile_experiment
 from katibflow.history import TrialState
-from katibflow.steps import start
+from katibflow.steps import controller, report, start
 from katibflow.steps.files import read_study
 from tests.pipeline.kfp_local import Run, run_pipeline
-from tests.shell_trials import document, experiment, processes_below
+from tests.shell_trials import ROOM, document, experiment, processes_below
 
 SEED = {"spec.algorithm.algorithmSettings": [{"name": "random_state", "value": "1"}]}
 CONTROL = "import sys; from katibflow.steps import controller; print(controller(*sys.argv[1:]))"
@@ -89,23 +89,27 @@ def test_goal_ends_it_and_stops_the_other_trials(tmp_path: Path) -> None:
     assert not processes_below(run.runs)
 
 
-def test_too_many_failed_trials_end_it_with_a_report(tmp_path: Path) -> None:
-    tried = experiment("echo broken; exit 3")
-    run = run_pipeline(
-        tmp_path,
-        compile_experiment(tried, layout="controller").text,
-        {"parallelTrialCount": "1", "maxFailedTrialCount": "2"},
+def test_too_many_failed_trials_end_it_with_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KATIBFLOW_RUNNER", "local")
+    monkeypatch.setenv("KATIBFLOW_RUNS", str(tmp_path / "runs"))
+    study, after, logs, page, text = (
+        str(tmp_path / name) for name in ("study", "after", "logs", "page", "text")
     )
-    assert run.code == 0, run.log
-    assert [trial.state for trial in run.study.trials] == [TrialState.FAIL] * 2
-    assert run.outputs("controller")["Output"].startswith("ExperimentFailed: 2 trials failed")
-    assert json.loads(run.outputs("report")["best_parameters"]) == {}
+    given = {"parallelTrialCount": "1", "maxFailedTrialCount": "2"}
+    script = json.dumps(document("echo broken; exit 3"))
+    start(script, given, "controller", "the-run", "", ROOM, study)
+    assert controller(study, after, logs).startswith("ExperimentFailed: 2 trials failed")
+    assert [trial.state for trial in read_study(after).trials] == [TrialState.FAIL] * 2
+    best, result, _ = report(after, page, text)
+    assert (best, result["succeeded"], result["reason"]) == ({}, False, "ExperimentFailed")
 
 
 def test_a_trial_that_takes_longer_than_the_runs_timeout_fails(tmp_path: Path) -> None:
     study, after, logs = (str(tmp_path / name) for name in ("study", "after", "logs"))
     given = {"maxTrialCount": "1", "parallelTrialCount": "1", "trialTimeout": "0.5"}
-    start(json.dumps(document("sleep 600")), given, "controller", "the-run", study)
+    start(json.dumps(document("sleep 600")), given, "controller", "the-run", "", ROOM, study)
     done = subprocess.run(
         [sys.executable, "-c", CONTROL, study, after, logs],
         env=os.environ | {"KATIBFLOW_RUNNER": "local", "KATIBFLOW_RUNS": str(tmp_path / "runs")},
@@ -124,7 +128,7 @@ def test_killed_and_started_again_it_finishes_without_running_a_trial_twice(tmp_
     grid = {"algorithmName": "grid"}
     space = {"name": "x", "parameterType": "int", "feasibleSpace": {"min": "4", "max": "9"}}
     changes = {"spec.algorithm": grid, "spec.parameters": [space]}
-    start(json.dumps(document(script, changes)), {}, "controller", "the-run", study)
+    start(json.dumps(document(script, changes)), {}, "controller", "the-run", "", ROOM, study)
     command = [sys.executable, "-c", CONTROL, study, after, logs]
     environment = os.environ | {
         "KATIBFLOW_RUNNER": "local",

@@ -17,7 +17,7 @@ from katibflow.resume import run_name
 from katibflow.runners.kubernetes_objects import stop_patch
 from katibflow.steps import start, suggestion
 from tests.kubernetes.server import NAMESPACE, ApiServer
-from tests.shell_trials import document, processes_below
+from tests.shell_trials import ROOM, document, processes_below
 
 RUN = "the-run"
 
@@ -40,12 +40,12 @@ def _finish(tmp_path: Path, environment: dict[str, str], **arguments: str) -> No
 
 def test_local_trials_of_a_killed_launcher_are_ended(tmp_path: Path) -> None:
     environment = {"KATIBFLOW_RUNNER": "local", "KATIBFLOW_RUNS": str(tmp_path / "runs")}
-    study, batch = str(tmp_path / "study"), str(tmp_path / "batch")
+    study = str(tmp_path / "study")
     text = json.dumps(document("echo started; sleep 600"))
-    start(text, {"parallelTrialCount": "1"}, "rounds", RUN, study)
-    (item,), _ = suggestion(study, batch)
+    start(text, {"parallelTrialCount": "1"}, "rounds", RUN, "", ROOM, study)
+    (item,) = suggestion(study)
     launcher = subprocess.Popen(
-        [sys.executable, "-c", _LAUNCH, batch, item, str(tmp_path / "log")],
+        [sys.executable, "-c", _LAUNCH, study, item, str(tmp_path / "log")],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         text=True,

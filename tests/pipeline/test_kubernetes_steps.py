@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from katibflow.errors import InputError
-from katibflow.history import TrialState, load_history
+from katibflow.history import TrialState
 from katibflow.steps import collector, start, suggestion
 from katibflow.steps.files import read_study
 from katibflow.steps.launching import runner_for
 from tests.kubernetes.plays import completes
 from tests.kubernetes.server import ApiServer
 from tests.pipeline.test_finish import kubeconfig
-from tests.shell_trials import document
+from tests.shell_trials import ROOM, document
 
 ONE = {"parallelTrialCount": "1", "maxTrialCount": "1"}
 
@@ -45,22 +45,22 @@ def _step(environment: dict[str, str], name: str, *arguments: str) -> tuple[Any,
 
 
 def test_a_round_and_its_report(tmp_path: Path) -> None:
-    study, batch, after = (str(tmp_path / name) for name in ("study", "batch", "after"))
+    study, after = (str(tmp_path / name) for name in ("study", "after"))
     log, page, text = (str(tmp_path / name) for name in ("log", "page", "text"))
-    start(json.dumps(document("")), ONE, "rounds", "the-run", study)
-    (item,), _ = suggestion(study, batch)
+    start(json.dumps(document("")), ONE, "rounds", "the-run", "", ROOM, study)
+    (item,) = suggestion(study)
     server = ApiServer()
     server.script = completes(["loss=0.25"])
     try:
         environment = kubeconfig(tmp_path, server)
-        (outcome, told), printed = _step(environment, "launcher", batch, item, log)
-        collector(batch, [str(outcome)], {told["trial"]: log}, after)
+        (outcome, told), printed = _step(environment, "launcher", study, item, log)
+        collector(study, [str(outcome)], {told["trial"]: log}, after)
         (best, result, metrics), _ = _step(environment, "report", study, page, text)
     finally:
         server.down()
     assert "loss=0.25\n" in printed
     assert Path(log).read_text(encoding="utf-8") == "loss=0.25\n"
-    (trial,) = load_history(Path(after).read_text(encoding="utf-8")).trials
+    (trial,) = read_study(after).trials
     assert (trial.state, trial.observations["loss"].latest) == (TrialState.COMPLETE, 0.25)
     assert best == result["best"]["assignments"] == dict(trial.assignments)
     assert metrics["best loss"] == 0.25
@@ -72,9 +72,9 @@ def test_a_round_and_its_report(tmp_path: Path) -> None:
 def test_a_launcher_tried_again_after_its_trial_was_on_record_tells_the_same(
     tmp_path: Path,
 ) -> None:
-    study, batch = (str(tmp_path / name) for name in ("study", "batch"))
-    start(json.dumps(document("")), ONE, "rounds", "the-run", study)
-    (item,), _ = suggestion(study, batch)
+    study = str(tmp_path / "study")
+    start(json.dumps(document("")), ONE, "rounds", "the-run", "", ROOM, study)
+    (item,) = suggestion(study)
     server = ApiServer()
     server.script = completes(["loss=0.5", "loss=0.25"])
     trials = []
@@ -82,9 +82,9 @@ def test_a_launcher_tried_again_after_its_trial_was_on_record_tells_the_same(
         environment = kubeconfig(tmp_path, server)
         for name in ("first", "second"):
             log, after = (str(tmp_path / f"{name}-{what}") for what in ("log", "after"))
-            (outcome, told), _ = _step(environment, "launcher", batch, item, log)
-            collector(batch, [str(outcome)], {told["trial"]: log}, after)
-            trials += load_history(Path(after).read_text(encoding="utf-8")).trials
+            (outcome, told), _ = _step(environment, "launcher", study, item, log)
+            collector(study, [str(outcome)], {told["trial"]: log}, after)
+            trials += read_study(after).trials
             # The pods went when the trial was on record, and their logs with them.
             assert server.objects["pods"] == {}
     finally:
@@ -99,7 +99,7 @@ def test_an_unknown_runner_is_named_with_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = str(tmp_path / "study")
-    start(json.dumps(document("")), ONE, "rounds", "the-run", study)
+    start(json.dumps(document("")), ONE, "rounds", "the-run", "", ROOM, study)
     monkeypatch.setenv("KATIBFLOW_RUNNER", "docker")
     with pytest.raises(InputError, match='found "docker"; allowed: kubernetes, local'):
         runner_for(read_study(study))

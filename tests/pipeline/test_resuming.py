@@ -18,7 +18,7 @@ from tests.kubernetes.plays import JobPlay, completes
 from tests.kubernetes.server import ApiServer
 from tests.pipeline.kfp_local import run_pipeline
 from tests.pipeline.test_finish import kubeconfig
-from tests.shell_trials import document, experiment
+from tests.shell_trials import ROOM, document, experiment
 
 WIDER = [{"name": "x", "parameterType": "int", "feasibleSpace": {"min": "0", "max": "9"}}]
 
@@ -35,7 +35,7 @@ class Runs:
         text = json.dumps(document('echo "loss=$X"', changes))
         counts = {"parallelTrialCount": "1", "maxTrialCount": str(most)}
         layout = given.pop("layout", "controller")
-        start(text, counts | given, layout, run, str(self.folder / "study"))
+        start(text, counts | given, layout, run, "", ROOM, str(self.folder / "study"))
         return read_study(str(self.folder / "study"))
 
     def go(self, run: str, most: int = 2, **given: str) -> History:
@@ -116,8 +116,7 @@ def test_rounds_refuse_to_begin_when_nothing_is_left_to_do(runs: Runs) -> None:
     with pytest.raises(SystemExit, match=r"over before it begins.*ExperimentMaxTrialsReached"):
         runs.start("two", layout="rounds", resume="all")
     history = runs.start("three", most=3, layout="rounds", resume="all")
-    batch = str(runs.folder / "batch")
-    (item,), _ = suggestion(str(runs.folder / "study"), batch)
+    (item,) = suggestion(str(runs.folder / "study"))
     assert json.loads(item)["number"] == len(history.trials) == 2
 
 

@@ -12,6 +12,7 @@ from katibflow.client.records import Records
 from katibflow.client.stalls import (
     Facts,
     Stall,
+    advice,
     is_overdue,
     last_change,
     seems_to_run,
@@ -41,12 +42,19 @@ class Standing:
     Attributes:
         run: The run; its steps, and what made them fail, are the Workflow's where that was read.
         stall: That it stands still, if it does.
-        message: The same in words; empty if it does not.
+        seen: The same in words; empty if it does not.
+        advice: What to do about it, a line each.
     """
 
     run: Run
     stall: Stall | None = None
-    message: str = ""
+    seen: str = ""
+    advice: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """What a person is told; empty if the run does not stand still."""
+        return "\n".join(filter(None, (self.seen, *self.advice)))
 
 
 class RunView:
@@ -91,9 +99,10 @@ class RunView:
         if not is_overdue(run, now, changed):
             return Standing(run)
         stall = stall_of(now, changed, self._facts(run, workflow))
+        if stall is None:
+            return Standing(run)
         namespace = self._reader.namespace if self._reader is not None else ""
-        message = stall_text(stall, now, self._sweep, namespace) if stall is not None else ""
-        return Standing(run, stall, message)
+        return Standing(run, stall, stall_text(stall, now), advice(stall, self._sweep, namespace))
 
     def untold(self) -> tuple[str, ...]:
         """Why something could not be read, each reason once."""

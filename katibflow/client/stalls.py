@@ -15,7 +15,7 @@ from typing import Any
 
 from katibflow.client.base import Run
 from katibflow.client.reading import Sweep
-from katibflow.client.workflow import StepPod, Workflow
+from katibflow.client.workflow import KFP_RUN, StepPod, Workflow
 from katibflow.history import History
 from katibflow.resume import ALL, NONE, run_name
 from katibflow.steps.starting import ROUNDS
@@ -27,8 +27,10 @@ __all__ = [
     "UNSEEN",
     "Facts",
     "Stall",
+    "advice",
     "is_overdue",
     "last_change",
+    "resuming",
     "seems_to_run",
     "stall_data",
     "stall_of",
@@ -58,7 +60,6 @@ OPTIONS: Mapping[str, str] = {
 }
 """The run's parameters as options of ``katibflow submit``; beside them there is ``resume``."""
 
-_TOO_LARGE = "workflow is longer than maximum allowed size"
 _GOING = ("PENDING", "RUNNING", "CANCELING")
 _TRIAL_STEPS = ("launcher", "controller")
 
@@ -152,43 +153,58 @@ def seems_to_run(run: Run) -> bool:
     return any(step.name in _TRIAL_STEPS and step.state == "RUNNING" for step in run.steps)
 
 
-def stall_text(stall: Stall, now: datetime, sweep: Sweep, namespace: str) -> str:
-    """What a person is told: what is seen, why, and the commands that help.
+def stall_text(stall: Stall, now: datetime) -> str:
+    """What is seen of a standstill, on one line.
 
     Args:
         stall: The standstill.
         now: The time.
-        sweep: The run.
-        namespace: Of its pods; empty if that is not known.
     """
     minutes = f"{(now - stall.since).total_seconds() / 60:.0f} min"
-    run_id = sweep.run.run_id
     if stall.size is not None:
         return (
             f"no step has changed for {minutes}; the workflow object has {stall.size:,} of "
-            f"{stall.limit:,} bytes, and past that Argo stores nothing: the run will not end by "
-            f"itself. Stop it, and go on from its trials in the layout controller:\n"
-            f"  katibflow stop {run_id}\n  {_resuming(sweep)}"
+            f"{stall.limit:,} bytes, and past that Argo stores nothing"
         )
-    space = f" -n {namespace}" if namespace else ""
     if stall.waiting:
         return (
             f"no step has changed for {minutes}; pods wait for their start: "
-            f"{', '.join(stall.waiting)}\n"
-            f"  kubectl describe pods{space} -l pipeline/runid={run_id}"
+            f"{', '.join(stall.waiting)}"
         )
-    seen = "no step has changed" if stall.engine_seen else "Kubeflow Pipelines shows no change"
-    lines = [
-        f"{seen} for {minutes}; is the workflow controller running?",
+    if stall.engine_seen:
+        return f"no step has changed for {minutes}; is the workflow controller running?"
+    return f"Kubeflow Pipelines shows no change for {minutes}; is the workflow controller running?"
+
+
+def advice(stall: Stall, sweep: Sweep, namespace: str) -> tuple[str, ...]:
+    """What to do about a standstill, a line each; commands are indented.
+
+    Args:
+        stall: The standstill.
+        sweep: The run.
+        namespace: Of its pods; empty if that is not known.
+    """
+    run_id = sweep.run.run_id
+    if stall.size is not None:
+        return (
+            "it will not end by itself: stop it, and go on from its trials in another run",
+            f"  katibflow stop {run_id}",
+            f"  {resuming(sweep)}",
+        )
+    if stall.waiting:
+        space = f" -n {namespace}" if namespace else ""
+        return (f"  kubectl describe pods{space} -l {KFP_RUN}={run_id}",)
+    commands = (
         "  kubectl get pods -A -l app=workflow-controller",
         "  kubectl logs -n kubeflow deploy/workflow-controller --tail=50",
-    ]
-    if not stall.engine_seen:
-        lines.append(f'Its log says "{_TOO_LARGE}" if Argo can no longer store the run')
-    return "\n".join(lines)
+    )
+    if stall.engine_seen:
+        return commands
+    too_large = "workflow is longer than maximum allowed size"
+    return (*commands, f'its log says "{too_large}" if Argo can no longer store the run')
 
 
-def _resuming(sweep: Sweep) -> str:
+def resuming(sweep: Sweep) -> str:
     """The command that goes on with a run's trials, with the parameters that the run has."""
     resume = run_name(sweep.run.run_id) if sweep.resume == NONE else ALL
     words = ["katibflow", "submit", "EXPERIMENT.yaml"]

@@ -9,6 +9,7 @@ from katibflow.client.base import Pipelines, Run
 from katibflow.client.reading import Sweep
 from katibflow.client.records import Records
 from katibflow.client.run_view import Clock, RunView, Standing, now_in_utc
+from katibflow.client.stalls import resuming
 from katibflow.client.workflow_reader import WorkflowReader
 from katibflow.errors import RunnerError
 from katibflow.history import History
@@ -35,6 +36,7 @@ class Stopped:
         jobs: Names of the trials' jobs that were stopped here; None if that was not for us to do,
             or not possible.
         hindrance: Why it was not possible.
+        command: What goes on from the run's trials, if the engine does not act.
     """
 
     run: Run
@@ -43,6 +45,7 @@ class Stopped:
     acts: bool = True
     jobs: tuple[str, ...] | None = None
     hindrance: str = ""
+    command: str = ""
 
     @property
     def is_done(self) -> bool:
@@ -57,25 +60,26 @@ class Stopped:
         if self.acts:
             being = "is being stopped" if self.asked else "is being stopped already"
             return [f"{name} {being}; its step finish then stops its jobs"]
-        lines = [
+        return [
             self.stall,
-            f"{name} was asked to end, and the engine does not act: nothing changed in "
-            f"{WAIT:.0f} s; Kubeflow Pipelines goes on to show it as {self.run.state}",
+            f"{name} was asked to end, and the engine does not act: nothing has changed in "
+            f"{WAIT:.0f} s, and Kubeflow Pipelines goes on to show it as {self.run.state}",
+            self._jobs_text(),
+            "a new run goes on from its trials:",
+            f"  {self.command}",
         ]
+
+    def _jobs_text(self) -> str:
         if self.jobs is None:
             selector = f"{RUN}={run_name(self.run.run_id)}"
-            lines.append(
-                f"its trials' jobs could not be stopped from here: {self.hindrance}; they carry "
-                f"the label {selector}"
+            return (
+                f"its trials' jobs, with the label {selector}, could not be stopped from here: "
+                f"{self.hindrance}"
             )
-        elif self.jobs:
-            plural = "s" if self.jobs[1:] else ""
-            lines.append(
-                f"{len(self.jobs)} job{plural} of its trials stopped: {', '.join(self.jobs)}"
-            )
-        else:
-            lines.append("no job of its trials goes on: 0 jobs stopped")
-        return lines
+        if not self.jobs:
+            return "0 jobs were stopped: no job of its trials goes on"
+        plural = "s were" if self.jobs[1:] else " was"
+        return f"{len(self.jobs)} job{plural} stopped: {', '.join(self.jobs)}"
 
 
 def stop_run(
@@ -112,14 +116,23 @@ def stop_run(
         pause()
         run = pipelines.run(run.run_id)
         if run.is_over or _moved(before, view.standing(run, _history(records))):
-            return Stopped(run, asked, before.message)
-    if records is None:
-        return Stopped(run, asked, before.message, False, None, "no cluster to stop them in")
-    try:
-        jobs = tuple(records.stop(_REASON))
-    except RunnerError as error:
-        return Stopped(run, asked, before.message, False, None, str(error))
-    return Stopped(run, asked, before.message, False, jobs)
+            return Stopped(run, asked, before.seen)
+    jobs: tuple[str, ...] | None = None
+    hindrance = "no kubeconfig leads to them"
+    if records is not None:
+        try:
+            jobs = tuple(records.stop(_REASON))
+        except RunnerError as error:
+            hindrance = str(error)
+    return Stopped(
+        run,
+        asked,
+        before.seen,
+        acts=False,
+        jobs=jobs,
+        hindrance="" if jobs is not None else hindrance,
+        command=resuming(sweep),
+    )
 
 
 def _asked_to_end(pipelines: Pipelines, run: Run) -> tuple[Run, bool]:

@@ -16,6 +16,7 @@ from katibflow.client.stalls import (
     STALL,
     UNSEEN,
     Facts,
+    advice,
     is_overdue,
     last_change,
     stall_data,
@@ -111,7 +112,7 @@ def test_the_last_change_is_the_latest_of_steps_and_trials() -> None:
 def text_of(facts: Facts, told: Sweep, seconds: float = 360, namespace: str = "team") -> str:
     stall = stall_of(after(seconds), LAST, facts)
     assert stall is not None
-    return stall_text(stall, after(seconds), told, namespace)
+    return "\n".join([stall_text(stall, after(seconds)), *advice(stall, told, namespace)])
 
 
 def test_a_full_workflow_is_told_with_its_size_and_the_commands_that_go_on() -> None:
@@ -120,7 +121,7 @@ def test_a_full_workflow_is_told_with_its_size_and_the_commands_that_go_on() -> 
     assert lines[0].startswith(
         "no step has changed for 6 min; the workflow object has 1,035,211 of 1,048,576 bytes"
     )
-    assert lines[1:] == [
+    assert lines[2:] == [
         f"  katibflow stop {ID}",
         "  katibflow submit EXPERIMENT.yaml --layout controller "
         f"--resume {run_name(ID)} --max-trials 40 --name 'other name'",

@@ -371,7 +371,8 @@ def test_the_jobs_of_a_run_whose_engine_does_not_act_are_stopped_here(scene: Sce
     first, *rest = stopped.lines()
     assert SIZE in first
     assert "the engine does not act" in rest[0]
-    assert rest[1] == f"1 job of its trials stopped: {name}"
+    assert rest[1] == f"1 job was stopped: {name}"
+    assert "--layout controller --resume " in rest[-1]
 
 
 def test_an_engine_that_acts_after_all_is_left_to_it(scene: Scene) -> None:
@@ -421,14 +422,14 @@ def test_a_second_stop_of_a_run_whose_engine_does_not_act_stops_its_jobs(scene: 
     scene.play.state("CANCELING")
     stopped = scene.stop()
     assert (stopped.asked, stopped.acts, stopped.jobs) == (False, False, ())
-    assert stopped.lines()[-1] == "no job of its trials goes on: 0 jobs stopped"
+    assert "0 jobs were stopped: no job of its trials goes on" in stopped.lines()
 
 
 def test_jobs_that_cannot_be_stopped_from_here_are_named_by_their_label(scene: Scene) -> None:
     stopped = scene.stop(cluster=False)
     assert (stopped.acts, stopped.is_done) == (False, False)
-    assert "could not be stopped from here" in stopped.lines()[-1]
-    assert "katibflow/run=" in stopped.lines()[-1]
+    (line,) = [line for line in stopped.lines() if "could not be stopped from here" in line]
+    assert "katibflow/run=" in line
 
 
 def test_the_command_says_that_the_engine_does_not_act(

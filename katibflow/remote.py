@@ -69,7 +69,7 @@ class RemoteRun:
     def wait(self, *, poll: float = 5.0, progress: bool = True) -> Result:
         """Follows the run to its end; interrupting that leaves the run alone.
 
-        A run that stands still is waited for, too, and it is said once on standard error.
+        A run that stands still is waited for, too; with ``progress`` it is said once.
 
         Args:
             poll: Seconds between two looks.
@@ -116,8 +116,9 @@ class RemoteRun:
     def stop(self, *, poll: float = 2.0) -> Stopped:
         """Terminates the run; its last step then stops the trials that still run.
 
-        Of a run that stands still it is seen for half a minute whether the engine acts; if not,
-        the trials' jobs are stopped from here. To stop a run again is no error.
+        Of a run whose steps have not changed for long, or whose Workflow is full, it is seen for
+        half a minute whether the engine acts; if not, the trials' jobs are stopped from here. To
+        stop a run again is no error.
 
         Args:
             poll: Seconds between two looks in that time.

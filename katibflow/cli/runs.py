@@ -278,8 +278,8 @@ def stop(
 ) -> None:
     """Stop a run: its pipeline is terminated, and its exit handler stops the trials' jobs.
 
-    Of a run that stands still it is seen whether the engine acts; if not, the jobs are stopped
-    from here. Exit status 1 if that cannot be done.
+    Of a run whose steps have not changed for long, or whose Workflow is full, it is seen whether
+    the engine acts; if not, the jobs are stopped from here. Exit status 1 if that cannot be done.
 
     \b
     Examples:

@@ -15,6 +15,7 @@ from katibflow.client.stalls import (
     advice,
     is_overdue,
     last_change,
+    quiet_engine,
     seems_to_run,
     stall_of,
     stall_text,
@@ -44,12 +45,15 @@ class Standing:
         stall: That it stands still, if it does.
         seen: The same in words; empty if it does not.
         advice: What to do about it, a line each.
+        doubt: Why the engine may not act, in words; empty if there is no cause to doubt it. A run
+            may move all the same, as while a trial runs on.
     """
 
     run: Run
     stall: Stall | None = None
     seen: str = ""
     advice: tuple[str, ...] = ()
+    doubt: str = ""
 
     @property
     def message(self) -> str:
@@ -96,13 +100,17 @@ class RunView:
         run = with_workflow(run, workflow)
         changed = self._last_change(run, history, workflow)
         now = self._now()
-        if not is_overdue(run, now, changed):
-            return Standing(run)
-        stall = stall_of(now, changed, self._facts(run, workflow))
+        quiet = quiet_engine(run, now, workflow)
+        doubt = stall_text(quiet, now) if quiet is not None else ""
+        stall = None
+        if is_overdue(run, now, changed):
+            stall = stall_of(now, changed, self._facts(run, workflow))
         if stall is None:
-            return Standing(run)
+            return Standing(run, doubt=doubt)
         namespace = self._reader.namespace if self._reader is not None else ""
-        return Standing(run, stall, stall_text(stall, now), advice(stall, self._sweep, namespace))
+        seen = stall_text(stall, now)
+        what_to_do = advice(stall, self._sweep, namespace)
+        return Standing(run, stall, seen, what_to_do, doubt or seen)
 
     def untold(self) -> tuple[str, ...]:
         """Why something could not be read, each reason once."""

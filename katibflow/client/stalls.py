@@ -30,6 +30,7 @@ __all__ = [
     "advice",
     "is_overdue",
     "last_change",
+    "quiet_engine",
     "resuming",
     "seems_to_run",
     "stall_data",
@@ -130,7 +131,7 @@ def stall_of(now: datetime, changed: datetime, facts: Facts) -> Stall | None:
     seconds, workflow, pods = (now - changed).total_seconds(), facts.workflow, facts.pods
     if seconds < STALL or facts.jobs or any(pod.phase == "Running" for pod in pods or ()):
         return None
-    is_full = workflow is not None and workflow.size >= FULL * workflow.limit
+    is_full = workflow is not None and _is_full(workflow)
     # on record as running: of a full Workflow, or with no job left, that is but an old record
     may_run = facts.trial_seems_to_run and facts.jobs is None and pods is None
     if may_run and not is_full and seconds < UNSEEN:
@@ -146,6 +147,25 @@ def stall_of(now: datetime, changed: datetime, facts: Facts) -> Stall | None:
         limit=blamed.limit if blamed is not None else 0,
         waiting=tuple(waiting),
     )
+
+
+def quiet_engine(run: Run, now: datetime, workflow: Workflow | None) -> Stall | None:
+    """That the engine has changed nothing for long, or can hardly store a change.
+
+    It may be no standstill, as when a trial takes hours; but whether the engine still acts, as when
+    the run is to be stopped, is then to be seen. None if there is no cause to doubt it.
+    """
+    if workflow is None or run.state not in _GOING:
+        return None
+    is_full = _is_full(workflow)
+    if not is_full and not is_overdue(run, now, workflow.changed):
+        return None
+    size, limit = (workflow.size, workflow.limit) if is_full else (None, 0)
+    return Stall(workflow.changed, engine_seen=True, size=size, limit=limit)
+
+
+def _is_full(workflow: Workflow) -> bool:
+    return workflow.size >= FULL * workflow.limit
 
 
 def seems_to_run(run: Run) -> bool:

@@ -31,7 +31,7 @@ class Stopped:
     Attributes:
         run: The run as it was last seen.
         asked: Whether it was asked to end now; False if it had ended, or had been asked before.
-        stall: How it stood still, in words, before it was asked; empty if it did not.
+        doubt: Why the engine might not act, in words; empty if there was no cause to doubt it.
         acts: Whether something is known to move in it, or nothing is known against that.
         jobs: Names of the trials' jobs that were stopped here; None if that was not for us to do,
             or not possible.
@@ -41,7 +41,7 @@ class Stopped:
 
     run: Run
     asked: bool
-    stall: str = ""
+    doubt: str = ""
     acts: bool = True
     jobs: tuple[str, ...] | None = None
     hindrance: str = ""
@@ -61,7 +61,7 @@ class Stopped:
             being = "is being stopped" if self.asked else "is being stopped already"
             return [f"{name} {being}; its step finish then stops its jobs"]
         return [
-            self.stall,
+            self.doubt,
             f"{name} was asked to end, and the engine does not act: nothing has changed in "
             f"{WAIT:.0f} s, and Kubeflow Pipelines goes on to show it as {self.run.state}",
             self._jobs_text(),
@@ -90,7 +90,7 @@ def stop_run(
     pause: Callable[[], object],
     now: Clock = now_in_utc,
 ) -> Stopped:
-    """Asks a run to end; of one that stands still, waits for that, and stops its jobs if in vain.
+    """Asks a run to end; where the engine may not act, waits for that; if in vain, stops its jobs.
 
     Args:
         pipelines: Where it runs.
@@ -106,17 +106,17 @@ def stop_run(
     run = pipelines.run(sweep.run.run_id)
     if run.is_over:
         return Stopped(run, asked=False)
+    run, asked = _asked_to_end(pipelines, run)
     view = RunView(sweep, records, reader, now)
     before = view.standing(run, _history(records))
-    run, asked = _asked_to_end(pipelines, run)
-    if before.stall is None or run.is_over:
+    if run.is_over or not before.doubt:
         return Stopped(run, asked)
     until = now().timestamp() + WAIT
     while now().timestamp() < until:
         pause()
         run = pipelines.run(run.run_id)
         if run.is_over or _moved(before, view.standing(run, _history(records))):
-            return Stopped(run, asked, before.seen)
+            return Stopped(run, asked, before.doubt)
     jobs: tuple[str, ...] | None = None
     hindrance = "no kubeconfig leads to them"
     if records is not None:
@@ -127,7 +127,7 @@ def stop_run(
     return Stopped(
         run,
         asked,
-        before.seen,
+        before.doubt,
         acts=False,
         jobs=jobs,
         hindrance="" if jobs is not None else hindrance,

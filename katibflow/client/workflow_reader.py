@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from time import monotonic
 from typing import Any, TypeVar
 
 from katibflow.client.workflow import KFP_RUN, StepPod, Workflow, read_pod, read_workflow
@@ -17,6 +18,9 @@ __all__ = ["WorkflowReader"]
 
 _LASTING = (401, 403, 404)
 """Statuses with which it is not asked again: no right, or no such kind."""
+
+_AWAY = 60.0
+"""Seconds for which a server that was out of reach is not asked again; each try takes long."""
 
 _OPEN = "status.phase!=Succeeded,status.phase!=Failed"
 
@@ -34,6 +38,7 @@ class WorkflowReader:
         self._api = api
         self._workflows = api.path("argoproj.io/v1alpha1", "workflows")
         self._refused: set[str] = set()
+        self._away_until = 0.0
         self._untold: list[str] = []
         self._told: set[str] = set()
         self._kept: dict[str, tuple[str, Workflow]] = {}
@@ -108,13 +113,15 @@ class WorkflowReader:
             yield from page.get("items") or ()
 
     def _asked(self, what: str, ask: Callable[[], Found]) -> Found | None:
-        if what in self._refused:
+        if what in self._refused or monotonic() < self._away_until:
             return None
         try:
             return ask()
         except RunnerError as error:
             if isinstance(error, ApiError) and error.status in _LASTING:
                 self._refused.add(what)
+            elif not isinstance(error, ApiError):
+                self._away_until = monotonic() + _AWAY
             self._say(f"{what} cannot be read from the cluster: {error}")
         except (KeyError, TypeError, ValueError) as error:
             self._say(f"{what} cannot be read: an answer that cannot be used: {error!r}")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import pytest
 
@@ -19,6 +20,8 @@ from katibflow.client.submitting import Submission, prepare, start, upload
 from katibflow.client.workflow_reader import WorkflowReader
 from katibflow.history import TrialState
 from katibflow.remote import RemoteRun
+from katibflow.runners.kubernetes_api import Timing
+from katibflow.runners.kubernetes_api import connect as connect_to_cluster
 from katibflow.runners.kubernetes_objects import record_patch
 from katibflow.validation import check_document
 from tests.kfp_server.lab import SCRIPT, Done, katibflow, put_trial
@@ -38,6 +41,7 @@ from tests.kubernetes.lab import Lab
 from tests.shell_trials import document
 
 SIZE = "the workflow object has 1,035,211 of 1,048,576 bytes"
+SMALL = 300_000
 START = datetime(2027, 1, 1, 12, tzinfo=UTC)
 EARLIER = "2027-01-01T11:00:00+00:00"
 
@@ -191,14 +195,14 @@ def test_jobs_on_record_as_running_that_have_ended_do_not_hide_a_standstill(scen
 
 
 def test_pods_that_cannot_start_are_named(scene: Scene) -> None:
-    scene.workflow(360, size=300_000)
+    scene.workflow(360, size=SMALL)
     put_step_pod(scene.lab, scene.run_id, "suggestion", "Pending", "ImagePullBackOff")
     (note,) = scene.follow().notes
     assert "pods wait for their start: suggestion (ImagePullBackOff)" in note
 
 
 def test_a_small_workflow_that_stands_still_leads_to_the_controller(scene: Scene) -> None:
-    scene.workflow(360, size=300_000)
+    scene.workflow(360, size=SMALL)
     (note,) = scene.follow().notes
     assert "is the workflow controller running?" in note
     assert "bytes" not in note
@@ -248,6 +252,21 @@ def test_steps_are_those_of_the_workflow_when_kubeflow_pipelines_details_stand_s
         "running: 15 trials ended, 0 running",
         "succeeded: 15 trials ended, 0 running",
     ]
+
+
+def test_a_cluster_out_of_reach_is_not_asked_again_at_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = WorkflowReader(connect_to_cluster("kubeflow", None, Timing(give_up=0.0, backoff=0.0)))
+    scene.lab.server.down()
+    assert reader.workflow(scene.run_id) is None
+    (reason,) = reader.untold()
+    assert "out of reach" in reason
+    scene.lab.server.up()
+    assert (reader.pods(scene.run_id), reader.untold()) == (None, ())
+    scene.workflow(10)
+    monkeypatch.setattr("katibflow.client.workflow_reader.monotonic", lambda: monotonic() + 61)
+    assert reader.workflow(scene.run_id) is not None
 
 
 # Shown and listed
@@ -343,7 +362,7 @@ def test_a_trial_s_long_reason_keeps_its_end(scene: Scene, ask: Ask) -> None:
 
 
 def test_a_run_that_moves_is_only_asked_to_end(scene: Scene) -> None:
-    scene.workflow(10)
+    scene.workflow(10, SMALL)
     name = scene.job(0)
     stopped = scene.stop()
     assert (stopped.asked, stopped.acts, stopped.jobs) == (True, True, None)
@@ -351,38 +370,44 @@ def test_a_run_that_moves_is_only_asked_to_end(scene: Scene) -> None:
     assert scene.server.runs[scene.run_id]["state"] == "CANCELING"
 
 
-def test_the_jobs_of_a_run_whose_engine_does_not_act_are_stopped_here(scene: Scene) -> None:
-    scene.workflow(360)
+@pytest.mark.parametrize(
+    ("seconds", "size"),
+    [(360, FULL), (60, FULL), (360, SMALL)],
+    ids=["full and still", "full", "still"],
+)
+def test_the_jobs_of_a_run_whose_engine_does_not_act_are_stopped_here(
+    scene: Scene, seconds: float, size: int
+) -> None:
+    """Also while one runs, which is no standstill for those who follow it."""
+    scene.workflow(seconds, size)
     scene.job(0, 0.5)
+    scene.job(1)
     begun = scene.clock.now
-
-    def goes_on_late() -> None:
-        """A job that a step made when the run was looked at already."""
-        scene.clock.forward(10)
-        if scene.clock.now == begun + timedelta(seconds=10):
-            scene.job(1)
-
-    stopped = scene.stop(pause=goes_on_late)
+    assert scene.view().standing(scene.sweep.run, None).stall is None
+    stopped = scene.stop()
     assert scene.clock.now == begun + timedelta(seconds=WAIT)
     assert (stopped.asked, stopped.acts, stopped.is_done) == (True, False, True)
     (name,) = stopped.jobs or ()
     assert name.endswith("-1")
     assert scene.lab.server.objects["jobs"][name]["spec"]["suspend"] is True
     first, *rest = stopped.lines()
-    assert SIZE in first
+    assert (SIZE in first) == (size == FULL)
     assert "the engine does not act" in rest[0]
     assert rest[1] == f"1 job was stopped: {name}"
     assert "--layout controller --resume " in rest[-1]
 
 
 def test_an_engine_that_acts_after_all_is_left_to_it(scene: Scene) -> None:
+    """As of a run whose trial takes long."""
     scene.workflow(360)
+    name = scene.job(0)
 
     def acts() -> None:
         put_workflow(scene.lab, scene.run_id, sized(aged(recorded(ENDED), 1, START), FULL))
 
     stopped = scene.stop(pause=acts)
     assert (stopped.acts, stopped.jobs) == (True, None)
+    assert scene.lab.server.objects["jobs"][name]["spec"].get("suspend") is None
     assert stopped.lines() == [
         f"{scene.sweep.run.name} is being stopped; its step finish then stops its jobs"
     ]
@@ -395,7 +420,7 @@ def test_a_run_that_ends_while_it_is_waited_for_is_told_as_over(scene: Scene) ->
 
 
 def test_a_run_may_be_stopped_twice(scene: Scene, ask: Ask) -> None:
-    stands_still(scene, 10)
+    stands_still(scene, 10, SMALL)
     assert [ask("stop", scene.run_id).code for _ in range(2)] == [0, 0]
     assert "is being stopped already" in ask("stop", scene.run_id).out
     assert len(scene.server.asked("POST", ":terminate")) == 1
@@ -403,7 +428,7 @@ def test_a_run_may_be_stopped_twice(scene: Scene, ask: Ask) -> None:
 
 def test_a_run_that_somebody_else_stops_at_that_moment_is_no_error(scene: Scene) -> None:
     """Kubeflow Pipelines answers that there is no row."""
-    scene.workflow(10)
+    scene.workflow(10, SMALL)
     path = f"runs/{scene.run_id}"
 
     def stopped_by_another(method: str, asked: str) -> bool:

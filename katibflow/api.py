@@ -222,6 +222,7 @@ class Experiment:
         from katibflow.client.reading import Sweep
         from katibflow.client.records import JobRecords, check_earlier, cluster_of
         from katibflow.client.submitting import Submission, prepare, start, upload
+        from katibflow.client.workflow_reader import WorkflowReader
         from katibflow.remote import RemoteRun
         from katibflow.runners.kubernetes_objects import check_name
 
@@ -252,7 +253,9 @@ class Experiment:
             check_earlier(jobs, ready, ready.resume)
         run = start(pipelines, ready, upload(pipelines, ready)[0])
         sweep = Sweep(run, ready.experiment, ready.layout, ready.resume)
-        return RemoteRun(pipelines, sweep, None if jobs is None else JobRecords(jobs, sweep))
+        if jobs is None:
+            return RemoteRun(pipelines, sweep, None)
+        return RemoteRun(pipelines, sweep, JobRecords(jobs, sweep), WorkflowReader(jobs))
 
     def _with_template(self, context: str | None, in_cluster: bool) -> model.Experiment:
         """The Experiment with its trial template, wherever that is kept."""

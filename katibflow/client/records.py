@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from katibflow.client.reading import Sweep
@@ -31,6 +31,23 @@ class Records(Protocol):
 
         Raises:
             RunnerError: They cannot be read.
+        """
+
+    def going(self) -> Sequence[str]:
+        """Names of the run's jobs that have not ended.
+
+        Raises:
+            RunnerError: They cannot be read.
+        """
+
+    def stop(self, reason: str) -> Sequence[str]:
+        """Stops the run's jobs that have not ended; their names.
+
+        Args:
+            reason: Why, for their records.
+
+        Raises:
+            RunnerError: Not all of them could be stopped.
         """
 
 
@@ -74,6 +91,16 @@ class JobRecords:
                 )
         begun = with_more(self._empty.with_trials(self._taken or ()), self._parameters)
         return begun.with_trials(own)
+
+    def going(self) -> Sequence[str]:
+        """Names of the run's jobs that have not ended."""
+        return self._runner.going()
+
+    def stop(self, reason: str) -> Sequence[str]:
+        """Stops them, as the step `finish` does."""
+        going = self._runner.going()
+        self._runner.sweep((), reason)
+        return going
 
 
 def with_earlier(

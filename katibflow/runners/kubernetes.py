@@ -281,11 +281,15 @@ class KubernetesRunner:
             body = merged(body, part)
         return body
 
-    def sweep(self, keep: Collection[int], reason: str) -> None:
-        """Stops every job of this run that still goes on; its controller then ends its pods."""
-        self._explained(lambda: self._sweep(keep, reason))
+    def going(self) -> Sequence[str]:
+        """Names of the jobs of this run that still go on.
 
-    def _sweep(self, keep: Collection[int], reason: str) -> None:
+        Raises:
+            RunnerError: They cannot be read.
+        """
+        return self._explained(lambda: list(self._going(())))
+
+    def _going(self, keep: Collection[int]) -> Iterator[str]:
         selector = f"{_selector(self._identity.labels)},!{STATE}"
         for page in self._api.pages(self._jobs_path, {"labelSelector": selector}):
             for body in page.get("items") or ():
@@ -294,7 +298,15 @@ class KubernetesRunner:
                 kept = number.isdecimal() and int(number) in keep
                 over = was_stopped(body) is not None or self._conditions.end(body) is not None
                 if not (kept or over):
-                    end_job(self._api, self._kind, metadata["name"], reason)
+                    yield metadata["name"]
+
+    def sweep(self, keep: Collection[int], reason: str) -> None:
+        """Stops every job of this run that still goes on; its controller then ends its pods."""
+        self._explained(lambda: self._sweep(keep, reason))
+
+    def _sweep(self, keep: Collection[int], reason: str) -> None:
+        for name in self._going(keep):
+            end_job(self._api, self._kind, name, reason)
 
     def close(self) -> None:
         """Ends what finished trials have left, within a bounded time, and the watches."""

@@ -27,6 +27,7 @@ CONSOLES = [block for language, block in BLOCKS if language == "console"]
 HOST = "http://localhost:8080"
 NAME, ID = "mnist-20260131-093000", "0a1b2c3d"
 VARIABLE = (
+    (r"\d+% of what Argo", "N% of what Argo"),
     (r"\d\d:\d\d:\d\d", "<time>"),
     (r", about [\d.]+ \w+ left", ""),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}", "<id>"),

@@ -141,11 +141,12 @@ def compile_experiment(
     # With an image or a package the library is there already.
     pack = pack_library() if image is None and package is None else None
     choice = choose_layout(
-        run_as or experiment,
+        experiment,
         layout,
         library=len(pack.text) if pack is not None else 0,
         is_part=is_part,
         source=source,
+        run_as=run_as,
     )
     dag = import_module(f"pipelines.{choice.layout}")
     names = [*dag.COMPONENTS]

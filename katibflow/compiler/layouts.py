@@ -34,7 +34,13 @@ class Choice:
 
 
 def choose_layout(
-    experiment: Experiment, layout: str, *, library: int, is_part: bool, source: str | None = None
+    experiment: Experiment,
+    layout: str,
+    *,
+    library: int,
+    is_part: bool,
+    source: str | None = None,
+    run_as: Experiment | None = None,
 ) -> Choice:
     """The layout for an experiment.
 
@@ -42,11 +48,13 @@ def choose_layout(
     each round and a step for each trial make good to look at, else ``controller``.
 
     Args:
-        experiment: With the run's parameters in it, as far as they are known.
+        experiment: As in its file. The room depends on nothing else: it is in the compiled file,
+            which is the same for all runs of one layout.
         layout: One of `LAYOUTS`.
         library: Characters of the library that the pipeline carries.
         is_part: Whether it shares the object with other parts of a pipeline.
         source: Where the Experiment comes from, for errors; by default its name.
+        run_as: The Experiment with the parameters of the run, as far as they are known.
 
     Raises:
         InputError: There is no such layout, the experiment is larger than a Workflow object, or
@@ -65,7 +73,8 @@ def choose_layout(
             f"{limit * RUN_SHARE:,.0f}, as Argo can store {OBJECT_LIMIT:,} of a run: keep long "
             "scripts in the image or in a ConfigMap that the trials mount"
         )
-    most, parallel = experiment.spec.max_trial_count, experiment.spec.parallelism
+    spec = (run_as or experiment).spec
+    most, parallel = spec.max_trial_count, spec.parallelism
     fitting = capacity.most_rounds(parallel, room)
     if layout == "rounds":
         fault = capacity.too_wide(parallel, room)

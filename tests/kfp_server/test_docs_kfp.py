@@ -41,6 +41,7 @@ STANDING = CONSOLE.findall(_STANDING)
 HOST = "http://localhost:8080"
 NAME, ID, HASH = "mnist-20260131-093000", "0a1b2c3d", "4f5e6d7c"
 VARIABLE = (
+    (r"\d+% of what Argo", "N% of what Argo"),
     (r"\d\d:\d\d:\d\d", "<time>"),
     (r", about [\d.]+ \w+ left", ""),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}", "<id>"),

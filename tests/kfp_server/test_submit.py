@@ -58,13 +58,16 @@ def test_only_new_content_is_uploaded_as_a_new_version(
     assert ": uploaded\n" in first.out
     again = katibflow(*submit(kfp_server, tmp_path, "--no-wait", "--max-trials", "3"))
     assert ": there already\n" in again.out
+    words = ("--name", "another-name", "--max-trials", "12", "--goal", "0.001")
+    another = katibflow(*submit(kfp_server, tmp_path, "--no-wait", *words))
+    assert ": there already\n" in another.out
     assert len(kfp_server.versions) == 1
     changed = katibflow(*submit(kfp_server, tmp_path, "--no-wait", maxTrialCount=4))
     assert ": uploaded\n" in changed.out
     assert len(kfp_server.pipelines) == 1
     assert len(kfp_server.versions) == 2
     used = [run["pipeline_version_reference"] for run in kfp_server.runs.values()]
-    assert used[0] == used[1] != used[2]
+    assert used[0] == used[1] == used[2] != used[3]
 
 
 def test_options_become_the_run_s_parameters(kfp_server: KfpServer, tmp_path: Path) -> None:

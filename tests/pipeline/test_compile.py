@@ -39,7 +39,12 @@ def test_same_input_same_file_in_another_process_and_folder(tmp_path: Path) -> N
     done = subprocess.run(
         [sys.executable, "-c", COMPILE, str(example)],
         cwd=tmp_path,
-        env={"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "HOME": str(tmp_path)},
+        env={
+            "PYTHONHASHSEED": "7",
+            "TZ": "Asia/Tokyo",
+            "HOME": str(tmp_path),
+            "PYTHONPATH": str(ROOT),
+        },
         capture_output=True,
         text=True,
         check=True,

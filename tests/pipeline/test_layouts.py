@@ -21,6 +21,7 @@ MOST = 2_000
 """More trials than any run of rounds holds."""
 
 SAMPLE = experiment("echo loss=1")
+NAMED = SAMPLE.metadata.model_copy(update={"name": "another-name"})
 
 
 def counts(most: int | None, parallel: int, tried: Experiment = SAMPLE) -> Experiment:
@@ -161,6 +162,15 @@ class TestAuto:
         compiled = compile_experiment(SAMPLE, image="i", run_as=counts(None, 3))
         assert compiled.layout == "controller"
         assert "#   maxTrialCount: 6\n" in compiled.text
+
+    @pytest.mark.parametrize("layout", ["rounds", "controller"])
+    def test_all_runs_of_one_layout_have_the_same_file(self, layout: str) -> None:
+        other = counts(12, 1)
+        texts = {
+            compile_experiment(SAMPLE, image="i", layout=layout, run_as=run_as).text
+            for run_as in (None, counts(3, 3), other.model_copy(update={"metadata": NAMED}))
+        }
+        assert len(texts) == 1
 
 
 @pytest.mark.parametrize("layout", ["auto", "rounds", "controller"])

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from katibflow.algorithms.pbt import Checkpoint
+from katibflow.collectors import collector_for
 from katibflow.decision import decide
 from katibflow.errors import InputError
+from katibflow.experiment import Experiment
 from katibflow.history import History, Observation, Point, Trial, TrialState
 from katibflow.runners.base import (
     JobOutcome,
@@ -24,7 +26,7 @@ from katibflow.runners.base import (
     TrialJob,
 )
 from katibflow.suggest import Suggestion
-from katibflow.trials import EARLY_STOPPED, finish_trial, new_trial, now, run_trial
+from katibflow.trials import EARLY_STOPPED, collect, conclude, new_trial, now, run_trial
 from tests.samples import experiment
 
 TIME = "2026-01-01T00:00:05.000+00:00"
@@ -61,6 +63,20 @@ class Scripted:
 
     def close(self) -> None:
         pass
+
+
+def finished(
+    of: Experiment,
+    trial: Trial,
+    outcome: JobOutcome,
+    lines: Iterable[str],
+    end: str | None = None,
+) -> Trial:
+    """The trial whose job printed these lines and ended so."""
+    collector = collector_for(of.spec)
+    for line in lines:
+        collect(collector, LogLine(line))
+    return conclude(of, trial, outcome, collector, end)
 
 
 def test_a_new_trial_runs_under_a_name_of_its_own() -> None:
@@ -103,7 +119,7 @@ def test_a_trials_start_is_its_jobs_creation_not_an_earlier_one() -> None:
     outcome = run_trial(runner, of, again, lambda event: None, StopRequest(), Limits())
     assert runner.jobs[0].trial.start is None
     assert outcome.start == TIME
-    ended = finish_trial(of, again, outcome, map(LogLine, ["loss=1"]))
+    ended = finished(of, again, outcome, ["loss=1"])
     assert (ended.queued, ended.start) == (RUNNING.queued, TIME)
 
 
@@ -188,7 +204,7 @@ def test_how_a_trial_ends(
     outcome: JobOutcome, lines: list[str], state: TrialState, reason: str, message: str
 ) -> None:
     of = experiment({"spec.objective.additionalMetricNames": ["accuracy"]})
-    ended = finish_trial(of, RUNNING, outcome, map(LogLine, lines), "the end")
+    ended = finished(of, RUNNING, outcome, lines, "the end")
     assert (ended.state, ended.reason, ended.end) == (state, reason, "the end")
     assert ended.message.startswith(message)
     assert (ended.message == "") == (message == "")
@@ -200,7 +216,7 @@ def test_what_was_reported_is_kept_however_a_trial_ends() -> None:
     of = experiment({"spec.objective.additionalMetricNames": ["acc"]})
     lines = ["loss=0.5 acc=0.1", "loss=0.7", "acc=nan"]
     for state in JobState:
-        ended = finish_trial(of, RUNNING, JobOutcome(state), map(LogLine, lines))
+        ended = finished(of, RUNNING, JobOutcome(state), lines)
         assert ended.observations["loss"] == Observation(0.7, 0.5, 0.7)
         assert (ended.observations["acc"].min, ended.observations["acc"].max) == (0.1, 0.1)
         assert math.isnan(ended.observations["acc"].latest)
@@ -211,7 +227,7 @@ def test_what_was_reported_is_kept_however_a_trial_ends() -> None:
 def test_a_latest_value_that_is_not_finite_is_not_best_though_others_are() -> None:
     latest = [{"name": "loss", "value": "latest"}]
     of = experiment({"spec.objective.metricStrategies": latest, "spec.objective.goal": 1})
-    ended = finish_trial(of, RUNNING, SUCCEEDED, map(LogLine, ["loss=0.5", "loss=nan"]))
+    ended = finished(of, RUNNING, SUCCEEDED, ["loss=0.5", "loss=nan"])
     assert (ended.state, ended.reason) == (TrialState.COMPLETE, "ObjectiveNotFinite")
     assert not decide(of, [ended]).finished
 
@@ -241,7 +257,7 @@ def test_a_trial_worse_than_the_median_is_stopped_and_pruned() -> None:
     assert outcome.message == stop.reason
     assert "the best loss is 8, the median of 3 earlier trials" in outcome.message
     assert events == [Started(TIME), LogLine("loss=9"), LogLine("loss=8")]
-    ended = finish_trial(of, RUNNING, outcome, map(LogLine, ["loss=9", "loss=8"]))
+    ended = finished(of, RUNNING, outcome, ["loss=9", "loss=8"])
     assert (ended.state, ended.observations["loss"].min) == (TrialState.PRUNED, 8)
 
 

@@ -47,11 +47,14 @@ def read_item(text: str, history: History) -> Trial:
     try:
         number, queued, attributes, *assigned = text.split("&")
         pairs = [each.split("=") for each in assigned]
+        given = json.loads(unquote(attributes) or "{}")
+        if not number.isdecimal() or not isinstance(given, dict):
+            raise ValueError(text)
         return Trial(
             number=int(number),
             state=TrialState.RUNNING,
             assignments={unquote(name): unquote(value) for name, value in pairs},
-            attributes=json.loads(unquote(attributes)) if attributes else {},
+            attributes=given,
             queued=queued.replace("Z", _UTC) or None,
             job=job_name(history.experiment.name, history.run, int(number)),
         )
@@ -60,4 +63,5 @@ def read_item(text: str, history: History) -> Trial:
 
 
 def _quoted(text: str) -> str:
-    return quote(text, safe=_SAFE)
+    # Two braces begin a placeholder of KFP's and of Argo's, and they are in texts only.
+    return quote(text, safe=_SAFE).replace("{{", "{%7B")

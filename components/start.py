@@ -34,7 +34,7 @@ def start(
     import sys
     import zipfile
 
-    os.makedirs(study.path)
+    os.makedirs(study.path, exist_ok=True)
     archive = f"{study.path}/library.zip"
     if library and "KUBERNETES_SERVICE_HOST" in os.environ:
         from kubernetes import client, config
@@ -51,11 +51,14 @@ def start(
                 *place, label_selector=f"pipeline/runid={run}"
             )["items"]
         except client.ApiException as error:
+            advice = (
+                "let the run's service account list workflows.argoproj.io (Kubeflow's own Role "
+                "pipeline-runner does), or compile with --image or --package, which carry no code"
+            )
             raise SystemExit(
                 "katibflow: the code of the steps is in the run's own Workflow, and the Workflows "
-                f"in namespace {namespace} cannot be listed: {error.status} {error.reason}. Let "
-                "the run's service account list workflows.argoproj.io (Kubeflow's own Role "
-                "pipeline-runner does), or compile with --image or --package, which carry no code"
+                f"in namespace {namespace} cannot be listed: {error.status} {error.reason}; "
+                + (advice if error.status == 403 else "this step is tried again")
             ) from error
         texts = [
             each.get("value", "")

@@ -6,7 +6,7 @@ from typing import Any
 
 from kfp import dsl, kubernetes  # type: ignore[import-untyped]
 
-__all__ = ["Component", "Middle", "framed", "persistent", "uncached"]
+__all__ = ["Component", "Middle", "framed", "persistent", "retried", "uncached"]
 
 Component = Callable[..., Any]
 
@@ -56,7 +56,7 @@ def framed(
         run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         finished = uncached(parts["finish"](run=run, name=name, **job))
         with dsl.ExitHandler(finished, name="experiment"):
-            started = uncached(
+            started = retried(
                 parts["start"](
                     experiment=document,
                     layout=layout,
@@ -88,8 +88,13 @@ def uncached(task: Any) -> Any:
     return task.set_caching_options(False)
 
 
+def retried(task: Any) -> Any:
+    """A task that asks a cluster's API: tried again when it fails."""
+    return uncached(task).set_retry(num_retries=3, backoff_duration="10s", backoff_factor=2.0)
+
+
 def persistent(task: Any) -> Any:
     """A task that follows jobs: tried again when it fails, and not moved to save a node."""
-    task.set_retry(num_retries=3, backoff_duration="10s", backoff_factor=2.0)
+    task = retried(task)
     kubernetes.add_pod_annotation(task, "cluster-autoscaler.kubernetes.io/safe-to-evict", "false")
     return task

@@ -10,7 +10,7 @@ from typing import Any, List  # noqa: UP035 - the form that KFP reads
 
 from kfp import dsl  # type: ignore[import-untyped]
 
-from pipelines.frame import Component, framed, persistent, uncached
+from pipelines.frame import Component, framed, persistent, retried, uncached
 
 __all__ = ["COMPONENTS", "NEXT_ROUND", "PROCEED", "ROUND", "next", "rounds"]
 
@@ -55,10 +55,9 @@ def rounds(parts: Mapping[str, Component], **frame: Any) -> Any:
         proceed: bool,
     ) -> None:
         with dsl.ParallelFor(batch) as trial:
-            ran = persistent(uncached(parts["launcher"](study=study, trial=trial)))
-        read = uncached(
-            parts["collector"](before=study, ended=dsl.Collected(ran.outputs["Output"]))
-        )
+            ran = persistent(parts["launcher"](study=study, trial=trial))
+        ended = dsl.Collected(ran.outputs["Output"])
+        read = retried(parts["collector"](before=study, ended=ended))
         after = read.outputs["study"]
         decided = uncached(parts["loop"](study=after))
         asked = uncached(parts["suggestion"](study=after))

@@ -21,10 +21,10 @@ from datetime import datetime
 from typing import Any
 
 from katibflow.client.base import Step
+from katibflow.steps.capacity import OBJECT_LIMIT
 
 __all__ = [
     "KFP_RUN",
-    "LIMIT",
     "NODE",
     "Failure",
     "StepPod",
@@ -33,9 +33,6 @@ __all__ = [
     "read_workflow",
     "step_of",
 ]
-
-LIMIT = 1024 * 1024
-"""Bytes that Argo stores of a Workflow, unless its controller sets ``MAX_WORKFLOW_SIZE``."""
 
 KFP_RUN = "pipeline/runid"
 """Label with KFP's id of a run, on its Workflow and on its steps' pods."""
@@ -103,7 +100,7 @@ class StepPod:
     reason: str
 
 
-def read_workflow(body: Mapping[str, Any], limit: int = LIMIT) -> Workflow:
+def read_workflow(body: Mapping[str, Any], limit: int = OBJECT_LIMIT) -> Workflow:
     """What an object tells.
 
     Args:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from katibflow.client.workflow import (
-    LIMIT,
     Failure,
     StepPod,
     Workflow,
@@ -20,6 +19,7 @@ from katibflow.client.workflow import (
     read_workflow,
     step_of,
 )
+from katibflow.steps.capacity import OBJECT_LIMIT
 from tests.kfp_server.workflows import ENDED, FULL, STUCK, packed, recorded, sized
 
 
@@ -66,11 +66,11 @@ def test_the_size_is_that_of_the_packed_object_without_what_argo_leaves_out() ->
     size = len(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
     escaped = sum(json.dumps(body, ensure_ascii=False).count(letter) for letter in "<>&")
     found = read_workflow(body)
-    assert (found.size, found.limit) == (size + 5 * escaped, LIMIT)
+    assert (found.size, found.limit) == (size + 5 * escaped, OBJECT_LIMIT)
     body["metadata"]["managedFields"] = [{"manager": "x" * 1000}]
     assert read_workflow(body).size == found.size
     assert read_workflow(sized(body, FULL)).size == FULL
-    assert read_workflow(body, limit=2 * LIMIT).limit == 2 * LIMIT
+    assert read_workflow(body, limit=2 * OBJECT_LIMIT).limit == 2 * OBJECT_LIMIT
 
 
 @pytest.mark.parametrize(

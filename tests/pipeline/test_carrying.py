@@ -17,13 +17,13 @@ from components.library import PACK
 from katibflow.algorithms import ALGORITHMS
 from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.ir import dag_tasks
-from katibflow.compiler.library import PLAIN, pack_library
+from katibflow.compiler.library import CARRIED, PLAIN, pack_library
 from katibflow.experiment import Experiment
 from tests.shell_trials import document
 from tests.shell_trials import experiment as sample
 
-MAX_COMMAND = 2_048
-MAX_START = 4_000
+MAX_CARRIED = 600
+MAX_OWN = 4_000
 IN_A_FILE = {"kind": "File", "path": "/var/log/m.log"}
 SOURCES: tuple[dict[str, Any], ...] = (
     {},
@@ -109,9 +109,27 @@ def test_every_file_has_the_library_once_and_short_commands(
     assert holding.count(f'"{pack.mark}:{pack.text}"') == 1
     assert PACK not in text
     for name, command in commands(spec).items():
-        if name not in ("library", "start", "finish"):
-            assert len("".join(command)) <= MAX_COMMAND, name
-    assert len("".join(commands(spec)["start"])) < MAX_START
+        most = MAX_CARRIED if name in CARRIED else MAX_OWN
+        assert name == "library" or len("".join(command)) <= most, name
+
+
+@pytest.mark.parametrize("layout", ["rounds", "controller"])
+def test_carried_components_differ_in_what_they_install_their_input_and_their_name(
+    layout: str,
+) -> None:
+    compiled = commands(
+        next(yaml.safe_load_all(compile_experiment(sample("echo"), layout=layout).text))
+    )
+    carried = {name: command for name, command in compiled.items() if name in CARRIED}
+    scripts = set()
+    for name, (shell, options, script, study, own) in carried.items():
+        install, *rest = script.split(";")
+        assert install.startswith("python3 -m pip install -q pydantic==")
+        scripts.add((shell, options, *rest))
+        before = "before" if name in ("collector", "controller") else "study"
+        assert (study, own) == (f"{{{{$.inputs.artifacts['{before}'].path}}}}", name)
+    assert len(scripts) == 1
+    assert set(compiled) - set(carried) == {"start", "finish", "library"}
 
 
 @pytest.fixture(scope="module", params=["rounds", "controller"])

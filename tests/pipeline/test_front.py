@@ -16,7 +16,7 @@ from katibflow.steps.files import read_study
 from katibflow.validation import check_document
 from tests.pipeline.kfp_local import run_pipeline
 from tests.samples import changed
-from tests.shell_trials import ROOM, document
+from tests.shell_trials import ROOM, document, outputs, reported
 
 SCRIPT = 'echo "loss=$X"; echo "size=$((10 - X))"; echo "y=$Y"; test "$X" = 3 && echo "loss=nan"'
 
@@ -74,14 +74,15 @@ def test_the_controller_ends_with_the_front(
 ) -> None:
     monkeypatch.setenv("KATIBFLOW_RUNNER", "local")
     monkeypatch.setenv("KATIBFLOW_RUNS", str(tmp_path / "runs"))
-    study, after, logs = (str(tmp_path / name) for name in ("study", "after", "logs"))
-    page, text = tmp_path / "page", tmp_path / "text"
+    study, after, logs = outputs(tmp_path, "study", "after", "logs")
     steps.start(json.dumps(tried()), {}, "controller", "some-run", "", ROOM, study)
-    steps.controller(study, after, logs)
-    best, result, metrics = steps.report(after, str(page), str(text))
-    assert best == {}
-    shown = (file.read_text(encoding="utf-8") for file in (page, text))
-    _ends_with_the_front(read_study(after), result, metrics, *shown)
+    steps.controller(study.path, after, logs)
+    told = reported(after.path, tmp_path)
+    assert told.best == {}
+    assert told.metrics.metadata.pop("display_name") == "report"
+    _ends_with_the_front(
+        read_study(after.path), told.result, told.metrics.metadata, told.page.text, told.text.text
+    )
 
 
 def _ends_with_the_front(

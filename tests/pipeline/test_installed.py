@@ -22,6 +22,7 @@ from tests.shell_trials import experiment
 
 _SUMMARY = """
 import json, sys
+from types import SimpleNamespace
 class Refused:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in REFUSED:
@@ -29,7 +30,7 @@ class Refused:
 REFUSED = set(json.loads(sys.argv[1]))
 sys.meta_path.insert(0, Refused())
 from katibflow import steps
-steps.summary(sys.argv[2], sys.argv[3])
+steps.summary(sys.argv[2], SimpleNamespace(path=sys.argv[3], metadata={}))
 """
 
 

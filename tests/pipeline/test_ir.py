@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
 import yaml
 
 from katibflow.compiler.emit import compile_experiment
-from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive, merge_twins
+from katibflow.compiler.ir import (
+    dag_tasks,
+    hand_on,
+    make_recursive,
+    merge_twins,
+    without_versions,
+)
 from katibflow.errors import KatibflowError
 from tests.shell_trials import experiment
 
@@ -161,6 +168,36 @@ class TestTwins:
         assert merge_twins(merged) == merged
 
 
+class TestVersions:
+    @pytest.mark.parametrize("layout", ["rounds", "controller"])
+    def test_no_artifact_type_has_one_in_the_file(self, layout: str) -> None:
+        text = compile_experiment(experiment("echo loss=1"), layout=layout).text
+        # The backend wants that of the file itself.
+        assert re.findall("schemaVersion.*", text) == ["schemaVersion: 2.1.0"]
+        assert "schemaTitle: system.Artifact" in text
+
+    def test_nothing_else_is_left_out(self) -> None:
+        artifact = {"schemaTitle": "system.HTML", "schemaVersion": "0.0.1"}
+        given: dict[str, Any] = {
+            "schemaVersion": "2.1.0",
+            "components": [{"artifactType": artifact, "isOptional": True, "defaultValue": None}],
+            "root": {"page": {"artifactType": {**artifact, "more": [1, "two"]}}},
+        }
+        before = copy.deepcopy(given)
+        assert without_versions(given) == {
+            "schemaVersion": "2.1.0",
+            "components": [
+                {
+                    "artifactType": {"schemaTitle": "system.HTML"},
+                    "isOptional": True,
+                    "defaultValue": None,
+                }
+            ],
+            "root": {"page": {"artifactType": {"schemaTitle": "system.HTML", "more": [1, "two"]}}},
+        }
+        assert given == before
+
+
 def test_the_reports_parameters_are_the_pipelines_outputs(spec: dict[str, Any]) -> None:
     outputs = {name: {"parameterType": "STRUCT"} for name in ("best_parameters", "result")}
     group = spec["components"]["comp-exit-handler-1"]
@@ -211,7 +248,7 @@ class TestSteps:
             *("suggestion", "summary", "report")
         }
         assert {name for name, text in installs.items() if "kubernetes==" in text} == {
-            *("start", "launcher", "report", "finish")
+            *("start", "launcher", "collector", "report", "finish")
         }
         assert all("install -q --no-deps kfp==" in text for text in installs.values())
 

@@ -33,17 +33,18 @@ AUTO_SHARE = 0.75
 MAX_ROUNDS = 90
 """Argo stops a recursion at depth 100; each round is one level, the steps inside six more."""
 
-# Bytes of the Workflow object, measured with KFP 2.17.0 and Argo 4.0.8 on 2026-11-28.
-_BASE = 100_000
-"""The templates, and the state of the steps outside of the rounds."""
-_DOCUMENT = 3.0
-"""For each byte of the Experiment, which `start` is handed."""
-_ROUND = 8_000
-_DEPTH = 60
+# Bytes of the Workflow object, measured with KFP 2.17.0 and Argo 4.0.8 on 2026-11-28 (docs/kfp.md).
+_BASE = 95_000
+"""The templates, the steps outside of the rounds, and what only the first round brings."""
+_DOCUMENT = 7
+"""For each byte of the Experiment, which `start` is handed: it stands there a dozen times."""
+_ROUND = 12_500
+_DEPTH = 100
 """More in each round than in the one before: a step's name holds the names of all layers."""
-_TRIAL = 3_000
+_TRIAL = 1_950
 _ITEM = 1.5
-"""For each byte of a trial's parameter assignments."""
+"""For each byte of a trial's parameter assignments beyond those of two numbers."""
+_USUAL_ITEM = 60
 _VALUE_LENGTH = 20
 """Characters of a suggested number at most."""
 
@@ -72,7 +73,8 @@ class Capacity:
         """
         document = len(json.dumps(experiment.document(), ensure_ascii=False).encode())
         item = sum(map(_assignment_length, experiment.spec.parameters))
-        return cls(_BASE + library + _DOCUMENT * document, _ROUND, _TRIAL + _ITEM * item)
+        longer = max(0, item - _USUAL_ITEM)
+        return cls(_BASE + library + _DOCUMENT * document, _ROUND, _TRIAL + _ITEM * longer)
 
     def of_rounds(self, rounds: int, parallel: int) -> float:
         """Bytes of so many rounds of so many trials each."""

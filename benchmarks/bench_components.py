@@ -44,11 +44,14 @@ sys.meta_path.insert(0, NotInstalled())
 sys.path.insert(0, sys.argv[1])
 from katibflow import steps
 assert steps.__file__.startswith(sys.argv[1])
+class Output:
+    def __init__(self, path):
+        self.path, self.metadata = path, {}
 name, arguments = sys.argv[2], json.loads(sys.argv[3])
-if name == "collector":
-    arguments[2] = {int(number): path for number, path in arguments[2].items()}
-returned = getattr(steps, name)(*arguments)
-print("RETURNED", json.dumps(returned))
+for index, each in enumerate(arguments):
+    if isinstance(each, dict) and "path" in each:
+        arguments[index] = Output(**each)
+print("RETURNED", json.dumps(getattr(steps, name)(*arguments)))
 """
 Times = dict[str, list[Counter[str]]]
 
@@ -72,8 +75,9 @@ def imports(command: list[str], environment: dict[str, str]) -> tuple[Counter[st
 
 def one_run(folder: Path, environment: dict[str, str], times: Times) -> None:
     """Every step of both layouts, once."""
-    places = ("study", "log", "after", "page", "text", "logs")
-    study, log, after, page, text, logs = (str(folder / name) for name in places)
+    places = ("study", "log", "after", "page", "text", "logs", "metrics")
+    study, log, after, page, text, logs, metrics = ({"path": str(folder / name)} for name in places)
+    reason, best, result = (str(folder / name) for name in ("reason", "best", "result"))
 
     def step(name: str, *arguments: object) -> Any:
         archive = str(folder.parent / "library.zip")
@@ -85,18 +89,17 @@ def one_run(folder: Path, environment: dict[str, str], times: Times) -> None:
     experiment = document("", {"spec.algorithm": {"algorithmName": "tpe"}})
     step("start", json.dumps(experiment), counts, "rounds", folder.name, "", ROOM, study)
     for _ in range(2):  # the importance of parameters needs two trials
-        (item,) = step("suggestion", study)
-        number = str(json.loads(item)["number"])
-        outcome, _ = step("launcher", study, item, log)
-        step("collector", study, [outcome], {number: log}, after)
-        step("loop", after, text)
-        shutil.rmtree(study)
-        Path(after).rename(study)
-    step("summary", study, page)
-    step("report", study, page, text)
+        (item,) = step("suggestion", study["path"])
+        ended = step("launcher", study["path"], item, log)
+        step("collector", study["path"], [ended], after)
+        step("loop", after["path"], text, reason)
+        shutil.rmtree(study["path"])
+        Path(after["path"]).rename(study["path"])
+    step("summary", study["path"], page)
+    step("report", study["path"], page, text, metrics, best, result)
     run = f"{folder.name}c"
     step("start", json.dumps(experiment), counts, "controller", run, "", ROOM, study)
-    step("controller", study, after, logs)
+    step("controller", study["path"], after, logs)
 
 
 def main() -> None:

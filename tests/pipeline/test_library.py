@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from components import start as component
-from katibflow.compiler.library import carried_modules, pack_library
+from katibflow.compiler.library import CARRIED, carried_modules, pack_library
 from tests.shell_trials import ROOM, document
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,29 +28,38 @@ class Refused:
             raise ImportError(f"{name} is not installed here")
 REFUSED = {"kfp", "kubernetes", "optuna", "plotly", "numpy", "scipy", "psutil", "re2"}
 sys.meta_path.insert(0, Refused())
+from types import SimpleNamespace
 from katibflow import steps
 assert steps.__file__.startswith(sys.argv[1]), steps.__file__
 text, folder = sys.stdin.read(), sys.argv[3]
+def output(name):
+    return SimpleNamespace(path=f"{folder}/{name}", metadata={})
 counts = {"name": "alone", "parallelTrialCount": "2", "maxTrialCount": "2"}
 mark, room = sys.argv[4], int(sys.argv[5])
-steps.start(text, counts, "rounds", "some-run", mark, room, f"{folder}/study")
+study = output("study")
+steps.start(text, counts, "rounds", "some-run", mark, room, study)
 REFUSED.remove("optuna"); REFUSED.remove("numpy")
-items = steps.suggestion(f"{folder}/study")
+items = steps.suggestion(study.path)
 REFUSED |= {"optuna", "numpy"}
 for name in [name for name in sys.modules if name.split(".")[0] in REFUSED]:
     del sys.modules[name]
-outcomes, logs = [], {}
-for item in items:
-    trial = json.loads(item)
-    logs[trial["number"]] = f"{folder}/log-{trial['number']}"
-    with open(logs[trial["number"]], "w") as log:
-        log.write(f"loss={trial['number']}.5\\n")
-    ended = {"trial": trial, "state": "SUCCEEDED", "end": "2026-01-01T00:00:00+00:00"}
-    outcomes.append(json.dumps(ended))
-told = steps.collector(f"{folder}/study", outcomes, logs, f"{folder}/next")
-print(json.dumps([told, *steps.loop(f"{folder}/next", f"{folder}/text")]))
+from katibflow.history import Observation, TrialState
+from katibflow.steps import launching
+from katibflow.steps.files import read_study, write_study
+from katibflow.steps.messages import read_item
+from dataclasses import replace
+history = read_study(study.path)
+seen = {"loss": Observation(0.5, 0.5, 0.5)}
+trials = [
+    replace(read_item(item, history), state=TrialState.COMPLETE, observations=seen)
+    for item in items
+]
+write_study(study.path, replace(history.with_trials(trials), rounds=1))
+shown = output("text")
+print(json.dumps([steps.loop(study.path, shown, f"{folder}/reason"), shown.metadata]))
+print(open(f"{folder}/reason").read())
 try:
-    steps.launcher(f"{folder}/study", items[0], f"{folder}/log")
+    steps.launcher(study.path, items[0], output("log"))
 except SystemExit as error:
     print(error)
 """
@@ -91,16 +100,11 @@ def test_steps_run_from_it_alone_with_no_more_than_they_install(
     mark, text = pack_library().mark, json.dumps(document("echo loss=1"))
     done = _alone(_STEPS, str(archive), str(tmp_path), mark, str(ROOM), text=text)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    told = json.loads(next(line for line in lines if line.startswith("[{")))
-    assert told == [
-        {"display_name": "study after round 1"},
-        False,
-        "ExperimentMaxTrialsReached: 2 trials ended, maxTrialCount is 2",
-        {"display_name": "round 1"},
-    ]
+    *_, looped, reason, refused = done.stdout.splitlines()
+    assert json.loads(looped) == [False, {"display_name": "round 1"}]
+    assert reason == "ExperimentMaxTrialsReached: 2 trials ended, maxTrialCount is 2"
     # Trials on this machine are for laptops, where the library is installed.
-    assert "pip install katibflow==" in lines[-1]
+    assert "pip install katibflow==" in refused
 
 
 def test_kubernetes_runner_is_in_it_and_can_be_imported(archive: Path) -> None:
@@ -114,13 +118,19 @@ def test_kubernetes_runner_is_in_it_and_can_be_imported(archive: Path) -> None:
 
 
 def test_every_module_in_it_imports_only_what_is_in_it(archive: Path) -> None:
-    """At the top of a module, all of them in one go; packages are those of the steps."""
+    """At the top of a module, all of them in one go; packages are those of the steps.
+
+    A step's own code, in `components`, comes from there too.
+    """
     code = (
         "import importlib, sys, zipfile\n"
         "sys.path[:0] = sys.argv[1:2]; sys.path.append(sys.argv[2])\n"
         "for name in zipfile.ZipFile(sys.argv[1]).namelist():\n"
         "    module = name.removesuffix('.py').replace('/', '.').removesuffix('.__init__')\n"
         "    assert importlib.import_module(module).__file__.startswith(sys.argv[1])\n"
+        "    if module.startswith('components.'):\n"
+        "        name = module.partition('.')[2]\n"
+        "        assert callable(getattr(sys.modules[module], name)), name\n"
     )
     done = _alone(code, str(archive))
     assert done.returncode == 0, done.stderr
@@ -132,6 +142,8 @@ def test_it_holds_what_steps_in_a_cluster_can_reach_and_no_more(archive: Path) -
     assert all((ROOT / name).is_file() for name in held)
     for name in ("steps/__init__", "runners/kubernetes", "algorithms/pbt", "plots", "engine"):
         assert f"katibflow/{name}.py" in held
+    components = {name for name in held if name.startswith("components/")}
+    assert components == {f"components/{name}.py" for name in ("__init__", *CARRIED)}
     for part in ("runners/local", "cli/", "client/", "compiler/", "dashboard", "api.py"):
         assert not [name for name in held if name.startswith(f"katibflow/{part}")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,21 +14,22 @@ import katibflow
 from katibflow.errors import InvalidExperiment
 from katibflow.history import History, Observation, Trial, TrialState
 from katibflow.limits import Limits, limits_of
-from katibflow.runners.base import JobOutcome, JobState
 from katibflow.steps import collector, loop, start, suggestion, summary
 from katibflow.steps.capacity import MAX_ROUNDS, Capacity
 from katibflow.steps.files import HISTORY, LIBRARY, read_study, write_study
-from katibflow.steps.messages import Outcome, outcome_text, read_item
+from katibflow.steps.launching import runner_for
+from katibflow.steps.messages import read_item
 from katibflow.validation import check_document
-from tests.shell_trials import ROOM, document, experiment
+from tests.shell_trials import ROOM, Output, document, experiment, outputs
 
 
 def _start(
     tmp_path: Path, room: int = ROOM, layout: str = "rounds", library: str = "", **given: str
 ) -> History:
-    path = str(tmp_path / "study")
-    start(json.dumps(document("")), given, layout, "some-run", library, room, path)
-    return read_study(path)
+    (study,) = outputs(tmp_path, "study")
+    start(json.dumps(document("")), given, layout, "some-run", library, room, study)
+    assert study.shown == "study at the start"
+    return read_study(study.path)
 
 
 class TestStart:
@@ -124,6 +126,14 @@ def _trials(count: int) -> tuple[Trial, ...]:
     )
 
 
+def looped(history: History, folder: Path) -> tuple[bool, str, Output]:
+    """What `loop` makes of a study: whether to go on, the reason not to, the table."""
+    study, text = outputs(folder, "study", "text")
+    write_study(study.path, history)
+    proceed = loop(study.path, text, str(folder / "reason"))
+    return proceed, (folder / "reason").read_text(encoding="utf-8"), text
+
+
 class TestLoop:
     @pytest.mark.parametrize(
         ("most", "last"), [(None, MAX_ROUNDS), (7, 7)], ids=["argo's depth", "its size"]
@@ -131,39 +141,36 @@ class TestLoop:
     def test_ends_in_order_when_a_run_holds_no_more_rounds(
         self, tmp_path: Path, most: int | None, last: int
     ) -> None:
-        study, text = str(tmp_path / "study"), tmp_path / "text"
         tried = experiment("", {"spec.maxTrialCount": None, "spec.parallelTrialCount": 1})
-        history = History(tried, "00000000", 1, _trials(last), last, most)
-        write_study(study, replace(history, rounds=last - 1))
-        proceed, said, _ = loop(study, str(text))
-        assert (proceed, said) == (True, "")
-        assert len(suggestion(study)) == 1
-        write_study(study, history)
-        proceed, said, _ = loop(study, str(text))
+        history = History(tried, "0a1b2c3d", 1, _trials(last), last, most)
+        proceed, reason, text = looped(replace(history, rounds=last - 1), tmp_path)
+        assert (proceed, reason) == (True, "")
+        assert "PipelineRoundsUsedUp" not in text.text
+        assert len(suggestion(str(tmp_path / "study"))) == 1
+        proceed, reason, text = looped(history, tmp_path)
         assert not proceed
-        assert said.startswith(f"PipelineRoundsUsedUp: {last} rounds with {last} trials are over")
-        assert "resume=all" in said and "larger parallelTrialCount" in said
-        assert "PipelineRoundsUsedUp" in text.read_text(encoding="utf-8")
-        assert suggestion(study) == []
+        assert reason.startswith(f"PipelineRoundsUsedUp: {last} rounds with {last} trials are over")
+        assert "katibflow submit FILE --resume 0a1b2c3d (in the UI" in reason
+        assert "a run with resume=0a1b2c3d), or --layout controller" in reason
+        assert "PipelineRoundsUsedUp" in text.text
+        assert suggestion(str(tmp_path / "study")) == []
 
     def test_ends_when_too_many_trials_failed(self, tmp_path: Path) -> None:
-        study, text = str(tmp_path / "study"), tmp_path / "text"
         tried = experiment("", {"spec.maxFailedTrialCount": 2})
         history = History(tried, "00000000", 1, _trials(3), 1)
-        for count, reason in ((1, ""), (2, "ExperimentFailed: 2 trials failed")):
+        for count, why in ((1, ""), (2, "ExperimentFailed: 2 trials failed")):
             failed = [replace(each, state=TrialState.FAIL) for each in history.trials[:count]]
-            write_study(study, history.with_trials(failed))
-            proceed, said, _ = loop(study, str(text))
-            assert proceed == (not reason)
-            assert said.startswith(reason)
+            proceed, reason, _ = looped(history.with_trials(failed), tmp_path)
+            assert proceed == (not why)
+            assert reason.startswith(why)
+            assert bool(reason) == bool(why)
 
     def test_shows_the_trials_so_far(self, tmp_path: Path) -> None:
-        study, text = str(tmp_path / "study"), tmp_path / "text"
         history = History(experiment(""), "00000000", 1, _trials(3), 1)
         better = replace(history.trials[2], observations={"loss": Observation(0.1, 0.1, 0.1)})
-        write_study(study, history.with_trials([better]))
-        assert loop(study, str(text)) == (True, "", {"display_name": "round 1"})
-        shown = text.read_text(encoding="utf-8")
+        proceed, reason, text = looped(history.with_trials([better]), tmp_path)
+        assert (proceed, reason, text.shown) == (True, "", "round 1")
+        shown = text.text
         assert shown.startswith("# sample, round 1\n\n3 trials.\n")
         assert "Best: trial 2, loss 0.1 with x=2" in shown
         assert [line[:3] for line in shown.splitlines() if line[:3] in ("| 0", "| 1", "| 2")] == [
@@ -171,36 +178,80 @@ class TestLoop:
         ]
 
 
-class TestTheStudysFolder:
-    def test_a_round_hands_the_library_on_and_writes_the_next_study(self, tmp_path: Path) -> None:
-        before, after, log = (tmp_path / name for name in ("before", "after", "log"))
-        history = History(experiment(""), "00000000", 1, _trials(1), 1, 9)
-        write_study(str(before), history)
-        (before / LIBRARY).write_bytes(b"the code")
-        items = suggestion(str(before))
-        trials = [read_item(item, history) for item in items]
-        assert [trial.number for trial in trials] == [1, 2, 3]
-        job = JobOutcome(JobState.SUCCEEDED, "", "")
-        outcomes = [outcome_text(Outcome(trial, job, "2026-01-01T00:00:00Z")) for trial in trials]
-        log.write_text("loss=0.5\n", encoding="utf-8")
-        told = collector(str(before), outcomes, dict.fromkeys((1, 2, 3), str(log)), str(after))
-        assert told == {"display_name": "study after round 2"}
-        now = read_study(str(after))
-        assert (now.rounds, now.most_rounds, len(now.trials)) == (2, 9, 4)
-        assert {file.name for file in after.iterdir()} == {HISTORY, LIBRARY}
-        assert (after / LIBRARY).read_bytes() == b"the code"
-        assert read_study(str(before)) == history
+class TestCollector:
+    @pytest.fixture(autouse=True)
+    def local(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KATIBFLOW_RUNNER", "local")
+        monkeypatch.setenv("KATIBFLOW_RUNS", str(tmp_path / "runs"))
 
-    def test_without_a_library_there_is_none_to_hand_on(self, tmp_path: Path) -> None:
-        history = History(experiment(""), "00000000", 1)
-        write_study(str(tmp_path / "before"), history)
-        write_study(str(tmp_path / "after"), history, str(tmp_path / "before"))
-        assert [file.name for file in (tmp_path / "after").iterdir()] == [HISTORY]
+    @pytest.fixture
+    def history(self) -> History:
+        return History(experiment(""), "00000000", 1, _trials(1), 1, 9)
+
+    def recorded(self, history: History, study: Output) -> list[Trial]:
+        """The next round's trials, as they are on record once they have ended."""
+        write_study(study.path, history)
+        runner, ended = runner_for(history), []
+        seen = {"loss": Observation(0.5, 0.5, 0.5)}
+        for item in suggestion(study.path):
+            trial = replace(
+                read_item(item, history), state=TrialState.COMPLETE, observations=seen, reason="OK"
+            )
+            runner.record(trial)
+            ended.append(trial)
+        runner.close()
+        return ended
+
+    def test_hands_the_library_on_and_writes_the_next_study(
+        self, history: History, tmp_path: Path
+    ) -> None:
+        before, after = outputs(tmp_path, "before", "after")
+        trials = self.recorded(history, before)
+        Path(before.path, LIBRARY).write_bytes(b"the code")
+        collector(before.path, ["3 COMPLETE OK", "1 COMPLETE OK", "2 COMPLETE OK"], after)
+        assert after.shown == "study after round 2"
+        now = read_study(after.path)
+        assert now == replace(history.with_trials(trials), rounds=2)
+        assert [trial.number for trial in now.trials] == [0, 1, 2, 3]
+        assert {file.name for file in Path(after.path).iterdir()} == {HISTORY, LIBRARY}
+        assert Path(after.path, LIBRARY).read_bytes() == b"the code"
+        assert read_study(before.path) == history
+
+    def test_takes_this_round_s_trials_only_and_only_those_on_record(
+        self, history: History, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before, after = outputs(tmp_path, "before", "after")
+        self.recorded(history, before)
+        shutil.rmtree(tmp_path / "runs" / "sample-00000000" / "trials" / "0002")
+        capsys.readouterr()
+        collector(before.path, ["1 COMPLETE OK", "2 COMPLETE OK"], after)
+        assert capsys.readouterr().out.splitlines() == [
+            "trial 1: COMPLETE OK",
+            "trial 2: its job is not there any more, so it does not count",
+        ]
+        now = read_study(after.path)
+        assert [trial.number for trial in now.trials] == [0, 1]
+        assert now.rounds == 2
+
+    def test_a_round_of_which_nothing_is_left_is_a_round(
+        self, history: History, tmp_path: Path
+    ) -> None:
+        before, after = outputs(tmp_path, "before", "after")
+        write_study(before.path, history)
+        collector(before.path, ["1 COMPLETE OK"], after)
+        assert read_study(after.path) == replace(history, rounds=2)
+
+
+def test_without_a_library_there_is_none_to_hand_on(tmp_path: Path) -> None:
+    history = History(experiment(""), "00000000", 1)
+    write_study(str(tmp_path / "before"), history)
+    write_study(str(tmp_path / "after"), history, str(tmp_path / "before"))
+    assert [file.name for file in (tmp_path / "after").iterdir()] == [HISTORY]
 
 
 def test_a_summary_shows_the_study_after_its_round(tmp_path: Path) -> None:
-    study, page = str(tmp_path / "study"), tmp_path / "page"
-    write_study(study, History(experiment(""), "00000000", 1, _trials(5), 3))
-    assert summary(study, str(page)) == {"display_name": "round 3"}
-    shown = page.read_text(encoding="utf-8")
-    assert "Round 3" in shown and "5 trials so far" in shown
+    study, page = outputs(tmp_path, "study", "page")
+    write_study(study.path, History(experiment(""), "00000000", 1, _trials(5), 3))
+    summary(study.path, page)
+    assert page.shown == "round 3"
+    assert "Round 3" in page.text and "5 trials so far" in page.text

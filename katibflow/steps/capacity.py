@@ -38,10 +38,10 @@ _BASE = 95_000
 """The templates, the steps outside of the rounds, and what only the first round brings."""
 _DOCUMENT = 7
 """For each byte of the Experiment, which `start` is handed: it stands there a dozen times."""
-_ROUND = 12_500
-_DEPTH = 100
+_ROUND = 11_500
+_DEPTH = 60
 """More in each round than in the one before: a step's name holds the names of all layers."""
-_TRIAL = 1_950
+_TRIAL = 2_100
 _ITEM = 1.5
 """For each byte of a trial's parameter assignments beyond those of two numbers."""
 _USUAL_ITEM = 60

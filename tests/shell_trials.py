@@ -124,8 +124,8 @@ class Reported:
 
 def reported(study_path: str, folder: Path) -> Reported:
     """Runs the step `report` on a study; what it writes goes to a folder."""
-    shown = outputs(folder, "page", "text", "metrics")
+    page, text, metrics = outputs(folder, "page", "text", "metrics")
     paths = [folder / name for name in ("best", "result")]
-    report(study_path, *shown, *map(str, paths))
+    report(study_path, page, text, metrics, *map(str, paths))
     best, result = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
-    return Reported(*shown, best, result)
+    return Reported(page, text, metrics, best, result)

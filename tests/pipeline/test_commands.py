@@ -44,7 +44,7 @@ MAKERS: Mapping[str, Maker] = {
 }
 
 
-@pytest.fixture(params=MAKERS.values(), ids=MAKERS.keys())
+@pytest.fixture(params=list(MAKERS.values()), ids=list(MAKERS))
 def made(request: pytest.FixtureRequest) -> Maker:
     """Makes a command of either kind."""
     maker: Maker = request.param

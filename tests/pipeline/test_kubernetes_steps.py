@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from katibflow.errors import InputError
-from katibflow.history import TrialState
+from katibflow.history import Trial, TrialState
 from katibflow.steps import collector, launcher, start, suggestion
 from katibflow.steps.files import read_study
 from katibflow.steps.launching import runner_for
@@ -67,7 +67,8 @@ def test_a_launcher_tried_again_after_its_trial_was_on_record_tells_the_same(
 ) -> None:
     study, (item,) = begun(tmp_path)
     server.script = completes(["loss=0.5", "loss=0.25"])
-    trials, ended, said = [], set(), set()
+    trials: list[Trial] = []
+    ended, said = set(), set()
     for name in ("first", "second"):
         log, after = outputs(tmp_path, f"{name}-log", f"{name}-after")
         capsys.readouterr()

@@ -43,7 +43,7 @@ def compile_(
     from katibflow.document import write_file
     from katibflow.reading import map_in_file, read_experiment
 
-    check_output(output)
+    check_output(output, file)
     experiment = read_experiment(file, read=map_in_file(config_map))
     compiled = compile_experiment(
         experiment, image=image, package=package, layout=layout, source=str(file)

@@ -80,12 +80,18 @@ Package = Annotated[
 ]
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, source: Path | None = None) -> None:
     """Checks that a file can be written there, before the work for it is done.
 
+    Args:
+        path: The file.
+        source: What it is made from, which it is not to replace.
+
     Raises:
-        InputError: It is a folder, or its folder does not exist.
+        InputError: It is a folder, its folder does not exist, or it is the source.
     """
+    if source is not None and path.resolve() == source.resolve():
+        raise InputError(f"--output {path}: found the Experiment's own file; allowed: another")
     if path.is_dir() or not path.resolve().parent.is_dir():
         what = "a folder" if path.is_dir() else f"no folder {path.parent}"
         raise InputError(f"--output {path}: found {what}; allowed: a file in a folder")

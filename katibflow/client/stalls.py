@@ -180,7 +180,7 @@ def stall_text(stall: Stall, now: datetime) -> str:
         stall: The standstill.
         now: The time.
     """
-    minutes = f"{(now - stall.since).total_seconds() / 60:.0f} min"
+    minutes = f"{max(0.0, (now - stall.since).total_seconds()) / 60:.0f} min"
     if stall.size is not None:
         return (
             f"no step has changed for {minutes}; the workflow object has {stall.size:,} of "

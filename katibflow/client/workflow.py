@@ -207,7 +207,7 @@ def _around(name: str) -> Iterator[str]:
     while True:
         inner = _ATTEMPT.sub("", name)
         name = inner if inner != name else name.rpartition(".")[0]
-        if step_of(name) != step:
+        if not name or step_of(name) != step:
             return
         yield name
 

@@ -123,7 +123,7 @@ class WorkflowReader:
             elif not isinstance(error, ApiError):
                 self._away_until = monotonic() + _AWAY
             self._say(f"{what} cannot be read from the cluster: {error}")
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             self._say(f"{what} cannot be read: an answer that cannot be used: {error!r}")
         return None
 

@@ -17,7 +17,8 @@ __all__ = ["carried_command", "own_command"]
 
 _PIP = "python3 -m pip install -q"
 _MODULE = "p=$(mktemp -d)/step.py"
-_EXECUTE = 'exec python3 -m kfp.dsl.executor_main --component_module_path $p "$@"'
+# With -P a folder that steps run in, as a user's project, hides neither the library nor KFP.
+_EXECUTE = 'exec python3 -P -m kfp.dsl.executor_main --component_module_path "$p" "$@"'
 
 
 def carried_command(name: str, study: str, packages: Sequence[str], kfp: str) -> list[str]:
@@ -33,7 +34,7 @@ def carried_command(name: str, study: str, packages: Sequence[str], kfp: str) ->
     script = [
         *_installs(packages, kfp),
         _MODULE,
-        "echo from components.$1 import $1>$p",
+        'echo from components.$1 import $1>"$p"',
         f'export _KFP_RUNTIME=true PYTHONPATH="$0/{LIBRARY}:$PYTHONPATH"',
         "shift",
         _EXECUTE,
@@ -54,7 +55,7 @@ def own_command(source: str, packages: Sequence[str], kfp: str) -> list[str]:
     script = [
         *_installs(packages, kfp),
         _MODULE,
-        'printf %s "$0">$p',
+        'printf %s "$0">"$p"',
         "export _KFP_RUNTIME=true",
         _EXECUTE,
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import warnings as python_warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,8 @@ _FILTERS = ("start", "launcher", "controller")
 
 _KFP = "kfp==2.17.0"
 
+_REPLACED = re.compile(r"\$(?=[$(]|[^\x00-\x7f])")
+
 _STOPPED = "the pipeline run is over"
 
 _GROUP = "exit-handler-1"
@@ -130,6 +133,9 @@ def compile_experiment(
         InputError: The layout cannot hold the experiment, there is no such layout, the trial
             template is kept in a ConfigMap that was not read, or checkpoints have no volume.
     """
+    for option, given in (("--image", image), ("--package", package)):
+        if given is not None and (not given.strip() or "{{" in given):
+            raise InputError(f'{option}: found "{given}"; allowed: a name, without {{{{')
     if image is not None and package is not None:
         raise InputError("--image and --package: found both; allowed: one of them")
     if experiment.spec.trial_template.trial_spec is None:
@@ -232,12 +238,13 @@ def _documents(pipeline: Any) -> list[dict[str, Any]]:
 
 
 def _document(experiment: Experiment) -> str:
-    """The Experiment as JSON that Argo and KFP find no placeholder in.
+    """The Experiment as JSON in which Argo, KFP and Kubernetes find nothing to replace.
 
-    Two braces can only follow each other inside a string, where JSON lets them be written so.
+    Two braces, and a dollar sign before another or a bracket, which Kubernetes replaces in a
+    container's command, can only stand inside a string, where JSON lets them be written so.
     """
     text = json.dumps(experiment.document(), ensure_ascii=False, separators=(",", ":"))
-    return text.replace("{{", "{\\u007b")
+    return _REPLACED.sub("\\\\u0024", text.replace("{{", "{\\u007b"))
 
 
 def _job(experiment: Experiment) -> dict[str, str]:
@@ -274,6 +281,6 @@ def _text(
     spec: Mapping[str, Any], platform: Sequence[Mapping[str, Any]], experiment: Experiment
 ) -> str:
     head = [f"# Experiment {experiment.name}, compiled by katibflow. Run parameters:"]
-    head += [f"#   {name}: {value}" for name, value in parameters_of(experiment).items()]
+    head += [f"#   {name}: {value.strip()}" for name, value in parameters_of(experiment).items()]
     documents = [yaml.safe_dump(part, sort_keys=True, width=100) for part in (spec, *platform)]
     return "\n".join(head) + "\n" + "---\n".join(documents)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import math
+import json
 from dataclasses import dataclass
 
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
-from katibflow.steps.capacity import AUTO_SHARE, MAX_ROUNDS, OBJECT_LIMIT, RUN_SHARE, Capacity
+from katibflow.steps.capacity import (
+    AUTO_SHARE,
+    MAX_ROUNDS,
+    OBJECT_LIMIT,
+    RUN_SHARE,
+    Capacity,
+    rounds_of,
+)
 
 __all__ = ["AUTO", "LAYOUTS", "MAX_PARTS", "Choice", "choose_layout"]
 
 AUTO = "auto"
 LAYOUTS = (AUTO, "rounds", "controller")
+
+_MAX_DOCUMENT = 115_000
+"""Bytes of the Experiment as a text in JSON; a step's other inputs stand in the same argument."""
 
 MAX_PARTS = 2
 """Experiments that one pipeline can have as its parts: each gets its share of the object."""
@@ -63,6 +73,7 @@ def choose_layout(
     if layout not in LAYOUTS:
         raise InputError(f'layout: found "{layout}"; allowed: {", ".join(LAYOUTS)}')
     where = source or f"experiment {experiment.name}"
+    _check_length(experiment, where)
     capacity = Capacity.of(experiment, library)
     limit = OBJECT_LIMIT / (MAX_PARTS if is_part else 1)
     room = int(limit * RUN_SHARE - capacity.base)
@@ -80,9 +91,9 @@ def choose_layout(
         fault = capacity.too_wide(parallel, room)
         if fault is not None:
             raise InputError(f"{where}: {fault}")
-        if most is not None and math.ceil(most / parallel) > fitting:
+        if most is not None and rounds_of(most, parallel) > fitting:
             raise InputError(
-                f"{where}: spec.maxTrialCount: found {most}, which is {math.ceil(most / parallel)} "
+                f"{where}: spec.maxTrialCount: found {most}, which is {rounds_of(most, parallel)} "
                 f"rounds of {parallel}; allowed: at most {fitting * parallel}, since one run of "
                 f"the layout rounds holds {fitting} such rounds (or --layout controller, which "
                 "has no rounds)"
@@ -97,7 +108,7 @@ def choose_layout(
 def _chosen(capacity: Capacity, most: int | None, parallel: int, limit: float) -> tuple[str, str]:
     if most is None:
         return "controller", "without maxTrialCount no number of rounds is certain to be enough"
-    rounds = math.ceil(most / parallel)
+    rounds = rounds_of(most, parallel)
     if rounds > MAX_ROUNDS:
         return "controller", f"{most} trials are {rounds} rounds, and a run holds {MAX_ROUNDS}"
     share = (capacity.base + capacity.of_rounds(rounds, parallel)) / OBJECT_LIMIT
@@ -105,3 +116,16 @@ def _chosen(capacity: Capacity, most: int | None, parallel: int, limit: float) -
     if share <= AUTO_SHARE * limit / OBJECT_LIMIT:
         return "rounds", told
     return "controller", told
+
+
+def _check_length(experiment: Experiment, where: str) -> None:
+    """Refuses a document that does not fit into one argument of a step's command."""
+    text = json.dumps(experiment.document(), ensure_ascii=False)
+    length = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"))
+    if length > _MAX_DOCUMENT:
+        raise InputError(
+            f"{where}: spec.trialTemplate: found an Experiment of {length:,} bytes, written as "
+            f"JSON in JSON; allowed: at most {_MAX_DOCUMENT:,}, as Linux takes 131,072 in one "
+            "argument of a command: keep long scripts in the image or in a ConfigMap that the "
+            "trials mount"
+        )

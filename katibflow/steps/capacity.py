@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from katibflow.experiment import Experiment, Parameter
 
@@ -19,6 +20,7 @@ __all__ = [
     "OBJECT_LIMIT",
     "RUN_SHARE",
     "Capacity",
+    "rounds_of",
 ]
 
 OBJECT_LIMIT = 1_048_576
@@ -78,6 +80,7 @@ class Capacity:
 
     def of_rounds(self, rounds: int, parallel: int) -> float:
         """Bytes of so many rounds of so many trials each."""
+        parallel = min(parallel, OBJECT_LIMIT)  # each takes more than a byte
         deeper = _DEPTH * rounds * (rounds - 1) / 2
         return rounds * (self.round + parallel * self.trial) + deeper
 
@@ -90,14 +93,27 @@ class Capacity:
         """What is wrong where not even one round of so many trials fits; None if one does."""
         if self.most_rounds(parallel, room):
             return None
+        widest = int((room - self.round) // self.trial)
+        if widest < 1:
+            return (
+                "spec.trialTemplate: found an Experiment beside which not one round fits into a "
+                "run; allowed: a shorter one (keep long scripts in the image or in a ConfigMap "
+                "that the trials mount), or --layout controller, which has no rounds"
+            )
         return (
             f"spec.parallelTrialCount: found {parallel}; allowed: at most "
-            f"{max(0, int((room - self.round) // self.trial))}, as one run of the layout rounds "
+            f"{widest}, as one run of the layout rounds "
             "holds no larger round (or --layout controller, which has no rounds)"
         )
 
 
+def rounds_of(trials: int, parallel: int) -> int:
+    """How many rounds so many trials take."""
+    return -(-trials // parallel)
+
+
 def _assignment_length(parameter: Parameter) -> int:
+    """Characters of a parameter in a trial's item (`messages.item_text`), at most."""
     space = parameter.feasible_space
-    values = [len(str(value)) for value in space.list or ()] or [_VALUE_LENGTH]
-    return len(parameter.name) + max(values) + len('"":"",')
+    values = [len(quote(value)) for value in space.list or ()] or [_VALUE_LENGTH]
+    return len(quote(parameter.name)) + max(values) + len("&=")

@@ -26,7 +26,8 @@ from tests.shell_trials import experiment as checked
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "tune_train_evaluate.py"
-RETRY = {"exec-launcher", "exec-launcher-2"}
+FOLLOWING = {"exec-launcher", "exec-launcher-2"}
+RETRY = FOLLOWING | {"exec-start", "exec-start-2", "exec-collector", "exec-collector-2"}
 ANNOTATIONS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 
 
@@ -95,7 +96,9 @@ class TestInsideAnotherPipeline:
         }
         assert retried == RETRY
         executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-        assert executors == {key: {"podMetadata": {"annotations": ANNOTATIONS}} for key in RETRY}
+        assert executors == {
+            key: {"podMetadata": {"annotations": ANNOTATIONS}} for key in FOLLOWING
+        }
 
     def test_both_have_one_library_in_the_workflow(self, two_text: str) -> None:
         pack = pack_library()

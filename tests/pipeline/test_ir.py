@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from typing import Any
 
@@ -282,15 +283,16 @@ class TestSteps:
         assert '"suspend": true' in told["stop"]
 
 
-def test_dollars_of_a_trial_are_nothing_that_kubernetes_replaces(self) -> None:
-        tried = experiment("mkdir /tmp/run.$$; echo $$(date) $(HOME) ${x} $é")
-        text = compile_experiment(tried).text
-        task = dict(dag_tasks(next(yaml.safe_load_all(text))))["start"]
-        document = task["inputs"]["parameters"]["experiment"]["runtimeValue"]["constant"]
-        assert not re.search(r"\$[$(é]", document)
-        assert json.loads(document) == tried.document()
+def test_dollars_of_a_trial_are_nothing_that_kubernetes_replaces() -> None:
+    tried = experiment("mkdir /tmp/run.$$; echo $$(date) $(HOME) ${x} $é")
+    text = compile_experiment(tried).text
+    task = dict(dag_tasks(next(yaml.safe_load_all(text))))["start"]
+    document = task["inputs"]["parameters"]["experiment"]["runtimeValue"]["constant"]
+    assert not re.search(r"\$[$(é]", document)
+    assert json.loads(document) == tried.document()
 
-    def test_braces_of_a_trial_are_no_placeholders() -> None:
+
+def test_braces_of_a_trial_are_no_placeholders() -> None:
     tried = experiment("echo {{inputs.x}} {{{$.pipeline_job_name}}}")
     text = compile_experiment(tried).text
     task = dict(dag_tasks(next(yaml.safe_load_all(text))))["start"]

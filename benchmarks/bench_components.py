@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,15 +22,15 @@ import tempfile
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from katibflow.compiler.library import Used, packed_modules
-from pipelines import controller, rounds
+from katibflow.compiler.library import carried_modules
 from tests.kubernetes.plays import completes
 from tests.kubernetes.server import ApiServer
 from tests.pipeline.test_finish import kubeconfig
-from tests.shell_trials import document
+from tests.shell_trials import ROOM, document
 
 TARGET = 1.0
 LINE = re.compile(r"import time: +(\d+) \| +\d+ \| +(\S+)")
@@ -43,11 +44,14 @@ sys.meta_path.insert(0, NotInstalled())
 sys.path.insert(0, sys.argv[1])
 from katibflow import steps
 assert steps.__file__.startswith(sys.argv[1])
+class Output:
+    def __init__(self, path):
+        self.path, self.metadata = path, {}
 name, arguments = sys.argv[2], json.loads(sys.argv[3])
-if name == "collector":
-    arguments[2] = {int(number): path for number, path in arguments[2].items()}
-returned = getattr(steps, name)(*arguments)
-print("RETURNED", json.dumps(returned, default=vars))
+for index, each in enumerate(arguments):
+    if isinstance(each, dict) and "path" in each:
+        arguments[index] = Output(**each)
+print("RETURNED", json.dumps(getattr(steps, name)(*arguments)))
 """
 Times = dict[str, list[Counter[str]]]
 
@@ -71,29 +75,31 @@ def imports(command: list[str], environment: dict[str, str]) -> tuple[Counter[st
 
 def one_run(folder: Path, environment: dict[str, str], times: Times) -> None:
     """Every step of both layouts, once."""
-    places = ("study", "batch", "log", "after", "page", "text", "logs")
-    study, batch, log, after, page, text, logs = (str(folder / name) for name in places)
+    places = ("study", "log", "after", "page", "text", "logs", "metrics")
+    study, log, after, page, text, logs, metrics = ({"path": str(folder / name)} for name in places)
+    reason, best, result = (str(folder / name) for name in ("reason", "best", "result"))
 
-    def step(layout: str, name: str, *arguments: object) -> object:
-        archive = str(folder.parent / f"{layout}.zip")
+    def step(name: str, *arguments: object) -> Any:
+        archive = str(folder.parent / "library.zip")
         seconds, printed = imports(["-c", STEP, archive, name, json.dumps(arguments)], environment)
         times.setdefault(name, []).append(seconds)
         return json.loads(printed.rpartition("RETURNED ")[2])
 
     counts = {"parallelTrialCount": "1", "maxTrialCount": "2"}
     experiment = document("", {"spec.algorithm": {"algorithmName": "tpe"}})
-    step("rounds", "start", json.dumps(experiment), counts, "rounds", folder.name, study)
+    step("start", json.dumps(experiment), counts, "rounds", folder.name, "", ROOM, study)
     for _ in range(2):  # the importance of parameters needs two trials
-        (item,), _ = step("rounds", "suggestion", study, batch)  # type: ignore[misc]
-        number = str(json.loads(item)["number"])
-        outcome, _ = step("rounds", "launcher", batch, item, log)  # type: ignore[misc]
-        step("rounds", "collector", batch, [outcome], {number: log}, after)
-        step("rounds", "loop", after)
-        Path(after).replace(study)
-    step("rounds", "summary", study, 2, 2, page, text)
-    step("rounds", "report", study, page, text)
-    step("rounds", "start", json.dumps(experiment), counts, "controller", f"{folder.name}c", study)
-    step("controller", "controller", study, after, logs)
+        (item,) = step("suggestion", study["path"])
+        ended = step("launcher", study["path"], item, log)
+        step("collector", study["path"], [ended], after)
+        step("loop", after["path"], text, reason)
+        shutil.rmtree(study["path"])
+        Path(after["path"]).rename(study["path"])
+    step("summary", study["path"], page)
+    step("report", study["path"], page, text, metrics, best, result)
+    run = f"{folder.name}c"
+    step("start", json.dumps(experiment), counts, "controller", run, "", ROOM, study)
+    step("controller", study["path"], after, logs)
 
 
 def main() -> None:
@@ -105,13 +111,9 @@ def main() -> None:
     server.script = lambda play: completes([f"loss=0.{next(values)}"])(play)
     times: Times = {}
     with tempfile.TemporaryDirectory() as name:
-        for layout in (rounds, controller):
-            path = Path(name) / f"{layout.__name__.split('.')[-1]}.zip"
-            with zipfile.ZipFile(path, "w") as archive:
-                for place, source in packed_modules(
-                    Used("tpe", "", "StdOut", layout.COMPONENTS)
-                ).items():
-                    archive.writestr(place, source)
+        with zipfile.ZipFile(Path(name) / "library.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for place, source in carried_modules().items():
+                archive.writestr(place, source)
         environment = kubeconfig(Path(name), server)
         for number in range(runs):
             folder = Path(name) / f"run{number}"

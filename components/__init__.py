@@ -1,6 +1,6 @@
 """The pipeline's components: each calls one function of `katibflow.steps`.
 
-A component's function is its source in the compiled file, alone, so it imports inside. Argo keeps
-that text several times per task: it stays short. KFP reads the annotations themselves, so they
-are not postponed.
+KFP reads a component's annotations themselves, so they are not postponed, and what a function needs
+it imports inside: those that stand alone (`start`, `finish`, `best`, `library`) travel as their
+source text, the others in the library.
 """

@@ -1,15 +1,15 @@
 """The last step of an experiment inside another pipeline. It stands alone, without the library."""
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped,type-arg"
 
-from kfp import dsl
+from kfp.dsl import OutputPath
 
 __all__ = ["best"]
 
 
 def best(
     result: dict,
-    best_parameters: dsl.OutputPath(dict),
-    best_value: dsl.OutputPath(float),
+    best_parameters: OutputPath(dict),
+    best_value: OutputPath(float),
 ) -> None:
     """Hands on the best trial; fails if the experiment did, or no trial has a value."""
     import json

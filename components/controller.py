@@ -1,23 +1,13 @@
 """Runs a whole experiment in one pod."""
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
-from kfp import dsl
+from kfp.dsl import Artifact, Input, Output
 
 __all__ = ["controller"]
 
 
-def controller(
-    library: dsl.Input[dsl.Artifact],
-    before: dsl.Input[dsl.Artifact],
-    study: dsl.Output[dsl.Artifact],
-    logs: dsl.Output[dsl.Artifact],
-) -> str:
+def controller(before: Input[Artifact], study: Output[Artifact], logs: Output[Artifact]) -> str:
     """Runs the experiment, a new trial as soon as one ends; says why it ended."""
-    import sys
-
-    sys.path.insert(0, library.path)
     from katibflow import steps
 
-    study.metadata["display_name"] = "study at the end"
-    logs.metadata["display_name"] = "logs of the trials"
-    return steps.controller(before.path, study.path, logs.path)
+    return steps.controller(before.path, study, logs)

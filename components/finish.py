@@ -1,14 +1,13 @@
-"""The exit handler: stops what is unfinished of this run. It stands alone, without the library.
+"""The exit handler: stops what is unfinished of this run. It stands alone, as it is handed nothing.
 
 On Kubernetes it finds the experiment's jobs of the run by label and stops each as its kind can be
 stopped (the body of a merge patch), or deletes it where there is no such way. One that has ended is
 left as it is: it has a condition that says so, or, as a Workflow and a RayJob, a word for its
-state. For trials on this machine it goes by the run folder, in which the library was put when the
-run began.
+state. For trials on this machine it goes by the run folder; the library is installed there.
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
-from kfp import dsl
+from kfp.dsl import PipelineTaskFinalStatus
 
 __all__ = ["finish"]
 
@@ -20,20 +19,18 @@ def finish(
     version: str,
     plural: str,
     stop: str,
-    status: dsl.PipelineTaskFinalStatus,
+    status: PipelineTaskFinalStatus,
 ) -> None:
     """Stops what still runs."""
     import hashlib
     import json
     import os
-    import sys
 
     short = hashlib.sha256(run.encode()).hexdigest()[:8]
     runner = os.environ.get("KATIBFLOW_RUNNER", "")
     if runner == "local" or not (runner or "KUBERNETES_SERVICE_HOST" in os.environ):
         folder = f"{os.environ.get('KATIBFLOW_RUNS') or 'runs'}/{name}-{short}"
         if os.path.isdir(folder):
-            sys.path.insert(0, f"{folder}/library.zip")
             from katibflow import steps
 
             steps.finish(folder)

@@ -1,23 +1,13 @@
-"""Decides whether another round follows."""
+"""Decides whether another round follows, and shows how the experiment stands."""
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
-from kfp import dsl
+from kfp.dsl import Artifact, Input, Markdown, Output, OutputPath
 
 __all__ = ["loop"]
 
 
-def loop(
-    library: dsl.Input[dsl.Artifact],
-    study: dsl.Input[dsl.Artifact],
-    reason: dsl.OutputPath(str),
-) -> bool:
-    """Decides whether another round follows."""
-    import sys
-
-    sys.path.insert(0, library.path)
+def loop(study: Input[Artifact], text: Output[Markdown], reason: OutputPath(str)) -> bool:
+    """Decides whether another round follows; the trials so far as a table."""
     from katibflow import steps
 
-    proceed, why = steps.loop(study.path)
-    with open(reason, "w") as file:
-        file.write(why)
-    return proceed
+    return steps.loop(study.path, text, reason)

@@ -1,20 +1,22 @@
-"""The first step: checks the Experiment with this run's parameters and carries the library."""
+"""The first step: gets the library, checks the Experiment with this run's parameters.
+
+Where the pipeline carries the library, it stands in the run's own Workflow object, in the source of
+the component `library`. Outside a cluster, as in `kfp.local`, the installed library is used.
+"""
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
-from kfp import dsl
+from kfp.dsl import Artifact, Output
 
-__all__ = ["PACK", "start"]
-
-PACK = "@katibflow-pack@"
-"""Stands in the source where the compiler puts the packed library."""
+__all__ = ["start"]
 
 
 def start(
-    library: dsl.Output[dsl.Artifact],
-    study: dsl.Output[dsl.Artifact],
+    study: Output[Artifact],
     experiment: str,
     layout: str,
     run: str,
+    library: str,
+    room: int,
     name: str,
     parallelTrialCount: str,  # noqa: N803 - the YAML's names
     maxTrialCount: str,  # noqa: N803
@@ -27,15 +29,55 @@ def start(
     """Checks the Experiment with this run's parameters; the study to begin with."""
     import base64
     import bz2
+    import os
+    import re
     import sys
     import zipfile
 
-    text = "@katibflow-pack@".translate(str.maketrans(",.:/[]'", "{}$`&<>"))
-    parts = bz2.decompress(base64.b85decode(text)).decode().split("\0")
-    with zipfile.ZipFile(library.path, "w") as archive:
-        for path, source in zip(parts[::2], parts[1::2], strict=False):
-            archive.writestr(path, source)
-    sys.path.insert(0, library.path)
+    os.makedirs(study.path, exist_ok=True)
+    archive = f"{study.path}/library.zip"
+    if library and "KUBERNETES_SERVICE_HOST" in os.environ:
+        from kubernetes import client, config
+
+        config.load_config()
+        try:
+            with open("/var/run/secrets/kubernetes.io/serviceaccount/namespace") as file:
+                namespace = file.read().strip()
+        except OSError:
+            namespace = config.list_kube_config_contexts()[1]["context"]["namespace"]
+        place = ("argoproj.io", "v1alpha1", namespace, "workflows")
+        try:
+            workflows = client.CustomObjectsApi().list_namespaced_custom_object(
+                *place, label_selector=f"pipeline/runid={run}"
+            )["items"]
+        except client.ApiException as error:
+            advice = (
+                "let the run's service account list workflows.argoproj.io (Kubeflow's own Role "
+                "pipeline-runner does), or compile with --image or --package, which carry no code"
+            )
+            raise SystemExit(
+                "katibflow: the code of the steps is in the run's own Workflow, and the Workflows "
+                f"in namespace {namespace} cannot be listed: {error.status} {error.reason}; "
+                + (advice if error.status == 403 else "this step is tried again")
+            ) from error
+        texts = [
+            each.get("value", "")
+            for workflow in workflows
+            for each in workflow["spec"]["arguments"]["parameters"]
+        ]
+        found = re.search(re.escape(library) + r':([^"\\]+)', "\n".join(texts))
+        if found is None:
+            raise SystemExit(
+                f"katibflow: found {len(workflows)} Workflows of run {run} in namespace "
+                f"{namespace} and in none of them {library}, the code of the steps; compile with "
+                "--image or --package, which carry no code"
+            )
+        text = found[1].translate(str.maketrans(",.:/[]'", "{}$`&<>"))
+        parts = bz2.decompress(base64.b85decode(text)).decode().split("\0")
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as files:
+            for path, source in zip(parts[::2], parts[1::2], strict=True):
+                files.writestr(path, source)
+    sys.path.insert(0, archive)
     from katibflow import steps
 
     given = {
@@ -48,6 +90,4 @@ def start(
         "trialStartTimeout": trialStartTimeout,
         "resume": resume,
     }
-    library.metadata["display_name"] = "the steps' code"
-    study.metadata["display_name"] = "study at the start"
-    steps.start(experiment, given, layout, run, study.path)
+    steps.start(experiment, given, layout, run, library, room, study)

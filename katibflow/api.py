@@ -157,7 +157,7 @@ class Experiment:
         self,
         output: str | Path,
         *,
-        layout: str = "rounds",
+        layout: str = "auto",
         image: str | None = None,
         package: str | None = None,
     ) -> Path:
@@ -165,7 +165,8 @@ class Experiment:
 
         Args:
             output: The file to write.
-            layout: ``rounds``: a step for each trial; ``controller``: one step for all of them.
+            layout: ``rounds``: a step for each trial; ``controller``: one step for all of them;
+                ``auto``: ``rounds`` where the trials fit into one run.
             image: An image with katibflow for all steps, in place of the code in the file.
             package: A release to install in each step, as ``katibflow==X``, likewise.
 
@@ -193,7 +194,7 @@ class Experiment:
         ca_file: str | Path | None = None,
         parameters: Mapping[str, Any] | None = None,
         kfp_experiment: str | None = None,
-        layout: str = "rounds",
+        layout: str = "auto",
         image: str | None = None,
         package: str | None = None,
     ) -> RemoteRun:
@@ -221,6 +222,7 @@ class Experiment:
         from katibflow.client.reading import Sweep
         from katibflow.client.records import JobRecords, check_earlier, cluster_of
         from katibflow.client.submitting import Submission, prepare, start, upload
+        from katibflow.client.workflow_reader import WorkflowReader
         from katibflow.remote import RemoteRun
         from katibflow.runners.kubernetes_objects import check_name
 
@@ -248,10 +250,12 @@ class Experiment:
                 raise
             jobs = None  # the run needs no kubeconfig here; reading its trials does
         if jobs is not None:
-            check_earlier(jobs, ready.experiment, layout, ready.resume, ready.parameters)
+            check_earlier(jobs, ready, ready.resume)
         run = start(pipelines, ready, upload(pipelines, ready)[0])
-        sweep = Sweep(run, ready.experiment, layout, ready.resume)
-        return RemoteRun(pipelines, sweep, None if jobs is None else JobRecords(jobs, sweep))
+        sweep = Sweep(run, ready.experiment, ready.layout, ready.resume)
+        if jobs is None:
+            return RemoteRun(pipelines, sweep, None)
+        return RemoteRun(pipelines, sweep, JobRecords(jobs, sweep), WorkflowReader(jobs))
 
     def _with_template(self, context: str | None, in_cluster: bool) -> model.Experiment:
         """The Experiment with its trial template, wherever that is kept."""

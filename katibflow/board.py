@@ -16,7 +16,7 @@ from katibflow.engine import (
     Update,
 )
 from katibflow.experiment import Experiment, Objective
-from katibflow.history import Trial, TrialState
+from katibflow.history import Trial, TrialState, time_text
 from katibflow.objectives import best_trials, objective_value, objective_values
 
 __all__ = [
@@ -171,7 +171,4 @@ def _seconds(trial: Trial) -> str:
 
 def elapsed(trial: Trial) -> float | None:
     """Seconds from a trial's start to its end, or to now; None if it has no start."""
-    if trial.start is None:
-        return None
-    end = datetime.fromisoformat(trial.end) if trial.end else datetime.now(UTC)
-    return max(0.0, (end - datetime.fromisoformat(trial.start)).total_seconds())
+    return replace(trial, end=trial.end or time_text(datetime.now(UTC))).duration

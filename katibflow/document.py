@@ -8,6 +8,7 @@ base 60 (``1:30``) and no infinite numbers: all of these are text.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -179,13 +180,22 @@ def dump_document(document: Mapping[str, Any]) -> str:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Writes a file that the user named.
+    """Writes a file that the user named, whole or not at all.
 
     Raises:
         InputError: It cannot be written.
     """
+    target = path.resolve()
+    draft = target.with_name(f".{target.name[:100]}.{os.getpid()}")
     try:
-        path.write_text(text, encoding="utf-8")
+        if target.exists() and not target.is_file():  # as /dev/stdout
+            target.write_text(text, encoding="utf-8")
+            return
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
 

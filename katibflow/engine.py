@@ -23,6 +23,7 @@ from katibflow.runners.base import (
     Limits,
     Notice,
     Runner,
+    Started,
     StopRequest,
 )
 from katibflow.suggest import Suggester, why_over
@@ -43,7 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial was handed to the runner; ``resumed`` when an earlier process had started it."""
+    """A trial's job was created; ``resumed`` when the trial was on record of an earlier process."""
 
     trial: Trial
     resumed: bool
@@ -261,13 +262,12 @@ class _Run:
         request = StopRequest()
         self._reports[trial.number] = []
         thread = threading.Thread(
-            target=self._follow, args=(trial, request), name=f"trial-{trial.number}"
+            target=self._follow, args=(trial, request, resumed), name=f"trial-{trial.number}"
         )
         thread.start()
         self._active[trial.number] = thread, request
-        self._tell(TrialStarted(trial, resumed))
 
-    def _follow(self, trial: Trial, request: StopRequest) -> None:
+    def _follow(self, trial: Trial, request: StopRequest, resumed: bool) -> None:
         """Runs one trial, in its own thread."""
         experiment = self._history.experiment
         objective = experiment.spec.objective.objective_metric_name
@@ -275,6 +275,8 @@ class _Run:
         reports = self._reports[trial.number]
 
         def observe(event: Event) -> None:
+            if isinstance(event, Started):
+                self._events.put(TrialStarted(trial.started(event.time), resumed))
             for metric, point in collect(collector, event):
                 if metric == objective:
                     reports.append(point)
@@ -314,6 +316,10 @@ class _Run:
                     raise error
             case _Stopped(number):
                 self._leave(number)
+                self._queue_again(number)
+            case TrialStarted(trial):
+                self._history = self._history.with_trials([trial])
+                self._tell(event)
             case TrialEnded(trial):
                 self._leave(trial.number)
                 self._history = self._history.with_trials([trial])
@@ -337,6 +343,11 @@ class _Run:
     def _leave(self, number: int) -> None:
         thread, _ = self._active.pop(number)
         thread.join()
+
+    def _queue_again(self, number: int) -> None:
+        """Takes back the start of a trial whose job was stopped to be created anew."""
+        stopped = next(trial for trial in self._history.trials if trial.number == number)
+        self._history = self._history.with_trials([replace(stopped, start=None)])
 
     def _wait_for_all(self) -> None:
         while self._active:

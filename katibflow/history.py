@@ -4,14 +4,18 @@ The file's first line is the header, each further line one trial, by ascending n
 
 Header keys: ``format`` ("katibflow-history"), ``version`` (1), ``experiment`` (the Experiment as
 plain data in the YAML's names), ``run`` (the id that job names and labels carry), ``seed`` (of the
-sampler, 0 to 2**32 - 1), ``rounds`` (rounds of the pipeline that are over; 0 in other layouts).
+sampler, 0 to 2**32 - 1), ``rounds`` (rounds of the pipeline that are over; 0 in other layouts),
+``most_rounds`` (how many of them a run of the pipeline can hold; left out where there is no end).
 
 Trial keys: ``number`` (from 0), ``state`` (a `TrialState`), ``assignments`` (parameter name to
 Katib's string), ``observations`` (metric name to ``latest``, ``min``, ``max``), ``intermediate``
 (the objective metric's points in order: ``step`` from 0, ``value``, ``time`` as printed by the
-trial, RFC 3339, and ``epoch`` if the line names one), ``start``, ``end`` (UTC, ISO 8601), ``job``
-(the job's name), ``reason`` (one word, as in Katib's conditions), ``message``, ``attributes`` (what
-the sampler wants to find again). A number that is not finite is the string "NaN", "Infinity" or
+trial, RFC 3339, and ``epoch`` if the line names one), ``queued`` (when it was made from a
+suggestion), ``start`` (when its job was created; missing while the trial is queued, and for good if
+it never had a job), ``end``, ``job`` (the job's name), ``reason`` (one word, as in Katib's
+conditions), ``message``, ``attributes`` (what the sampler wants to find again). The three times are
+UTC, ISO 8601, with milliseconds; histories of earlier releases have no ``queued``, and their
+``start`` is when the trial was made. A number that is not finite is the string "NaN", "Infinity" or
 "-Infinity", since JSON has none. Keys without a value are left out.
 """
 
@@ -22,6 +26,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -40,6 +45,7 @@ __all__ = [
     "TrialState",
     "dump_history",
     "load_history",
+    "time_text",
     "trial_from_data",
     "trial_to_data",
 ]
@@ -109,6 +115,7 @@ class Trial:
     assignments: Mapping[str, str]
     observations: Mapping[str, Observation] = field(default_factory=dict)
     intermediate: tuple[Point, ...] = ()
+    queued: str | None = None
     start: str | None = None
     end: str | None = None
     job: str | None = None
@@ -116,16 +123,48 @@ class Trial:
     message: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
+    def started(self, time: str) -> Trial:
+        """The trial whose job was created at that time.
+
+        Kubernetes tells whole seconds, so a time just before the trial was made means that moment.
+        """
+        return replace(self, start=max(time, self.queued or ""))
+
+    @property
+    def waited(self) -> float | None:
+        """Seconds that it was queued, from its making to its job; None if that is not known."""
+        return _seconds_between(self.queued, self.start)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from its job's creation to its end; None if one of them is not known."""
+        return _seconds_between(self.start, self.end)
+
+
+def time_text(moment: datetime) -> str:
+    """A moment, with its time zone, as the history has times: UTC, whole milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _seconds_between(first: str | None, last: str | None) -> float | None:
+    try:
+        moments = [datetime.fromisoformat(text or "") for text in (first, last)]
+    except ValueError:
+        return None
+    begun, ended = (each if each.tzinfo else each.replace(tzinfo=UTC) for each in moments)
+    return max(0.0, (ended - begun).total_seconds())
+
 
 @dataclass(frozen=True)
 class History:
-    """An experiment and its trials so far, by ascending number."""
+    """An experiment and its trials so far; field meanings are in the module's text."""
 
     experiment: Experiment
     run: str
     seed: int
     trials: tuple[Trial, ...] = ()
     rounds: int = 0
+    most_rounds: int | None = None
 
     def with_trials(self, trials: Iterable[Trial]) -> History:
         """The history in which ``trials`` are added, or replace those of the same number."""
@@ -155,6 +194,10 @@ def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{value!r} is not a whole number from 0")
     return value
+
+
+def _optional_count(value: object) -> int | None:
+    return None if value is None else _count(value)
 
 
 def _text(value: object) -> str:
@@ -194,6 +237,7 @@ def trial_to_data(trial: Trial) -> dict[str, Any]:
             }
             for point in trial.intermediate
         ],
+        "queued": trial.queued,
         "start": trial.start,
         "end": trial.end,
         "job": trial.job,
@@ -234,6 +278,7 @@ def trial_from_data(data: Mapping[str, Any]) -> Trial:
                 )
                 for point in data.get("intermediate", ())
             ),
+            queued=_optional_text(data.get("queued")),
             start=_optional_text(data.get("start")),
             end=_optional_text(data.get("end")),
             job=_optional_text(data.get("job")),
@@ -247,7 +292,7 @@ def trial_from_data(data: Mapping[str, Any]) -> Trial:
 
 def dump_history(history: History) -> str:
     """The history as JSON lines, ending in a newline."""
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "experiment": history.experiment.document(),
@@ -255,6 +300,8 @@ def dump_history(history: History) -> str:
         "seed": history.seed,
         "rounds": history.rounds,
     }
+    if history.most_rounds is not None:
+        header["most_rounds"] = history.most_rounds
     lines = [header, *map(trial_to_data, history.trials)]
     text = "".join(
         json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
@@ -304,6 +351,7 @@ def load_history(text: str, source: str = "history") -> History:
             run=_text(header["run"]),
             seed=_count(header["seed"]),
             rounds=_count(header.get("rounds", 0)),
+            most_rounds=_optional_count(header.get("most_rounds")),
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise HistoryError(f"{source}, line 1: not a header of version {VERSION}: {error}") from (

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "TrialResult"]
 
+_TIMES = ("queued", "start", "end")
+"""The times of a trial, as the history has them."""
+
 
 @dataclass(frozen=True)
 class TrialResult:
@@ -183,7 +186,8 @@ class Result:
         """All trials as a table with one row each, indexed by number.
 
         Its columns: ``state``, ``metrics_<name>`` for each metric, ``params_<name>`` for each
-        parameter, ``start`` and ``end`` (UTC), ``reason``. What a trial does not have is missing.
+        parameter, ``queued``, ``start`` and ``end`` (UTC): when it was made, when its job was
+        created, and when it ended; ``reason``. What a trial does not have is missing.
 
         Raises:
             KatibflowError: pandas is not installed.
@@ -195,7 +199,7 @@ class Result:
                 "trials_dataframe needs pandas: pip install 'katibflow[notebook]'"
             ) from error
         spec = self.history.experiment.spec
-        times = {trial.number: (trial.start, trial.end) for trial in self.history.trials}
+        records = {trial.number: trial for trial in self.history.trials}
         rows = [
             {
                 "number": trial.number,
@@ -205,8 +209,7 @@ class Result:
                     for name in spec.objective.metric_names
                 },
                 **{f"params_{each.name}": trial.params.get(each.name) for each in spec.parameters},
-                "start": times[trial.number][0],
-                "end": times[trial.number][1],
+                **{column: getattr(records[trial.number], column) for column in _TIMES},
                 "reason": trial.reason,
             }
             for trial in self.trials
@@ -216,12 +219,11 @@ class Result:
             "state",
             *(f"metrics_{name}" for name in spec.objective.metric_names),
             *(f"params_{each.name}" for each in spec.parameters),
-            "start",
-            "end",
+            *_TIMES,
             "reason",
         ]
         table = pandas.DataFrame(rows, columns=columns).set_index("number")
-        for column in ("start", "end"):
+        for column in _TIMES:
             table[column] = pandas.to_datetime(table[column], utc=True, format="ISO8601")
         return table
 

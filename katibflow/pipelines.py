@@ -24,7 +24,7 @@ def experiment(
     trial_timeout: Any = None,
     trial_start_timeout: Any = None,
     resume: Any = None,
-    layout: str = "rounds",
+    layout: str = "auto",
     image: str | None = None,
     package: str | None = None,
     config_map: str | PathLike[str] | Mapping[str, Any] | None = None,
@@ -51,7 +51,8 @@ def experiment(
         trial_timeout: Seconds that a trial may take.
         trial_start_timeout: Seconds within which a trial's pods must run.
         resume: Earlier runs whose trials count: ``none``, ``all`` or a run's id.
-        layout: ``rounds``: a step for each trial; ``controller``: one step for all of them.
+        layout: ``rounds``: a step for each trial; ``controller``: one step for all of them;
+            ``auto``: ``rounds`` where the trials fit into their share of one run.
         image: Image with katibflow for all steps, in place of the code in the pipeline.
         package: ``katibflow==X``: install this release in each step, likewise.
         config_map: The ConfigMap with the trial template, as a file's path or a mapping.

@@ -186,6 +186,7 @@ class TableProgress:
         board, trial = self._board, row.trial
         best = board.is_best(trial)
         seconds = elapsed(trial)
+        is_queued = trial.state is TrialState.RUNNING and trial.start is None
         note = row.notice if trial.state is TrialState.RUNNING else trial.message.split("\n")[0]
         return [
             Text(f"{trial.number}{' *' if best else ''}", style="bold green" if best else ""),
@@ -195,7 +196,7 @@ class TableProgress:
                 for parameter in board.experiment.spec.parameters
             ),
             *(Text(metric_text(v), style="bold" if best else "") for v in board.values(row)),
-            Text("" if seconds is None else f"{seconds:.0f} s"),
+            Text("queued" if is_queued else "" if seconds is None else f"{seconds:.0f} s"),
             Text(note, style="dim"),
         ]
 

@@ -10,7 +10,10 @@ from katibflow.client.base import Pipelines, Run
 from katibflow.client.following import ending_of, follow
 from katibflow.client.reading import Sweep
 from katibflow.client.records import Records
+from katibflow.client.run_view import RunView
+from katibflow.client.stopping import Stopped, stop_run
 from katibflow.client.terminal import Terminal
+from katibflow.client.workflow_reader import WorkflowReader
 from katibflow.errors import RunnerError
 from katibflow.outcome import Result
 
@@ -24,12 +27,20 @@ class RemoteRun:
         pipelines: Where it runs.
         sweep: What it is about.
         records: Its trials, from their jobs; None where the cluster cannot be reached.
+        reader: Its Workflow; None where the cluster cannot be reached.
     """
 
-    def __init__(self, pipelines: Pipelines, sweep: Sweep, records: Records | None) -> None:
+    def __init__(
+        self,
+        pipelines: Pipelines,
+        sweep: Sweep,
+        records: Records | None,
+        reader: WorkflowReader | None = None,
+    ) -> None:
         self._pipelines = pipelines
         self._sweep = sweep
         self._records = records
+        self._reader = reader
 
     @property
     def run_id(self) -> str:
@@ -58,6 +69,8 @@ class RemoteRun:
     def wait(self, *, poll: float = 5.0, progress: bool = True) -> Result:
         """Follows the run to its end; interrupting that leaves the run alone.
 
+        A run that stands still is waited for, too; with ``progress`` it is said once.
+
         Args:
             poll: Seconds between two looks.
             progress: Whether to show what happens on standard output.
@@ -80,7 +93,12 @@ class RemoteRun:
         pause = threading.Event()
         with shown or nullcontext():
             run, _ = follow(
-                self._pipelines, self.run_id, self._records, screen, lambda: pause.wait(poll)
+                self._pipelines,
+                self.run_id,
+                self._records,
+                screen,
+                lambda: pause.wait(poll),
+                view=self._view(),
             )
         return self._result(run)
 
@@ -90,15 +108,34 @@ class RemoteRun:
         Raises:
             RunnerError: It cannot be read.
         """
-        return self._result(self._pipelines.run(self.run_id))
+        run = self._pipelines.run(self.run_id)
+        if run.is_over:
+            run = self._view().standing(run, None).run
+        return self._result(run)
 
-    def stop(self) -> None:
+    def stop(self, *, poll: float = 2.0) -> Stopped:
         """Terminates the run; its last step then stops the trials that still run.
+
+        Of a run whose steps have not changed for long, or whose Workflow is full, it is seen for
+        half a minute whether the engine acts; if not, the trials' jobs are stopped from here. To
+        stop a run again is no error.
+
+        Args:
+            poll: Seconds between two looks in that time.
+
+        Returns:
+            What became of it; its ``lines()`` say it.
 
         Raises:
             RunnerError: The server refuses.
         """
-        self._pipelines.stop(self.run_id)
+        pause = threading.Event()
+        return stop_run(
+            self._pipelines, self._sweep, self._records, self._reader, lambda: pause.wait(poll)
+        )
+
+    def _view(self) -> RunView:
+        return RunView(self._sweep, self._records, self._reader)
 
     def _result(self, run: Run) -> Result:
         if self._records is None:

@@ -14,7 +14,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -342,13 +341,15 @@ def _number(value: float | None) -> str:
 
 
 def _duration(trial: Trial) -> str:
-    """Time from start to end, as 1 h 02 m 03 s; empty if one of them is not known."""
-    try:
-        start, end = (datetime.fromisoformat(text or "") for text in (trial.start, trial.end))
-    except ValueError:
-        return ""
-    start, end = (at if at.tzinfo else at.replace(tzinfo=UTC) for at in (start, end))
-    length = max(end - start, timedelta(0)).total_seconds()
+    """Time from start to end, empty if one is not known, and before it if that was over 1 s."""
+    text = _length(trial.duration) if trial.duration is not None else ""
+    if trial.waited is not None and trial.waited > 1:
+        text = f"{text}, after {_length(trial.waited)} in the queue".removeprefix(", ")
+    return text
+
+
+def _length(length: float) -> str:
+    """Seconds as 1 h 02 m 03 s."""
     if length < 60:
         return f"{length:.1f} s"
     minutes, seconds = divmod(round(length), 60)

@@ -138,7 +138,7 @@ def check_searched(
 def take_over(
     source: str, history: History, resume: str, earlier: Iterable[EarlierTrial]
 ) -> History:
-    """The history with the finished trials of earlier runs, numbered from 0 by their start.
+    """The history with the finished trials of earlier runs, numbered from 0 as they were made.
 
     They keep their jobs' names, by which they are known (`is_taken_over`). Trials that were killed
     stay behind, since they count for nothing. What the algorithm wanted to find again is kept only
@@ -168,7 +168,7 @@ def take_over(
             for each in chosen
             if each.trial.state.is_finished and each.trial.state is not TrialState.KILLED
         ),
-        key=lambda each: (each.trial.start or "", each.run, each.trial.number),
+        key=lambda each: (_made(each.trial), each.run, each.trial.number),
     )
     searched = {each.search: each.run for each in reversed(finished)}
     algorithms = [
@@ -186,6 +186,11 @@ def take_over(
             for number, each in enumerate(finished)
         ),
     )
+
+
+def _made(trial: Trial) -> str:
+    """When a trial was made; histories without that have it as the start."""
+    return trial.queued or trial.start or ""
 
 
 def is_taken_over(history: History, trial: Trial) -> bool:

@@ -99,7 +99,8 @@ def frozen_trials(history: History) -> dict[int, optuna.trial.FrozenTrial]:
     A trial that is complete with finite objectives is COMPLETE; one without, a failed and a
     killed one are FAIL. How far a trial is beyond the constraints is in its ``constraints``. Ranges
     are widened to what the trials really had, so that every value is in its range. Times are naive
-    local ones (as Optuna's own); a missing start becomes the end, or else the start of 1970.
+    local ones (as Optuna's own); a missing start becomes the end, or when it was
+    queued, or else the start of 1970.
 
     Returns:
         Trials with the user attributes ``trial`` (the number), ``job``, ``reason``, ``message``
@@ -166,7 +167,7 @@ def _frozen(
         },
     )
     end = _local_time(trial.end)
-    start = _local_time(trial.start) or end or _local_time(_UNKNOWN_TIME)
+    start = _local_time(trial.start) or end or _local_time(trial.queued or _UNKNOWN_TIME)
     frozen.datetime_start = start
     frozen.datetime_complete = (end or start) if state.is_finished() else None
     return frozen

@@ -13,7 +13,7 @@ from katibflow.collectors import Collector, Reports, collector_for, source_for
 from katibflow.collectors.text import observation
 from katibflow.early_stopping import rule_for
 from katibflow.experiment import Experiment
-from katibflow.history import History, Trial, TrialState
+from katibflow.history import History, Trial, TrialState, time_text
 from katibflow.objectives import broken_constraints, needed_metrics, objective_values
 from katibflow.runners.base import (
     Event,
@@ -25,6 +25,7 @@ from katibflow.runners.base import (
     Observer,
     Runner,
     SourceNote,
+    Started,
     StopRequest,
     TrialJob,
 )
@@ -35,7 +36,6 @@ __all__ = [
     "EARLY_STOPPED",
     "collect",
     "conclude",
-    "finish_trial",
     "new_trial",
     "now",
     "run_trial",
@@ -50,17 +50,17 @@ EARLY_STOPPED = "TrialEarlyStopped"
 
 def now() -> str:
     """The time: UTC, ISO 8601, whole milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return time_text(datetime.now(UTC))
 
 
 def new_trial(history: History, number: int, suggestion: Suggestion) -> Trial:
-    """A trial that is about to run, with its job's name."""
+    """A trial that is queued: it has its job's name, and no start before the job is created."""
     return Trial(
         number=number,
         state=TrialState.RUNNING,
         assignments=suggestion.assignments,
         attributes=suggestion.attributes,
-        start=now(),
+        queued=now(),
         job=jobs.job_name(history.experiment.name, history.run, number),
     )
 
@@ -88,7 +88,8 @@ def run_trial(
             what is in it at each report.
 
     Returns:
-        How the job ended; STOPPED with the reason `EARLY_STOPPED` when the rule ended it.
+        How the job ended, and when it was created; STOPPED with the reason `EARLY_STOPPED` when
+        the rule ended it.
 
     Raises:
         InputError: A reference of the template resolves to nothing.
@@ -102,7 +103,7 @@ def run_trial(
         namespace=experiment.metadata.namespace or "default",
     )
     job = TrialJob(
-        trial,
+        replace(trial, start=None),  # a job that is created anew begins anew
         manifest,
         spec.primary_container_name,
         limits,
@@ -111,15 +112,17 @@ def run_trial(
         _job_of(checkpoint.parent, trial, earlier) if checkpoint is not None else None,
     )
     rule = rule_for(experiment.spec, earlier)
-    if rule is None:
-        return runner.run(job, observe, stop)
     objective = experiment.spec.objective.objective_metric_name
     collector = collector_for(experiment.spec)
     verdicts: list[str] = []
+    start: str | None = None
 
     def watch(event: Event) -> None:
+        nonlocal start
         observe(event)
-        if verdicts:
+        if isinstance(event, Started):
+            start = event.time
+        if rule is None or verdicts:
             return
         for metric, point in collect(collector, event):
             verdict = rule(point) if metric == objective else None
@@ -128,7 +131,7 @@ def run_trial(
                 stop.set(verdict)
                 return
 
-    outcome = runner.run(job, watch, stop)
+    outcome = replace(runner.run(job, watch, stop), start=start)
     if outcome.state is JobState.STOPPED and verdicts and stop.reason == verdicts[0]:
         return replace(outcome, reason=EARLY_STOPPED, message=verdicts[0])
     return outcome
@@ -156,20 +159,6 @@ def collect(collector: Collector, event: Event) -> Reports:
     return ()
 
 
-def finish_trial(
-    experiment: Experiment,
-    trial: Trial,
-    outcome: JobOutcome,
-    events: Iterable[Event],
-    end: str | None = None,
-) -> Trial:
-    """The finished trial, from its job's outcome and what the job's runner told."""
-    collector = collector_for(experiment.spec)
-    for event in events:
-        collect(collector, event)
-    return conclude(experiment, trial, outcome, collector, end)
-
-
 def conclude(
     experiment: Experiment,
     trial: Trial,
@@ -181,8 +170,8 @@ def conclude(
 
     Args:
         experiment: The experiment it belongs to.
-        trial: The trial as it started.
-        outcome: How its job ended.
+        trial: The trial as it was queued, or started.
+        outcome: How its job ended, and when it was created.
         collector: What took in all events of the job.
         end: When it ended (UTC, ISO 8601); now by default.
     """
@@ -190,7 +179,7 @@ def conclude(
     metric = objective.objective_metric_name
     series = collector.series
     finished = replace(
-        trial,
+        trial if outcome.start is None else trial.started(outcome.start),
         end=end or now(),
         observations={name: observation(points) for name, points in series.items() if points},
         intermediate=series[metric],

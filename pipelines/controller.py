@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.frame import Component, framed, persistent, uncached
+from pipelines.frame import Component, framed, persistent
 
 __all__ = ["COMPONENTS", "controller"]
 
@@ -15,9 +15,7 @@ def controller(parts: Mapping[str, Component], **frame: Any) -> Any:
     """The pipeline of one experiment; see `pipelines.frame.framed`."""
 
     def middle(started: Any) -> Any:
-        library = started.outputs["library"]
-        ran = uncached(parts["controller"](library=library, before=started.outputs["study"]))
-        persistent(ran)
-        return parts["report"](library=library, study=ran.outputs["study"])
+        ran = persistent(parts["controller"](before=started.outputs["study"]))
+        return parts["report"](study=ran.outputs["study"])
 
     return framed(middle, parts, layout="controller", **frame)

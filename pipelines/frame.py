@@ -6,7 +6,7 @@ from typing import Any
 
 from kfp import dsl, kubernetes  # type: ignore[import-untyped]
 
-__all__ = ["Component", "Middle", "framed", "persistent", "uncached"]
+__all__ = ["Component", "Middle", "framed", "persistent", "retried", "uncached"]
 
 Component = Callable[..., Any]
 
@@ -23,6 +23,8 @@ def framed(
     document: str,
     defaults: Mapping[str, str],
     job: Mapping[str, str],
+    library: str,
+    room: int,
 ) -> Any:
     """The pipeline of one experiment, with a layout's tasks between the first and the last.
 
@@ -36,6 +38,8 @@ def framed(
         document: The Experiment as JSON.
         defaults: The run's parameters by name.
         job: What `finish` is told of the trials' kind: group, version, plural, stop.
+        library: The mark of the library that the pipeline carries; empty if it carries none.
+        room: Bytes that rounds may take in the Workflow object.
     """
 
     @dsl.pipeline(name=title)
@@ -52,11 +56,13 @@ def framed(
         run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         finished = uncached(parts["finish"](run=run, name=name, **job))
         with dsl.ExitHandler(finished, name="experiment"):
-            started = uncached(
+            started = retried(
                 parts["start"](
                     experiment=document,
                     layout=layout,
                     run=run,
+                    library=library,
+                    room=room,
                     name=name,
                     parallelTrialCount=parallelTrialCount,
                     maxTrialCount=maxTrialCount,
@@ -70,6 +76,9 @@ def framed(
             reported = uncached(middle(started))
             if "best" in parts:
                 uncached(parts["best"](result=reported.outputs["result"]))
+        if library:
+            with dsl.If(name == "", name="library"):  # never: a run's name is checked by `start`
+                uncached(parts["library"]())
 
     return experiment
 
@@ -79,8 +88,13 @@ def uncached(task: Any) -> Any:
     return task.set_caching_options(False)
 
 
+def retried(task: Any) -> Any:
+    """A task that asks a cluster's API: tried again when it fails."""
+    return uncached(task).set_retry(num_retries=3, backoff_duration="10s", backoff_factor=2.0)
+
+
 def persistent(task: Any) -> Any:
     """A task that follows jobs: tried again when it fails, and not moved to save a node."""
-    task.set_retry(num_retries=3, backoff_duration="10s", backoff_factor=2.0)
+    task = retried(task)
     kubernetes.add_pod_annotation(task, "cluster-autoscaler.kubernetes.io/safe-to-evict", "false")
     return task

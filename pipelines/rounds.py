@@ -6,13 +6,13 @@ makes it the round itself (`katibflow.compiler.ir`).
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,untyped-decorator"
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, List  # noqa: UP035 - the form that KFP reads
 
 from kfp import dsl  # type: ignore[import-untyped]
 
-from pipelines.frame import Component, framed, persistent, uncached
+from pipelines.frame import Component, framed, persistent, retried, uncached
 
-__all__ = ["COMPONENTS", "NEXT_ROUND", "PROCEED", "ROUND", "next_round", "rounds"]
+__all__ = ["COMPONENTS", "NEXT_ROUND", "PROCEED", "ROUND", "next", "rounds"]
 
 COMPONENTS = (
     "start",
@@ -25,12 +25,14 @@ COMPONENTS = (
     "finish",
 )
 ROUND = "round"
-NEXT_ROUND = "next-round"
+NEXT_ROUND = "next"
 PROCEED = "proceed"
 
 
-def next_round(
-    library: dsl.Input[dsl.Artifact], study: dsl.Input[dsl.Artifact], proceed: bool
+def next(
+    study: dsl.Input[dsl.Artifact],
+    batch: List[str],  # noqa: UP006
+    proceed: bool,
 ) -> None:
     """Stands for the next round while the DAG is traced; takes what a round takes."""
 
@@ -38,48 +40,35 @@ def next_round(
 def rounds(parts: Mapping[str, Component], **frame: Any) -> Any:
     """The pipeline of one experiment; see `pipelines.frame.framed`.
 
+    A round begins with its trials at hand: while `loop` decides about the next round, `suggestion`
+    asks for its trials.
+
     Args:
-        parts: Component by its name, and ``next_round``.
+        parts: Component by its name, and ``next``.
         frame: As there.
     """
 
     @dsl.pipeline(name=ROUND)
     def one_round(
-        library: dsl.Input[dsl.Artifact], study: dsl.Input[dsl.Artifact], proceed: bool
+        study: dsl.Input[dsl.Artifact],
+        batch: List[str],  # noqa: UP006
+        proceed: bool,
     ) -> None:
-        asked = uncached(parts["suggestion"](library=library, study=study))
-        with dsl.ParallelFor(asked.outputs["Output"]) as trial:
-            ran = persistent(
-                uncached(
-                    parts["launcher"](library=library, batch=asked.outputs["batch"], trial=trial)
-                )
-            )
-        read = uncached(
-            parts["collector"](
-                library=library,
-                batch=asked.outputs["batch"],
-                outcomes=dsl.Collected(ran.outputs["Output"]),
-                logs=dsl.Collected(ran.outputs["log"]),
-            )
-        )
-        decided = uncached(parts["loop"](library=library, study=read.outputs["study"]))
-        uncached(
-            parts["next_round"](
-                library=library, study=read.outputs["study"], proceed=decided.outputs["Output"]
-            )
-        )
-        uncached(
-            parts["summary"](
-                library=library,
-                study=read.outputs["study"],
-                number=read.outputs["number"],
-                trials=read.outputs["trials"],
-            )
-        )
+        with dsl.ParallelFor(batch) as trial:
+            ran = persistent(parts["launcher"](study=study, trial=trial))
+        ended = dsl.Collected(ran.outputs["Output"])
+        read = retried(parts["collector"](before=study, ended=ended))
+        after = read.outputs["study"]
+        decided = uncached(parts["loop"](study=after))
+        asked = uncached(parts["suggestion"](study=after))
+        uncached(parts["next"](study=after, batch=asked.output, proceed=decided.outputs["Output"]))
+        with dsl.If(decided.outputs["Output"] == False, name="last-round"):  # noqa: E712
+            uncached(parts["summary"](study=after))
 
     def middle(started: Any) -> Any:
-        library, study = started.outputs["library"], started.outputs["study"]
-        first = one_round(library=library, study=study, proceed=True)
-        return parts["report"](library=library, study=study).after(first)
+        study = started.outputs["study"]
+        asked = uncached(parts["suggestion"](study=study))
+        first = one_round(study=study, batch=asked.output, proceed=True)
+        return parts["report"](study=study).after(first)
 
     return framed(middle, parts, layout="rounds", **frame)

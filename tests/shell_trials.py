@@ -1,18 +1,34 @@
-"""Experiments whose trials are shell scripts in batch Jobs, and what is left of them."""
+"""Experiments whose trials are shell scripts in batch Jobs, what steps give, and what is left."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from katibflow.experiment import Experiment
+from katibflow.steps import report
 from katibflow.validation import check_document
 from tests.samples import changed
 
-__all__ = ["document", "experiment", "processes_below", "waits_for"]
+__all__ = [
+    "ROOM",
+    "Output",
+    "Reported",
+    "document",
+    "experiment",
+    "outputs",
+    "processes_below",
+    "reported",
+    "waits_for",
+]
+
+ROOM = 10_000_000
+"""Bytes in which every number of rounds that Argo nests has its place."""
 
 
 def document(script: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -69,3 +85,47 @@ def processes_below(folder: Path) -> list[psutil.Process]:
         if mark and Path(mark).is_relative_to(folder.resolve()):
             found.append(process)
     return found
+
+
+@dataclass
+class Output:
+    """An output of a step, as KFP gives it; a `steps.files.Artifact`."""
+
+    path: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """What the UI calls it."""
+        name: str = self.metadata["display_name"]
+        return name
+
+    @property
+    def text(self) -> str:
+        """What is in the file."""
+        return Path(self.path).read_text(encoding="utf-8")
+
+
+def outputs(folder: Path, *names: str) -> list[Output]:
+    """Outputs of these names in a folder."""
+    return [Output(str(folder / name)) for name in names]
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What the step `report` wrote."""
+
+    page: Output
+    text: Output
+    metrics: Output
+    best: dict[str, str]
+    result: dict[str, Any]
+
+
+def reported(study_path: str, folder: Path) -> Reported:
+    """Runs the step `report` on a study; what it writes goes to a folder."""
+    page, text, metrics = outputs(folder, "page", "text", "metrics")
+    paths = [folder / name for name in ("best", "result")]
+    report(study_path, page, text, metrics, *map(str, paths))
+    best, result = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
+    return Reported(page, text, metrics, best, result)

@@ -90,13 +90,15 @@ def test_the_table_of_trials_has_a_row_for_each(result: Result) -> None:
     table = result.trials_dataframe()
     assert list(table.columns) == [
         *("state", "metrics_score", "metrics_layers"),
-        *("params_lr", "params_layers", "params_optimizer", "start", "end", "reason"),
+        *("params_lr", "params_layers", "params_optimizer"),
+        *("queued", "start", "end", "reason"),
     ]
     assert list(table.index) == list(range(8))
     assert result.best is not None
     assert table["metrics_score"].idxmax() == result.best.number
     assert table.loc[table.state == "FAIL", "metrics_score"].isna().all()
     assert (table["end"] >= table["start"]).all()
+    assert (table["start"] >= table["queued"]).all()
     assert str(table["start"].dt.tz) == "UTC"
 
 
@@ -288,7 +290,7 @@ def test_a_tuned_function_compiles_to_a_pipeline_that_runs(tmp_path: Path) -> No
     experiment = tune(
         train, SPACE, objective_metric_name="score", max_trial_count=2, parallel_trial_count=2
     )
-    path = experiment.compile(tmp_path / "train.yaml")
+    path = experiment.compile(tmp_path / "train.yaml", layout="rounds")
     run = run_pipeline(tmp_path, path.read_text(encoding="utf-8"))
     assert run.code == 0, run.log
     assert len(run.study.trials) == 2
@@ -298,10 +300,12 @@ def test_compiling_to_nowhere_is_told(tmp_path: Path) -> None:
     experiment = tune(train, SPACE, max_trial_count=2)
     with pytest.raises(InputError, match=r"absent/train\.yaml: cannot be written"):
         experiment.compile(tmp_path / "absent" / "train.yaml")
-    with pytest.warns(UserWarning, match="200"):
-        tune(train, SPACE, max_trial_count=250, parallel_trial_count=10).compile(
-            tmp_path / "train.yaml"
-        )
+
+
+def test_what_a_compiled_file_cannot_hold_is_warned_of(tmp_path: Path) -> None:
+    endless = tune(train, SPACE, max_trial_count=None)
+    with pytest.warns(UserWarning, match=r"spec\.maxTrialCount is missing"):
+        endless.compile(tmp_path / "train.yaml", layout="rounds")
 
 
 def test_what_the_package_offers_is_there_and_nothing_else() -> None:

@@ -52,6 +52,23 @@ def wait_for_line(process: subprocess.Popen[str], pattern: str) -> str:
     raise AssertionError(f"no line with {pattern}")
 
 
+def test_compile_says_which_layout_the_file_has_and_why(tmp_path: Path) -> None:
+    few = write(tmp_path, "echo loss=$X")
+    words = ("-o", "out.yaml", "--image", "i")
+    code, out, err = katibflow("compile", few, *words, cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert re.match(
+        r"layout rounds: 6 trials in rounds of 3 take \d+% of .*\nout\.yaml: \d+ KB", out
+    )
+    many = write(tmp_path, "echo loss=$X", {"spec.maxTrialCount": 100_000})
+    code, out, err = katibflow("compile", many, *words, cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert out.startswith("layout controller: 100000 trials are 33334 rounds, and a run holds ")
+    code, _, err = katibflow("compile", many, *words, "--layout", "rounds", cwd=tmp_path)
+    assert code == 2
+    assert "experiment.yaml: spec.maxTrialCount: found 100000, which is 33334 rounds of 3" in err
+
+
 def test_run_prints_each_trial_and_the_best(tmp_path: Path) -> None:
     file = write(tmp_path, "echo loss=$X", {"spec.parallelTrialCount": 1})
     code, out, err = katibflow("run", file, cwd=tmp_path)

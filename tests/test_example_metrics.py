@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from katibflow import steps
 from katibflow.history import History, TrialState
 from katibflow.steps.files import read_study, write_study
 from katibflow.validation import load_experiment
+from tests.shell_trials import outputs
 
 ROOT = Path(__file__).parent.parent
 KATIBFLOW = (sys.executable, "-m", "katibflow")
@@ -44,16 +44,16 @@ def test_the_steps_of_a_pipeline_hand_the_metrics_on(
 ) -> None:
     monkeypatch.setenv("KATIBFLOW_RUNNER", "local")
     monkeypatch.setenv("KATIBFLOW_RUNS", str(tmp_path / "runs"))
-    study, batch, after = (str(tmp_path / name) for name in ("study", "batch", "after"))
+    study, log, after = outputs(tmp_path, "study", "log", "after")
     experiment = load_experiment(ROOT / "examples" / "metrics-file.yaml")
-    write_study(study, History(experiment, run="0a1b2c3d", seed=1))
-    ((item, *_), _) = steps.suggestion(study, batch)
-    write_study(batch, replace(read_study(batch), trials=read_study(batch).trials[:1]))
-    log = tmp_path / "log"
-    outcome, told = steps.launcher(batch, item, str(log))
-    lines = log.read_text().splitlines()
-    assert lines.count("epoch 10 done") == 1
-    assert sum(line.startswith('katibflow-source: {"epoch": ') for line in lines) == 10
-    steps.collector(batch, [outcome], {told["trial"]: str(log)}, after)
-    (trial,) = read_study(after).trials
+    write_study(study.path, History(experiment, run="0a1b2c3d", seed=1))
+    item, *_ = steps.suggestion(study.path)
+    ended = steps.launcher(study.path, item, log)
+    assert ended == "0 COMPLETE TrialSucceeded"
+    # What the metrics' file holds is no output of the trial.
+    assert [line for line in log.text.splitlines() if "epoch" in line] == [
+        f"epoch {number} done" for number in range(1, 11)
+    ]
+    steps.collector(study.path, [ended], after)
+    (trial,) = read_study(after.path).trials
     assert (trial.state, len(trial.intermediate)) == (TrialState.COMPLETE, 10)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from katibflow.history import (
     TrialState,
     dump_history,
     load_history,
+    time_text,
     trial_from_data,
     trial_to_data,
 )
@@ -53,6 +55,7 @@ TRIALS = st.builds(
     assignments=st.dictionaries(TEXT, TEXT, max_size=3),
     observations=st.dictionaries(TEXT, OBSERVATIONS, max_size=2),
     intermediate=st.lists(POINTS, max_size=3).map(tuple),
+    queued=st.none() | TEXT.filter(bool),
     start=st.none() | TEXT.filter(bool),
     end=st.none() | TEXT.filter(bool),
     job=st.none() | TEXT.filter(bool),
@@ -61,13 +64,14 @@ TRIALS = st.builds(
     attributes=st.dictionaries(TEXT, ATTRIBUTES, max_size=2),
 )
 HISTORIES = st.builds(
-    lambda trials, run, seed, rounds: History(experiment(), run, seed, rounds=rounds).with_trials(
-        trials
-    ),
+    lambda trials, run, seed, rounds, most: History(
+        experiment(), run, seed, rounds=rounds, most_rounds=most
+    ).with_trials(trials),
     st.lists(TRIALS, max_size=4),
     TEXT,
     st.integers(0, 2**32 - 1),
     st.integers(0, 90),
+    st.none() | st.integers(0, 90),
 )
 
 
@@ -101,7 +105,12 @@ def test_the_lines_are_as_the_format_says() -> None:
         reason="TrialSucceeded",
         message="größe",
     )
-    header, line, end = dump_history(History(experiment(), "abc", 7, (trial,), 2)).split("\n")
+    history = History(experiment(), "abc", 7, (trial,), 2)
+    assert json.loads(dump_history(replace(history, most_rounds=9)).split("\n")[0]) == {
+        **json.loads(dump_history(history).split("\n")[0]),
+        "most_rounds": 9,
+    }
+    header, line, end = dump_history(history).split("\n")
     assert end == ""
     assert json.loads(header) == {
         "format": FORMAT,
@@ -167,8 +176,42 @@ def test_a_history_of_version_1_loads_for_ever() -> None:
     assert not_finite.observations["loss"].latest == -math.inf
     assert not_finite.intermediate[0].value == math.inf
     assert running.end is None
+    assert {trial.queued for trial in history.trials} == {None}
     assert history.next_number == 8
     assert load_history(dump_history(history)).trials[0] == first
+
+
+def at(second: float) -> str:
+    return time_text(datetime(2026, 1, 2, 3, 4, tzinfo=UTC) + timedelta(seconds=second))
+
+
+def test_a_trial_waits_until_its_job_is_created_and_lasts_until_its_end() -> None:
+    queued = Trial(0, TrialState.RUNNING, {}, queued=at(0.25))
+    assert (queued.waited, queued.duration) == (None, None)
+    ended = replace(queued.started(at(45)), end=at(51.5))
+    assert (ended.start, ended.waited, ended.duration) == (at(45), 44.75, 6.5)
+
+
+def test_a_job_is_not_created_before_its_trial() -> None:
+    queued = Trial(0, TrialState.RUNNING, {}, queued=at(0.25))
+    assert queued.started(at(0)).start == at(0.25)  # Kubernetes tells whole seconds
+    assert queued.started(at(0)).waited == 0
+
+
+def test_a_job_that_was_created_anew_has_its_own_start() -> None:
+    trial = Trial(0, TrialState.RUNNING, {}, queued=at(0), start=at(1))
+    assert trial.started(at(60)).start == at(60)
+
+
+@pytest.mark.parametrize("start", [None, "", "yesterday"])
+def test_a_duration_without_a_start_is_not_known(start: str | None) -> None:
+    trial = Trial(0, TrialState.FAIL, {}, queued=at(0), start=start, end=at(1))
+    assert (trial.waited, trial.duration) == (None, None)
+
+
+def test_times_are_utc_with_milliseconds() -> None:
+    moment = datetime.fromisoformat("2026-01-02T05:04:00.0004+02:00")
+    assert time_text(moment) == at(0) == "2026-01-02T03:04:00.000+00:00"
 
 
 def lines(*trials: dict[str, Any] | str, **header: Any) -> str:
@@ -208,6 +251,7 @@ def test_the_least_that_a_history_can_be() -> None:
         (lines(seed="1"), "line 1: not a header of version 1: '1' is not a whole number"),
         (lines(seed=-1), "line 1: not a header of version 1"),
         (lines(rounds=1.5), "line 1: not a header of version 1"),
+        (lines(most_rounds="9"), "line 1: not a header of version 1"),
         (lines(experiment={"kind": "x"}), "line 1: not a header of version 1"),
         (lines(MINIMAL, '{"number": 1, "sta'), "line 3: not JSON"),
         (lines(MINIMAL, "5"), "line 3: found '5', allowed: an object"),

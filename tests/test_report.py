@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,27 @@ def test_nan_and_infinite_objectives_are_shown_and_not_best() -> None:
     assert [t.state.name for t in study.trials] == ["FAIL"] * 3 + ["COMPLETE"] * 2
     assert study.trials[0].intermediate_values == {1: 1.0}
     assert study.best_trial.number == 4
+
+
+@pytest.mark.parametrize(
+    ("queued", "start", "text"),
+    [
+        (None, "00:10:00", "30.0 s"),
+        ("00:10:00", "00:10:01", "29.0 s"),
+        ("00:10:00", "00:10:24.5", "5.5 s, after 24.5 s in the queue"),
+        ("00:08:18", "00:10:24", "6.0 s, after 2 m 06 s in the queue"),
+        ("00:10:00", None, '<span class="none">&ndash;</span>'),
+    ],
+)
+def test_a_duration_is_the_jobs_and_a_long_wait_is_shown_too(
+    queued: str | None, start: str | None, text: str
+) -> None:
+    def moment(time: str | None) -> str | None:
+        return time and f"2026-01-01T{time}+00:00"
+
+    ended = replace(trial(10, 0.5), queued=moment(queued), start=moment(start))
+    html = render_report(History(experiment(), "r", 1, (ended,)), DONE, {})
+    assert f'<td class="num">{text}</td><td>' in html
 
 
 def test_zero_trials() -> None:

@@ -143,6 +143,23 @@ class TestTakenOver:
             (2, "sample-00000000-5"),
         ]
 
+    def test_they_are_numbered_as_they_were_made_and_not_as_their_jobs_were(self) -> None:
+        made = [
+            Trial(
+                number,
+                TrialState.COMPLETE,
+                {},
+                queued="2026-01-01T00:00:00.000+00:00",
+                start=f"2026-01-01T00:00:0{9 - number}",
+                job=f"sample-00000000-{number}",
+                attributes={"parent": number},
+            )
+            for number in range(2)
+        ]
+        earlier = [EarlierTrial("00000000", each, search_text(experiment())) for each in made]
+        taken = take_over("new.yaml", History(experiment(), "11111111", 1), "all", earlier)
+        assert taken.trials == tuple(made)
+
     def test_what_the_algorithm_noted_is_kept_when_all_it_speaks_of_is_the_same(self) -> None:
         assert [trial.attributes for trial in resumed([0, 1]).trials] == [
             {"parent": 0},

@@ -7,6 +7,7 @@ import math
 import threading
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -140,6 +141,12 @@ def test_times_are_kept_to_the_second_that_passed() -> None:
 def test_a_missing_start_becomes_the_end(text: str | None) -> None:
     found = one(trial(start=text, end="2026-01-01T10:01:30Z"))
     assert found.duration.total_seconds() == 0
+
+
+def test_a_trial_that_is_queued_starts_when_it_was_made() -> None:
+    made = Trial(0, TrialState.RUNNING, {"lr": "0.1"}, queued="2026-01-01T10:00:00.000+00:00")
+    started = one(replace(made, start="2026-01-01T10:00:45.000+00:00"))
+    assert (started.datetime_start - one(made).datetime_start).total_seconds() == 45
 
 
 def test_optunas_own_tools_work_on_the_study() -> None:

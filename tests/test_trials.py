@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from katibflow.algorithms.pbt import Checkpoint
+from katibflow.collectors import collector_for
 from katibflow.decision import decide
 from katibflow.errors import InputError
+from katibflow.experiment import Experiment
 from katibflow.history import History, Observation, Point, Trial, TrialState
 from katibflow.runners.base import (
     JobOutcome,
@@ -24,11 +26,13 @@ from katibflow.runners.base import (
     TrialJob,
 )
 from katibflow.suggest import Suggestion
-from katibflow.trials import EARLY_STOPPED, finish_trial, new_trial, now, run_trial
+from katibflow.trials import EARLY_STOPPED, collect, conclude, new_trial, now, run_trial
 from tests.samples import experiment
 
-RUNNING = Trial(3, TrialState.RUNNING, {"lr": "0.2"}, start="s", job="sample-abc-3")
+TIME = "2026-01-01T00:00:05.000+00:00"
+RUNNING = Trial(3, TrialState.RUNNING, {"lr": "0.2"}, queued="0", job="sample-abc-3")
 SUCCEEDED = JobOutcome(JobState.SUCCEEDED)
+BEGUN = replace(SUCCEEDED, start=TIME)
 SUCCESSFUL = replace(RUNNING, state=TrialState.COMPLETE)
 
 
@@ -44,7 +48,7 @@ class Scripted:
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
         self.jobs.append(job)
-        observe(Started())
+        observe(Started(TIME))
         for line in self.lines:
             observe(LogLine(line))
             if stop.reason is not None:
@@ -61,17 +65,31 @@ class Scripted:
         pass
 
 
+def finished(
+    of: Experiment,
+    trial: Trial,
+    outcome: JobOutcome,
+    lines: Iterable[str],
+    end: str | None = None,
+) -> Trial:
+    """The trial whose job printed these lines and ended so."""
+    collector = collector_for(of.spec)
+    for line in lines:
+        collect(collector, LogLine(line))
+    return conclude(of, trial, outcome, collector, end)
+
+
 def test_a_new_trial_runs_under_a_name_of_its_own() -> None:
     history = History(experiment(), "0a1b2c3d", 1)
     trial = new_trial(history, 12, Suggestion({"lr": "0.1"}, {"k": 1}))
-    assert trial.start is not None
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", trial.start)
-    assert trial.start <= now()
+    assert trial.queued is not None
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", trial.queued)
+    assert trial.queued <= now()
     assert trial == Trial(
         12,
         TrialState.RUNNING,
         {"lr": "0.1"},
-        start=trial.start,
+        queued=trial.queued,
         job="sample-0a1b2c3d-12",
         attributes={"k": 1},
     )
@@ -86,13 +104,23 @@ def test_a_trials_job_is_its_template_with_its_assignments() -> None:
         }
     )
     outcome = run_trial(runner, of, RUNNING, events.append, StopRequest(), limits)
-    assert outcome == SUCCEEDED
-    assert events == [Started(), LogLine("loss=1")]
+    assert outcome == BEGUN
+    assert events == [Started(TIME), LogLine("loss=1")]
     (job,) = runner.jobs
     assert (job.trial, job.primary_container, job.limits) == (RUNNING, "main", limits)
     container = job.manifest["spec"]["template"]["spec"]["containers"][0]
     assert container["args"] == ["--lr=0.2"]
     assert job.manifest["x"] == "in team"
+
+
+def test_a_trials_start_is_its_jobs_creation_not_an_earlier_one() -> None:
+    of, runner = experiment(), Scripted("loss=1")
+    again = replace(RUNNING, start="2025-01-01T00:00:00.000+00:00")
+    outcome = run_trial(runner, of, again, lambda event: None, StopRequest(), Limits())
+    assert runner.jobs[0].trial.start is None
+    assert outcome.start == TIME
+    ended = finished(of, again, outcome, ["loss=1"])
+    assert (ended.queued, ended.start) == (RUNNING.queued, TIME)
 
 
 def pbt_trial(parent: int | None) -> Trial:
@@ -176,7 +204,7 @@ def test_how_a_trial_ends(
     outcome: JobOutcome, lines: list[str], state: TrialState, reason: str, message: str
 ) -> None:
     of = experiment({"spec.objective.additionalMetricNames": ["accuracy"]})
-    ended = finish_trial(of, RUNNING, outcome, map(LogLine, lines), "the end")
+    ended = finished(of, RUNNING, outcome, lines, "the end")
     assert (ended.state, ended.reason, ended.end) == (state, reason, "the end")
     assert ended.message.startswith(message)
     assert (ended.message == "") == (message == "")
@@ -188,7 +216,7 @@ def test_what_was_reported_is_kept_however_a_trial_ends() -> None:
     of = experiment({"spec.objective.additionalMetricNames": ["acc"]})
     lines = ["loss=0.5 acc=0.1", "loss=0.7", "acc=nan"]
     for state in JobState:
-        ended = finish_trial(of, RUNNING, JobOutcome(state), map(LogLine, lines))
+        ended = finished(of, RUNNING, JobOutcome(state), lines)
         assert ended.observations["loss"] == Observation(0.7, 0.5, 0.7)
         assert (ended.observations["acc"].min, ended.observations["acc"].max) == (0.1, 0.1)
         assert math.isnan(ended.observations["acc"].latest)
@@ -199,7 +227,7 @@ def test_what_was_reported_is_kept_however_a_trial_ends() -> None:
 def test_a_latest_value_that_is_not_finite_is_not_best_though_others_are() -> None:
     latest = [{"name": "loss", "value": "latest"}]
     of = experiment({"spec.objective.metricStrategies": latest, "spec.objective.goal": 1})
-    ended = finish_trial(of, RUNNING, SUCCEEDED, map(LogLine, ["loss=0.5", "loss=nan"]))
+    ended = finished(of, RUNNING, SUCCEEDED, ["loss=0.5", "loss=nan"])
     assert (ended.state, ended.reason) == (TrialState.COMPLETE, "ObjectiveNotFinite")
     assert not decide(of, [ended]).finished
 
@@ -228,8 +256,8 @@ def test_a_trial_worse_than_the_median_is_stopped_and_pruned() -> None:
     assert (outcome.state, outcome.reason) == (JobState.STOPPED, EARLY_STOPPED)
     assert outcome.message == stop.reason
     assert "the best loss is 8, the median of 3 earlier trials" in outcome.message
-    assert events == [Started(), LogLine("loss=9"), LogLine("loss=8")]
-    ended = finish_trial(of, RUNNING, outcome, map(LogLine, ["loss=9", "loss=8"]))
+    assert events == [Started(TIME), LogLine("loss=9"), LogLine("loss=8")]
+    ended = finished(of, RUNNING, outcome, ["loss=9", "loss=8"])
     assert (ended.state, ended.observations["loss"].min) == (TrialState.PRUNED, 8)
 
 
@@ -252,7 +280,7 @@ def test_other_trials_go_on(kind: str, lines: list[str], others: tuple[float, ..
         Limits(),
         earlier(*others),
     )
-    assert outcome == SUCCEEDED
+    assert outcome == BEGUN
 
 
 def test_a_stop_for_another_reason_is_no_early_stop() -> None:
@@ -264,7 +292,7 @@ def test_a_stop_for_another_reason_is_no_early_stop() -> None:
 
     runner = Scripted("loss=9", "loss=8")
     outcome = run_trial(runner, stopping(), RUNNING, observe, stop, Limits(), earlier(1, 2, 3))
-    assert outcome == JobOutcome(JobState.STOPPED, "Stopped", "goal reached")
+    assert outcome == JobOutcome(JobState.STOPPED, "Stopped", "goal reached", start=TIME)
 
 
 def test_a_notice_is_no_line_of_the_trial() -> None:
@@ -277,4 +305,4 @@ def test_a_notice_is_no_line_of_the_trial() -> None:
     outcome = run_trial(
         Noticing(), stopping(), RUNNING, lambda e: None, StopRequest(), Limits(), earlier(1, 2, 3)
     )
-    assert outcome == SUCCEEDED
+    assert outcome == BEGUN

@@ -13,6 +13,7 @@ from katibflow.cli.options import (
     ExperimentFile,
     Image,
     Layout,
+    LayoutOption,
     Package,
     check_output,
 )
@@ -28,10 +29,7 @@ def compile_(
     ],
     image: Image = None,
     package: Package = None,
-    layout: Annotated[
-        Layout,
-        typer.Option(help="rounds: a step for each trial; controller: one step for all of them."),
-    ] = Layout.ROUNDS,
+    layout: LayoutOption = Layout.AUTO,
     config_map: ConfigMapFile = None,
 ) -> None:
     """Compile an Experiment to a pipeline that Kubeflow Pipelines runs.
@@ -45,7 +43,7 @@ def compile_(
     from katibflow.document import write_file
     from katibflow.reading import map_in_file, read_experiment
 
-    check_output(output)
+    check_output(output, file)
     experiment = read_experiment(file, read=map_in_file(config_map))
     compiled = compile_experiment(
         experiment, image=image, package=package, layout=layout, source=str(file)
@@ -53,4 +51,5 @@ def compile_(
     for warning in compiled.warnings:
         print(f"{file}: {warning}", file=sys.stderr)
     write_file(output, compiled.text)
+    print(f"layout {compiled.layout}: {compiled.why}")
     print(f"{output}: {len(compiled.text.encode()) / 1024:.0f} KB")

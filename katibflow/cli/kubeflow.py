@@ -16,11 +16,16 @@ from katibflow.errors import InputError, KatibflowError, RunnerError
 from katibflow.signals import caught
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
     from katibflow.client.api import Access
     from katibflow.client.base import Pipelines, Run
     from katibflow.client.reading import Sweep
     from katibflow.client.records import Records
+    from katibflow.client.run_view import RunView, Standing
     from katibflow.client.submitting import Ready
+    from katibflow.client.workflow_reader import WorkflowReader
     from katibflow.history import History
     from katibflow.report import Ending
     from katibflow.runners.kubernetes_api import Api
@@ -106,6 +111,8 @@ class Cluster:
         self._pipelines = pipelines
         self._access = access
         self._said: set[str] = set()
+        self._readers: dict[str, WorkflowReader] = {}
+        self._written: dict[str, Mapping[str, datetime]] = {}
 
     def api(self, run: Run | None = None) -> Api | None:
         """The namespace of a run, or of one that is to come; None where there is no cluster.
@@ -123,7 +130,7 @@ class Cluster:
             self._say(error)
             return None
 
-    def check_earlier(self, ready: Ready, layout: str, resume: str) -> None:
+    def check_earlier(self, ready: Ready, resume: str) -> None:
         """Refuses what a run's first step would refuse for the trials that it finds.
 
         Raises:
@@ -134,7 +141,7 @@ class Cluster:
         api = self.api()
         try:
             if api is not None:
-                check_earlier(api, ready.experiment, layout, resume, ready.parameters)
+                check_earlier(api, ready, resume)
         except RunnerError as error:
             self._say(error)
 
@@ -148,6 +155,50 @@ class Cluster:
 
         api = self.api(sweep.run)
         return JobRecords(api, sweep) if api is not None else None
+
+    def reader(self, run: Run) -> WorkflowReader | None:
+        """What reads a run's Workflow; None where there is no cluster.
+
+        Raises:
+            InputError: ``--context`` names none.
+        """
+        from katibflow.client.workflow_reader import WorkflowReader
+
+        api = self.api(run)
+        if api is None:
+            return None
+        return self._readers.setdefault(api.namespace, WorkflowReader(api))
+
+    def view(self, sweep: Sweep) -> RunView:
+        """What tells how a run stands; with no cluster, by what Kubeflow Pipelines says alone.
+
+        Raises:
+            InputError: ``--context`` names none.
+        """
+        from katibflow.client.run_view import RunView
+
+        return RunView(sweep, self.records(sweep), self.reader(sweep.run))
+
+    def standing_if_suspect(self, sweep: Sweep, history: History | None) -> Standing | None:
+        """How a run stands, if what is cheap to see lets it seem to stand still; or else None.
+
+        All Workflows' metadata are one request; one is read only if nothing wrote it for long.
+        """
+        from katibflow.client.run_view import now_in_utc
+        from katibflow.client.stalls import is_overdue
+
+        run = sweep.run
+        if run.is_over or not is_overdue(run, now_in_utc(), run.created):
+            return None
+        reader = self.reader(run)
+        if reader is None:
+            return None
+        if reader.namespace not in self._written:
+            self._written[reader.namespace] = reader.written()
+        written = self._written[reader.namespace].get(run.run_id)
+        if written is None or not is_overdue(run, now_in_utc(), written):
+            return None
+        return self.view(sweep).standing(run, history)
 
     def failed_steps(self, run: Run) -> list[str]:
         """What the failed steps of a run printed last; nothing where it cannot be read."""
@@ -241,6 +292,7 @@ def follow_to_end(
                 records,
                 Terminal(progress, lambda: sys.stderr if as_json else sys.stdout),
                 lambda: stopped.wait(poll),
+                view=cluster.view(sweep),
             )
     except RunnerError as error:
         raise RunnerError(f"{error}\n{how}") from error
@@ -265,14 +317,20 @@ def follow_to_end(
 
 
 def run_data(
-    sweep: Sweep, run: Run, history: History | None, ending: Ending, link: str
+    sweep: Sweep,
+    run: Run,
+    history: History | None,
+    ending: Ending,
+    link: str,
+    standing: Standing | None = None,
 ) -> dict[str, Any]:
     """A run as JSON data; ``best`` and ``trials`` are null where they cannot be seen.
 
-    With several objectives ``front`` stands in place of ``best``.
+    With several objectives ``front`` stands in place of ``best``; ``stall`` is null while it moves.
     """
     from collections import Counter
 
+    from katibflow.client.stalls import stall_data
     from katibflow.result import best_data
 
     counts = Counter(trial.state.value for trial in history.trials) if history else {}
@@ -287,5 +345,6 @@ def run_data(
         "message": ending.message,
         **(best_data(history) if history is not None else {"best": None}),
         "trials": dict(sorted(counts.items())) if history is not None else None,
+        "stall": stall_data(standing.stall, standing.message) if standing is not None else None,
         "link": link,
     }

@@ -19,6 +19,7 @@ __all__ = [
     "ExperimentFile",
     "Image",
     "Layout",
+    "LayoutOption",
     "Package",
     "RunsFolder",
     "check_output",
@@ -41,6 +42,7 @@ class Backend(StrEnum):
 class Layout(StrEnum):
     """How a compiled pipeline runs the trials."""
 
+    AUTO = "auto"
     ROUNDS = "rounds"
     CONTROLLER = "controller"
 
@@ -65,18 +67,31 @@ Image = Annotated[
     str | None,
     typer.Option(help="Image with katibflow for all steps, in place of the code in the file."),
 ]
+LayoutOption = Annotated[
+    Layout,
+    typer.Option(
+        help="rounds: a step for each trial; controller: one step for all of them; auto: rounds "
+        "where the trials fit into one run, else controller."
+    ),
+]
 Package = Annotated[
     str | None,
     typer.Option(metavar="katibflow==X", help="Install this release in each step, likewise."),
 ]
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, source: Path | None = None) -> None:
     """Checks that a file can be written there, before the work for it is done.
 
+    Args:
+        path: The file.
+        source: What it is made from, which it is not to replace.
+
     Raises:
-        InputError: It is a folder, or its folder does not exist.
+        InputError: It is a folder, its folder does not exist, or it is the source.
     """
+    if source is not None and path.resolve() == source.resolve():
+        raise InputError(f"--output {path}: found the Experiment's own file; allowed: another")
     if path.is_dir() or not path.resolve().parent.is_dir():
         what = "a folder" if path.is_dir() else f"no folder {path.parent}"
         raise InputError(f"--output {path}: found {what}; allowed: a file in a folder")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -31,9 +32,13 @@ from katibflow.errors import InputError, RunnerError
 
 if TYPE_CHECKING:
     from katibflow.client.reading import Sweep
-    from katibflow.history import History
+    from katibflow.client.run_view import Standing
+    from katibflow.history import History, Trial
 
 __all__ = ["best", "list_", "logs", "show", "stop"]
+
+_REASON_WIDTH = 100
+_STOP_POLL = 2.0  # seconds
 
 
 def list_(
@@ -63,18 +68,23 @@ def list_(
     found = []
     for sweep in latest_sweeps(pipelines, limit):
         history = cluster.history(sweep)
+        standing = cluster.standing_if_suspect(sweep, history)
         link = link_of(pipelines, sweep.run)
         ending = ending_of(sweep.run, history)
-        found.append((sweep, history, run_data(sweep, sweep.run, history, ending, link)))
+        data = run_data(sweep, sweep.run, history, ending, link, standing)
+        found.append((sweep, history, standing, data))
     if as_json:
-        print(json.dumps({"runs": [data for _, _, data in found]}))
+        print(json.dumps({"runs": [data for *_, data in found]}))
         return
-    rows = [_row(sweep, history) for sweep, history, _ in found]
+    rows = [_row(sweep, history, standing) for sweep, history, standing, _ in found]
     head = ("NAME", "RUN", "EXPERIMENT", "STATE", "TRIALS", "BEST", "AGE")
     print(*table_lines(head, rows), sep="\n")
+    for sweep, _, standing, _ in found:
+        if standing is not None and standing.stall is not None:
+            print(f"{sweep.run.name}: {standing.message}", file=sys.stderr)
 
 
-def _row(sweep: Sweep, history: History | None) -> tuple[str, ...]:
+def _row(sweep: Sweep, history: History | None, standing: Standing | None) -> tuple[str, ...]:
     from katibflow.board import Board, values_text
 
     run = sweep.run
@@ -89,7 +99,8 @@ def _row(sweep: Sweep, history: History | None) -> tuple[str, ...]:
         elif board.best:
             best = values_text(objective, board.best[0])
     age = age_text((datetime.now(UTC) - run.created).total_seconds())
-    return run.name, run.run_id[:8], sweep.experiment.name, run.state, trials, best, age
+    state = "STALLED" if standing is not None and standing.stall is not None else run.state
+    return run.name, run.run_id[:8], sweep.experiment.name, state, trials, best, age
 
 
 def show(
@@ -120,45 +131,65 @@ def show(
         raise follow_to_end(pipelines, sweep, access, poll, as_json)
     cluster = Cluster(pipelines, access)
     history = cluster.history(sweep)
+    view = cluster.view(sweep)
+    standing = view.standing(sweep.run, history)
+    if sweep.run.state != "SUCCEEDED":
+        for reason in view.untold():
+            print(reason, file=sys.stderr)
     link = link_of(pipelines, sweep.run)
-    ending = ending_of(sweep.run, history)
+    ending = ending_of(standing.run, history)
     if as_json:
-        data = run_data(sweep, sweep.run, history, ending, link)
+        data = run_data(sweep, standing.run, history, ending, link, standing)
         trials = [trial_to_data(trial) for trial in history.trials] if history else None
         print(json.dumps({**data, "history": trials}))
         return
     if history is not None:
         print(*_trial_lines(history), sep="\n")
-        for line in cluster.failed_steps(sweep.run):
+        for line in cluster.failed_steps(standing.run):
             print(line, file=sys.stderr)
     print(f"{ending.reason}: {ending.message}")
+    if standing.stall is not None:
+        print(standing.message)
     if history is not None:
         print(*best_lines(history), sep="\n")
     print(f"run: {link}")
 
 
 def _trial_lines(history: History) -> Iterator[str]:
-    from katibflow.board import elapsed, metric_text
+    from katibflow.board import metric_text
+    from katibflow.client.shortening import shortened
     from katibflow.objectives import objective_values
 
     spec = history.experiment.spec
     names = [parameter.name for parameter in spec.parameters]
     rows = []
     for trial in history.trials:
-        seconds = elapsed(trial)
         rows.append(
             (
                 str(trial.number),
                 trial.state.value,
                 *map(metric_text, objective_values(spec.objective, trial)),
                 *(trial.assignments.get(name, "") for name in names),
-                "" if seconds is None else age_text(seconds),
-                f"{trial.reason} {trial.message}"[:100],
+                _time_text(trial),
+                shortened(f"{trial.reason} {trial.message}", _REASON_WIDTH),
             )
         )
     metrics = (aim.metric for aim in spec.objective.aims)
     head = ("TRIAL", "STATE", *metrics, *names, "TIME", "REASON")
     yield from table_lines(head, rows)
+
+
+def _time_text(trial: Trial) -> str:
+    """How long a trial took, or has taken so far, and how long it had waited if that was long."""
+    from katibflow.board import elapsed
+
+    seconds = elapsed(trial)
+    if seconds is None:
+        return "" if trial.state.is_finished else "queued"
+    text = age_text(seconds)
+    if trial.waited is not None and trial.waited > 1:
+        text += f", after {age_text(trial.waited)} in the queue"
+    return text
 
 
 def best(
@@ -259,15 +290,24 @@ def stop(
 ) -> None:
     """Stop a run: its pipeline is terminated, and its exit handler stops the trials' jobs.
 
+    Of a run whose steps have not changed for long, or whose Workflow is full, it is seen whether
+    the engine acts; if not, the jobs are stopped from here. Exit status 1 if that cannot be done.
+
     \b
     Examples:
       katibflow stop mnist-20260131-093000
       katibflow stop 0a1b2c3d --host http://localhost:8080
     """
-    pipelines, sweep = found_run(run, access_of(host, namespace, context, ca_file))
-    found = sweep.run
-    if found.is_over:
-        print(f"{found.name} is over already: {found.state}")
-        return
-    pipelines.stop(found.run_id)
-    print(f"{found.name} is being stopped; its step finish then stops its jobs")
+    from katibflow.client.stopping import stop_run
+
+    access = access_of(host, namespace, context, ca_file)
+    pipelines, sweep = found_run(run, access)
+    records = reader = None
+    if not sweep.run.is_over:
+        cluster = Cluster(pipelines, access)
+        records, reader = cluster.records(sweep), cluster.reader(sweep.run)
+    pause = threading.Event()
+    stopped = stop_run(pipelines, sweep, records, reader, lambda: pause.wait(_STOP_POLL))
+    print(*stopped.lines(), sep="\n")
+    if not stopped.is_done:
+        raise typer.Exit(EXPERIMENT_FAILED)

@@ -25,6 +25,7 @@ from katibflow.cli.options import (
     ExperimentFile,
     Image,
     Layout,
+    LayoutOption,
     Package,
 )
 from katibflow.errors import InputError
@@ -91,10 +92,7 @@ def submit(
     poll: Poll = 5.0,
     image: Image = None,
     package: Package = None,
-    layout: Annotated[
-        Layout,
-        typer.Option(help="rounds: a step for each trial; controller: one step for all of them."),
-    ] = Layout.ROUNDS,
+    layout: LayoutOption = Layout.AUTO,
     config_map: ConfigMapFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -154,9 +152,10 @@ def submit(
     stream = sys.stderr if as_json else sys.stdout
     for warning in ready.warnings:
         print(f"{file}: {warning}", file=sys.stderr)
+    print(f"layout {ready.layout}: {ready.why}", file=stream)
     pipelines = connect(access)
     resumes = ready.parameters.get("resume", NONE) if trigger is not None else ready.resume
-    Cluster(pipelines, access).check_earlier(ready, layout, resumes)
+    Cluster(pipelines, access).check_earlier(ready, resumes)
     version, is_new = upload(pipelines, ready)
     done = "uploaded" if is_new else "there already"
     print(f"pipeline {ready.pipeline}, version {ready.version}: {done}", file=stream)
@@ -175,5 +174,5 @@ def submit(
         if as_json:
             print(json.dumps({"run": run.run_id, "name": run.name, "link": link}))
         return
-    sweep = Sweep(run, ready.experiment, layout, ready.resume)
+    sweep = Sweep(run, ready.experiment, ready.layout, ready.resume)
     raise follow_to_end(pipelines, sweep, access, poll, as_json)

@@ -28,6 +28,7 @@ from katibflow.client.base import (
     Trigger,
     Version,
 )
+from katibflow.client.shortening import shortened
 from katibflow.errors import InputError, RunnerError
 
 __all__ = ["COOKIES", "TOKEN", "Access", "connect"]
@@ -44,6 +45,7 @@ _IAP_CLIENT = "KF_PIPELINES_IAP_OAUTH2_CLIENT_ID"
 _TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two bytes of the answer
 _PAGE = 100
 _EQUALS = "EQUALS"
+_NEVER = 1970  # the year in which what goes on has ended, in KFP's answers
 
 
 @dataclass(frozen=True)
@@ -357,7 +359,7 @@ def _message(body: object) -> str:
 
 
 def _one_line(text: object) -> str:
-    return " ".join(str(text).split())[:500]
+    return shortened(" ".join(str(text).split()), 500)
 
 
 def _words(reason: object) -> str:
@@ -415,4 +417,13 @@ def _run_of(answer: Any) -> Run:
         ),
         error=" ".join(((answer.error.message if answer.error else "") or "").split()),
         experiment_id=answer.experiment_id or "",
+        changed=max(
+            (
+                time
+                for task in details or ()
+                for time in (task.start_time, task.end_time)
+                if time is not None and time.year > _NEVER
+            ),
+            default=None,
+        ),
     )

@@ -69,6 +69,8 @@ class Run:
         steps: What KFP says of its tasks; empty in a list of runs.
         error: Why it failed, in KFP's words.
         experiment_id: KFP's experiment that it belongs to.
+        changed: When a step last began or ended; None if that is not known, as in a list of runs.
+        causes: What made steps fail, a sentence each, where Kubernetes tells.
     """
 
     run_id: str
@@ -81,6 +83,8 @@ class Run:
     steps: tuple[Step, ...] = ()
     error: str = ""
     experiment_id: str = ""
+    changed: datetime | None = None
+    causes: tuple[str, ...] = ()
 
     @property
     def is_over(self) -> bool:

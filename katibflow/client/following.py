@@ -1,6 +1,7 @@
 """Follows a run to its end: Kubeflow Pipelines tells its state, the job objects its trials.
 
-Neither tells of its own accord what a client can wait for together, so both are asked now and then.
+The steps are those of the run's Workflow, where that can be read. None of them tells of its own
+accord what a client can wait for together, so all are asked now and then.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Protocol
 
 from katibflow.client.base import OutOfReach, Pipelines, Run
 from katibflow.client.records import Records
+from katibflow.client.run_view import RunView
+from katibflow.client.stalls import Stall
 from katibflow.engine import TrialEnded, TrialStarted, Update
 from katibflow.errors import RunnerError
 from katibflow.history import History, Trial
@@ -45,6 +48,7 @@ def follow(
     screen: Screen,
     pause: Callable[[], bool],
     patience: float = PATIENCE,
+    view: RunView | None = None,
 ) -> tuple[Run, History | None]:
     """Shows what happens in a run until it is over, or until ``pause`` says to go.
 
@@ -55,6 +59,7 @@ def follow(
         screen: Told what is new.
         pause: Waits a while; True when the following is to end.
         patience: Seconds that the server may be out of reach.
+        view: Tells how the run stands, and that it stands still; None for KFP's word alone.
 
     Returns:
         The run as it was last seen, and its trials, if they can be read.
@@ -65,6 +70,7 @@ def follow(
     seen: dict[int, Trial] = {}
     history: History | None = None
     run: Run | None = None
+    stall: Stall | None = None
     shown, last_answer = "", monotonic()
     while True:
         answered = True
@@ -89,6 +95,7 @@ def follow(
                     answered = False
         if answered:
             last_answer = monotonic()
+            run, stall = _told(view, run, history, screen, stall)
         for update in updates_between(seen, history.trials if history else ()):
             screen.update(update)
         if not seen and steps_text(run) != shown:
@@ -96,6 +103,20 @@ def follow(
             screen.steps(shown)
         if (run.is_over and answered) or pause():
             return run, history
+
+
+def _told(
+    view: RunView | None, run: Run, history: History | None, screen: Screen, told: Stall | None
+) -> tuple[Run, Stall | None]:
+    """The run with its true steps, and its standstill, of which the screen is told once."""
+    if view is None:
+        return run, None
+    standing = view.standing(run, history)
+    for reason in view.untold():
+        screen.note(reason)
+    if standing.stall not in (None, told):
+        screen.note(standing.message)
+    return standing.run, standing.stall
 
 
 def updates_between(seen: dict[int, Trial], trials: Sequence[Trial]) -> Iterator[Update]:
@@ -135,6 +156,7 @@ def ending_of(run: Run, history: History | None) -> Ending:
         parts = [f"the run is {run.state}"]
         parts += [f"failed steps: {', '.join(inner)}"] if inner else []
         parts += [run.error] if run.error else []
+        parts += run.causes
         return Ending(False, "PipelineRunEnded", "; ".join(parts))
     if history is None:
         return Ending(True, "PipelineRunEnded", "the run is SUCCEEDED; its report tells the rest")
@@ -142,5 +164,16 @@ def ending_of(run: Run, history: History | None) -> Ending:
     return Ending(decision.succeeded, decision.reason, decision.message)
 
 
-_ENGINE_STEPS = frozenset({"executor", "root", "experiment", "exit-handler-1", "round", "trials"})
+_ENGINE_STEPS = frozenset(
+    {
+        "executor",
+        "root",
+        "experiment",
+        "exit-handler-1",
+        "round",
+        "next-round",
+        "for-loop-1",
+        "trials",
+    }
+)
 """Nodes that fail because something inside of them did."""

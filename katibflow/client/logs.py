@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from katibflow.client.base import Run
+from katibflow.client.workflow import KFP_RUN, NODE, step_of
 from katibflow.errors import RunnerError
 from katibflow.history import Trial
 from katibflow.jobs import kind_of
@@ -16,9 +17,7 @@ from katibflow.runners.kubernetes_objects import RUN, TRIAL
 
 __all__ = ["failed_steps", "step_logs", "trial_logs"]
 
-_KFP_RUN = "pipeline/runid"
-_NODE = "workflows.argoproj.io/node-name"
-_STEP = re.compile(r"\.([^.]+)\.executor(?:\(\d+\))?$")  # of Argo's node for a step's own container
+_OWN = re.compile(r"\.executor(\(\d+\))?$")  # Argo's node for a step's own container
 
 
 def trial_logs(
@@ -52,11 +51,11 @@ def step_logs(api: Api, run_id: str) -> Iterator[tuple[str, Iterator[str]]]:
     Raises:
         RunnerError: The cluster refuses.
     """
-    for pod in _pods(api, [f"{_KFP_RUN}={run_id}"]):
+    for pod in _pods(api, [f"{KFP_RUN}={run_id}"]):
         metadata = pod["metadata"]
-        match = _STEP.search((metadata.get("annotations") or {}).get(_NODE, ""))
-        if match is not None:
-            yield match[1], _lines(api, metadata["name"], "main")
+        node = (metadata.get("annotations") or {}).get(NODE, "")
+        if _OWN.search(node):
+            yield step_of(node), _lines(api, metadata["name"], "main")
 
 
 def failed_steps(api: Api, run: Run, count: int = 10) -> Iterator[tuple[str, list[str]]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from katibflow.client.reading import Sweep
+from katibflow.client.submitting import Ready
 from katibflow.errors import InputError
-from katibflow.experiment import Experiment
 from katibflow.history import History, Trial, TrialState
 from katibflow.resume import ALL, NONE, read_resume, run_name, take_over
 from katibflow.runners.base import EarlierTrial
@@ -31,6 +31,23 @@ class Records(Protocol):
 
         Raises:
             RunnerError: They cannot be read.
+        """
+
+    def going(self) -> Sequence[str]:
+        """Names of the run's jobs that have not ended.
+
+        Raises:
+            RunnerError: They cannot be read.
+        """
+
+    def stop(self, reason: str) -> Sequence[str]:
+        """Stops the run's jobs that have not ended; their names.
+
+        Args:
+            reason: Why, for their records.
+
+        Raises:
+            RunnerError: Not all of them could be stopped.
         """
 
 
@@ -75,6 +92,16 @@ class JobRecords:
         begun = with_more(self._empty.with_trials(self._taken or ()), self._parameters)
         return begun.with_trials(own)
 
+    def going(self) -> Sequence[str]:
+        """Names of the run's jobs that have not ended."""
+        return self._runner.going()
+
+    def stop(self, reason: str) -> Sequence[str]:
+        """Stops them, as the step `finish` does."""
+        going = self._runner.going()
+        self._runner.sweep((), reason)
+        return going
+
 
 def with_earlier(
     empty: History, resume: str, count: int, earlier: Iterable[EarlierTrial]
@@ -108,17 +135,13 @@ def with_earlier(
     return taken if len(taken) == count else ()
 
 
-def check_earlier(
-    api: Api, experiment: Experiment, layout: str, resume: str, parameters: Mapping[str, str]
-) -> None:
+def check_earlier(api: Api, ready: Ready, resume: str) -> None:
     """Refuses what a run's first step would refuse for the trials that it finds.
 
     Args:
         api: The namespace of the trials' jobs.
-        experiment: With the run's parameters in it.
-        layout: The pipeline's.
+        ready: The run that is to be started.
         resume: The run's parameter of that name.
-        parameters: The run's parameters that were given.
 
     Raises:
         InputError: Earlier trials do not fit, or leave nothing to do.
@@ -126,14 +149,14 @@ def check_earlier(
     """
     if read_resume(resume) == NONE:
         return
-    empty = History(experiment, "new", 0)
+    empty = History(ready.experiment, "new", 0)
     runner = KubernetesRunner(
         api,
-        experiment=experiment.name,
+        experiment=ready.experiment.name,
         run=empty.run,
-        template=experiment.spec.trial_template,
+        template=ready.experiment.spec.trial_template,
     )
     history = take_over("the run's parameters", empty, resume, runner.earlier())
-    history = with_more(history, parameters)
-    if layout == ROUNDS:
+    history = with_more(history, ready.parameters)
+    if ready.layout == ROUNDS:
         check_first_round(history)

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 from katibflow.client.base import Pipelines, Run, Trigger, Version
 from katibflow.compiler.emit import compile_experiment
+from katibflow.compiler.layouts import AUTO
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
 from katibflow.resume import NONE, read_resume
-from katibflow.steps.limits import check_rounds
-from katibflow.steps.starting import ROUNDS, parameters_of, with_parameters
+from katibflow.steps.starting import parameters_of, with_parameters
 from katibflow.validation import check_document
 
 __all__ = ["Ready", "Submission", "prepare", "schedule", "start", "upload"]
@@ -38,7 +38,7 @@ class Submission:
     experiment: Experiment
     source: str
     parameters: Mapping[str, str] = field(default_factory=dict)
-    layout: str = ROUNDS
+    layout: str = AUTO
     image: str | None = None
     package: str | None = None
     kfp_experiment: str | None = None
@@ -53,6 +53,8 @@ class Ready:
         pipeline: The pipeline's name.
         version: The version's name: the pipeline's, and a hash of the text.
         text: The compiled pipeline.
+        layout: The pipeline's.
+        why: Why that one, in a sentence.
         warnings: What the user should know, a sentence each.
         parameters: The run's parameters that were given.
         resume: The run's parameter of that name, given or not.
@@ -63,6 +65,8 @@ class Ready:
     pipeline: str
     version: str
     text: str
+    layout: str
+    why: str
     warnings: tuple[str, ...]
     parameters: Mapping[str, str]
     resume: str
@@ -79,14 +83,13 @@ def prepare(submission: Submission) -> Ready:
     experiment = check_document(document, _PARAMETERS)
     resume = submission.parameters.get("resume", parameters_of(submission.experiment)["resume"])
     read_resume(resume)
-    if submission.layout == ROUNDS:
-        check_rounds(experiment)
     compiled = compile_experiment(
         submission.experiment,
         image=submission.image,
         package=submission.package,
         layout=submission.layout,
         source=submission.source,
+        run_as=experiment,
     )
     name = submission.experiment.name
     return Ready(
@@ -94,6 +97,8 @@ def prepare(submission: Submission) -> Ready:
         pipeline=name,
         version=f"{name}-{hashlib.sha256(compiled.text.encode()).hexdigest()[:12]}",
         text=compiled.text,
+        layout=compiled.layout,
+        why=compiled.why,
         warnings=compiled.warnings,
         parameters=dict(submission.parameters),
         resume=resume,

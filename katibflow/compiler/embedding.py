@@ -18,18 +18,13 @@ from numbers import Real
 from typing import Any
 
 from katibflow.compiler.emit import compile_experiment
+from katibflow.compiler.layouts import AUTO, MAX_PARTS
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
 from katibflow.steps.starting import RUN_PARAMETERS, with_parameters
 from katibflow.validation import check_document
 
-__all__ = ["MAX_CARRIED", "embed"]
-
-MAX_CARRIED = 2
-"""Experiments that carry the library; each takes 350 KB of the 1 MB that Argo keeps of a run."""
-
-_CARRIES = 10_000
-"""Characters of a step's source, above which it carries the library."""
+__all__ = ["embed"]
 
 _PLACEHOLDER = "{{"
 """Is in a text that KFP puts something into when the pipeline runs."""
@@ -46,7 +41,7 @@ def embed(
     *,
     image: str | None = None,
     package: str | None = None,
-    layout: str = "rounds",
+    layout: str = AUTO,
 ) -> Any:
     """The task of a whole experiment in the pipeline that is being traced.
 
@@ -61,8 +56,8 @@ def embed(
 
     Raises:
         InputError: A value is wrong, there are several objectives, or the pipeline cannot hold the
-            experiment: another one has the same name, or it is in a loop with one name, or too many
-            carry the library.
+            experiment: another one has the same name, it is in a loop with one name, or there are
+            too many.
     """
     from kfp import components  # type: ignore[import-untyped]
     from kfp.dsl.pipeline_context import Pipeline  # type: ignore[import-untyped]
@@ -82,7 +77,7 @@ def embed(
     arguments = {**later, **{key: now[key] for key in kept}}
     pipeline = Pipeline.get_default_pipeline()
     if pipeline is not None:
-        _check_place(pipeline, experiment.name, "name" not in later, not (image or package))
+        _check_place(pipeline, experiment.name, "name" not in later)
     with _another_pipeline():
         compiled = compile_experiment(
             experiment, image=image, package=package, layout=layout, is_part=True
@@ -128,7 +123,7 @@ def _check_types(experiment: str, later: Mapping[str, Any]) -> None:
             )
 
 
-def _check_place(pipeline: Any, name: str, is_fixed: bool, carries: bool) -> None:
+def _check_place(pipeline: Any, name: str, is_fixed: bool) -> None:
     """Refuses an experiment that would be mistaken for another, or one too many."""
     from kfp import dsl
 
@@ -145,12 +140,10 @@ def _check_place(pipeline: Any, name: str, is_fixed: bool, carries: bool) -> Non
             f"experiment {name} of the pipeline: found it in dsl.ParallelFor with one name; "
             "allowed: the loop's item as name=, since jobs are told apart by it"
         )
-    carried = carries + sum(map(_carries, others))
-    if carried > MAX_CARRIED:
+    if len(others) >= MAX_PARTS:
         raise InputError(
-            f"experiment {name} of the pipeline: found {carried} that carry the library; allowed: "
-            f"{MAX_CARRIED}, as Argo keeps 1 MB of a run, or image= or package=, with which "
-            "nothing is carried"
+            f"experiment {name} of the pipeline: found {len(others) + 1}; allowed: {MAX_PARTS}, as "
+            "Argo stores 1 MB of a run: submit the others as runs of their own"
         )
 
 
@@ -165,8 +158,3 @@ def _experiments(tasks: Any) -> Iterator[Any]:
 def _name_of(task: Any) -> object:
     default = task.pipeline_spec.root.input_definitions.parameters["name"].default_value
     return task.inputs.get("name", default.string_value)
-
-
-def _carries(task: Any) -> bool:
-    executors = task.pipeline_spec.deployment_spec["executors"]
-    return len(executors["exec-start"]["container"]["command"][-1]) > _CARRIES

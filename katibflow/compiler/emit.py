@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import warnings as python_warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,22 +15,22 @@ from typing import Any
 import yaml
 
 from katibflow.algorithms import algorithm_of
-from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive
-from katibflow.compiler.library import Used, pack_files, pack_library
+from katibflow.compiler.commands import carried_command, own_command
+from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive, merge_twins, without_versions
+from katibflow.compiler.layouts import AUTO, Choice, choose_layout
+from katibflow.compiler.library import CARRIED, Pack, pack_library
 from katibflow.errors import InputError
 from katibflow.experiment import Experiment
 from katibflow.jobs import kind_of
 from katibflow.runners.kubernetes_checkpoints import check_checkpoints
 from katibflow.runners.kubernetes_objects import stop_patch
-from katibflow.steps.limits import MANY_TRIALS, MAX_ROUNDS, check_rounds
+from katibflow.steps.capacity import Capacity
 from katibflow.steps.starting import parameters_of
 
-__all__ = ["BASE_IMAGE", "LAYOUTS", "Compiled", "compile_experiment"]
+__all__ = ["BASE_IMAGE", "Compiled", "compile_experiment"]
 
 BASE_IMAGE = "python:3.11-slim"
 """Where the steps run unless ``image`` says otherwise."""
-
-LAYOUTS = ("rounds", "controller")
 
 _VERSIONS = {
     "cmaes": "cmaes==0.13.1",
@@ -53,7 +54,7 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "suggestion": (*_CORE, "optuna"),
     "launcher": (*_CORE, "gjson", "kubernetes", "psutil"),
     "controller": (*_CORE, "gjson", "kubernetes", "optuna", "psutil"),
-    "collector": _CORE,
+    "collector": (*_CORE, "gjson", "kubernetes"),
     "loop": _CORE,
     "summary": (*_CORE, "optuna", "plotly"),
     "report": (*_CORE, "gjson", "kubernetes", "optuna", "plotly"),
@@ -61,13 +62,23 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {
 }
 """Packages that each component imports; the algorithm's own come on top where it is asked."""
 
+_STEPS = ("start", *CARRIED)
+"""Components that import the library."""
+
+_STUDY = {"collector": "before", "controller": "before"}
+"""The input that is the study, where it is not called so: these have another study as output."""
+
 _ASKS = ("suggestion", "controller")
-_FILTERS = ("start", "launcher", "collector", "controller")
+_FILTERS = ("start", "launcher", "controller")
+
+_KFP = "kfp==2.17.0"
+
+_REPLACED = re.compile(r"\$(?=[$(]|[^\x00-\x7f])")
 
 _STOPPED = "the pipeline run is over"
 
 _GROUP = "exit-handler-1"
-_DISPLAY_NAMES = {_GROUP: "experiment", "for-loop-1": "trials"}
+_DISPLAY_NAMES = {_GROUP: "experiment", "for-loop-1": "trials", "next": "next-round"}
 
 
 @dataclass(frozen=True)
@@ -76,10 +87,14 @@ class Compiled:
 
     Attributes:
         text: The file's text, the same for the same input, always and everywhere.
+        layout: Which DAG it has.
+        why: Why that one, in a sentence.
         warnings: What the user should know, a sentence each.
     """
 
     text: str
+    layout: str
+    why: str
     warnings: tuple[str, ...]
 
 
@@ -88,9 +103,10 @@ def compile_experiment(
     *,
     image: str | None = None,
     package: str | None = None,
-    layout: str = "rounds",
+    layout: str = AUTO,
     is_part: bool = False,
     source: str | None = None,
+    run_as: Experiment | None = None,
 ) -> Compiled:
     """Compiles an Experiment to a pipeline file for Kubeflow Pipelines v2.
 
@@ -104,18 +120,22 @@ def compile_experiment(
         experiment: A checked Experiment.
         image: An image with katibflow in it, for all steps; nothing is embedded or installed.
         package: What pip is to install instead of the embedded library, ``katibflow==X``.
-        layout: Which DAG: ``rounds``, or ``controller``, where one step runs all trials.
+        layout: Which DAG: ``rounds``, ``controller``, where one step runs all trials, or ``auto``
+            (`layouts.choose_layout`).
         is_part: Whether it is to be a component of another pipeline: then it has the outputs
             ``best_parameters`` and ``best_value``, and fails where there are none to hand on. Else
             they are those of `report`: ``best_parameters`` and ``result``.
         source: Where the Experiment comes from, for errors; by default its name.
+        run_as: The Experiment with the parameters of the run that the file is compiled for; the
+            layout is chosen for it, and warnings are about it.
 
     Raises:
         InputError: The layout cannot hold the experiment, there is no such layout, the trial
             template is kept in a ConfigMap that was not read, or checkpoints have no volume.
     """
-    if layout not in LAYOUTS:
-        raise InputError(f'layout: found "{layout}"; allowed: {", ".join(LAYOUTS)}')
+    for option, given in (("--image", image), ("--package", package)):
+        if given is not None and (not given.strip() or "{{" in given):
+            raise InputError(f'{option}: found "{given}"; allowed: a name, without {{{{')
     if image is not None and package is not None:
         raise InputError("--image and --package: found both; allowed: one of them")
     if experiment.spec.trial_template.trial_spec is None:
@@ -124,37 +144,57 @@ def compile_experiment(
             "told at once what kind of job it stops"
         )
     check_checkpoints(experiment, source)
-    if layout == "rounds":
-        check_rounds(experiment)
-    dag = import_module(f"pipelines.{layout}")
-
-    # With an image or a package the library is there already; an empty archive changes nothing.
-    embeds = image is None and package is None
-    pack = pack_library(Used.by(experiment, dag.COMPONENTS)) if embeds else pack_files({})
-    parts = {
-        name: _component(name, _packages(name, experiment, image, package), image)
-        for name in dag.COMPONENTS
-    }
-    if is_part:
-        parts["best"] = _component("best", (), image)
-    if layout == "rounds":
-        parts["next_round"] = _python_component(dag.next_round, (), None)
+    # With an image or a package the library is there already.
+    pack = pack_library() if image is None and package is None else None
+    choice = choose_layout(
+        experiment,
+        layout,
+        library=len(pack.text) if pack is not None else 0,
+        is_part=is_part,
+        source=source,
+        run_as=run_as,
+    )
+    dag = import_module(f"pipelines.{choice.layout}")
+    names = [*dag.COMPONENTS]
+    names += ["library"] if pack is not None else []
+    names += ["best"] if is_part else []
+    parts = {name: _component(import_module(f"components.{name}"), name, image) for name in names}
+    if choice.layout == "rounds":
+        parts[dag.NEXT_ROUND] = _component(dag, dag.NEXT_ROUND, image)
     spec, *platform = _documents(
-        getattr(dag, layout)(
+        getattr(dag, choice.layout)(
             parts,
             title=experiment.name,
             document=_document(experiment),
             defaults=parameters_of(experiment),
             job=_job(experiment),
+            library=pack.mark if pack is not None else "",
+            room=choice.room,
         )
     )
-    if layout == "rounds":
+    spec = merge_twins(without_versions(spec))
+    if choice.layout == "rounds":
         spec = make_recursive(spec, component=dag.ROUND, task=dag.NEXT_ROUND, proceed=dag.PROCEED)
     spec = hand_on(spec, group=_GROUP, task="best" if is_part else "report")
-    _carry(spec, pack)
+    for name in names:
+        container = spec["deploymentSpec"]["executors"][f"exec-{name}"]["container"]
+        packages = _packages(name, experiment, image, package)
+        kfp = _KFP if image is None else ""
+        container["command"] = (
+            carried_command(name, _STUDY.get(name, "study"), packages, kfp)
+            if name in CARRIED
+            else own_command(container["command"][-1], packages, kfp)
+        )
+    if pack is not None:
+        _carry(spec, pack)
     for key, task in dag_tasks(spec):
-        task["taskInfo"]["name"] = _DISPLAY_NAMES.get(key, key)
-    return Compiled(_text(spec, platform, experiment), tuple(_warnings(experiment, layout)))
+        task["taskInfo"]["name"] = _DISPLAY_NAMES.get(key, task["taskInfo"]["name"])
+    return Compiled(
+        _text(spec, platform, experiment),
+        choice.layout,
+        choice.why,
+        tuple(_warnings(run_as or experiment, choice)),
+    )
 
 
 def _packages(
@@ -162,10 +202,10 @@ def _packages(
 ) -> Sequence[str]:
     if image is not None:
         return ()
-    wanted = dict.fromkeys(_PACKAGES[name])
+    wanted = dict.fromkeys(_PACKAGES.get(name, ()))
     spec = experiment.spec
     stopping = spec.early_stopping.algorithm_name if spec.early_stopping is not None else ""
-    if name != "finish" and ":" in spec.algorithm.algorithm_name + stopping:
+    if name in _STEPS and ":" in spec.algorithm.algorithm_name + stopping:
         # Optuna's own classes say what their settings are, wherever the Experiment is read.
         wanted["optuna"] = None
     if name in _ASKS:
@@ -174,24 +214,14 @@ def _packages(
     if name in _FILTERS and source is not None and source.filter is not None:
         wanted["google-re2"] = None
     pinned = [_VERSIONS.get(each, each) for each in wanted]
-    return (*pinned, package) if package is not None and name != "finish" else pinned
+    return (*pinned, package) if package is not None and name in _STEPS else pinned
 
 
-def _component(name: str, packages: Sequence[str], image: str | None) -> Callable[..., Any]:
-    function = getattr(import_module(f"components.{name}"), name)
-    return _python_component(function, packages, image)
-
-
-def _python_component(
-    function: Callable[..., Any], packages: Sequence[str], image: str | None
-) -> Callable[..., Any]:
+def _component(module: Any, name: str, image: str | None) -> Callable[..., Any]:
     from kfp import dsl  # type: ignore[import-untyped]
 
     component: Callable[..., Any] = dsl.component(
-        function,
-        base_image=image or BASE_IMAGE,
-        packages_to_install=list(packages),
-        install_kfp_package=image is None,
+        getattr(module, name), base_image=image or BASE_IMAGE, install_kfp_package=False
     )
     return component
 
@@ -208,12 +238,13 @@ def _documents(pipeline: Any) -> list[dict[str, Any]]:
 
 
 def _document(experiment: Experiment) -> str:
-    """The Experiment as JSON that Argo and KFP find no placeholder in.
+    """The Experiment as JSON in which Argo, KFP and Kubernetes find nothing to replace.
 
-    Two braces can only follow each other inside a string, where JSON lets them be written so.
+    Two braces, and a dollar sign before another or a bracket, which Kubernetes replaces in a
+    container's command, can only stand inside a string, where JSON lets them be written so.
     """
     text = json.dumps(experiment.document(), ensure_ascii=False, separators=(",", ":"))
-    return text.replace("{{", "{\\u007b")
+    return _REPLACED.sub("\\\\u0024", text.replace("{{", "{\\u007b"))
 
 
 def _job(experiment: Experiment) -> dict[str, str]:
@@ -226,36 +257,30 @@ def _job(experiment: Experiment) -> dict[str, str]:
     }
 
 
-def _carry(spec: Mapping[str, Any], pack: str) -> None:
-    """Puts the packed library into the source of `start`."""
-    from components.start import PACK
+def _carry(spec: Mapping[str, Any], pack: Pack) -> None:
+    """Puts the packed library into the source of the component that holds it."""
+    from components.library import PACK
 
-    command = spec["deploymentSpec"]["executors"]["exec-start"]["container"]["command"]
-    command[-1] = command[-1].replace(PACK, pack)
+    container = spec["deploymentSpec"]["executors"]["exec-library"]["container"]
+    source = container["command"][-1]
+    container["command"] = [source.replace(f"'{PACK}'", f'"{pack.mark}:{pack.text}"')]
 
 
-def _warnings(experiment: Experiment, layout: str) -> list[str]:
-    most = experiment.spec.max_trial_count
-    if layout != "rounds":
+def _warnings(experiment: Experiment, choice: Choice) -> list[str]:
+    if choice.layout != "rounds" or experiment.spec.max_trial_count is not None:
         return []
-    if most is None:
-        return [
-            f"spec.maxTrialCount is missing: the run ends after {MAX_ROUNDS} rounds at the latest, "
-            f"which is {MAX_ROUNDS * experiment.spec.parallelism} trials; --layout controller "
-            "has no such end"
-        ]
-    if most > MANY_TRIALS:
-        return [
-            f"spec.maxTrialCount: {most} trials; above {MANY_TRIALS} the layout rounds may outgrow "
-            "what Argo keeps of a run (1 MB, and each trial takes 5 KB); take --layout controller"
-        ]
-    return []
+    parallel = experiment.spec.parallelism
+    rounds = Capacity.of(experiment).most_rounds(parallel, choice.room)
+    return [
+        f"spec.maxTrialCount is missing: the run ends after {rounds} rounds at the latest, which "
+        f"is {rounds * parallel} trials; --layout controller has no such end"
+    ]
 
 
 def _text(
     spec: Mapping[str, Any], platform: Sequence[Mapping[str, Any]], experiment: Experiment
 ) -> str:
     head = [f"# Experiment {experiment.name}, compiled by katibflow. Run parameters:"]
-    head += [f"#   {name}: {value}" for name, value in parameters_of(experiment).items()]
+    head += [f"#   {name}: {value.strip()}" for name, value in parameters_of(experiment).items()]
     documents = [yaml.safe_dump(part, sort_keys=True, width=100) for part in (spec, *platform)]
     return "\n".join(head) + "\n" + "---\n".join(documents)

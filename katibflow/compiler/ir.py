@@ -1,4 +1,6 @@
-"""What the DSL cannot say of a pipeline and the backend can do: a recursion, outputs of a group.
+"""What the DSL cannot say of a pipeline and the backend can do.
+
+A recursion, outputs of a group, one component for several tasks, and less text.
 
 KFP's SDK has no loops, its backend has.
 
@@ -17,12 +19,13 @@ DAG to name that same component. Three details decide whether the backend runs i
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from katibflow.errors import KatibflowError
 
-__all__ = ["dag_tasks", "hand_on", "make_recursive"]
+__all__ = ["dag_tasks", "hand_on", "make_recursive", "merge_twins", "without_versions"]
 
 _COMPONENT = "comp-"
 
@@ -98,6 +101,42 @@ def hand_on(spec: Mapping[str, Any], *, group: str, task: str) -> dict[str, Any]
             }
         }
     return result
+
+
+def merge_twins(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The pipeline spec in which tasks that run the same share one component and one executor.
+
+    KFP names a component anew for each DAG that it is used in.
+    """
+    result = copy.deepcopy(dict(spec))
+    components, executors = result["components"], result["deploymentSpec"]["executors"]
+    first: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for name in sorted(components):
+        label = components[name].get("executorLabel")
+        if label is None:
+            continue
+        what = json.dumps([{**components[name], "executorLabel": ""}, executors[label]])
+        if what in first:
+            taken[name] = first[what]
+            del components[name], executors[label]
+        else:
+            first[what] = name
+    for _, task in dag_tasks(result):
+        reference = task["componentRef"]
+        reference["name"] = taken.get(reference["name"], reference["name"])
+    return result
+
+
+def without_versions(spec: Any) -> Any:
+    """The pipeline spec without the versions of KFP's own artifact types, which nothing reads.
+
+    They stand with every input and output of every step in the Workflow object.
+    """
+    if isinstance(spec, Mapping):
+        left = spec.keys() - {"schemaVersion"} if "schemaTitle" in spec else spec.keys()
+        return {key: without_versions(value) for key, value in spec.items() if key in left}
+    return [without_versions(each) for each in spec] if isinstance(spec, list) else spec
 
 
 def dag_tasks(spec: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -91,17 +91,26 @@ class JobOutcome:
         reason: One word for why, as in a Kubernetes condition ("ReplicaFailed", "TrialTimedOut").
         message: A sentence: which replica, its exit code, and the last lines of its log.
         logs: Replica name ("master-0") to where its log is (a path or URL).
+        start: When the job was created, as `Started` told it; None: it never was. A runner leaves
+            it out; `trials.run_trial` puts it in.
     """
 
     state: JobState
     reason: str = ""
     message: str = ""
     logs: Mapping[str, str] = field(default_factory=dict)
+    start: str | None = None
 
 
 @dataclass(frozen=True)
 class Started:
-    """The job's replicas were created."""
+    """The job was created, by this call or before it; the first event of every job.
+
+    Attributes:
+        time: When, as `history.time_text` puts it.
+    """
+
+    time: str
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,8 @@ class Runner(Protocol):
     def records(self) -> Sequence[Trial]:
         """The trials on record, running ones included, by ascending number.
 
+        A running trial has its job's start; one whose job was stopped, to be created anew, none.
+
         Raises:
             RunnerError: The records cannot be read.
         """
@@ -194,9 +205,12 @@ class Runner(Protocol):
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
         """Records the trial, creates its job (or adopts the one there is), follows it to its end.
 
-        Blocks until no replica is left. A job that fails is an outcome, not an error. A job that
-        is adopted, running or ended, is observed from its first line on; one that was stopped
-        before is created anew.
+        Blocks until the job is over and the output of its primary container, and what its
+        `TrialJob.source` holds, is complete. If it was stopped or ran out of time, no replica is
+        left by then; of a job that ended by itself other replicas may be: they are ended beside
+        what runs next, at the latest by `close`. A job that fails is an outcome, not an error. A
+        job that is adopted, running or ended, is observed from its first line on; one that was
+        stopped before is created anew.
 
         Args:
             job: What to run.
@@ -226,4 +240,7 @@ class Runner(Protocol):
         """
 
     def close(self) -> None:
-        """Lets go of what the runner holds; records stay."""
+        """Ends what jobs that are over have left, and lets go of what the runner holds.
+
+        Records stay. It takes a bounded time, and what could not be ended is told, not raised.
+        """

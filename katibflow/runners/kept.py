@@ -16,6 +16,7 @@ from katibflow.runners.base import (
     MetricLine,
     Observer,
     Runner,
+    Started,
     StopRequest,
     TrialJob,
 )
@@ -63,7 +64,9 @@ class KeptRunner:
                 }
 
                 def keep(event: Event) -> None:
-                    if isinstance(event, LogLine):
+                    if isinstance(event, Started):
+                        self._copies.record(job.trial.started(event.time))
+                    elif isinstance(event, LogLine):
                         logs[name].write(event.text + "\n")
                     elif isinstance(event, MetricLine):
                         logs[_METRICS].write(event.text + "\n")

@@ -1,16 +1,18 @@
 """Runs trials as Kubernetes jobs; the job objects are the record.
 
 A retried caller adopts the jobs it finds. All trials of a run share one watch of the jobs and one
-or two of the pods; each running trial follows one log. ``retain: false`` deletes the pods of a
-trial once it is on record and keeps the job object; this cleans an experiment up for good::
+or two of the pods; each running trial follows one log. Pods that outlive their job are ended beside
+the next trials. ``retain: false`` deletes the pods of a trial once it is on record and keeps the
+job object; this cleans an experiment up for good::
 
     kubectl delete pytorchjobs -n NAMESPACE -l katibflow/experiment=NAME
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
@@ -30,6 +32,8 @@ from katibflow.runners.base import (
 )
 from katibflow.runners.conditions import Conditions
 from katibflow.runners.kubernetes_api import Api, ApiError, connect
+from katibflow.runners.kubernetes_ending import end_job
+from katibflow.runners.kubernetes_leftovers import Leftovers
 from katibflow.runners.kubernetes_objects import (
     EXPERIMENT,
     RUN,
@@ -38,6 +42,7 @@ from katibflow.runners.kubernetes_objects import (
     TRIAL,
     Identity,
     Shape,
+    created_at,
     holds_still,
     job_body,
     merged,
@@ -46,7 +51,7 @@ from katibflow.runners.kubernetes_objects import (
     stop_patch,
     was_stopped,
 )
-from katibflow.runners.kubernetes_trial import TrialFollower, end_job
+from katibflow.runners.kubernetes_trial import TrialFollower
 from katibflow.runners.kubernetes_watch import Watch, WatchFailed
 from katibflow.runners.pods import read_pod
 from katibflow.runners.rbac import missing_role
@@ -63,6 +68,10 @@ _OPERATORS = {
 }
 
 
+def _to_stderr(text: str) -> None:
+    print(f"katibflow: {text}", file=sys.stderr, flush=True)
+
+
 class KubernetesRunner:
     """Runs one experiment's trials in a namespace; see `runners.base.Runner`.
 
@@ -73,6 +82,8 @@ class KubernetesRunner:
         template: The trialTemplate: kind, conditions, labels, and whether pods are kept.
         owner: apiVersion, kind, name and uid of the object whose deletion deletes the jobs too.
         search: What the experiment searches, as `resume.search_text` puts it; kept on every job.
+        tell: Told what a person should know of trials that are over, from any thread; by default it
+            is a line on standard error.
 
     Raises:
         InputError: A name is no Kubernetes name, or a condition no GJSON.
@@ -87,6 +98,7 @@ class KubernetesRunner:
         template: TrialTemplate,
         owner: Mapping[str, Any] | None = None,
         search: str = "",
+        tell: Callable[[str], None] = _to_stderr,
     ) -> None:
         spec = template.trial_spec or {}
         self._api = api
@@ -108,6 +120,7 @@ class KubernetesRunner:
         self._jobs_path = api.path(kind.api_version, kind.plural)
         self._pods_path = api.path("v1", "pods")
         self._watches = tuple(self._make_watches(Shape.of(spec), labels))
+        self._leftovers = Leftovers(api, self._watches, tell)
 
     def _make_watches(self, shape: Shape, labels: Mapping[str, str]) -> Iterator[Watch[Any]]:
         own = _selector(self._identity.labels)
@@ -161,34 +174,32 @@ class KubernetesRunner:
         body = job_body(job, self._identity, self._owner, self._search)
         if stop.reason is not None:
             return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason)
-        found = self._create(job, body)
+        made, is_found = self._create(job, body)
         follower = TrialFollower(
             self._api,
             job,
             self._conditions,
             self._labels,
             self._template.retain,
-            found,
-            _age(found) if found else 0.0,
+            made if is_found else None,
+            created_at(made),
             observe,
             stop,
         )
         key = str(job.trial.number)
-        try:
+        with ExitStack() as subscribed:
             for watch in self._watches:
-                watch.subscribe(key, follower.inbox.put)
-            return follower.follow()
-        finally:
-            for watch in self._watches:
-                watch.unsubscribe(key)
+                subscribed.callback(watch.subscribe(key, follower.inbox.put))
+            outcome = follower.follow()
+        self._leftovers.leave(job.trial.number, follower.left)
+        return outcome
 
-    def _create(self, job: TrialJob, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Creates the job, or returns the one there is to be adopted."""
+    def _create(self, job: TrialJob, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+        """Creates the job, or finds the one there is to be adopted; says whether it was found."""
         name = job.trial.job or ""
         while True:
             try:
-                self._api.request("POST", self._jobs_path, body=body)
-                return None
+                return self._api.request("POST", self._jobs_path, body=body), False
             except ApiError as error:
                 if error.status != 409:
                     raise
@@ -206,7 +217,7 @@ class KubernetesRunner:
                 )
             gone = "deletionTimestamp" in found["metadata"]
             if not gone and was_stopped(found) is None:
-                return found
+                return found, True
             self._remove(name, gone)
 
     def _remove(self, name: str, gone: bool) -> None:
@@ -237,7 +248,8 @@ class KubernetesRunner:
         """Puts a trial's present state on its job.
 
         A job that is not there (any more) is made as a suspended one, where its kind can be. Once
-        a finished trial is on record its pods are deleted, unless they are to be retained.
+        a finished trial is on record its pods are deleted, unless they are to be retained; if some
+        of them still run, as soon as these have had their time.
         """
         self._explained(lambda: self._record(trial))
 
@@ -255,9 +267,10 @@ class KubernetesRunner:
                     self._delete(self._job_path(trial.job or ""))
             return
         if trial.state.is_finished and not self._template.retain:
-            self._delete_pods({**self._identity.labels, TRIAL: str(trial.number)})
+            selectors = [_selector({**self._identity.labels, TRIAL: str(trial.number)})]
             if self._kind.name_label:
-                self._delete_pods({self._kind.name_label: trial.job or ""})
+                selectors.append(_selector({self._kind.name_label: trial.job or ""}))
+            self._leftovers.delete(trial.number, selectors)
 
     def _suspended(self, trial: Trial, patch: Mapping[str, Any]) -> dict[str, Any]:
         """A job that only is the record of a trial."""
@@ -268,14 +281,15 @@ class KubernetesRunner:
             body = merged(body, part)
         return body
 
-    def _delete_pods(self, labels: Mapping[str, str]) -> None:
-        self._delete(self._pods_path, query={"labelSelector": _selector(labels)})
+    def going(self) -> Sequence[str]:
+        """Names of the jobs of this run that still go on.
 
-    def sweep(self, keep: Collection[int], reason: str) -> None:
-        """Stops every job of this run that still goes on; its controller then ends its pods."""
-        self._explained(lambda: self._sweep(keep, reason))
+        Raises:
+            RunnerError: They cannot be read.
+        """
+        return self._explained(lambda: list(self._going(())))
 
-    def _sweep(self, keep: Collection[int], reason: str) -> None:
+    def _going(self, keep: Collection[int]) -> Iterator[str]:
         selector = f"{_selector(self._identity.labels)},!{STATE}"
         for page in self._api.pages(self._jobs_path, {"labelSelector": selector}):
             for body in page.get("items") or ():
@@ -284,10 +298,19 @@ class KubernetesRunner:
                 kept = number.isdecimal() and int(number) in keep
                 over = was_stopped(body) is not None or self._conditions.end(body) is not None
                 if not (kept or over):
-                    end_job(self._api, self._kind, metadata["name"], reason)
+                    yield metadata["name"]
+
+    def sweep(self, keep: Collection[int], reason: str) -> None:
+        """Stops every job of this run that still goes on; its controller then ends its pods."""
+        self._explained(lambda: self._sweep(keep, reason))
+
+    def _sweep(self, keep: Collection[int], reason: str) -> None:
+        for name in self._going(keep):
+            end_job(self._api, self._kind, name, reason)
 
     def close(self) -> None:
-        """Ends the watches."""
+        """Ends what finished trials have left, within a bounded time, and the watches."""
+        self._leftovers.close()
         self._api.closed.set()
         for watch in self._watches:
             watch.close()
@@ -295,14 +318,9 @@ class KubernetesRunner:
     def _job_path(self, name: str) -> str:
         return self._api.path(self._kind.api_version, self._kind.plural, name)
 
-    def _delete(
-        self,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        query: Mapping[str, str] | None = None,
-    ) -> None:
+    def _delete(self, path: str, body: Mapping[str, Any] | None = None) -> None:
         try:
-            self._api.request("DELETE", path, query, body)
+            self._api.request("DELETE", path, body=body)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -340,8 +358,3 @@ def _selector(labels: Mapping[str, str]) -> str:
 
 def _trial_of(name: str, labels: Mapping[str, str]) -> str | None:
     return labels.get(TRIAL)
-
-
-def _age(body: Mapping[str, Any]) -> float:
-    created = datetime.fromisoformat(body["metadata"]["creationTimestamp"])
-    return max(0.0, (datetime.now(UTC) - created).total_seconds())

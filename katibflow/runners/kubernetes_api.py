@@ -23,6 +23,8 @@ __all__ = ["Api", "ApiError", "Backoff", "Lost", "Stream", "Timing", "connect"]
 
 _ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _MERGE_PATCH = "application/merge-patch+json"
+_WHOLE = "application/json, */*"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Timing:
         linger: Pods that run on after their job ended have this long to end.
         log: A finished container's log has this long to arrive, counted from its last line.
         stop: A stopped job's pods have this long to go, before they are deleted.
+        close: At the end of a run, what is left of its trials has this long to be deleted.
         backoff: First pause after an error; it doubles, with jitter.
         backoff_most: Longest pause.
         give_up: The API server may be out of reach for this long.
@@ -50,6 +53,7 @@ class Timing:
     linger: float = 5.0
     log: float = 30.0
     stop: float = 90.0
+    close: float = 15.0
     backoff: float = 1.0
     backoff_most: float = 30.0
     give_up: float = 900.0
@@ -185,6 +189,7 @@ class Api:
         path: str,
         query: Mapping[str, Any] | None = None,
         body: object = None,
+        accept: str = _WHOLE,
     ) -> dict[str, Any]:
         """An object from the server; tried again after 429, 5xx and broken connections.
 
@@ -195,13 +200,20 @@ class Api:
         backoff = Backoff(self.timing, self.closed)
         while True:
             try:
-                response = self._call(method, path, query, body, timeout=(10.0, 60.0))
+                response = self._call(method, path, query, body, (10.0, 60.0), accept)
                 return _read_object(response)
             except Lost as lost:
                 backoff.pause(lost)
 
-    def pages(self, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def pages(
+        self, path: str, query: Mapping[str, Any], *, metadata_only: bool = False
+    ) -> Iterator[dict[str, Any]]:
         """A list in pages, so that the records of many trials are not in memory at once.
+
+        Args:
+            path: Of the resource.
+            query: As a labelSelector.
+            metadata_only: Whether the objects' metadata are enough; the rest is not sent then.
 
         Raises:
             ApiError: The server refuses; 410 when the list grew too old on the way.
@@ -209,7 +221,8 @@ class Api:
         token = ""
         while True:
             more = {"continue": token} if token else {}
-            page = self.request("GET", path, {**query, "limit": 100, **more})
+            accept = _METADATA if metadata_only else _WHOLE
+            page = self.request("GET", path, {**query, "limit": 100, **more}, accept=accept)
             yield page
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
@@ -231,6 +244,7 @@ class Api:
         query: Mapping[str, Any] | None,
         body: object,
         timeout: tuple[float, float],
+        accept: str = _WHOLE,
     ) -> Any:
         import urllib3
         from kubernetes.client.exceptions import ApiException  # type: ignore[import-untyped]
@@ -241,7 +255,7 @@ class Api:
                 path,
                 method,
                 query_params=list((query or {}).items()),
-                header_params={"Accept": "application/json, */*", "Content-Type": kind},
+                header_params={"Accept": accept, "Content-Type": kind},
                 body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,

@@ -3,9 +3,10 @@
 The job carries the labels ``katibflow/experiment``, ``katibflow/run``, ``katibflow/trial`` (its
 number) and, once its outcome is on record, ``katibflow/state`` (a `TrialState`). Annotations:
 ``katibflow/assignments`` (JSON, parameter name to value), ``katibflow/record`` (the trial as JSON,
-see `history`), ``katibflow/search`` (what the experiment searches, see `resume`), and
-``katibflow/stopped`` (why it was stopped) on a job that was to end early. The pods carry the first
-three labels and ``katibflow/replica``, the type of replica, in lower case.
+see `history`; while it runs its start is the job's creationTimestamp), ``katibflow/search`` (what
+the experiment searches, see `resume`), and ``katibflow/stopped`` (why it was stopped) on a job that
+was to end early. The pods carry the first three labels and ``katibflow/replica``, the type of
+replica, in lower case.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from katibflow import jobs
 from katibflow.errors import HistoryError, InputError, RunnerError
-from katibflow.history import Trial, trial_from_data, trial_to_data
+from katibflow.history import Trial, time_text, trial_from_data, trial_to_data
 from katibflow.jobs import JobKind
 from katibflow.runners.base import TrialJob
 from katibflow.runners.kubernetes_checkpoints import AddCheckpoint, add_checkpoint
@@ -38,6 +40,7 @@ __all__ = [
     "Identity",
     "Shape",
     "check_name",
+    "created_at",
     "holds_still",
     "job_body",
     "merged",
@@ -271,10 +274,20 @@ def read_record(body: Mapping[str, Any]) -> Trial | None:
     if text is None:
         return None
     try:
-        return trial_from_data(json.loads(text))
+        trial = trial_from_data(json.loads(text))
     except (ValueError, HistoryError) as error:
         name = body["metadata"].get("name")
         raise RunnerError(f"the annotation {RECORD} of {name} cannot be read: {error}") from error
+    if trial.state.is_finished:
+        return trial
+    if was_stopped(body) is not None:  # or it never ran; its job is to be created (anew)
+        return replace(trial, start=None)
+    return trial.started(time_text(created_at(body)))
+
+
+def created_at(body: Mapping[str, Any]) -> datetime:
+    """When an object was created; Kubernetes keeps whole seconds."""
+    return datetime.fromisoformat(body["metadata"]["creationTimestamp"])
 
 
 def stop_patch(kind: JobKind, reason: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Follows one trial's job from its creation to the last of its pods.
+"""Follows one trial's job from its creation to its end and the end of its log.
 
 All that happens comes as events into one inbox: changes of the job and of its pods, log lines, the
 request to stop. The calling thread handles them and sleeps until the next one, or until the next
@@ -8,13 +8,14 @@ moment at which something has taken too long.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
 from katibflow import jobs
-from katibflow.jobs import JobKind
+from katibflow.history import time_text
 from katibflow.runners.base import (
     JobOutcome,
     JobState,
@@ -29,12 +30,23 @@ from katibflow.runners.base import (
 )
 from katibflow.runners.conditions import Conditions
 from katibflow.runners.kubernetes_api import Api, ApiError
+from katibflow.runners.kubernetes_ending import (
+    CAUSES,
+    HAS_LOG,
+    TAIL_LINES,
+    delete_pod,
+    end_job,
+    explained,
+    failed_log,
+    outcome_logs,
+)
 from katibflow.runners.kubernetes_inbox import FOREVER, Inbox
-from katibflow.runners.kubernetes_logs import Instance, LogReader, tail
-from katibflow.runners.kubernetes_objects import STATE, Shape, holds_still, stop_patch, was_stopped
+from katibflow.runners.kubernetes_logs import Instance, LogReader
+from katibflow.runners.kubernetes_objects import STATE, Shape, holds_still, was_stopped
 from katibflow.runners.kubernetes_readings import source_of
 from katibflow.runners.kubernetes_watch import Changed, Gone, Outage, WatchFailed
 from katibflow.runners.pods import (
+    Container,
     Finding,
     Pod,
     Prospect,
@@ -45,10 +57,7 @@ from katibflow.runners.pods import (
     training_container,
 )
 
-__all__ = ["TrialFollower", "end_job", "outcome_logs"]
-
-TAIL_LINES, LINE_LENGTH = 20, 500
-"""What of a log gets into an outcome's message."""
+__all__ = ["TrialFollower"]
 
 
 @dataclass(frozen=True)
@@ -66,31 +75,6 @@ class _SourceDone:
     pass
 
 
-def end_job(api: Api, kind: JobKind, name: str, reason: str) -> None:
-    """Stops a job: its controller ends the pods, and the object stays where its kind allows.
-
-    Raises:
-        RunnerError: The server refuses, other than that the job is gone.
-    """
-    path = api.path(kind.api_version, kind.plural, name)
-    try:
-        body = api.request("PATCH", path, body=stop_patch(kind, reason))
-        if not holds_still(kind, body):
-            api.request("DELETE", path, body={"propagationPolicy": "Foreground"})
-    except ApiError as error:
-        if error.status != 404:
-            raise
-
-
-def outcome_logs(api: Api, pods: Iterable[Pod], container: str | None) -> dict[str, str]:
-    """Where each replica's log is: the command that shows it."""
-    return {
-        replica_name(pod): f"kubectl logs -n {api.namespace} {pod.name}"
-        + (f" -c {main.name}" if (main := training_container(pod, container)) else "")
-        for pod in pods
-    }
-
-
 class TrialFollower:
     """The trial that one call of `Runner.run` is about.
 
@@ -101,9 +85,12 @@ class TrialFollower:
         labels: primaryPodLabels; None to go by the replica alone.
         retain: Whether pods of finished trials are kept.
         found: The job as it was found; None if it was just created.
-        age: Seconds since the job was created.
+        created: When it was.
         observe: Told what happens.
         stop: Ends the job early when set.
+
+    Attributes:
+        left: Once the job is over: its pods, those included that still run.
     """
 
     def __init__(
@@ -114,11 +101,12 @@ class TrialFollower:
         labels: Mapping[str, str] | None,
         retain: bool,
         found: Mapping[str, Any] | None,
-        age: float,
+        created: datetime,
         observe: Observer,
         stop: StopRequest,
     ) -> None:
         self.inbox = Inbox()
+        self.left: tuple[Pod, ...] = ()
         self._api = api
         self._timing = api.timing
         self._job = job
@@ -130,7 +118,9 @@ class TrialFollower:
         self._retain = retain
         self._observe = observe
         self._stop = stop
-        self._created = monotonic() - age
+        age = 0.0 if found is None else (datetime.now(UTC) - created).total_seconds()
+        self._start = time_text(created)
+        self._created = monotonic() - max(0.0, age)
         self._body = found
         self._deleted = False
         self._pods: dict[str, Pod] = {}
@@ -140,8 +130,6 @@ class TrialFollower:
         self._cause: Finding | None = None
         self._outages = 0
         self._all_seen = False
-        self._no_more = False  # whether no more pods are to come
-        self._started = False
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
         self._logs_done = self._source_done = False
@@ -160,13 +148,14 @@ class TrialFollower:
         )
 
     def follow(self) -> JobOutcome:
-        """Blocks until the job is over and no replica is left.
+        """Blocks until the job is over and its primary container's output is complete.
 
         Raises:
             RunnerError: The cluster cannot be followed.
         """
         unsubscribe = self._stop.subscribe(lambda: self.inbox.put(_StopAsked()))
         try:
+            self._observe(Started(self._start))
             while True:
                 verdict, until = self._judge()
                 if verdict is not None:
@@ -190,7 +179,6 @@ class TrialFollower:
             self._outages = 0
         match event:
             case LogLine(text):
-                self._tell_start()
                 self._tail.append(text)
                 self._last_line = monotonic()
                 self._observe(event)
@@ -236,18 +224,11 @@ class TrialFollower:
             self._told.add(text)
             self._observe(Notice(text))
 
-    def _tell_start(self) -> None:
-        if not self._started:
-            self._started = True
-            self._observe(Started())
-
     def _pod_changed(self, pod: Pod) -> None:
         primary = self._job.primary_container
         self._logs |= outcome_logs(self._api, [pod], primary)
         present = [item for item in self._pods.values() if not item.deleting]
         self._all_seen = self._all_seen or len(present) >= self._shape.expected
-        if self._all_seen:
-            self._tell_start()
         for finding in findings(pod, primary, self._shape.allowed_restarts):
             if finding.prospect is not Prospect.SLOW:
                 start = self._job.limits.start
@@ -255,21 +236,23 @@ class TrialFollower:
                 self._tell(f"{finding}; waits up to {start:g} s" if waits else str(finding))
             if finding.prospect is Prospect.REMARK or finding.prospect >= Prospect.CONTROLLER:
                 self._cause = max(self._cause or finding, finding, key=_weight)
-        for chosen in primary_pods(
-            list(self._pods.values()),
-            self._labels,
-            primary,
-            self._shape.first_replica,
-            self._shape.expected,
-        ):
+        for chosen in self._primary_pods():
             self._read_log(chosen)
 
+    def _primary_pods(self) -> tuple[Pod, ...]:
+        return primary_pods(
+            list(self._pods.values()),
+            self._labels,
+            self._job.primary_container,
+            self._shape.first_replica,
+            self._shape.expected,
+        )
+
     def _read_log(self, pod: Pod) -> None:
-        primary = self._job.primary_container
-        container = (primary and pod.container(primary)) or training_container(pod, None)
+        container = _followed_container(pod, self._job.primary_container)
         if container is not None:
             self._source.pod_changed(pod, container)
-        if container is None or not (container.restarts or container.state in _HAS_LOG):
+        if container is None or not (container.restarts or container.state in HAS_LOG):
             return
         self._reader.restarted(pod.name, container.restarts)
         if container.restarts:
@@ -384,82 +367,76 @@ class TrialFollower:
     # How it ends
 
     def _conclude(self, verdict: JobOutcome) -> JobOutcome:
+        """The outcome, once what it needs is complete.
+
+        Of a job that ended by itself that is the output of its primary container, which the other
+        pods are not waited for. Whatever else ends a job leaves no pod.
+        """
         by_itself = self._body is not None and self._conditions.end(self._body) is not None
         failed = verdict.state is JobState.FAILED
         if by_itself and verdict.state is not JobState.STOPPED:
-            self._await_pods(self._timing.linger)
+            self._await(self._timing.linger, self._unread, lambda: self._is_complete(failed))
             lines = self._failed_log() if failed else []
+            self._finish_logs()
+            self.left = tuple(self._pods.values())
         else:
             if verdict.state is JobState.SUCCEEDED:
                 self._finish_logs()
             lines = self._failed_log() if failed else []
             if not self._deleted:
                 end_job(self._api, self._kind, self._name, verdict.message)
-            self._no_more = True
-            self._await_pods(self._timing.stop)
-        self._finish_logs()
-        logs = self._logs if self._retain else {}
-        if not failed:
-            return JobOutcome(verdict.state, verdict.reason, verdict.message, logs)
-        cause = self._cause
-        reason, text = verdict.reason, verdict.message
-        if cause and str(cause) not in text:
-            text = f"{text}; {cause}" if text else str(cause)
-            reason = cause.reason if cause.reason in _CAUSES else reason
-        reason = reason or (cause.reason if cause else "JobFailed")
-        lines = lines or list(self._tail)
-        if lines:
-            text = f"{text or reason}; the last lines of its log:\n" + "\n".join(
-                line[:LINE_LENGTH] for line in lines
-            )
-        return JobOutcome(verdict.state, reason, text, logs)
+            self._await(self._timing.stop, self._alive, lambda: True)
+            self._finish_logs()
+        outcome = replace(verdict, logs=self._logs if self._retain else {})
+        return explained(outcome, self._cause, lines or list(self._tail)) if failed else outcome
 
     def _failed_log(self) -> list[str]:
-        """The last lines of the container that failed, if that is not the one that is followed."""
-        cause = self._cause
-        if cause is None or not cause.container:
-            return []
-        pod = self._pods.get(cause.pod)
-        container = pod.container(cause.container) if pod else None
-        if pod is None or container is None or container.state not in (*_HAS_LOG, "waiting"):
-            return []
-        if container.state == "waiting" and container.last_exit_code is None:
-            return []
-        if self._reader.knows(Instance(pod.name, pod.uid, container.name, container.restarts)):
-            return []
-        previous = container.state == "running" and container.restarts > 0
-        return tail(self._api, pod.name, container.name, TAIL_LINES, previous=previous)
+        return failed_log(self._api, self._cause, self._pods, self._reader)
 
-    def _await_pods(self, seconds: float) -> None:
-        """Waits until no pod runs; deletes those that do not end in time.
+    def _await(
+        self, seconds: float, pods: Callable[[], list[Pod]], is_complete: Callable[[], bool]
+    ) -> None:
+        """Waits until none of the pods runs; deletes those that do not end in time.
 
-        The job's end may be told before its pods were, so the one with the log is waited for too.
+        Args:
+            seconds: How long they may take.
+            pods: Those that still run.
+            is_complete: Whether no more of them can be on their way, as far as is known: the job's
+                end may be told before what its pods did. It is not asked after the first deletion.
         """
-        for patience in (seconds, self._timing.stop):
-            until = monotonic() + patience
-            while monotonic() < until and (self._alive() or not self._is_complete()):
-                self._take(until)
-            self._no_more = True
-            if not self._alive():
-                return
-            if patience == seconds:
-                for pod in self._alive():
-                    self._delete_pod(pod)
-        names = ", ".join(pod.name for pod in self._alive())
-        self._tell(f"still there after the job's end: {names}")
+        until = monotonic() + seconds
+        while monotonic() < until and (pods() or not is_complete()):
+            self._take(until)
+        for pod in pods():
+            delete_pod(self._api, pod)
+        until = monotonic() + self._timing.stop
+        while monotonic() < until and pods():
+            self._take(until)
+        if names := ", ".join(pod.name for pod in pods()):
+            self._tell(f"still there after the job's end: {names}")
 
-    def _is_complete(self) -> bool:
-        return self._no_more or (self._all_seen and self._reader.has_begun)
+    def _is_complete(self, failed: bool) -> bool:
+        """Whether the pods that are known account for the job's end."""
+        if not self._all_seen:
+            return False
+        if failed:  # one of them has said why, or none is left that could
+            return self._cause is not None or not self._alive()
+        primary = self._primary_pods()
+        replaced = bool(primary) and all(pod.phase == "Failed" for pod in primary)
+        return self._reader.has_begun and not replaced
 
     def _alive(self) -> list[Pod]:
         return [pod for pod in self._pods.values() if not pod.is_over]
 
-    def _delete_pod(self, pod: Pod) -> None:
-        try:
-            self._api.request("DELETE", self._api.path("v1", "pods", pod.name))
-        except ApiError as error:
-            if error.status != 404:
-                raise
+    def _unread(self) -> list[Pod]:
+        """The primary pods whose output, or what is read beside it, may go on."""
+        return [pod for pod in self._primary_pods() if not self._has_ended(pod)]
+
+    def _has_ended(self, pod: Pod) -> bool:
+        container = _followed_container(pod, self._job.primary_container)
+        if container is None or self._job.source is not None:
+            return pod.is_over
+        return pod.is_over or container.state == "terminated"
 
     def _finish_logs(self) -> None:
         """Takes what is left of the logs."""
@@ -474,14 +451,16 @@ class TrialFollower:
                 return
 
 
-_HAS_LOG = ("running", "terminated")
+def _followed_container(pod: Pod, primary: str | None) -> Container | None:
+    """The container of a primary pod whose output holds the metrics."""
+    return (pod.container(primary) if primary else None) or training_container(pod, None)
+
+
 _HELD = "SidecarKeepsPodAlive"
-_CAUSES = ("OOMKilled", "Evicted")
-"""Reasons of pods that say more than the job's own."""
 
 
 def _weight(finding: Finding) -> tuple[bool, Prospect]:
-    return finding.reason in _CAUSES, finding.prospect
+    return finding.reason in CAUSES, finding.prospect
 
 
 def _outcome(state: JobState, reason: str, message: str) -> JobOutcome:

@@ -90,17 +90,17 @@ class Watch(Generic[Value]):
         self._lock = threading.Lock()
         self._listed = threading.Event()
         self._objects: dict[str, tuple[str, Value]] = {}  # name to key and value
-        self._listeners: dict[str, Listener] = {}
+        self._listeners: dict[str, list[Listener]] = {}
         self._thread: threading.Thread | None = None
         self._stream: Stream | None = None
         self._version = ""
         self._error: RunnerError | None = None
 
-    def subscribe(self, key: str, listener: Listener) -> None:
+    def subscribe(self, key: str, listener: Listener) -> Callable[[], None]:
         """Tells ``listener`` the objects of ``key`` there are, then every change of them.
 
-        Returns when the first is done. The listener is called with the watch's lock held: it must
-        not call back.
+        Returns the way out, when the first is done. The listener is called with the watch's lock
+        held: it must not call back.
         """
         with self._lock:
             if self._thread is None or self._error:
@@ -110,17 +110,19 @@ class Watch(Generic[Value]):
                 self._thread.start()
         self._listed.wait()
         with self._lock:
-            self._listeners[key] = listener
+            self._listeners.setdefault(key, []).append(listener)
             if self._error:
                 listener(WatchFailed(self._error))
             for name, (belongs, value) in self._objects.items():
                 if belongs == key:
                     listener(Changed(name, value))
+        return lambda: self._forget(key, listener)
 
-    def unsubscribe(self, key: str) -> None:
-        """Forgets the listener, and the objects of its key until they change again."""
+    def _forget(self, key: str, listener: Listener) -> None:
         with self._lock:
-            self._listeners.pop(key, None)
+            self._listeners[key].remove(listener)
+            if not self._listeners[key]:
+                del self._listeners[key]
 
     def holds(self, name: str) -> bool:
         """Whether the object is there, as far as is known."""
@@ -233,16 +235,17 @@ class Watch(Generic[Value]):
         value = self._read(item)
         with self._lock:
             self._objects[metadata["name"]] = key, value
-            if key in self._listeners:
-                self._listeners[key](Changed(metadata["name"], value))
+            for listener in self._listeners.get(key, ()):
+                listener(Changed(metadata["name"], value))
 
     def _gone(self, name: str) -> None:
         with self._lock:
             key, _ = self._objects.pop(name, ("", None))
-            if key in self._listeners:
-                self._listeners[key](Gone(name))
+            for listener in self._listeners.get(key, ()):
+                listener(Gone(name))
 
     def _tell_all(self, event: Outage | WatchFailed) -> None:
         with self._lock:
-            for listener in self._listeners.values():
-                listener(event)
+            for listeners in self._listeners.values():
+                for listener in listeners:
+                    listener(event)

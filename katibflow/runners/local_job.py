@@ -122,7 +122,7 @@ def replay(
 ) -> JobOutcome:
     """Tells of a job whose end is known, and ends what may be left of it."""
     end_all(folder.path, 0)
-    observe(Started())
+    observe(Started(attempt.start))
     with _tail(plan, folder) as tail, opened(plan, folder, attempt) as source:
         for line in tail.rest():
             observe(LogLine(line))
@@ -234,7 +234,7 @@ class _Job:
         failed = self._replicas.begin()
         if failed is not None:
             return failed
-        self._observe(Started())
+        self._observe(Started(self._attempt.start))
         if adopted:
             self._observe(Notice("the job of an earlier run of this tool is taken over"))
         while True:

@@ -1,11 +1,12 @@
 """A trial's folder: its record, its job's state, and the locks that keep two tools apart.
 
-``record.json`` is the trial (history.trial_to_data), durable once written. ``manifest.yaml`` is the
-rendered manifest. ``attempt-N/`` belongs to the N-th time the job was created, and only the highest
-counts::
+``record.json`` is the trial (history.trial_to_data), durable once written; while the trial runs,
+its start is that of the latest attempt. ``manifest.yaml`` is the rendered manifest. ``attempt-N/``
+belongs to the N-th time the job was created, and only the highest counts::
 
     job.json          name, manifest (SHA-256 of it), port, boot (the kernel's boot id),
-                      created (seconds of CLOCK_MONOTONIC, which all processes share)
+                      created (seconds of CLOCK_MONOTONIC, which all processes share), start (the
+                      same moment as the history has times)
     end.json          state, reason, message: how the job ended, once something else than the
                       replicas' exit codes decides it; written before a process is stopped
     <replica>.pid     pid of the replica's shell, written by itself before anything runs; 0 once a
@@ -28,7 +29,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,7 +38,7 @@ from typing import Any
 import yaml
 
 from katibflow.errors import HistoryError, RunBusy, RunnerError
-from katibflow.history import Trial, trial_from_data, trial_to_data
+from katibflow.history import Trial, time_text, trial_from_data, trial_to_data
 from katibflow.runners.base import JobOutcome, JobState
 
 __all__ = [
@@ -148,6 +150,7 @@ class Attempt:
     boot: str
     created: float
     metrics_port: int = 0
+    start: str = ""
 
     def end(self) -> JobOutcome | None:
         """How it ended, when something else than exit codes decided it."""
@@ -271,7 +274,17 @@ class TrialFolder:
             raise RunnerError(f"{path}: not a trial's record: {error}; {self._way_out}") from error
         if trial.number != self.number:
             raise RunnerError(f"{path}: is the record of trial {trial.number}; {self._way_out}")
-        return trial
+        return trial if trial.state.is_finished else self._with_start(trial)
+
+    def _with_start(self, trial: Trial) -> Trial:
+        """A running trial with its job's start; without one when the job is to be created anew."""
+        attempt = self.attempt()
+        if attempt is None:
+            return trial
+        end = attempt.end()
+        if end is not None and end.state is JobState.STOPPED:
+            return replace(trial, start=None)
+        return trial.started(attempt.start)
 
     @property
     def _way_out(self) -> str:
@@ -304,6 +317,8 @@ class TrialFolder:
         folder = self.path / f"attempt-{numbers[-1]}"
         data = _read_json(folder / "job.json")
         try:
+            # that of an earlier release has no start
+            start = data.get("start") or _written(folder / "job.json")
             return Attempt(
                 folder,
                 str(data["name"]),
@@ -312,8 +327,9 @@ class TrialFolder:
                 str(data["boot"]),
                 float(data["created"]),
                 int(data.get("metrics_port", 0)),
+                str(start),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, OSError, TypeError, ValueError):
             return None
 
     @property
@@ -365,8 +381,9 @@ class TrialFolder:
             )
             write_atomically(self.path / "manifest.yaml", text.encode())
             created = round(time.monotonic(), 3)
+            start = time_text(datetime.now(UTC))
             attempt = Attempt(
-                folder, name, digest(manifest), port, boot_id(), created, metrics_port
+                folder, name, digest(manifest), port, boot_id(), created, metrics_port, start
             )
             data = asdict(attempt)
             del data["folder"]
@@ -466,6 +483,10 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}
+
+
+def _written(path: Path) -> str:
+    return time_text(datetime.fromtimestamp(path.stat().st_mtime, UTC))
 
 
 def _read_number(path: str) -> int | None:

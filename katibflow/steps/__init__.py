@@ -1,7 +1,7 @@
 """What the pipeline's components call: one function a step, plain values and paths in and out.
 
 A component puts the packed library on ``sys.path`` and calls the function of its own name. The
-study history travels between the steps as a file; `katibflow.history` describes it.
+study travels between the steps as a folder (`katibflow.steps.files`).
 """
 
 from __future__ import annotations

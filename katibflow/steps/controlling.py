@@ -24,38 +24,40 @@ from katibflow.runners.base import (
     StopRequest,
     TrialJob,
 )
-from katibflow.steps.files import read_study, says_what_is_wrong, write_study
+from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
 from katibflow.steps.launching import runner_for
 
 __all__ = ["controller"]
 
 
 @says_what_is_wrong
-def controller(study_path: str, after_path: str, logs_path: str) -> str:
+def controller(before_path: str, study: Artifact, logs: Artifact) -> str:
     """Runs the experiment to its end, however its trials end; tells of it line by line.
 
     Args:
-        study_path: The study as the run started with it.
-        after_path: Where the study with all trials goes.
-        logs_path: The folder for the trials' output, ``0007.log`` for that of trial 7.
+        before_path: The study as the run started with it.
+        study: Where the study with all trials goes.
+        logs: The folder for the trials' output, ``0007.log`` for that of trial 7.
 
     Returns:
         Why it ended: Katib's reason and a sentence.
     """
-    history = read_study(study_path)
+    history = read_study(before_path)
     runner = runner_for(history)
     try:
         history = history.with_trials(runner.records())
         result = run_experiment(
             history,
-            _Logged(runner, Path(logs_path)),
+            _Logged(runner, Path(logs.path)),
             watch=_lines(Board.of(history.experiment, history.trials)),
             stop=StopRequest(),
             limits=limits_of(history.experiment),
         )
     finally:
         runner.close()
-    write_study(after_path, result.history)
+    write_study(study.path, result.history, before_path)
+    study.metadata["display_name"] = "study at the end"
+    logs.metadata["display_name"] = "logs of the trials"
     return f"{result.decision.reason}: {result.decision.message}"
 
 

@@ -9,7 +9,6 @@ from katibflow.history import History
 from katibflow.runners.base import EarlierTrial
 from katibflow.steps.launching import (
     SEARCH_FILE,
-    include_installed,
     kubernetes_runner,
     run_folder,
     runner_name,
@@ -37,7 +36,6 @@ def _in_the_cluster(history: History) -> Iterable[EarlierTrial]:
 
 
 def _in_run_folders(history: History) -> Iterator[EarlierTrial]:
-    include_installed()
     from katibflow.runners.local import LocalRunner
 
     own = run_folder(history.experiment.name, history.run)

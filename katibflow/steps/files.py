@@ -1,29 +1,60 @@
-"""How steps read and write the study history, and how they fail."""
+"""How steps read and write the study, and how they fail.
+
+Between the steps the study is a folder: ``study.jsonl``, the history, and ``library.zip``, the
+packed library where the pipeline carries it, which each step imports from and hands on.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from katibflow.errors import KatibflowError
 from katibflow.history import History, dump_history, load_history
 
-__all__ = ["read_study", "says_what_is_wrong", "write_study"]
+__all__ = ["HISTORY", "LIBRARY", "Artifact", "read_study", "says_what_is_wrong", "write_study"]
+
+HISTORY = "study.jsonl"
+LIBRARY = "library.zip"
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def read_study(path: str) -> History:
-    """The study history in a step's input file."""
-    return load_history(Path(path).read_text(encoding="utf-8"), "study")
+class Artifact(Protocol):
+    """An output of a step, as KFP gives it.
+
+    Attributes:
+        path: Where the file or folder goes.
+        metadata: What it says of itself; the UI shows ``display_name``.
+    """
+
+    path: str
+    metadata: dict[str, Any]
 
 
-def write_study(path: str, history: History) -> None:
-    """Writes the study history to a step's output file."""
-    Path(path).write_text(dump_history(history), encoding="utf-8")
+def read_study(folder: str) -> History:
+    """The study history in a step's input."""
+    return load_history((Path(folder) / HISTORY).read_text(encoding="utf-8"), "study")
+
+
+def write_study(folder: str, history: History, before: str | None = None) -> None:
+    """Writes the study history to a step's output.
+
+    Args:
+        folder: The output; it is made if it is not there.
+        history: The study.
+        before: The input, whose library goes on with the study.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    (target / HISTORY).write_text(dump_history(history), encoding="utf-8")
+    library = Path(before, LIBRARY) if before is not None and before != folder else None
+    if library is not None and library.is_file():
+        shutil.copyfile(library, target / LIBRARY)
 
 
 def says_what_is_wrong(step: Callable[P, R]) -> Callable[P, R]:

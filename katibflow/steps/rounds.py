@@ -1,134 +1,101 @@
-"""The steps of a round that only compute: suggestion, collector, loop."""
+"""The steps of a round beside its launchers: suggestion, collector, loop."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from katibflow.collectors import collector_for
 from katibflow.decision import Decision, decide, used_up
 from katibflow.errors import SuggestionError
-from katibflow.history import History, TrialState
-from katibflow.runners.base import JobOutcome, JobState
-from katibflow.steps.files import read_study, says_what_is_wrong, write_study
-from katibflow.steps.limits import MAX_ROUNDS
-from katibflow.steps.transcript import record_from_text, told
+from katibflow.history import History
+from katibflow.steps.capacity import MAX_ROUNDS
+from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
+from katibflow.steps.launching import runner_for
+from katibflow.steps.markdown import markdown
+from katibflow.steps.messages import item_text
 from katibflow.suggest import is_used_up, suggest, why_over
-from katibflow.trials import finish_trial, new_trial
+from katibflow.trials import new_trial
 
-__all__ = ["ROUNDS_USED_UP", "Collected", "after_rounds", "collector", "loop", "suggestion"]
+__all__ = ["ROUNDS_USED_UP", "after_rounds", "collector", "loop", "suggestion"]
 
 ROUNDS_USED_UP = "PipelineRoundsUsedUp"
 
 
 @says_what_is_wrong
-def suggestion(study_path: str, batch_path: str) -> tuple[list[str], dict[str, Any]]:
-    """Asks for a round's trials.
+def suggestion(study_path: str) -> list[str]:
+    """Asks for the next round's trials; for none when `loop` ends the experiment.
 
     Args:
         study_path: The study so far.
-        batch_path: Where the study with the new trials, all running, goes.
 
     Returns:
-        Each new trial as JSON: ``number`` and ``assignments``; and what the batch's artifact says
-        of itself: ``round``, ``trials`` (how many), ``display_name``.
+        Each new trial (`messages.item_text`).
     """
     history = read_study(study_path)
+    decision = after_rounds(history, history.rounds)
+    if decision.finished:
+        print(f"no trial is needed: {decision.reason}")
+        return []
     trials = [
         new_trial(history, history.next_number + offset, suggested)
-        for offset, suggested in enumerate(
-            suggest(history, decide(history.experiment, history.trials).wanted)
-        )
+        for offset, suggested in enumerate(suggest(history, decision.wanted))
     ]
     if not trials:  # `loop` begins no round without one, and a loop over nothing cannot be read
         raise SuggestionError(f"no suggestion is left: {why_over(history.experiment)}")
-    write_study(batch_path, history.with_trials(trials))
-    items = [
-        json.dumps(
-            {"number": trial.number, "assignments": dict(trial.assignments)}, ensure_ascii=False
-        )
-        for trial in trials
-    ]
-    number, first, last = history.rounds + 1, trials[0].number, trials[-1].number
-    print(f"round {number}: {len(items)} trials", *items, sep="\n")
-    which = f"trial {first}" if first == last else f"trials {first} to {last}"
-    title = f"round {number}: {which}"
-    return items, {"round": number, "trials": len(items), "display_name": title}
-
-
-@dataclass(frozen=True)
-class Collected:
-    """How far the study is after a round.
-
-    Attributes:
-        round: The round's number, from 1.
-        trials: Trials in the study.
-    """
-
-    round: int
-    trials: int
+    items = [item_text(trial) for trial in trials]
+    print(f"round {history.rounds + 1}: {len(items)} trials", *items, sep="\n")
+    return items
 
 
 @says_what_is_wrong
-def collector(
-    batch_path: str, outcomes: Sequence[str], logs: Mapping[int, str], study_path: str
-) -> Collected:
-    """Reads the metrics of a round's trials and adds the finished trials to the study.
+def collector(before_path: str, ended: Sequence[str], study: Artifact) -> None:
+    """Adds a round's finished trials to the study, with their metrics, as they are on record.
+
+    A trial whose job was deleted since is left out, as it is wherever the records are read.
 
     Args:
-        batch_path: The study with the round's trials, running.
-        outcomes: What each launcher returned.
-        logs: Trial number to the file that its launcher wrote (`transcript`).
-        study_path: Where the next study goes.
+        before_path: The study before the round.
+        ended: What each launcher returned: its trial's number, and more.
+        study: Where the next study goes.
     """
-    history = read_study(batch_path)
-    running = {trial.number: trial for trial in history.trials if trial.state is TrialState.RUNNING}
-    reads_output = collector_for(history.experiment.spec).reads_output
-    finished = []
-    for outcome in map(_outcome_from_text, outcomes):
-        number = outcome["trial"]
-        if outcome.get("recorded"):
-            del running[number]
-            finished.append(record_from_text(Path(logs[number]).read_text(encoding="utf-8")))
-            continue
-        with Path(logs[number]).open(encoding="utf-8", errors="replace") as lines:
-            finished.append(
-                finish_trial(
-                    history.experiment,
-                    running.pop(number),
-                    JobOutcome(JobState(outcome["state"]), outcome["reason"], outcome["message"]),
-                    told((line.rstrip("\n") for line in lines), reads_output),
-                    outcome["end"],
-                )
-            )
-    if running:
-        raise SystemExit(f"katibflow: no launcher told of the trials {sorted(running)}")
-    history = replace(history.with_trials(finished), rounds=history.rounds + 1)
-    write_study(study_path, history)
-    for trial in finished:
-        print(f"trial {trial.number}: {trial.state} {trial.reason} {trial.message}".rstrip())
-    return Collected(history.rounds, len(history.trials))
-
-
-def _outcome_from_text(text: str) -> dict[str, Any]:
-    return dict(json.loads(text))
+    history = read_study(before_path)
+    runner = runner_for(history)
+    try:
+        records = {trial.number: trial for trial in runner.records() if trial.state.is_finished}
+    finally:
+        runner.close()
+    numbers = sorted(int(text.split()[0]) for text in ended)
+    for number in numbers:
+        trial = records.get(number)
+        if trial is None:
+            print(f"trial {number}: its job is not there any more, so it does not count")
+        else:
+            print(f"trial {number}: {trial.state} {trial.reason} {trial.message}".rstrip())
+    found = [records[number] for number in numbers if number in records]
+    history = replace(history.with_trials(found), rounds=history.rounds + 1)
+    write_study(study.path, history, before_path)
+    study.metadata["display_name"] = f"study after round {history.rounds}"
 
 
 @says_what_is_wrong
-def loop(study_path: str) -> tuple[bool, str]:
-    """Decides whether another round follows the study's last one.
+def loop(study_path: str, text: Artifact, reason_path: str) -> bool:
+    """Decides whether another round follows the study's last one, and shows the trials so far.
 
-    Returns:
-        Whether to go on, and the reason not to, with its message.
+    Args:
+        study_path: The study.
+        text: Where the Markdown goes.
+        reason_path: Where the reason not to go on goes, with its message; empty to go on.
     """
     history = read_study(study_path)
     decision = after_rounds(history, history.rounds)
     said = f"{decision.reason}: {decision.message}" if decision.finished else ""
+    title = f"{history.experiment.name}, round {history.rounds}"
+    Path(text.path).write_text(markdown(title, history, said), encoding="utf-8")
+    text.metadata["display_name"] = f"round {history.rounds}"
+    Path(reason_path).write_text(said, encoding="utf-8")
     print(said or f"another round, of {decision.wanted} trials at most")
-    return not decision.finished, said
+    return not decision.finished
 
 
 def after_rounds(history: History, rounds: int) -> Decision:
@@ -138,14 +105,14 @@ def after_rounds(history: History, rounds: int) -> Decision:
         return decision
     if is_used_up(history):
         return replace(used_up(), message=why_over(history.experiment))
-    if rounds < MAX_ROUNDS:
+    if rounds < (history.most_rounds or MAX_ROUNDS):
         return decision
     return Decision(
         True,
         True,
         ROUNDS_USED_UP,
-        f"{rounds} rounds with {len(history.trials)} trials are over and a run of the pipeline "
-        "holds no more; to try more, run it again with resume=all, with a larger "
-        "parallelTrialCount, or compiled with --layout controller",
+        f"{rounds} rounds with {len(history.trials)} trials are over, and Argo can store no more "
+        f"of one run; to go on with them: katibflow submit FILE --resume {history.run} (in the UI "
+        f"a run with resume={history.run}), or --layout controller, which has no such end",
         0,
     )

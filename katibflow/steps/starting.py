@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import katibflow
 from katibflow import algorithms, limits
 from katibflow.counts import count_faults, name_faults
-from katibflow.errors import InputError
+from katibflow.errors import InputError, RunnerError
 from katibflow.experiment import Experiment
 from katibflow.history import History
 from katibflow.loading import checked
 from katibflow.resume import ALL, NONE, run_name, take_over
+from katibflow.steps.capacity import Capacity
 from katibflow.steps.earlier import earlier_trials
-from katibflow.steps.files import says_what_is_wrong, write_study
-from katibflow.steps.limits import check_rounds
+from katibflow.steps.files import Artifact, says_what_is_wrong, write_study
 from katibflow.steps.rounds import after_rounds
 from katibflow.suggest import new_seed
 
@@ -47,7 +48,13 @@ RUN_PARAMETERS = frozenset({"name", *_COUNTS, "goal", *_TIMEOUTS, "resume"})
 
 @says_what_is_wrong
 def start(
-    document: str, parameters: Mapping[str, str], layout: str, run: str, study_path: str
+    document: str,
+    parameters: Mapping[str, str],
+    layout: str,
+    run: str,
+    library: str,
+    room: int,
+    study: Artifact,
 ) -> None:
     """Checks the Experiment with this run's parameters as a file is checked; writes the study.
 
@@ -56,8 +63,11 @@ def start(
         parameters: The run's parameters as texts, by name (`parameters_of`).
         layout: The pipeline's.
         run: KFP's id of the run.
-        study_path: Where the study goes.
+        library: The mark of the library that the pipeline carries; empty if it carries none.
+        room: Bytes that rounds may take in the Workflow object.
+        study: Where the study goes.
     """
+    _check_version(library)
     experiment = checked(
         with_parameters(json.loads(document), parameters),
         _SOURCE,
@@ -69,8 +79,14 @@ def start(
     history = take_over(_SOURCE, history, resume, earlier_trials(history))
     history = with_more(history, parameters)
     if layout == ROUNDS:
+        capacity, parallel = Capacity.of(history.experiment), history.experiment.spec.parallelism
+        fault = capacity.too_wide(parallel, room)
+        if fault is not None:
+            raise InputError(fault)
+        history = replace(history, most_rounds=capacity.most_rounds(parallel, room))
         check_first_round(history)
-    write_study(study_path, history)
+    write_study(study.path, history)
+    study.metadata["display_name"] = "study at the start"
     spec = history.experiment.spec
     print(
         f"{experiment.name}: {spec.algorithm.algorithm_name}, {spec.parallelism} trials at a time, "
@@ -80,8 +96,18 @@ def start(
         print(f"trial {trial.number}: taken over from {trial.job}, {trial.state}")
 
 
+def _check_version(library: str) -> None:
+    """Refuses the installed library where another version compiled the pipeline."""
+    version = library.removeprefix("katibflow-").rpartition("-")[0]
+    if version not in ("", katibflow.__version__):
+        raise RunnerError(
+            f"the pipeline was compiled by katibflow {version}, and the steps run with "
+            f"{katibflow.__version__}: pip install katibflow=={version}"
+        )
+
+
 def check_first_round(history: History) -> None:
-    """Refuses a study with which no round would have a trial, or more would follow than can.
+    """Refuses a study with which no round would have a trial.
 
     Raises:
         InputError: It is one.
@@ -94,7 +120,6 @@ def check_first_round(history: History) -> None:
             f"allowed: {NONE}, or a maxTrialCount (+10: ten more), maxFailedTrialCount or "
             "goal that leaves something to do"
         )
-    check_rounds(history.experiment, len(history.trials))
 
 
 def parameters_of(experiment: Experiment) -> dict[str, str]:

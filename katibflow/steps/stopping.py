@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from katibflow.steps.files import says_what_is_wrong
-from katibflow.steps.launching import include_installed
 
 __all__ = ["finish"]
 
@@ -13,7 +12,6 @@ __all__ = ["finish"]
 @says_what_is_wrong
 def finish(folder: str) -> None:
     """Stops what still runs of the pipeline run whose local run folder this is."""
-    include_installed()
     from katibflow.runners.local import LocalRunner
 
     runner = LocalRunner(Path(folder), ())

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from katibflow.compiler.library import pack_library
 from katibflow.experiment import TrialTemplate
 from katibflow.history import TrialState
 from katibflow.resume import run_name
@@ -153,6 +154,10 @@ def test_the_compiled_example_runs_in_kubeflow_pipelines_and_a_later_run_resumes
         return [item for page in cluster.api.pages(jobs, query) for item in page["items"]]
 
     first = run(4, maxFailedTrialCount="none")
+    # Argo keeps a run in 1 MB: nothing in it may be there many times.
+    workflows = cluster.api.path("argoproj.io/v1alpha1", "workflows")
+    (page,) = cluster.api.pages(workflows, {"labelSelector": f"pipeline/runid={first}"})
+    assert json.dumps(page["items"]).count(pack_library().text) == 1
     second = run(6, maxFailedTrialCount="none", resume=first)
     assert [len(trials(run)) for run in (first, second)] == [4, 2]
     for job in trials(first) + trials(second):

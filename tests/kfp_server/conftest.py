@@ -29,8 +29,10 @@ def kfp_server() -> Iterator[KfpServer]:
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A cluster that the kubeconfig names."""
+    """A cluster that the kubeconfig names, of whose workflows it may read what there is."""
     made = Lab(tmp_path)
+    readable = {"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["get", "list"]}
+    made.server.rules = [*(made.server.rules or ()), readable]
     monkeypatch.setenv("KUBECONFIG", str(made.kubeconfig()))
     yield made
     made.close()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.kfp_server.server import Play
-from tests.pipeline.kfp_local import SCRIPT
+from tests.pipeline.kfp_local import ENVIRONMENT, SCRIPT
 
 _STEP = re.compile(r"Executing task \x1b\[96m'(\S+)'")
 """Of the ends of steps that run at the same time, kfp.local tells only some."""
@@ -36,7 +36,7 @@ def local_engine(folder: Path, kubeconfig: Path) -> Callable[[Play], None]:
         with subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(file), json.dumps(play.parameters)],
             cwd=place,
-            env={**os.environ, **environment},
+            env={**os.environ, **ENVIRONMENT, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

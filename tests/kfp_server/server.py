@@ -211,8 +211,9 @@ class KfpServer(HttpDouble):
 
     def _terminate(self, request: Request, run_id: str) -> dict[str, Any]:
         found = _found(self.runs, run_id)
-        if found["state"] in OVER:
-            raise Refused(400, 9, f"Failed to terminate run {run_id}: it has ended")
+        if found["state"] in (*OVER, "CANCELING"):
+            words = f"Failed to terminate a run {run_id}. Row not found"
+            raise Refused(400, 3, f"Failed to terminate run {run_id}: Invalid input error: {words}")
         found["state"] = "CANCELING"
         self.changed.notify_all()
         return {}

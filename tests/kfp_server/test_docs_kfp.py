@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -14,25 +14,42 @@ import pytest
 from katibflow.history import Observation, Trial, TrialState
 from katibflow.jobs import job_name
 from katibflow.reading import read_experiment
-from katibflow.resume import run_name
+from katibflow.resume import run_name, search_text
 from tests.kfp_server.lab import Done, katibflow
 from tests.kfp_server.server import KfpServer, Play
+from tests.kfp_server.workflows import (
+    FULL,
+    STUCK,
+    aged,
+    packed,
+    put_workflow,
+    recorded,
+    sized,
+)
 from tests.kubernetes.lab import Lab
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "kfp.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-CONSOLES = [block for language, block in BLOCKS if language == "console"]
+_BEFORE, _STANDING, _AFTER = re.split(
+    r"^## (?:A run that stands still|Schedules)\n", TEXT, flags=re.M
+)
+CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CONSOLES = CONSOLE.findall(_BEFORE + _AFTER)
+STANDING = CONSOLE.findall(_STANDING)
 HOST = "http://localhost:8080"
-NAME, ID = "mnist-20260131-093000", "0a1b2c3d"
+NAME, ID, HASH = "mnist-20260131-093000", "0a1b2c3d", "4f5e6d7c"
 VARIABLE = (
+    (r"\d+% of what Argo", "N% of what Argo"),
     (r"\d\d:\d\d:\d\d", "<time>"),
     (r", about [\d.]+ \w+ left", ""),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}", "<id>"),
     (r"(?<=  )[0-9a-f]{8}(?=  )", "<id>"),
     (r"mnist-\d{8}-\d{6}", "<name>"),
     (r"mnist-[0-9a-f]{12}", "<version>"),
+    (r"(?<=--resume )[0-9a-f]{8}", "<hash>"),
+    (r"(?<= in )\d+ s(?=,)", "<seconds>"),
     (r"\d+s$", "<age>"),
 )
 
@@ -45,20 +62,26 @@ class Place(NamedTuple):
     first: Done
 
 
-def plays_mnist(lab: Lab) -> object:
-    """Eight trials, one after the other: their jobs as the launchers leave them."""
+def plays_mnist(
+    lab: Lab, ago: timedelta = timedelta(), state: str = "SUCCEEDED"
+) -> Callable[[Play], None]:
+    """Eight trials that ended so long ago: their jobs as the launchers leave them."""
     experiment = read_experiment(ROOT / "examples" / "mnist.yaml")
 
     def script(play: Play) -> None:
-        play.looked_at()
-        play.state("RUNNING")
+        if state == "SUCCEEDED":
+            play.looked_at()
+            play.state("RUNNING")
         run = run_name(play.run_id)
         runner = lab.runner(
-            experiment=experiment.name, run=run, template=experiment.spec.trial_template
+            experiment=experiment.name,
+            run=run,
+            template=experiment.spec.trial_template,
+            search=search_text(experiment),
         )
         for number in range(8):
             value = round(0.42 - 0.03 * number, 2)
-            end = datetime.now(UTC)
+            end = datetime.now(UTC) - ago
             runner.record(
                 Trial(
                     number,
@@ -70,7 +93,7 @@ def plays_mnist(lab: Lab) -> object:
                     job=job_name(experiment.name, run, number),
                 )
             )
-        play.state("SUCCEEDED")
+        play.state(state)
 
     return script
 
@@ -78,7 +101,7 @@ def plays_mnist(lab: Lab) -> object:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     server, lab = KfpServer(), Lab(tmp_path_factory.mktemp("lab"))
-    server.script = plays_mnist(lab)  # type: ignore[assignment]
+    server.script = plays_mnist(lab)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(lab.kubeconfig()))
         patch.chdir(ROOT)
@@ -135,6 +158,25 @@ def test_a_later_command_prints_what_is_shown(
     assert is_shown(done.out, block, place.server), done.out
 
 
+def test_a_run_that_stands_still_is_shown_stopped_and_gone_on_from(
+    kfp_server: KfpServer, cluster: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("katibflow.client.stopping.WAIT", 0.0)
+    assert katibflow(*words(CONSOLES[1], kfp_server)).code == 0
+    (run,) = kfp_server.runs.values()
+    run["created_at"] = "2020-01-01T00:00:00Z"
+    run["runtime_config"]["parameters"] = {}
+    plays_mnist(cluster, timedelta(hours=1), "RUNNING")(Play(kfp_server, run))
+    body = packed(aged(recorded(STUCK), 360))
+    put_workflow(cluster, run["run_id"], sized(body, FULL))
+    for block in STANDING:
+        block = block.replace(HASH, run_name(run["run_id"]))
+        done = katibflow(*words(block, kfp_server))
+        assert done.code == 0, done.err
+        assert is_shown(done.out, block, kfp_server), done.out
+
+
 def test_the_command_for_scripts_prints_json_alone(
     kfp_server: KfpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +190,7 @@ def test_the_notebook_s_code_starts_a_run_that_the_commands_know(
     kfp_server: KfpServer, cluster: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (code,) = (block for language, block in BLOCKS if language == "python")
-    kfp_server.script = plays_mnist(cluster)  # type: ignore[assignment]
+    kfp_server.script = plays_mnist(cluster)
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # the SDK's wait of 5 s
     with pytest.warns(FutureWarning, match="only works with Kubeflow Pipeline v2"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from katibflow.client.api import Access, connect
 from katibflow.history import TrialState
 from katibflow.resume import run_name
+from katibflow.runners.kubernetes_objects import record_patch
 from tests.kfp_server.lab import Done, experiment_file, katibflow, put_pod, put_trial
 from tests.kfp_server.server import KfpServer, Play
 from tests.kubernetes.lab import Lab
@@ -127,6 +129,28 @@ def test_a_run_is_shown_with_its_trials_and_its_end(
     data = json.loads(ask("show", run["run_id"][:8], "--json").out)
     assert (data["run"], data["trials"]) == (run["run_id"], {"COMPLETE": 1, "FAIL": 1})
     assert [trial["state"] for trial in data["history"]] == ["COMPLETE", "FAIL"]
+
+
+def test_a_trial_lasts_from_its_job_s_creation_and_tells_of_a_long_wait(
+    cluster: Lab, submitted: Submit, ask: Ask
+) -> None:
+    run = submitted("--max-trials", "2", "--parallel", "1", state="SUCCEEDED")
+    ended = put_trial(cluster.server, run["run_id"], 0, 0.5)
+    times = ("2026-01-01T00:00:00.000+00:00", "2026-01-01T00:00:45.000+00:00")
+    waited = replace(ended, queued=times[0], start=times[1], end="2026-01-01T00:00:51.000+00:00")
+    cluster.server.patch("jobs", ended.job or "", record_patch(waited))
+    put_trial(cluster.server, run["run_id"], 1, None)
+    cluster.server.patch(
+        "jobs",
+        (ended.job or "")[:-1] + "1",
+        {"metadata": {"annotations": {"katibflow/stopped": "to begin anew"}}},
+    )
+    lines = ask("show", run["display_name"]).out.splitlines()
+    assert " 6s, after 45s in the queue " in lines[1]
+    assert " queued " in lines[2]
+    history = json.loads(ask("show", run["run_id"], "--json").out)["history"]
+    assert (history[0]["queued"], history[0]["start"]) == times
+    assert "start" not in history[1]
 
 
 def test_a_failed_run_is_shown_with_the_last_lines_of_its_failed_steps(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from katibflow.compiler.library import pack_library
 from katibflow.history import TrialState
 from tests.kfp_server.lab import EXPERIMENT, experiment_file, katibflow, put_pod, put_trial
 from tests.kfp_server.server import KfpServer, Play
@@ -57,13 +58,16 @@ def test_only_new_content_is_uploaded_as_a_new_version(
     assert ": uploaded\n" in first.out
     again = katibflow(*submit(kfp_server, tmp_path, "--no-wait", "--max-trials", "3"))
     assert ": there already\n" in again.out
+    words = ("--name", "another-name", "--max-trials", "12", "--goal", "0.001")
+    another = katibflow(*submit(kfp_server, tmp_path, "--no-wait", *words))
+    assert ": there already\n" in another.out
     assert len(kfp_server.versions) == 1
     changed = katibflow(*submit(kfp_server, tmp_path, "--no-wait", maxTrialCount=4))
     assert ": uploaded\n" in changed.out
     assert len(kfp_server.pipelines) == 1
     assert len(kfp_server.versions) == 2
     used = [run["pipeline_version_reference"] for run in kfp_server.runs.values()]
-    assert used[0] == used[1] != used[2]
+    assert used[0] == used[1] == used[2] != used[3]
 
 
 def test_options_become_the_run_s_parameters(kfp_server: KfpServer, tmp_path: Path) -> None:
@@ -94,13 +98,35 @@ def test_options_become_the_run_s_parameters(kfp_server: KfpServer, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("words", "layout", "warned"),
+    [
+        ((), "rounds", False),
+        (("--max-trials", "none"), "controller", False),
+        (("--max-trials", "none", "--layout", "rounds"), "rounds", True),
+        (("--layout", "controller"), "controller", False),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_the_layout_is_that_of_the_run_that_is_started(
+    kfp_server: KfpServer, tmp_path: Path, words: tuple[str, ...], layout: str, warned: bool
+) -> None:
+    done = katibflow(*submit(kfp_server, tmp_path, "--no-wait", *words))
+    assert done.code == 0, done.err
+    assert f"layout {layout}: " in done.out
+    assert ("maxTrialCount is missing" in done.err) == warned
+    (text,) = kfp_server.uploads.values()
+    components = next(yaml.safe_load_all(text))["components"]
+    assert ("comp-controller" in components) == (layout == "controller")
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--max-trials", "-1"), "the run's parameters: spec.maxTrialCount: found"),
         (("--goal", "much"), "the run's parameters: spec.objective.goal: found"),
         (("--name", "No Name"), 'the run\'s parameters: metadata.name: found "No Name"'),
         (("--resume", "yes"), 'resume: found "yes"; allowed: none, all'),
-        (("--max-trials", "1000", "--parallel", "1"), "spec.parallelTrialCount: found 1"),
+        (("--max-trials", "2000", "--layout", "rounds"), "spec.maxTrialCount: found 2000"),
         (("--schedule", "0 3 * *"), "4 fields; allowed: 5"),
         (("--schedule", "@daily", "--every", "1d"), "found both"),
         (("--every", "6"), '--every: found "6"; allowed: a time'),
@@ -323,9 +349,10 @@ def test_the_library_is_in_what_is_uploaded_by_default(
     (text,) = kfp_server.uploads.values()
     spec = next(yaml.safe_load_all(text))
     assert "comp-controller" in spec["components"]
-    start = spec["deploymentSpec"]["executors"]["exec-start"]["container"]
-    assert start["image"] == "python:3.11-slim"
-    assert len(start["command"][-1]) > 20_000
+    executors = spec["deploymentSpec"]["executors"]
+    assert executors["exec-start"]["container"]["image"] == "python:3.11-slim"
+    (holding,) = executors["exec-library"]["container"]["command"]
+    assert pack_library().text in holding
 
 
 def test_a_file_whose_trials_are_used_up_is_refused_before_anything_is_uploaded(

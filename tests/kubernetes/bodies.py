@@ -32,9 +32,12 @@ def as_seen(
 
 def selected(body: Mapping[str, Any], query: Mapping[str, str]) -> bool:
     labels = body["metadata"].get("labels") or {}
-    wanted = query.get("fieldSelector", "").removeprefix("metadata.name=")
-    if wanted and body["metadata"]["name"] != wanted:
-        return False
+    for term in filter(None, query.get("fieldSelector", "").split(",")):
+        match = re.fullmatch(r"(metadata\.name|status\.phase)(!?)=(.*)", term)
+        assert match, term
+        part, key = match[1].split(".")
+        if (body.get(part, {}).get(key, "") == match[3]) == bool(match[2]):
+            return False
     for term in filter(None, query.get("labelSelector", "").split(",")):
         match = re.fullmatch(r"(!?)([^=]+)(?:=(.*))?", term)
         assert match, term
@@ -45,6 +48,12 @@ def selected(body: Mapping[str, Any], query: Mapping[str, str]) -> bool:
         elif key not in labels or (value is not None and labels[key] != value):
             return False
     return True
+
+
+def metadata_only(page: Mapping[str, Any]) -> dict[str, Any]:
+    """A list as a client gets it that asks for no more."""
+    items = [{"metadata": item["metadata"]} for item in page["items"]]
+    return {**page, "kind": "PartialObjectMetadataList", "items": items}
 
 
 def is_stopped(body: Mapping[str, Any]) -> bool:

@@ -1,9 +1,9 @@
 """A real HTTP server that speaks as much of the Kubernetes API as a runner needs.
 
-Objects with create, get, list in pages, merge patch and delete; label selectors; watches with
-resourceVersions, bookmarks and 410; pods' logs with follow, timestamps and sinceTime; RBAC by the
-rules of a Role; and faults on demand. What the cluster does with a job that was created is a
-script (see `plays`), run in a thread of its own.
+Objects with create, get, list in pages, merge patch and delete; lists of metadata alone; selectors
+by label and by a pod's phase; watches with resourceVersions, bookmarks and 410; pods' logs with
+follow, timestamps and sinceTime; RBAC by the rules of a Role; and faults on demand. What the
+cluster does with a job that was created is a script (see `plays`), run in a thread of its own.
 """
 
 from __future__ import annotations
@@ -15,13 +15,21 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.http_double import Handler, HttpDouble
-from tests.kubernetes.bodies import Refused, as_seen, event_line, is_stopped, merge, selected
+from tests.kubernetes.bodies import (
+    Refused,
+    as_seen,
+    event_line,
+    is_stopped,
+    merge,
+    metadata_only,
+    selected,
+)
 
 NAMESPACE = "kubeflow"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:pipeline-runner"
@@ -36,6 +44,7 @@ GROUPS = {
     "sparks": "example.com/v1",
 }
 BOOKMARK_SECONDS = 0.2
+_METADATA = "as=PartialObjectMetadataList"
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ class Request:
     name: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
+    accept: str = ""
 
 
 @dataclass
@@ -93,6 +103,8 @@ class ApiServer(HttpDouble):
         self.drops_suspend = False  # as the definition of an old operator's kind does
         self.page_size = 0  # makes pages smaller than the client asks for
         self.cut_watch_lines = 0
+        self.outlives: Callable[[str], bool] = lambda pod: False
+        """Which pods are only marked when they are deleted, as while their grace period lasts."""
         self.ports: dict[str, int] = {}  # of a pod, as "name:port": where it is on this machine
         self.up()
 
@@ -145,6 +157,9 @@ class ApiServer(HttpDouble):
             body = self.objects[plural].get(name)
             if body is None:
                 raise Refused(404, "NotFound", f'{plural} "{name}" not found')
+            if plural == "pods" and self.outlives(name):
+                self.patch(plural, name, {"metadata": {"deletionTimestamp": self.now()}})
+                return
             if plural != "pods" and propagation == "Foreground":
                 gone = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
                 self.patch(plural, name, gone)
@@ -228,6 +243,7 @@ class _Handler(Handler):
             "DELETE": "delete" if name else "deletecollection",
         }[self.command]
         request = Request(verb, f"{plural}/{part}" if part else plural, name, query, body)
+        request = replace(request, accept=self.headers.get("Accept", ""))
         cluster = self.double
         fault = None
         with cluster.changed:
@@ -278,7 +294,8 @@ class _Handler(Handler):
                 self._watch(plural, request.query)
                 return None
             case "list", _:
-                return self._list(plural, version, request.query)
+                page = self._list(plural, version, request.query)
+                return metadata_only(page) if _METADATA in request.accept else page
             case "create", _:
                 body = cluster.create(plural, request.body)
                 if cluster.script and not is_stopped(body):

@@ -71,6 +71,10 @@ def test_an_experiment_runs_to_its_end_and_is_on_record_in_its_objects(lab: Lab)
         for trial in trials
     )
     assert lab.runner().records() == trials
+    for trial in trials:
+        created = lab.object(trial.number)["metadata"]["creationTimestamp"].removesuffix("Z")
+        assert trial.queued and trial.start
+        assert trial.start == max(trial.queued, f"{created}.000+00:00")
     assert lab.pods() == []
     assert len(lab.server.objects["jobs"]) == 9
 

@@ -111,6 +111,29 @@ def test_an_adopted_jobs_time_counts_from_its_creation(lab: Lab) -> None:
     stop.set("done")
 
 
+def test_a_trials_start_is_its_jobs_creation(lab: Lab) -> None:
+    future, watch, stop = lab.begin(runs_for_ever)
+    watch.wait_for_line("begun")
+    created = {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}
+    lab.server.patch("jobs", NAME, created)
+    again, adopting, _ = lab.begin(limits=Limits())
+    adopting.wait_for_line("begun")
+    record = json.loads(lab.object()["metadata"]["annotations"]["katibflow/record"])
+    assert "start" not in record
+    (running,) = lab.runner().records()
+    assert running.start == adopting.start == "2026-01-01T00:00:00.000+00:00"
+    stop.set("enough")
+    assert {future.result(10).state, again.result(10).state} == {JobState.STOPPED}
+    lab.runner().record(ended := replace(running, state=TrialState.KILLED))
+    assert lab.runner().records() == (ended,)
+
+
+def test_a_job_that_only_is_a_record_is_no_start(lab: Lab) -> None:
+    lab.runner().record(trial(0))
+    lab.runner().record(trial(1, TrialState.FAIL))
+    assert [each.start for each in lab.runner().records()] == [None, None]
+
+
 def test_a_container_that_was_restarted_is_read_from_its_earlier_log_on(lab: Lab) -> None:
     go = threading.Event()
     lab.template_of(batch_job(pod_template(restartPolicy="OnFailure"), backoffLimit=2))

@@ -13,13 +13,19 @@ import pytest
 
 from katibflow.compiler.emit import compile_experiment
 from katibflow.history import TrialState
-from katibflow.steps import start
+from katibflow.steps import controller, start
 from katibflow.steps.files import read_study
 from tests.pipeline.kfp_local import Run, run_pipeline
-from tests.shell_trials import document, experiment, processes_below
+from tests.shell_trials import ROOM, document, experiment, outputs, processes_below, reported
 
 SEED = {"spec.algorithm.algorithmSettings": [{"name": "random_state", "value": "1"}]}
-CONTROL = "import sys; from katibflow.steps import controller; print(controller(*sys.argv[1:]))"
+CONTROL = """
+import sys
+from types import SimpleNamespace
+from katibflow.steps import controller
+study, *paths = sys.argv[1:]
+print(controller(study, *(SimpleNamespace(path=path, metadata={}) for path in paths)))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -89,43 +95,48 @@ def test_goal_ends_it_and_stops_the_other_trials(tmp_path: Path) -> None:
     assert not processes_below(run.runs)
 
 
-def test_too_many_failed_trials_end_it_with_a_report(tmp_path: Path) -> None:
-    tried = experiment("echo broken; exit 3")
-    run = run_pipeline(
-        tmp_path,
-        compile_experiment(tried, layout="controller").text,
-        {"parallelTrialCount": "1", "maxFailedTrialCount": "2"},
-    )
-    assert run.code == 0, run.log
-    assert [trial.state for trial in run.study.trials] == [TrialState.FAIL] * 2
-    assert run.outputs("controller")["Output"].startswith("ExperimentFailed: 2 trials failed")
-    assert json.loads(run.outputs("report")["best_parameters"]) == {}
+def test_too_many_failed_trials_end_it_with_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KATIBFLOW_RUNNER", "local")
+    monkeypatch.setenv("KATIBFLOW_RUNS", str(tmp_path / "runs"))
+    study, after, logs = outputs(tmp_path, "study", "after", "logs")
+    given = {"parallelTrialCount": "1", "maxFailedTrialCount": "2"}
+    script = json.dumps(document("echo broken; exit 3"))
+    start(script, given, "controller", "the-run", "", ROOM, study)
+    assert controller(study.path, after, logs).startswith("ExperimentFailed: 2 trials failed")
+    assert [trial.state for trial in read_study(after.path).trials] == [TrialState.FAIL] * 2
+    shown = [each.shown for each in (study, after, logs)]
+    assert shown == ["study at the start", "study at the end", "logs of the trials"]
+    told = reported(after.path, tmp_path)
+    assert told.best == {}
+    assert (told.result["succeeded"], told.result["reason"]) == (False, "ExperimentFailed")
 
 
 def test_a_trial_that_takes_longer_than_the_runs_timeout_fails(tmp_path: Path) -> None:
-    study, after, logs = (str(tmp_path / name) for name in ("study", "after", "logs"))
+    study, after, logs = outputs(tmp_path, "study", "after", "logs")
     given = {"maxTrialCount": "1", "parallelTrialCount": "1", "trialTimeout": "0.5"}
-    start(json.dumps(document("sleep 600")), given, "controller", "the-run", study)
+    start(json.dumps(document("sleep 600")), given, "controller", "the-run", "", ROOM, study)
     done = subprocess.run(
-        [sys.executable, "-c", CONTROL, study, after, logs],
+        [sys.executable, "-c", CONTROL, *(each.path for each in (study, after, logs))],
         env=os.environ | {"KATIBFLOW_RUNNER": "local", "KATIBFLOW_RUNS": str(tmp_path / "runs")},
         capture_output=True,
         text=True,
         check=True,
     )
     assert "TrialTimedOut" in done.stdout
-    (trial,) = read_study(after).trials
+    (trial,) = read_study(after.path).trials
     assert (trial.state, trial.reason) == (TrialState.FAIL, "TrialTimedOut")
 
 
 def test_killed_and_started_again_it_finishes_without_running_a_trial_twice(tmp_path: Path) -> None:
-    study, after, logs = (str(tmp_path / name) for name in ("study", "after", "logs"))
+    study, after, logs = outputs(tmp_path, "study", "after", "logs")
     script = f'echo "loss=$X"; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done'
     grid = {"algorithmName": "grid"}
     space = {"name": "x", "parameterType": "int", "feasibleSpace": {"min": "4", "max": "9"}}
     changes = {"spec.algorithm": grid, "spec.parameters": [space]}
-    start(json.dumps(document(script, changes)), {}, "controller", "the-run", study)
-    command = [sys.executable, "-c", CONTROL, study, after, logs]
+    start(json.dumps(document(script, changes)), {}, "controller", "the-run", "", ROOM, study)
+    command = [sys.executable, "-c", CONTROL, *(each.path for each in (study, after, logs))]
     environment = os.environ | {
         "KATIBFLOW_RUNNER": "local",
         "KATIBFLOW_RUNS": str(tmp_path / "runs"),
@@ -141,7 +152,7 @@ def test_killed_and_started_again_it_finishes_without_running_a_trial_twice(tmp_
     (tmp_path / "go").touch()
     second = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "taken up again" in second.stdout
-    trials = read_study(after).trials
+    trials = read_study(after.path).trials
     assert sorted(trial.assignments["x"] for trial in trials) == list("456789")
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert len(list(tmp_path.glob("runs/*/trials/*/attempt-*"))) == 6

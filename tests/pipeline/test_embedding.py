@@ -14,17 +14,20 @@ from kfp import compiler, dsl  # type: ignore[import-untyped]
 
 import katibflow
 from katibflow.compiler.ir import dag_tasks
+from katibflow.compiler.library import pack_library
 from katibflow.errors import InputError, InvalidExperiment
 from katibflow.experiment import Experiment as Model
 from katibflow.history import TrialState
 from katibflow.pipelines import experiment
 from tests.pipeline.kfp_local import Run, run_pipeline
+from tests.pipeline.workflows import implementations
 from tests.shell_trials import document
 from tests.shell_trials import experiment as checked
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "tune_train_evaluate.py"
-RETRY = {"exec-launcher", "exec-launcher-2"}
+FOLLOWING = {"exec-launcher", "exec-launcher-2"}
+RETRY = FOLLOWING | {"exec-start", "exec-start-2", "exec-collector", "exec-collector-2"}
 ANNOTATIONS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 
 
@@ -45,7 +48,7 @@ def compiled(
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+def two_text(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Two experiments in one pipeline, the second with what the first found."""
 
     def both(most: str = "2", name: str = "other") -> None:
@@ -53,7 +56,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[
         second = experiment(document("echo loss=1"), name=name).after(first)
         use(best=first.outputs["best_parameters"], value=second.outputs["best_value"])
 
-    _, spec, platform = compiled(tmp_path_factory.mktemp("two"), both)
+    return compiled(tmp_path_factory.mktemp("two"), both)[0]
+
+
+@pytest.fixture(scope="module")
+def two(two_text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    spec, platform = yaml.safe_load_all(two_text)
     return spec, platform
 
 
@@ -64,8 +72,8 @@ class TestInsideAnotherPipeline:
     ) -> None:
         spec, _ = two
         tasks = spec["components"][f"comp-round{suffix}"]["dag"]["tasks"]
-        assert tasks["next-round"]["componentRef"]["name"] == f"comp-round{suffix}"
-        assert tasks["next-round"]["triggerPolicy"] == {
+        assert tasks["next"]["componentRef"]["name"] == f"comp-round{suffix}"
+        assert tasks["next"]["triggerPolicy"] == {
             "condition": "inputs.parameter_values['pipelinechannel--loop-Output'] == true"
         }
 
@@ -88,7 +96,38 @@ class TestInsideAnotherPipeline:
         }
         assert retried == RETRY
         executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-        assert executors == {key: {"podMetadata": {"annotations": ANNOTATIONS}} for key in RETRY}
+        assert executors == {
+            key: {"podMetadata": {"annotations": ANNOTATIONS}} for key in FOLLOWING
+        }
+
+    def test_both_have_one_library_in_the_workflow(self, two_text: str) -> None:
+        pack = pack_library()
+        spec = next(yaml.safe_load_all(two_text))
+        holding = [key for key, task in dag_tasks(spec) if key == "library"]
+        assert len(holding) == 2
+        texts = implementations(two_text).values()
+        assert [text.count(f"{pack.mark}:{pack.text}") for text in texts if pack.mark in text] == [
+            1
+        ]
+
+    def test_both_libraries_are_behind_conditions_that_are_never_true(
+        self, two: tuple[dict[str, Any], dict[str, Any]]
+    ) -> None:
+        spec, _ = two
+        around = [
+            (name, component["dag"]["tasks"])
+            for name, component in spec["components"].items()
+            if "library" in component.get("dag", {}).get("tasks", {})
+        ]
+        conditions = {
+            task["componentRef"]["name"]: task["triggerPolicy"]["condition"]
+            for _, task in dag_tasks(spec)
+            if "condition" in task.get("triggerPolicy", {})
+        }
+        assert len(around) == 2
+        for name, tasks in around:
+            assert set(tasks) == {"library"}
+            assert conditions[name] == "inputs.parameter_values['pipelinechannel--name'] == ''"
 
     def test_the_best_trial_comes_out_through_the_exit_handlers_group(
         self, two: tuple[dict[str, Any], dict[str, Any]]
@@ -189,12 +228,20 @@ class TestRefuses:
 
         assert "in dsl.ParallelFor with one name" in self.told(tmp_path, loop)
 
-    def test_a_third_that_carries_the_library(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("image", [None, "python-katibflow:1"], ids=["library", "image"])
+    def test_a_third_as_a_run_has_its_end(self, tmp_path: Path, image: str | None) -> None:
         def three() -> None:
             for name in ("one", "two", "three"):
-                experiment(document("echo loss=1"), name=name)
+                experiment(document("echo loss=1"), name=name, image=image)
 
-        assert "found 3 that carry the library; allowed: 2" in self.told(tmp_path, three)
+        assert "experiment three of the pipeline: found 3; allowed: 2" in self.told(tmp_path, three)
+
+    def test_more_trials_than_its_share_of_a_run_holds(self, tmp_path: Path) -> None:
+        def many() -> None:
+            experiment(document("echo loss=1"), max_trial_count=2000, layout="rounds")
+
+        told = self.told(tmp_path, many)
+        assert "experiment sample: spec.maxTrialCount: found 2000, which is 667 rounds" in told
 
     def test_an_output_of_another_type(self, tmp_path: Path) -> None:
         def typed(most: int = 3) -> None:
@@ -234,15 +281,23 @@ class TestRefuses:
 
 def test_a_layouts_limits_are_warned_of_where_the_pipeline_is_written(tmp_path: Path) -> None:
     def many() -> None:
-        experiment(document("echo loss=1"), max_trial_count=240, parallel_trial_count=60)
+        experiment(document("echo loss=1"), max_trial_count="none", layout="rounds")
 
-    with pytest.warns(UserWarning, match="experiment sample: .*240 trials") as told:
+    with pytest.warns(UserWarning, match="experiment sample: .*maxTrialCount is missing") as told:
         compiled(tmp_path, many)
     assert {warning.filename for warning in told} == {__file__}
 
 
-def test_a_loop_over_names_and_many_with_an_image_are_taken(tmp_path: Path) -> None:
+def test_a_trial_count_beyond_a_run_of_rounds_is_run_by_the_controller(tmp_path: Path) -> None:
     def many() -> None:
+        experiment(document("echo loss=1"), max_trial_count=2000, image="python-katibflow:1")
+
+    _, spec, _ = compiled(tmp_path, many)
+    assert "comp-controller" in spec["components"]
+
+
+def test_loops_over_names_are_taken(tmp_path: Path) -> None:
+    def loops() -> None:
         with dsl.ParallelFor(["a", "b"]) as item:
             experiment(document("echo loss=1"), name=item, image="python-katibflow:1")
         with dsl.ParallelFor([{"sweep": "c", "most": "3"}]) as row:
@@ -252,12 +307,20 @@ def test_a_loop_over_names_and_many_with_an_image_are_taken(tmp_path: Path) -> N
                 max_trial_count=row.most,
                 image="python-katibflow:1",
             )
-        names = ("one", "two", "three", dsl.PIPELINE_JOB_NAME_PLACEHOLDER)
-        for name in names:
-            experiment(document("echo loss=1"), name=name, image="python-katibflow:1")
 
-    text, _, _ = compiled(tmp_path, many)
-    assert text.count("comp-next-round") == 0
+    text, _, _ = compiled(tmp_path, loops)
+    assert "comp-next" not in text
+
+
+def test_the_runs_own_name_is_taken(tmp_path: Path) -> None:
+    def named() -> None:
+        own = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
+        experiment(document("echo loss=1"), name=own, image="python-katibflow:1")
+
+    _, spec, _ = compiled(tmp_path, named)
+    (task,) = spec["root"]["dag"]["tasks"].values()
+    given = task["inputs"]["parameters"]["name"]["runtimeValue"]["constant"]
+    assert given == dsl.PIPELINE_JOB_NAME_PLACEHOLDER
 
 
 @pytest.fixture(scope="module")

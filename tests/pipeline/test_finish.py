@@ -17,11 +17,16 @@ from katibflow.resume import run_name
 from katibflow.runners.kubernetes_objects import stop_patch
 from katibflow.steps import start, suggestion
 from tests.kubernetes.server import NAMESPACE, ApiServer
-from tests.shell_trials import document, processes_below
+from tests.shell_trials import ROOM, document, outputs, processes_below
 
 RUN = "the-run"
 
-_LAUNCH = "import sys; from katibflow.steps import launcher; launcher(*sys.argv[1:])"
+_LAUNCH = """
+import sys
+from types import SimpleNamespace
+from katibflow.steps import launcher
+launcher(*sys.argv[1:3], SimpleNamespace(path=sys.argv[3], metadata={}))
+"""
 _FINISH = (
     "import json, sys; from components.finish import finish; finish(**json.loads(sys.argv[1]))"
 )
@@ -40,12 +45,12 @@ def _finish(tmp_path: Path, environment: dict[str, str], **arguments: str) -> No
 
 def test_local_trials_of_a_killed_launcher_are_ended(tmp_path: Path) -> None:
     environment = {"KATIBFLOW_RUNNER": "local", "KATIBFLOW_RUNS": str(tmp_path / "runs")}
-    study, batch = str(tmp_path / "study"), str(tmp_path / "batch")
+    study, log = outputs(tmp_path, "study", "log")
     text = json.dumps(document("echo started; sleep 600"))
-    start(text, {"parallelTrialCount": "1"}, "rounds", RUN, study)
-    (item,), _ = suggestion(study, batch)
+    start(text, {"parallelTrialCount": "1"}, "rounds", RUN, "", ROOM, study)
+    (item,) = suggestion(study.path)
     launcher = subprocess.Popen(
-        [sys.executable, "-c", _LAUNCH, batch, item, str(tmp_path / "log")],
+        [sys.executable, "-c", _LAUNCH, study.path, item, log.path],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         text=True,

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from katibflow import steps
 from katibflow.compiler.emit import compile_experiment
-from katibflow.history import TrialState
+from katibflow.history import History, TrialState
 from katibflow.result import best_data
+from katibflow.steps.files import read_study
 from katibflow.validation import check_document
-from tests.pipeline.kfp_local import Run, run_pipeline
+from tests.pipeline.kfp_local import run_pipeline
 from tests.samples import changed
-from tests.shell_trials import document
+from tests.shell_trials import ROOM, document, outputs, reported
 
 SCRIPT = 'echo "loss=$X"; echo "size=$((10 - X))"; echo "y=$Y"; test "$X" = 3 && echo "loss=nan"'
 
@@ -53,12 +55,40 @@ def tried() -> dict[str, Any]:
     return changed({env: {"name": "Y", "value": "${trialParameters.y}"}}, made)
 
 
-@pytest.mark.parametrize("layout", ["rounds", "controller"])
-def test_a_compiled_file_ends_with_the_front(tmp_path: Path, layout: str) -> None:
+def test_compiled_rounds_end_with_the_front(tmp_path: Path) -> None:
     experiment = check_document(tried(), "front")
-    run: Run = run_pipeline(tmp_path, compile_experiment(experiment, layout=layout).text)
+    run = run_pipeline(tmp_path, compile_experiment(experiment, layout="rounds").text)
     assert run.code == 0, run.log
-    trials = run.study.trials
+    outputs = run.outputs("report")
+    assert json.loads(outputs["best_parameters"]) == {}
+    metrics = run.metrics("report")
+    del metrics["display_name"]
+    page, text = (
+        (run.root / "report" / name).read_text(encoding="utf-8") for name in ("page", "text")
+    )
+    _ends_with_the_front(run.study, json.loads(outputs["result"]), metrics, page, text)
+
+
+def test_the_controller_ends_with_the_front(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KATIBFLOW_RUNNER", "local")
+    monkeypatch.setenv("KATIBFLOW_RUNS", str(tmp_path / "runs"))
+    study, after, logs = outputs(tmp_path, "study", "after", "logs")
+    steps.start(json.dumps(tried()), {}, "controller", "some-run", "", ROOM, study)
+    steps.controller(study.path, after, logs)
+    told = reported(after.path, tmp_path)
+    assert told.best == {}
+    assert told.metrics.metadata.pop("display_name") == "report"
+    _ends_with_the_front(
+        read_study(after.path), told.result, told.metrics.metadata, told.page.text, told.text.text
+    )
+
+
+def _ends_with_the_front(
+    study: History, result: dict[str, Any], metrics: dict[str, float], page: str, text: str
+) -> None:
+    trials = study.trials
     assert sorted((*trial.assignments.values(),) for trial in trials) == [
         ("1",),
         ("2", "8"),
@@ -73,24 +103,19 @@ def test_a_compiled_file_ends_with_the_front(tmp_path: Path, layout: str) -> Non
         ("2", "9"): "ConstraintBroken",
         ("3",): "ObjectiveNotFinite",
     }
-    outputs = run.outputs("report")
-    assert json.loads(outputs["best_parameters"]) == {}
-    front = json.loads(outputs["result"])["front"]
-    assert front == best_data(run.study)["front"]
+    front = result["front"]
+    assert front == best_data(study)["front"]
     assert [(each["objectives"], each["assignments"]) for each in front] == [
         ({"loss": 1.0, "size": 9.0}, {"x": "1"}),
         ({"loss": 2.0, "size": 8.0}, {"x": "2", "y": "8"}),
     ]
-    assert run.metrics("report") == {
-        "display_name": "report",
+    assert metrics == {
         "trials": 4,
         "failed trials": 0,
         "trials on the Pareto front": 2,
         "best loss": 1,
         "best size": 8,
     }
-    page = (run.root / "report" / "page").read_text(encoding="utf-8")
     assert "Pareto front: 2 trials" in page
-    text = (run.root / "report" / "text").read_text(encoding="utf-8")
     assert text.count("On the Pareto front: trial") == 2
     assert "ExperimentSuggestionEndReached" in text.replace("\\", "")

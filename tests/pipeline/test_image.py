@@ -15,11 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from katibflow.compiler.emit import compile_experiment
-from katibflow.history import TrialState
-from tests.pipeline.kfp_local import run_pipeline
-from tests.shell_trials import experiment
-
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = ROOT / "components" / "Dockerfile"
 IGNORED = Path(f"{DOCKERFILE}.dockerignore").read_text(encoding="utf-8").splitlines()
@@ -107,13 +102,3 @@ def test_the_wheel_that_it_builds_has_all_that_steps_call(tmp_path: Path) -> Non
     )
     assert done.stdout.startswith(str(wheel))
     assert "components/start.py" in zipfile.ZipFile(wheel).namelist()
-
-
-def test_a_pipeline_with_an_image_runs_and_installs_nothing(tmp_path: Path) -> None:
-    tried = experiment('echo "loss=$X"', {"spec.maxTrialCount": 2, "spec.parallelTrialCount": 2})
-    text = compile_experiment(tried, image="python-katibflow:1").text
-    run = run_pipeline(tmp_path, text)
-    assert run.code == 0, run.log
-    assert [trial.state for trial in run.study.trials] == [TrialState.COMPLETE] * 2
-    assert "pip install" not in text
-    assert zipfile.ZipFile(run.library).namelist() == []

@@ -22,6 +22,7 @@ from tests.shell_trials import experiment
 
 _SUMMARY = """
 import json, sys
+from types import SimpleNamespace
 class Refused:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in REFUSED:
@@ -29,7 +30,7 @@ class Refused:
 REFUSED = set(json.loads(sys.argv[1]))
 sys.meta_path.insert(0, Refused())
 from katibflow import steps
-steps.summary(sys.argv[2], 2, 4, sys.argv[3], sys.argv[4])
+steps.summary(sys.argv[2], SimpleNamespace(path=sys.argv[3], metadata={}))
 """
 
 
@@ -52,7 +53,7 @@ def _with_what_they_need(names: set[str]) -> set[str]:
 def _installs(step: str) -> set[str]:
     spec = next(yaml.safe_load_all(compile_experiment(experiment("echo loss=1")).text))
     command = spec["deploymentSpec"]["executors"][f"exec-{step}"]["container"]["command"][2]
-    return {name for name, _ in re.findall(r"'([\w-]+)==([\w.]+)'", command)}
+    return {name for name, _ in re.findall(r" ([\w-]+)==([\w.]+)", command)}
 
 
 @pytest.fixture
@@ -87,9 +88,7 @@ def test_a_summary_draws_its_plots(study: Path, tmp_path: Path) -> None:
     assert {"sklearn", "scipy", "kfp", "kubernetes"} <= set(refused)
     page = tmp_path / "page"
     command = [sys.executable, "-c", _SUMMARY, json.dumps(refused), str(study), str(page)]
-    done = subprocess.run(
-        [*command, str(tmp_path / "text")], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     html = page.read_text(encoding="utf-8")
     assert "Optuna could not draw this" not in html

@@ -1,24 +1,33 @@
-"""The compiled file's IR: the recursion, what is embedded, what is said of each step."""
+"""The compiled file's IR: the recursion, and what is said of each step."""
 
 from __future__ import annotations
 
+import copy
+import json
+import re
 from typing import Any
 
 import pytest
 import yaml
 
-from katibflow.compiler.emit import LAYOUTS, compile_experiment
-from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive
-from katibflow.compiler.library import PLAIN
+from katibflow.compiler.emit import compile_experiment
+from katibflow.compiler.ir import (
+    dag_tasks,
+    hand_on,
+    make_recursive,
+    merge_twins,
+    without_versions,
+)
 from katibflow.errors import KatibflowError
 from tests.shell_trials import experiment
 
-MAX_SOURCE = 2_048
+BATCH = {"taskOutputParameter": {"outputParameterKey": "Output", "producerTask": "suggestion"}}
 
 
 @pytest.fixture(scope="module")
 def documents() -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(compile_experiment(experiment("echo loss=1")).text))
+    text = compile_experiment(experiment("echo loss=1"), layout="rounds").text
+    return list(yaml.safe_load_all(text))
 
 
 @pytest.fixture(scope="module")
@@ -31,23 +40,18 @@ def tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return dict(dag_tasks(spec))
 
 
-def _sources(spec: dict[str, Any]) -> dict[str, str]:
-    executors = spec["deploymentSpec"]["executors"]
-    return {name: body["container"]["command"][-1] for name, body in executors.items()}
-
-
 class TestRecursion:
     def test_a_task_inside_the_round_is_the_round_itself(self, spec: dict[str, Any]) -> None:
         inside = spec["components"]["comp-round"]["dag"]["tasks"]
         recursive = [
             key for key, task in inside.items() if task["componentRef"]["name"] == "comp-round"
         ]
-        assert recursive == ["next-round"]
+        assert recursive == ["next"]
 
     def test_the_condition_is_on_that_task_and_reads_the_channels_name(
         self, spec: dict[str, Any]
     ) -> None:
-        task = spec["components"]["comp-round"]["dag"]["tasks"]["next-round"]
+        task = spec["components"]["comp-round"]["dag"]["tasks"]["next"]
         assert task["triggerPolicy"] == {
             "condition": "inputs.parameter_values['pipelinechannel--loop-Output'] == true"
         }
@@ -57,40 +61,142 @@ class TestRecursion:
     ) -> None:
         round_ = spec["components"]["comp-round"]
         assert round_["inputDefinitions"]["parameters"] == {
-            "pipelinechannel--loop-Output": {"parameterType": "BOOLEAN"}
+            "batch": {"parameterType": "LIST"},
+            "pipelinechannel--loop-Output": {"parameterType": "BOOLEAN"},
         }
-        assert tasks["next-round"]["inputs"]["parameters"] == {
+        assert tasks["next"]["inputs"]["parameters"] == {
+            "batch": BATCH,
             "pipelinechannel--loop-Output": {
                 "taskOutputParameter": {"outputParameterKey": "Output", "producerTask": "loop"}
-            }
+            },
         }
         assert tasks["round"]["inputs"]["parameters"] == {
-            "pipelinechannel--loop-Output": {"runtimeValue": {"constant": True}}
+            "batch": BATCH,
+            "pipelinechannel--loop-Output": {"runtimeValue": {"constant": True}},
         }
 
-    def test_the_next_round_gets_this_rounds_study(self, tasks: dict[str, dict[str, Any]]) -> None:
-        artifacts = tasks["next-round"]["inputs"]["artifacts"]
-        assert artifacts["study"]["taskOutputArtifact"]["producerTask"] == "collector"
-        assert artifacts["library"] == {"componentInputArtifact": "library"}
+    def test_the_next_round_gets_this_rounds_study_and_nothing_else(
+        self, tasks: dict[str, dict[str, Any]]
+    ) -> None:
+        (artifact,) = tasks["next"]["inputs"]["artifacts"].items()
+        source = {"outputArtifactKey": "study", "producerTask": "collector"}
+        assert artifact == ("study", {"taskOutputArtifact": source})
+
+    def test_trials_are_at_hand_when_a_round_begins(self, spec: dict[str, Any]) -> None:
+        inside = spec["components"]["comp-round"]["dag"]["tasks"]
+        trials = inside["for-loop-1"]
+        assert "dependentTasks" not in trials
+        (given,) = trials["inputs"]["parameters"].items()
+        assert given == ("pipelinechannel--batch", {"componentInputParameter": "batch"})
+        assert trials["parameterIterator"]["items"] == {"inputParameter": given[0]}
+        assert inside["suggestion"]["dependentTasks"] == inside["loop"]["dependentTasks"]
+        assert inside["suggestion"]["dependentTasks"] == ["collector"]
+        first = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+        assert first["suggestion"]["dependentTasks"] == ["start"]
+        assert first["round"]["dependentTasks"] == ["start", "suggestion"]
 
     def test_nothing_is_left_of_the_stand_in(self, spec: dict[str, Any]) -> None:
-        assert "comp-next-round" not in spec["components"]
-        assert "exec-next-round" not in spec["deploymentSpec"]["executors"]
+        assert "comp-next" not in spec["components"]
+        assert "exec-next" not in spec["deploymentSpec"]["executors"]
         used = {task["componentRef"]["name"] for _, task in dag_tasks(spec)}
         assert used == set(spec["components"])
         labels = {c["executorLabel"] for c in spec["components"].values() if "executorLabel" in c}
         assert labels == set(spec["deploymentSpec"]["executors"])
 
-    def test_summary_does_not_hold_up_the_next_round(
-        self, tasks: dict[str, dict[str, Any]]
-    ) -> None:
-        assert set(tasks["next-round"]["dependentTasks"]) == {"collector", "loop"}
+    def test_a_summary_is_made_only_after_the_last_round(self, spec: dict[str, Any]) -> None:
+        inside = spec["components"]["comp-round"]["dag"]["tasks"]
+        (last,) = (task for task in inside.values() if task["taskInfo"]["name"] == "last-round")
+        assert last["triggerPolicy"] == {
+            "condition": "inputs.parameter_values['pipelinechannel--loop-Output'] == false"
+        }
+        assert set(spec["components"][last["componentRef"]["name"]]["dag"]["tasks"]) == {"summary"}
+        assert set(inside["next"]["dependentTasks"]) == {"collector", "loop", "suggestion"}
 
     def test_the_spec_given_stays_as_it_is(self) -> None:
         with pytest.raises(KatibflowError, match="comp-round"):
             make_recursive(
                 {"components": {}, "root": {}}, component="round", task="next", proceed="go"
             )
+
+
+class TestTwins:
+    def test_suggestions_of_both_places_are_one_component(self, spec: dict[str, Any]) -> None:
+        asked = [task for key, task in dag_tasks(spec) if key == "suggestion"]
+        assert [task["componentRef"]["name"] for task in asked] == ["comp-suggestion"] * 2
+        assert [name for name in spec["components"] if "suggestion" in name] == ["comp-suggestion"]
+        executors = spec["deploymentSpec"]["executors"]
+        assert [name for name in executors if "suggestion" in name] == ["exec-suggestion"]
+
+    def test_only_what_runs_the_same_with_the_same_inputs_is_merged(self) -> None:
+        def component(label: str, **more: object) -> dict[str, object]:
+            return {"executorLabel": label, **more}
+
+        def task(name: str) -> dict[str, object]:
+            return {"componentRef": {"name": name}}
+
+        same, other = {"container": {"image": "a"}}, {"container": {"image": "b"}}
+        given: dict[str, Any] = {
+            "root": {"dag": {"tasks": {"one": task("comp-a"), "deep": task("comp-dag")}}},
+            "components": {
+                "comp-a": component("exec-a"),
+                "comp-a-2": component("exec-a-2"),
+                "comp-a-3": component("exec-a-3", inputDefinitions={"parameters": {}}),
+                "comp-a-4": component("exec-a-4"),
+                "comp-dag": {"dag": {"tasks": {f"t{n}": task(f"comp-a-{n}") for n in range(2, 5)}}},
+            },
+            "deploymentSpec": {
+                "executors": {
+                    "exec-a": same,
+                    "exec-a-2": same,
+                    "exec-a-3": same,
+                    "exec-a-4": other,
+                }
+            },
+        }
+        before = copy.deepcopy(given)
+        merged = merge_twins(given)
+        assert given == before
+        assert set(merged["components"]) == {"comp-a", "comp-a-3", "comp-a-4", "comp-dag"}
+        assert set(merged["deploymentSpec"]["executors"]) == {"exec-a", "exec-a-3", "exec-a-4"}
+        used = {key: each["componentRef"]["name"] for key, each in dag_tasks(merged)}
+        assert used == {
+            "one": "comp-a",
+            "deep": "comp-dag",
+            "t2": "comp-a",
+            "t3": "comp-a-3",
+            "t4": "comp-a-4",
+        }
+        assert merge_twins(merged) == merged
+
+
+class TestVersions:
+    @pytest.mark.parametrize("layout", ["rounds", "controller"])
+    def test_no_artifact_type_has_one_in_the_file(self, layout: str) -> None:
+        text = compile_experiment(experiment("echo loss=1"), layout=layout).text
+        # The backend wants that of the file itself.
+        assert re.findall("schemaVersion.*", text) == ["schemaVersion: 2.1.0"]
+        assert "schemaTitle: system.Artifact" in text
+
+    def test_nothing_else_is_left_out(self) -> None:
+        artifact = {"schemaTitle": "system.HTML", "schemaVersion": "0.0.1"}
+        given: dict[str, Any] = {
+            "schemaVersion": "2.1.0",
+            "components": [{"artifactType": artifact, "isOptional": True, "defaultValue": None}],
+            "root": {"page": {"artifactType": {**artifact, "more": [1, "two"]}}},
+        }
+        before = copy.deepcopy(given)
+        assert without_versions(given) == {
+            "schemaVersion": "2.1.0",
+            "components": [
+                {
+                    "artifactType": {"schemaTitle": "system.HTML"},
+                    "isOptional": True,
+                    "defaultValue": None,
+                }
+            ],
+            "root": {"page": {"artifactType": {"schemaTitle": "system.HTML", "more": [1, "two"]}}},
+        }
+        assert given == before
 
 
 def test_the_reports_parameters_are_the_pipelines_outputs(spec: dict[str, Any]) -> None:
@@ -130,35 +236,36 @@ class TestSteps:
     def test_names_read_well(self, tasks: dict[str, dict[str, Any]]) -> None:
         assert {task["taskInfo"]["name"] for task in tasks.values()} == {
             *("experiment", "start", "round", "suggestion", "trials", "launcher", "collector"),
-            *("loop", "next-round", "summary", "report", "finish"),
+            *("loop", "next-round", "last-round", "summary", "report", "finish", "library"),
         }
 
     def test_each_step_installs_only_what_it_imports(self, spec: dict[str, Any]) -> None:
         installs = {
             name.removeprefix("exec-"): body["container"]["command"][2]
             for name, body in spec["deploymentSpec"]["executors"].items()
+            if name != "exec-library"
         }
         assert {name for name, text in installs.items() if "optuna==" in text} == {
             *("suggestion", "summary", "report")
         }
         assert {name for name, text in installs.items() if "kubernetes==" in text} == {
-            *("start", "launcher", "report", "finish")
+            *("start", "launcher", "collector", "report", "finish")
         }
-        assert all("'--no-deps'" in text for text in installs.values())
+        assert all("install -q --no-deps kfp==" in text for text in installs.values())
 
     def test_optunas_own_samplers_are_there_wherever_the_experiment_is_read(self) -> None:
         tried = experiment(
             "echo loss=1", {"spec.algorithm": {"algorithmName": "optuna:QMCSampler"}}
         )
-        executors = next(yaml.safe_load_all(compile_experiment(tried).text))["deploymentSpec"]
+        text = compile_experiment(tried, layout="rounds").text
+        executors = next(yaml.safe_load_all(text))["deploymentSpec"]["executors"]
         lacking = {
             name
-            for name, body in executors["executors"].items()
-            if "'optuna==" not in body["container"]["command"][2]
+            for name, body in executors.items()
+            if not any(" optuna==" in part for part in body["container"]["command"])
         }
-        assert lacking == {"exec-finish"}
-        suggesting = executors["executors"]["exec-suggestion"]["container"]["command"][2]
-        assert "'scipy==" in suggesting
+        assert lacking == {"exec-finish", "exec-library"}
+        assert " scipy==" in executors["exec-suggestion"]["container"]["command"][2]
 
     def test_images_are_stock_python(self, spec: dict[str, Any]) -> None:
         executors = spec["deploymentSpec"]["executors"].values()
@@ -176,73 +283,19 @@ class TestSteps:
         assert '"suspend": true' in told["stop"]
 
 
-class TestSizes:
-    def test_only_start_carries_the_library(self, spec: dict[str, Any]) -> None:
-        sources = _sources(spec)
-        assert {name for name, text in sources.items() if len(text) > MAX_SOURCE} == {"exec-start"}
-
-    def test_start_fits_a_shell_argument_and_an_argo_workflow(self, spec: dict[str, Any]) -> None:
-        assert len(_sources(spec)["exec-start"].encode()) < 66_000
-
-    @pytest.mark.parametrize("layout", LAYOUTS)
-    @pytest.mark.parametrize(
-        ("source", "most"),
-        [({}, 200), ({"image": "registry/katibflow:1"}, 60), ({"package": "katibflow==1"}, 60)],
-        ids=["self-contained", "image", "package"],
-    )
-    def test_the_file_is_small_also_with_fifty_parameters(
-        self, layout: str, source: dict[str, str], most: int
-    ) -> None:
-        names = ["x", *(f"parameter{number}" for number in range(49))]
-        flags = " ".join(f"--{name}=${{trialParameters.{name}}}" for name in names)
-        space = {"min": "0.001", "max": "0.1", "distribution": "logUniform"}
-        tried = experiment(
-            f"python3 train.py {flags}",
-            {
-                "spec.parameters": [
-                    {"name": name, "parameterType": "double", "feasibleSpace": space}
-                    for name in names
-                ],
-                "spec.trialTemplate.trialParameters": [
-                    {"name": name, "description": f"What {name} means", "reference": name}
-                    for name in names
-                ],
-            },
-        )
-        compiled = compile_experiment(tried, layout=layout, **source)
-        assert len(compiled.text.encode()) <= most * 1024
-
-    def test_nothing_in_start_reads_as_a_placeholder(self, spec: dict[str, Any]) -> None:
-        pack = max(_sources(spec)["exec-start"].splitlines(), key=len)
-        pack = pack.split('"')[1]
-        assert len(pack) > 10_000
-        assert not set(pack) & set(PLAIN + '"\\ ')
-
-    def test_braces_of_a_trial_are_no_placeholders(self) -> None:
-        tried = experiment("echo {{inputs.x}} {{{$.pipeline_job_name}}}")
-        text = compile_experiment(tried).text
-        task = dict(dag_tasks(next(yaml.safe_load_all(text))))["start"]
-        document = task["inputs"]["parameters"]["experiment"]["runtimeValue"]["constant"]
-        assert "{{" not in document
-        assert yaml.safe_load(document) == tried.document()
+def test_dollars_of_a_trial_are_nothing_that_kubernetes_replaces() -> None:
+    tried = experiment("mkdir /tmp/run.$$; echo $$(date) $(HOME) ${x} $é")
+    text = compile_experiment(tried).text
+    task = dict(dag_tasks(next(yaml.safe_load_all(text))))["start"]
+    document = task["inputs"]["parameters"]["experiment"]["runtimeValue"]["constant"]
+    assert not re.search(r"\$[$(é]", document)
+    assert json.loads(document) == tried.document()
 
 
-class TestOtherSourcesOfTheLibrary:
-    def test_an_image_is_used_by_all_steps_and_nothing_is_installed(self) -> None:
-        text = compile_experiment(experiment("echo loss=1"), image="python-katibflow:1").text
-        spec = next(yaml.safe_load_all(text))
-        for body in spec["deploymentSpec"]["executors"].values():
-            assert body["container"]["image"] == "python-katibflow:1"
-            assert "pip" not in " ".join(body["container"]["command"])
-        assert len(_sources(spec)["exec-start"]) < MAX_SOURCE
-
-    def test_a_package_is_installed_by_all_steps_but_finish(self) -> None:
-        text = compile_experiment(experiment("echo loss=1"), package="katibflow==9.9").text
-        spec = next(yaml.safe_load_all(text))
-        installing = {
-            name
-            for name, body in spec["deploymentSpec"]["executors"].items()
-            if "'katibflow==9.9'" in body["container"]["command"][2]
-        }
-        assert installing == set(spec["deploymentSpec"]["executors"]) - {"exec-finish"}
-        assert len(_sources(spec)["exec-start"]) < MAX_SOURCE
+def test_braces_of_a_trial_are_no_placeholders() -> None:
+    tried = experiment("echo {{inputs.x}} {{{$.pipeline_job_name}}}")
+    text = compile_experiment(tried).text
+    task = dict(dag_tasks(next(yaml.safe_load_all(text))))["start"]
+    document = task["inputs"]["parameters"]["experiment"]["runtimeValue"]["constant"]
+    assert "{{" not in document
+    assert yaml.safe_load(document) == tried.document()

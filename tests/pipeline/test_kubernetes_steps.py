@@ -1,105 +1,118 @@
-"""The launcher and report steps with trials on Kubernetes."""
+"""The steps of a round and the report with trials on Kubernetes."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from katibflow.errors import InputError
-from katibflow.history import TrialState, load_history
-from katibflow.steps import collector, start, suggestion
+from katibflow.history import Trial, TrialState
+from katibflow.steps import collector, launcher, start, suggestion
 from katibflow.steps.files import read_study
 from katibflow.steps.launching import runner_for
 from tests.kubernetes.plays import completes
 from tests.kubernetes.server import ApiServer
 from tests.pipeline.test_finish import kubeconfig
-from tests.shell_trials import document
-
-ONE = {"parallelTrialCount": "1", "maxTrialCount": "1"}
-
-_CALL = """
-import json, sys
-from katibflow import steps
-print("RETURNED", json.dumps(getattr(steps, sys.argv[1])(*sys.argv[2:])))
-"""
+from tests.shell_trials import ROOM, Output, document, outputs, reported
 
 
-def _step(environment: dict[str, str], name: str, *arguments: str) -> tuple[Any, str]:
-    """A step in a process of its own: what it returned, and what it printed before."""
-    done = subprocess.run(
-        [sys.executable, "-c", _CALL, name, *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    printed, _, returned = done.stdout.rpartition("RETURNED ")
-    return json.loads(returned), printed
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    made = ApiServer()
+    for name, value in kubeconfig(tmp_path, made).items():
+        monkeypatch.setenv(name, value)
+    yield made
+    made.down()
 
 
-def test_a_round_and_its_report(tmp_path: Path) -> None:
-    study, batch, after = (str(tmp_path / name) for name in ("study", "batch", "after"))
-    log, page, text = (str(tmp_path / name) for name in ("log", "page", "text"))
-    start(json.dumps(document("")), ONE, "rounds", "the-run", study)
-    (item,), _ = suggestion(study, batch)
-    server = ApiServer()
+def begun(folder: Path, trials: int = 1) -> tuple[Output, list[str]]:
+    """The study of a run with one round, and the round's trials."""
+    (study,) = outputs(folder, "study")
+    counts = {"parallelTrialCount": str(trials), "maxTrialCount": str(trials)}
+    start(json.dumps(document("")), counts, "rounds", "the-run", "", ROOM, study)
+    return study, suggestion(study.path)
+
+
+def test_a_round_and_its_report(
+    tmp_path: Path, server: ApiServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, (item,) = begun(tmp_path)
+    log, after = outputs(tmp_path, "log", "after")
     server.script = completes(["loss=0.25"])
-    try:
-        environment = kubeconfig(tmp_path, server)
-        (outcome, told), printed = _step(environment, "launcher", batch, item, log)
-        collector(batch, [str(outcome)], {told["trial"]: log}, after)
-        (best, result, metrics), _ = _step(environment, "report", study, page, text)
-    finally:
-        server.down()
-    assert "loss=0.25\n" in printed
-    assert Path(log).read_text(encoding="utf-8") == "loss=0.25\n"
-    (trial,) = load_history(Path(after).read_text(encoding="utf-8")).trials
+    ended = launcher(study.path, item, log)
+    assert ended == "0 COMPLETE TrialSucceeded"
+    assert "loss=0.25\n" in capsys.readouterr().out
+    assert log.text == "loss=0.25\n"
+    assert log.shown == "log of trial 0, round 1"
+    collector(study.path, [ended], after)
+    assert after.shown == "study after round 1"
+    assert capsys.readouterr().out == "trial 0: COMPLETE TrialSucceeded\n"
+    (trial,) = read_study(after.path).trials
     assert (trial.state, trial.observations["loss"].latest) == (TrialState.COMPLETE, 0.25)
-    assert best == result["best"]["assignments"] == dict(trial.assignments)
-    assert metrics["best loss"] == 0.25
-    assert f"<span>{trial.job}</span>" in Path(page).read_text(encoding="utf-8")
+    assert trial.queued is not None and trial.start is not None and trial.end is not None
+    assert trial.queued <= trial.start <= trial.end
+    told = reported(study.path, tmp_path)
+    assert told.best == told.result["best"]["assignments"] == dict(trial.assignments)
+    assert told.metrics.metadata["best loss"] == 0.25
+    assert f"<span>{trial.job}</span>" in told.page.text
     (job,) = server.objects["jobs"].values()
-    assert job["metadata"]["labels"]["katibflow/run"] == read_study(study).run
+    assert job["metadata"]["labels"]["katibflow/run"] == read_study(study.path).run
 
 
 def test_a_launcher_tried_again_after_its_trial_was_on_record_tells_the_same(
-    tmp_path: Path,
+    tmp_path: Path, server: ApiServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study, batch = (str(tmp_path / name) for name in ("study", "batch"))
-    start(json.dumps(document("")), ONE, "rounds", "the-run", study)
-    (item,), _ = suggestion(study, batch)
-    server = ApiServer()
+    study, (item,) = begun(tmp_path)
     server.script = completes(["loss=0.5", "loss=0.25"])
-    trials = []
-    try:
-        environment = kubeconfig(tmp_path, server)
-        for name in ("first", "second"):
-            log, after = (str(tmp_path / f"{name}-{what}") for what in ("log", "after"))
-            (outcome, told), _ = _step(environment, "launcher", batch, item, log)
-            collector(batch, [str(outcome)], {told["trial"]: log}, after)
-            trials += load_history(Path(after).read_text(encoding="utf-8")).trials
-            # The pods went when the trial was on record, and their logs with them.
-            assert server.objects["pods"] == {}
-    finally:
-        server.down()
+    trials: list[Trial] = []
+    ended, said = set(), set()
+    for name in ("first", "second"):
+        log, after = outputs(tmp_path, f"{name}-log", f"{name}-after")
+        capsys.readouterr()
+        told = launcher(study.path, item, log)
+        said.add(capsys.readouterr().out.splitlines()[-1])
+        collector(study.path, [told], after)
+        trials += read_study(after.path).trials
+        ended.add(told)
+        # The pods went when the trial was on record, and their logs with them.
+        assert server.objects["pods"] == {}
+    assert ended == {"0 COMPLETE TrialSucceeded"}
+    assert said == {"trial 0: COMPLETE TrialSucceeded"}
+    assert log.text == "(in the log of this step's first try)\n"
     assert trials[0].state is TrialState.COMPLETE
     assert [point.value for point in trials[0].intermediate] == [0.5, 0.25]
     assert trials[1] == trials[0]
     assert server.count("create", "jobs") == 1
 
 
+def test_a_trial_whose_job_was_deleted_is_left_out_and_that_is_said(
+    tmp_path: Path, server: ApiServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, items = begun(tmp_path, trials=3)
+    log, after = outputs(tmp_path, "log", "after")
+    server.script = completes(["loss=0.5"])
+    ended = [launcher(study.path, item, log) for item in items]
+    (name,) = (name for name in server.objects["jobs"] if name.endswith("-1"))
+    server.delete("jobs", name)
+    capsys.readouterr()
+    collector(study.path, ended, after)
+    assert capsys.readouterr().out.splitlines() == [
+        "trial 0: COMPLETE TrialSucceeded",
+        "trial 1: its job is not there any more, so it does not count",
+        "trial 2: COMPLETE TrialSucceeded",
+    ]
+    history = read_study(after.path)
+    assert [trial.number for trial in history.trials] == [0, 2]
+    assert history.rounds == 1
+
+
 def test_an_unknown_runner_is_named_with_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = str(tmp_path / "study")
-    start(json.dumps(document("")), ONE, "rounds", "the-run", study)
+    study, _ = begun(tmp_path)
     monkeypatch.setenv("KATIBFLOW_RUNNER", "docker")
     with pytest.raises(InputError, match='found "docker"; allowed: kubernetes, local'):
-        runner_for(read_study(study))
+        runner_for(read_study(study.path))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,16 @@ import pytest
 from katibflow.compiler.emit import compile_experiment
 from katibflow.history import History, TrialState
 from katibflow.resume import run_name
-from katibflow.steps import controller, report, start, suggestion
+from katibflow.steps import collector, controller, launcher, loop, start, suggestion
+from katibflow.steps.capacity import Capacity
 from katibflow.steps.files import read_study
+from katibflow.steps.messages import read_item
+from katibflow.steps.rounds import ROUNDS_USED_UP
 from tests.kubernetes.plays import JobPlay, completes
 from tests.kubernetes.server import ApiServer
 from tests.pipeline.kfp_local import run_pipeline
 from tests.pipeline.test_finish import kubeconfig
-from tests.shell_trials import document, experiment
+from tests.shell_trials import ROOM, document, experiment, outputs, reported
 
 WIDER = [{"name": "x", "parameterType": "int", "feasibleSpace": {"min": "0", "max": "9"}}]
 
@@ -35,13 +40,16 @@ class Runs:
         text = json.dumps(document('echo "loss=$X"', changes))
         counts = {"parallelTrialCount": "1", "maxTrialCount": str(most)}
         layout = given.pop("layout", "controller")
-        start(text, counts | given, layout, run, str(self.folder / "study"))
-        return read_study(str(self.folder / "study"))
+        room = int(given.pop("room", ROOM))
+        (study,) = outputs(self.folder, "study")
+        start(text, counts | given, layout, run, "", room, study)
+        return read_study(study.path)
 
     def go(self, run: str, most: int = 2, **given: str) -> History:
         self.start(run, most, None, **given)
-        controller(*(str(self.folder / name) for name in ("study", "after", "logs")))
-        return read_study(str(self.folder / "after"))
+        study, after, logs = outputs(self.folder, "study", "after", "logs")
+        controller(study.path, after, logs)
+        return read_study(after.path)
 
 
 @pytest.fixture(params=["local", "kubernetes"])
@@ -67,9 +75,9 @@ def test_finished_trials_of_all_earlier_runs_count(runs: Runs, tmp_path: Path) -
     for earlier, now in zip(before, taken, strict=True):
         assert (now.job, now.start, now.end) == (earlier.job, earlier.start, earlier.end)
         assert now.observations == earlier.observations
-    best, _, metrics = report(*(str(tmp_path / name) for name in ("after", "page", "text")))
-    assert metrics["trials"] == 7
-    assert best
+    told = reported(str(tmp_path / "after"), tmp_path)
+    assert told.metrics.metadata["trials"] == 7
+    assert told.best
 
 
 def test_each_run_adds_its_trials_to_one_study(runs: Runs) -> None:
@@ -116,9 +124,48 @@ def test_rounds_refuse_to_begin_when_nothing_is_left_to_do(runs: Runs) -> None:
     with pytest.raises(SystemExit, match=r"over before it begins.*ExperimentMaxTrialsReached"):
         runs.start("two", layout="rounds", resume="all")
     history = runs.start("three", most=3, layout="rounds", resume="all")
-    batch = str(runs.folder / "batch")
-    (item,), _ = suggestion(str(runs.folder / "study"), batch)
-    assert json.loads(item)["number"] == len(history.trials) == 2
+    (item,) = suggestion(str(runs.folder / "study"))
+    assert read_item(item, history).number == len(history.trials) == 2
+
+
+def a_round(folder: Path) -> tuple[bool, str]:
+    """The steps of a round on the study at hand: whether another follows, and why not."""
+    study, log, after, text = outputs(folder, "study", "log", "after", "text")
+    reason = folder / "reason"
+    ended = [launcher(study.path, item, log) for item in suggestion(study.path)]
+    collector(study.path, ended, after)
+    proceed = loop(after.path, text, str(reason))
+    shutil.rmtree(study.path)
+    Path(after.path).rename(study.path)
+    return proceed, reason.read_text(encoding="utf-8")
+
+
+def test_rounds_that_are_used_up_are_gone_on_with_in_another_run(
+    runs: Runs, tmp_path: Path
+) -> None:
+    two_rounds = str(math.ceil(Capacity.of(experiment("")).of_rounds(2, 1)))
+    given = {"layout": "rounds", "room": two_rounds}
+    assert runs.start("one", most=9, **given).most_rounds == 2
+    assert a_round(tmp_path) == (True, "")
+    proceed, reason = a_round(tmp_path)
+    assert not proceed
+    assert reason.startswith(f"{ROUNDS_USED_UP}: 2 rounds with 2 trials are over")
+    assert f"katibflow submit FILE --resume {run_name('one')} " in reason
+    assert "--layout controller" in reason
+    assert suggestion(str(tmp_path / "study")) == []
+
+    earlier = read_study(str(tmp_path / "study")).trials
+    taken = runs.start("two", most=9, resume=run_name("one"), **given)
+    assert taken.trials == earlier
+    assert (taken.rounds, taken.most_rounds) == (0, 2)
+    (item,) = suggestion(str(tmp_path / "study"))
+    assert read_item(item, taken).number == 2
+    assert a_round(tmp_path) == (True, "")
+    assert a_round(tmp_path)[1].startswith(f"{ROUNDS_USED_UP}: 2 rounds with 4 trials are over")
+    trials = read_study(str(tmp_path / "study")).trials
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
+    assert trials[:2] == earlier
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
 
 
 def test_trials_that_did_not_finish_stay_behind(
@@ -134,8 +181,7 @@ def test_trials_that_did_not_finish_stay_behind(
     server.script = script
     runs = Runs(tmp_path)
     try:
-        runs.start("one", most=1)
-        controller(*(str(tmp_path / name) for name in ("study", "after", "logs")))
+        runs.go("one", most=1)
         job = next(iter(server.objects["jobs"].values()))
         record = json.loads(job["metadata"]["annotations"]["katibflow/record"])
         for number, state in enumerate(("RUNNING", "KILLED", "FAIL"), start=1):

@@ -42,9 +42,19 @@ class TestRunsToTheEnd:
         assert {trial.state for trial in three_trials.study.trials} == {TrialState.COMPLETE}
 
     def test_last_round_is_smaller_when_fewer_trials_are_left(self, three_trials: Run) -> None:
-        assert three_trials.count("suggestion") == 2
         assert three_trials.count("launcher") == 3
         assert three_trials.study.rounds == 2
+
+    def test_trials_are_asked_for_at_the_start_and_beside_each_decision(
+        self, three_trials: Run
+    ) -> None:
+        assert three_trials.count("loop") == 2
+        assert three_trials.count("suggestion") == 3
+        assert three_trials.outputs("suggestion")["Output"] == []
+        assert "no trial is needed: ExperimentMaxTrialsReached" in three_trials.log
+
+    def test_the_librarys_step_never_runs(self, three_trials: Run) -> None:
+        assert three_trials.count("library") == 0
 
     def test_each_trial_ran_once_and_is_on_record(self, three_trials: Run) -> None:
         (folder,) = three_trials.runs.iterdir()
@@ -53,11 +63,6 @@ class TestRunsToTheEnd:
     def test_every_trial_reports_the_value_it_was_given(self, three_trials: Run) -> None:
         for trial in three_trials.study.trials:
             assert trial.observations["loss"].latest == float(trial.assignments["x"])
-
-    def test_library_came_from_the_compiled_file(self, three_trials: Run) -> None:
-        assert three_trials.library.read_bytes().startswith(b"PK")
-        (folder,) = three_trials.runs.iterdir()
-        assert (folder / "library.zip").read_bytes() == three_trials.library.read_bytes()
 
     def test_report_gives_the_best_parameters(self, three_trials: Run) -> None:
         values = [int(trial.assignments["x"]) for trial in three_trials.study.trials]
@@ -92,21 +97,17 @@ class TestRunsToTheEnd:
         assert "ExperimentMaxTrialsReached" in page
         assert "3 trials ended, maxTrialCount is 3" in text
 
-    def test_each_round_has_a_summary(self, three_trials: Run) -> None:
-        # Local folders are named after steps, so only the summary that was made last is left.
-        assert three_trials.count("summary") == 2
-        made = three_trials.metrics("summary")
-        assert (made["round"], made["trials"]) in ((1, 2), (2, 3))
-        text = (three_trials.root / "summary" / "text").read_text(encoding="utf-8")
-        assert text.startswith(f"# three, round {made['round']:g}\n")
+    def test_each_round_shows_its_table_and_the_last_one_its_page(self, three_trials: Run) -> None:
+        text = (three_trials.root / "loop" / "text").read_text(encoding="utf-8")
+        assert text.startswith("# three, round 2\n")
+        assert "ExperimentMaxTrialsReached: 3 trials ended, maxTrialCount is 3" in text
+        assert three_trials.count("summary") == 1
+        page = (three_trials.root / "summary" / "page").read_text(encoding="utf-8")
+        assert "Round 2" in page and "3 trials so far" in page
 
     def test_artifacts_say_what_they_are_of(self, three_trials: Run) -> None:
         last = three_trials.study.rounds
-        assert three_trials.shown("start") == {
-            "library": "the steps' code",
-            "study": "study at the start",
-        }
-        assert three_trials.shown("suggestion") == {"batch": f"round {last}: trial 2"}
+        assert three_trials.shown("start") == {"study": "study at the start"}
         assert three_trials.shown("for-loop-1-iteration-0/launcher") == {
             "log": f"log of trial 2, round {last}"
         }
@@ -114,10 +115,10 @@ class TestRunsToTheEnd:
             "log": "log of trial 1, round 1"
         }
         assert three_trials.shown("collector") == {"study": f"study after round {last}"}
-        round_ = f"round {three_trials.metrics('summary')['round']:g}"
-        shown = dict.fromkeys(("page", "text", "metrics"), round_)
-        assert three_trials.shown("summary") == shown
-        assert three_trials.shown("report") == dict.fromkeys(shown, "report")
+        assert three_trials.shown("loop") == {"text": f"round {last}"}
+        assert three_trials.shown("summary") == {"page": f"round {last}"}
+        shown = dict.fromkeys(("page", "text", "metrics"), "report")
+        assert three_trials.shown("report") == shown
 
     def test_trial_output_is_in_the_steps_log_and_an_artifact(self, three_trials: Run) -> None:
         first = three_trials.study.trials[2]
@@ -140,22 +141,11 @@ def test_goal_given_at_run_time_ends_it_early(tmp_path: Path) -> None:
     assert [folder.name.rpartition("-")[0] for folder in run.runs.iterdir()] == ["sweep-two"]
 
 
-def test_failed_trials_are_data_until_there_are_too_many(tmp_path: Path) -> None:
-    tried = experiment("echo broken; exit 3", {"spec.maxFailedTrialCount": 2})
-    run = run_pipeline(tmp_path, compile_experiment(tried).text, {"parallelTrialCount": "2"})
-    assert run.code == 0, run.log
-    assert [trial.state for trial in run.study.trials] == [TrialState.FAIL, TrialState.FAIL]
-    assert all("broken" in trial.message for trial in run.study.trials)
-    assert run.outputs("loop") == {
-        "Output": False,
-        "reason": "ExperimentFailed: 2 trials failed, maxFailedTrialCount is 2",
-    }
-    assert json.loads(run.outputs("report")["best_parameters"]) == {}
-
-
-def test_used_up_space_ends_it_without_an_empty_round(tmp_path: Path) -> None:
+def test_used_up_space_ends_it_without_an_empty_round_and_a_failed_trial_is_data(
+    tmp_path: Path,
+) -> None:
     tried = experiment(
-        'test "$X" = 2 && exit 1; echo "loss=$X"',
+        'test "$X" = 2 && echo broken && exit 1; echo "loss=$X"',
         {
             "spec.parameters": [
                 {"name": "x", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "4"}}
@@ -166,8 +156,9 @@ def test_used_up_space_ends_it_without_an_empty_round(tmp_path: Path) -> None:
     run = run_pipeline(tmp_path, compile_experiment(tried).text)
     assert run.code == 0, run.log
     assert sorted(trial.assignments["x"] for trial in run.study.trials) == ["1", "2", "3", "4"]
-    assert [trial.state for trial in run.study.trials].count(TrialState.FAIL) == 1
-    assert run.count("suggestion") == 1
+    (failed,) = (trial for trial in run.study.trials if trial.state is TrialState.FAIL)
+    assert "broken" in failed.message
+    assert run.count("launcher") == 4
     assert run.outputs("loop")["reason"].startswith("ExperimentSuggestionEndReached: ")
     text = (run.root / "report" / "text").read_text(encoding="utf-8")
     assert "ExperimentSuggestionEndReached" in text.replace("\\", "")

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Protocol
 
 from katibflow.history import Observation, Trial, TrialState
@@ -81,6 +82,11 @@ class Watch:
     @property
     def lines(self) -> list[str]:
         return [event.text for event in self.events if isinstance(event, LogLine)]
+
+    @property
+    def start(self) -> str:
+        (started,) = (event.time for event in self.events if isinstance(event, Started))
+        return started
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         with self._changed:
@@ -208,10 +214,44 @@ class RunnerContract:
                 assert future.result(PATIENCE).state is JobState.SUCCEEDED
                 assert watch.lines == [f"loss=0.{number}"]
 
-    def test_a_run_puts_its_trial_on_record(self, lab: Lab) -> None:
+    def test_a_run_puts_its_trial_on_record_with_its_start(self, lab: Lab) -> None:
         job = lab.job(3, Work())
-        self.run(lab, job)
-        assert lab.runner().records() == (job.trial,)
+        _, watch = self.run(lab, job)
+        assert lab.runner().records() == (replace(job.trial, start=watch.start),)
+
+    def test_an_adopted_job_has_the_start_that_it_had(self, lab: Lab) -> None:
+        with ThreadPoolExecutor() as pool:
+            job = lab.job(0, Work(["loss=0.5"], held=True))
+            job = replace(job, trial=replace(job.trial, queued="2026-01-01T00:00:00.000+00:00"))
+            future, first, _ = self.begin(pool, lab.runner(), job)
+            first.wait_for_line("loss=0.5")
+            assert [each.start for each in lab.runner().records()] == [first.start]
+            lab.release(0)
+            future.result(PATIENCE)
+        _, second = self.run(lab, job)
+        assert second.start == first.start
+        assert datetime.fromisoformat(first.start) <= datetime.now(UTC)
+        assert [each.start for each in lab.runner().records()] == [first.start]
+
+    def test_a_stopped_trial_is_queued_again(self, lab: Lab) -> None:
+        with ThreadPoolExecutor() as pool:
+            job = lab.job(0, Work(["loss=0.5"], held=True))
+            future, watch, stop = self.begin(pool, lab.runner(), job)
+            watch.wait_for_line("loss=0.5")
+            stop.set("interrupted")
+            assert future.result(PATIENCE).state is JobState.STOPPED
+        assert [each.start for each in lab.runner().records()] == [None]
+
+    def test_a_trial_that_never_had_a_job_has_no_start(self, lab: Lab) -> None:
+        lost = trial(0, TrialState.FAIL, queued="2026-01-01T00:00:00.000+00:00", reason="Lost")
+        lab.runner().record(lost)
+        assert lab.runner().records() == (lost,)
+
+    def test_a_closed_runner_has_left_nothing_of_a_job_that_ended(self, lab: Lab) -> None:
+        runner = lab.runner()
+        assert runner.run(lab.job(0, Work()), Watch(), StopRequest()).state is JobState.SUCCEEDED
+        runner.close()
+        assert not lab.is_alive(0)
 
     def test_records_are_kept_by_number_and_replaced(self, lab: Lab) -> None:
         runner = lab.runner()

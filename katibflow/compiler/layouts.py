@@ -1,0 +1,131 @@
+"""Which DAG an experiment is compiled to: the one that was asked for, or the one that holds it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from katibflow.errors import InputError
+from katibflow.experiment import Experiment
+from katibflow.steps.capacity import (
+    AUTO_SHARE,
+    MAX_ROUNDS,
+    OBJECT_LIMIT,
+    RUN_SHARE,
+    Capacity,
+    rounds_of,
+)
+
+__all__ = ["AUTO", "LAYOUTS", "MAX_PARTS", "Choice", "choose_layout"]
+
+AUTO = "auto"
+LAYOUTS = (AUTO, "rounds", "controller")
+
+_MAX_DOCUMENT = 115_000
+"""Bytes of the Experiment as a text in JSON; a step's other inputs stand in the same argument."""
+
+MAX_PARTS = 2
+"""Experiments that one pipeline can have as its parts: each gets its share of the object."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A layout.
+
+    Attributes:
+        layout: ``rounds`` or ``controller``.
+        why: Why it is this one, in a sentence.
+        room: Bytes that the rounds of a run may take in the Workflow object.
+    """
+
+    layout: str
+    why: str
+    room: int
+
+
+def choose_layout(
+    experiment: Experiment,
+    layout: str,
+    *,
+    library: int,
+    is_part: bool,
+    source: str | None = None,
+    run_as: Experiment | None = None,
+) -> Choice:
+    """The layout for an experiment.
+
+    ``auto`` is ``rounds`` where the whole experiment fits with a quarter to spare, which a page for
+    each round and a step for each trial make good to look at, else ``controller``.
+
+    Args:
+        experiment: As in its file. The room depends on nothing else: it is in the compiled file,
+            which is the same for all runs of one layout.
+        layout: One of `LAYOUTS`.
+        library: Characters of the library that the pipeline carries.
+        is_part: Whether it shares the object with other parts of a pipeline.
+        source: Where the Experiment comes from, for errors; by default its name.
+        run_as: The Experiment with the parameters of the run, as far as they are known.
+
+    Raises:
+        InputError: There is no such layout, the experiment is larger than a Workflow object, or
+            it has more trials than one run of ``rounds`` holds, at a time or in all.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f'layout: found "{layout}"; allowed: {", ".join(LAYOUTS)}')
+    where = source or f"experiment {experiment.name}"
+    _check_length(experiment, where)
+    capacity = Capacity.of(experiment, library)
+    limit = OBJECT_LIMIT / (MAX_PARTS if is_part else 1)
+    room = int(limit * RUN_SHARE - capacity.base)
+    if room < 0:
+        raise InputError(
+            f"{where}: spec.trialTemplate: found an Experiment with which a run takes "
+            f"{capacity.base:,.0f} bytes before its first trial; allowed: at most "
+            f"{limit * RUN_SHARE:,.0f}, as Argo can store {OBJECT_LIMIT:,} of a run: keep long "
+            "scripts in the image or in a ConfigMap that the trials mount"
+        )
+    spec = (run_as or experiment).spec
+    most, parallel = spec.max_trial_count, spec.parallelism
+    fitting = capacity.most_rounds(parallel, room)
+    if layout == "rounds":
+        fault = capacity.too_wide(parallel, room)
+        if fault is not None:
+            raise InputError(f"{where}: {fault}")
+        if most is not None and rounds_of(most, parallel) > fitting:
+            raise InputError(
+                f"{where}: spec.maxTrialCount: found {most}, which is {rounds_of(most, parallel)} "
+                f"rounds of {parallel}; allowed: at most {fitting * parallel}, since one run of "
+                f"the layout rounds holds {fitting} such rounds (or --layout controller, which "
+                "has no rounds)"
+            )
+        return Choice(layout, "it was asked for", room)
+    if layout == AUTO:
+        layout, why = _chosen(capacity, most, parallel, limit)
+        return Choice(layout, why, room)
+    return Choice(layout, "it was asked for", room)
+
+
+def _chosen(capacity: Capacity, most: int | None, parallel: int, limit: float) -> tuple[str, str]:
+    if most is None:
+        return "controller", "without maxTrialCount no number of rounds is certain to be enough"
+    rounds = rounds_of(most, parallel)
+    if rounds > MAX_ROUNDS:
+        return "controller", f"{most} trials are {rounds} rounds, and a run holds {MAX_ROUNDS}"
+    share = (capacity.base + capacity.of_rounds(rounds, parallel)) / OBJECT_LIMIT
+    told = f"{most} trials in rounds of {parallel} take {share:.0%} of what Argo can store of a run"
+    if share <= AUTO_SHARE * limit / OBJECT_LIMIT:
+        return "rounds", told
+    return "controller", told
+
+
+def _check_length(experiment: Experiment, where: str) -> None:
+    """Refuses a document that does not fit into one argument of a step's command."""
+    text = json.dumps(experiment.document(), ensure_ascii=False)
+    length = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"))
+    if length > _MAX_DOCUMENT:
+        raise InputError(
+            f"{where}: spec.trialTemplate: found an Experiment of {length:,} bytes, written as "
+            f"JSON in JSON; allowed: at most {_MAX_DOCUMENT:,}, as Linux takes 131,072 in one "
+            "argument of a command: keep long scripts in the image or in a ConfigMap that the "
+            "trials mount"
+        )

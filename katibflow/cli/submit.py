@@ -108,7 +108,7 @@ def submit(
       katibflow submit examples/mnist.yaml --name nightly --schedule "0 3 * * *"
     """
     from katibflow.client.api import connect
-    from katibflow.client.reading import Sweep
+    from katibflow.client.reading import Sweep, full_run_id
     from katibflow.client.schedules import read_cron, read_interval
     from katibflow.client.submitting import (
         Submission,
@@ -154,6 +154,8 @@ def submit(
         print(f"{file}: {warning}", file=sys.stderr)
     print(f"layout {ready.layout}: {ready.why}", file=stream)
     pipelines = connect(access)
+    if resume is not None:
+        ready = ready.resuming(full_run_id(pipelines, resume.strip().lower()))
     resumes = ready.parameters.get("resume", NONE) if trigger is not None else ready.resume
     Cluster(pipelines, access).check_earlier(ready, resumes)
     version, is_new = upload(pipelines, ready)

@@ -15,9 +15,10 @@ from katibflow.errors import InputError
 from katibflow.experiment import Experiment
 from katibflow.steps.starting import parameters_of, with_parameters
 
-__all__ = ["Sweep", "find_sweep", "latest_sweeps", "sweeps_of"]
+__all__ = ["Sweep", "find_sweep", "full_run_id", "latest_sweeps", "sweeps_of"]
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PART = re.compile(r"[0-9a-f]{8}")
 _FIRST = "start"
 _LOOKED_THROUGH = 200
 """Runs among which one is found by its name or the first letters of its id."""
@@ -135,6 +136,19 @@ def find_sweep(pipelines: Pipelines, wanted: str) -> Sweep:
         names = ", ".join(f"{which}/{sweep.experiment.name}" for sweep in sweeps)
         raise InputError(f'RUN: found "{wanted}"; allowed: {names}')
     return chosen[0]
+
+
+def full_run_id(pipelines: Pipelines, text: str) -> str:
+    """KFP's whole id of the one run whose id begins so; else the text, which may mean another.
+
+    `list` and `show` print the first letters of an id, and a run's jobs carry a name of their own.
+    """
+    found = [
+        run.run_id
+        for run in (pipelines.runs(_LOOKED_THROUGH) if _PART.fullmatch(text) else ())
+        if run.run_id.startswith(text)
+    ]
+    return found[0] if len(found) == 1 else text
 
 
 def _find_run(pipelines: Pipelines, wanted: str) -> Run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from katibflow.client.base import Pipelines, Run, Trigger, Version
@@ -71,6 +71,10 @@ class Ready:
     parameters: Mapping[str, str]
     resume: str
     kfp_experiment: str
+
+    def resuming(self, resume: str) -> Ready:
+        """The same with another parameter ``resume``."""
+        return replace(self, parameters={**self.parameters, "resume": resume}, resume=resume)
 
 
 def prepare(submission: Submission) -> Ready:

@@ -110,7 +110,10 @@ def _chosen(capacity: Capacity, most: int | None, parallel: int, limit: float) -
         return "controller", "without maxTrialCount no number of rounds is certain to be enough"
     rounds = rounds_of(most, parallel)
     if rounds > MAX_ROUNDS:
-        return "controller", f"{most} trials are {rounds} rounds, and a run holds {MAX_ROUNDS}"
+        return (
+            "controller",
+            f"{most} trials are {rounds} rounds, and Argo nests no more than {MAX_ROUNDS}",
+        )
     share = (capacity.base + capacity.of_rounds(rounds, parallel)) / OBJECT_LIMIT
     told = f"{most} trials in rounds of {parallel} take {share:.0%} of what Argo can store of a run"
     if share <= AUTO_SHARE * limit / OBJECT_LIMIT:

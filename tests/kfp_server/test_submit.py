@@ -404,3 +404,17 @@ def test_the_last_lines_of_a_failed_step_are_shown(
     done = katibflow(*submit(kfp_server, tmp_path))
     assert done.code == 1
     assert done.err == "==> start <==\n1\nkatibflow: resume: found\n"
+
+
+def test_a_run_is_resumed_by_the_letters_that_list_shows_of_its_id(
+    kfp_server: KfpServer, cluster: Lab, tmp_path: Path
+) -> None:
+    first = katibflow(*submit(kfp_server, tmp_path, "--no-wait"))
+    assert first.code == 0, first.err
+    (run,) = kfp_server.runs.values()
+    put_trial(cluster.server, run["run_id"], 0, 0.5)
+    short = run["run_id"][:8]
+    again = katibflow(*submit(kfp_server, tmp_path, "--no-wait", "--resume", short))
+    assert again.code == 0, again.err
+    (_, second) = kfp_server.runs.values()
+    assert second["runtime_config"]["parameters"]["resume"] == run["run_id"]

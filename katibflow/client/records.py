@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from katibflow.client.reading import Sweep
-from katibflow.client.submitting import Ready
 from katibflow.errors import InputError
 from katibflow.history import History, Trial, TrialState
 from katibflow.resume import ALL, NONE, read_resume, run_name, take_over
@@ -14,6 +13,9 @@ from katibflow.runners.base import EarlierTrial
 from katibflow.runners.kubernetes import KubernetesRunner, connect
 from katibflow.runners.kubernetes_api import Api, Timing
 from katibflow.steps.starting import ROUNDS, check_first_round, with_more
+
+if TYPE_CHECKING:
+    from katibflow.client.submitting import Ready
 
 __all__ = ["NAMESPACE", "JobRecords", "Records", "check_earlier", "cluster_of", "with_earlier"]
 

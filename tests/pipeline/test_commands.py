@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -86,7 +87,12 @@ def run(
     placeholder = "{{$.inputs.artifacts['study'].path}}"
     filled = [str(study) if part == placeholder else part for part in command]
     arguments = ["--executor_input", json.dumps(executor_input), "--function_to_execute", function]
-    environment = {"TMPDIR": str(folder), "PIP_NO_INDEX": "1", "PYTHONPATH": str(folder)}
+    environment = {
+        "TMPDIR": str(folder),
+        "PIP_NO_INDEX": "1",
+        "PYTHONPATH": str(folder),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     return subprocess.run(
         [*filled, *arguments],
         cwd=folder / "cwd",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ def start(folder: Path, server: ApiServer, text: str, run: str = RUN) -> Done:
         **os.environ,
         **kubeconfig(folder, server),
         "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([NO_PIP, str(folder)]),
         "ASKED_FOR": str(folder / "asked_for"),
     }
@@ -148,7 +150,7 @@ def test_without_leave_to_list_workflows_it_says_what_to_grant_or_use(
     done = start(tmp_path, server, compiled)
     assert done.code != 0
     assert f"the Workflows in namespace {NAMESPACE} cannot be listed: 403" in done.out
-    assert "Let the run's service account list workflows.argoproj.io" in done.out
+    assert "let the run's service account list workflows.argoproj.io" in done.out
     assert "--image or --package" in done.out
     assert not (done.study / HISTORY).exists()
 

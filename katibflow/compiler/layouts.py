@@ -54,8 +54,8 @@ def choose_layout(
 ) -> Choice:
     """The layout for an experiment.
 
-    ``auto`` is ``rounds`` where the whole experiment fits with a quarter to spare, which a page for
-    each round and a step for each trial make good to look at, else ``controller``.
+    ``auto`` is ``rounds`` where the whole experiment fits with a quarter to spare, where a
+    table for each round and a step for each trial are good to look at, else ``controller``.
 
     Args:
         experiment: As in its file. The room depends on nothing else: it is in the compiled file,
@@ -98,7 +98,6 @@ def choose_layout(
                 f"the layout rounds holds {fitting} such rounds (or --layout controller, which "
                 "has no rounds)"
             )
-        return Choice(layout, "it was asked for", room)
     if layout == AUTO:
         layout, why = _chosen(capacity, most, parallel, limit)
         return Choice(layout, why, room)
@@ -112,7 +111,7 @@ def _chosen(capacity: Capacity, most: int | None, parallel: int, limit: float) -
     if rounds > MAX_ROUNDS:
         return (
             "controller",
-            f"{most} trials are {rounds} rounds, and Argo nests no more than {MAX_ROUNDS}",
+            f"{most} trials are {rounds} rounds, and a run holds {MAX_ROUNDS}",
         )
     share = (capacity.base + capacity.of_rounds(rounds, parallel)) / OBJECT_LIMIT
     told = f"{most} trials in rounds of {parallel} take {share:.0%} of what Argo can store of a run"

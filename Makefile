@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-API := $(addprefix katibflow.,api outcome remote pipelines search reporting errors history)
+API := $(addprefix katibflow.,api.experiment api.result api.run pipelines search reporting errors study.history)
 
 .PHONY: install demo test browser database compiled docs bench clean
 

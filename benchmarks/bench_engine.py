@@ -16,11 +16,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from katibflow.engine import run_experiment
-from katibflow.history import History, TrialState
+from katibflow.engine.loop import run_experiment
 from katibflow.runners.base import StopRequest
-from katibflow.runners.local import LocalRunner
-from katibflow.validation import check_document
+from katibflow.runners.local.runner import LocalRunner
+from katibflow.study.history import History, TrialState
+from katibflow.validation.rules import check_document
 
 TARGET = 1.25
 

@@ -15,10 +15,10 @@ from collections.abc import Callable
 
 import optuna
 
-from katibflow.experiment import Experiment
-from katibflow.history import History, Observation, Point, Trial, TrialState
-from katibflow.space import space_of
-from katibflow.suggest import Suggester, suggest
+from katibflow.experiment.types import Experiment
+from katibflow.study.history import History, Observation, Point, Trial, TrialState
+from katibflow.suggestion.space.search_space import space_of
+from katibflow.suggestion.suggester import Suggester, suggest
 
 REPORTS = 10
 TURNS = 15

@@ -12,12 +12,19 @@ __all__ = ["Experiment", "Result", "__version__", "report_metrics", "search", "t
 __version__ = "0.1.0"
 
 
+_LATER = {
+    "Experiment": "katibflow.api.experiment",
+    "Result": "katibflow.api.result",
+    "pipeline_task": "katibflow.api.pipeline_task",
+    "tune": "katibflow.api.experiment",
+}
+"""What a trial that only reports its metrics does not need: name to the module that has it."""
+
+
 def __getattr__(name: str) -> Any:
-    """Imports what a trial that only reports its metrics does not need when it is asked for."""
+    """Imports what is asked for."""
     if name == "search":
         return import_module("katibflow.search")
-    if name in ("Experiment", "tune"):
-        return getattr(import_module("katibflow.api"), name)
-    if name == "Result":
-        return getattr(import_module("katibflow.outcome"), name)
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,9 +1,10 @@
 """What ``import katibflow`` offers; ``__init__.py`` imports each of it when it is asked for."""
 
 from katibflow import search as search
-from katibflow.api import Experiment as Experiment
-from katibflow.api import tune as tune
-from katibflow.outcome import Result as Result
+from katibflow.api.experiment import Experiment as Experiment
+from katibflow.api.experiment import tune as tune
+from katibflow.api.pipeline_task import pipeline_task as pipeline_task
+from katibflow.api.result import Result as Result
 from katibflow.reporting import report_metrics as report_metrics
 
 __all__ = ["Experiment", "Result", "__version__", "report_metrics", "search", "tune"]

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.frame import Component, framed, persistent
+from katibflow.pipelines.frame import Component, framed, persistent
 
 __all__ = ["COMPONENTS", "controller"]
 

@@ -10,7 +10,7 @@ from typing import Any, List  # noqa: UP035 - the form that KFP reads
 
 from kfp import dsl  # type: ignore[import-untyped]
 
-from pipelines.frame import Component, framed, persistent, retried, uncached
+from katibflow.pipelines.frame import Component, framed, persistent, retried, uncached
 
 __all__ = ["COMPONENTS", "NEXT_ROUND", "PROCEED", "ROUND", "next", "rounds"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from katibflow.experiment import Experiment
+from katibflow.experiment.types import Experiment
 
 SEED_FILE = Path(__file__).parent.parent / "examples" / "seed.yaml"
 

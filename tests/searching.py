@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from katibflow.experiment import Experiment, Parameter
-from katibflow.history import History, Observation, Point, Trial, TrialState
-from katibflow.suggest import Suggester, Suggestion
+from katibflow.experiment.types import Experiment, Parameter
+from katibflow.study.history import History, Observation, Point, Trial, TrialState
+from katibflow.suggestion.suggester import Suggester, Suggestion
 
 from .samples import changed
 

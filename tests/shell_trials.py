@@ -10,9 +10,9 @@ from typing import Any
 
 import psutil
 
-from katibflow.experiment import Experiment
+from katibflow.experiment.types import Experiment
 from katibflow.steps import report
-from katibflow.validation import check_document
+from katibflow.validation.rules import check_document
 from tests.samples import changed
 
 __all__ = [

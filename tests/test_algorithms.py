@@ -11,15 +11,21 @@ from typing import Any
 
 import pytest
 
-from katibflow import algorithms
-from katibflow.algorithms import ALGORITHMS, check_packages, chosen_for, note_on, settings_of
-from katibflow.algorithms.samplers import BAYESIAN, MULTIVARIATE_TPE
-from katibflow.algorithms.sequences import GRID, SOBOL
 from katibflow.early_stopping import RULES
 from katibflow.errors import InputError, MissingPackage
-from katibflow.experiment import Algorithm as AlgorithmSpec
-from katibflow.loading import parse
-from katibflow.space import space_of
+from katibflow.experiment.parsing import parse
+from katibflow.experiment.types import Algorithm as AlgorithmSpec
+from katibflow.suggestion import algorithms
+from katibflow.suggestion.algorithms import (
+    ALGORITHMS,
+    check_packages,
+    chosen_for,
+    note_on,
+    settings_of,
+)
+from katibflow.suggestion.algorithms.samplers import BAYESIAN, MULTIVARIATE_TPE
+from katibflow.suggestion.algorithms.sequences import GRID, SOBOL
+from katibflow.suggestion.space.search_space import space_of
 
 from .samples import changed
 from .searching import MIXED, SMALL, experiment

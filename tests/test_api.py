@@ -15,7 +15,7 @@ import yaml
 import katibflow
 from katibflow import Experiment, Result, search, tune
 from katibflow.errors import InputError, InvalidExperiment
-from katibflow.history import TrialState
+from katibflow.study.history import TrialState
 from tests.pipeline.kfp_local import run_pipeline
 from tests.shell_trials import document, processes_below
 

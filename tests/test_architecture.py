@@ -17,8 +17,13 @@ import pytest
 from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("katibflow", "components", "pipelines")
-FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+ELSEWHERE = ("components", "pipelines")
+"""Packages of katibflow that are links to the top of the repository."""
+FILES = sorted(
+    file
+    for folder in ("", *ELSEWHERE)
+    for file in (ROOT / "katibflow" / folder).resolve().rglob("*.py")
+)
 LIBRARY = [file for file in FILES if file.is_relative_to(ROOT / "katibflow")]
 MOST_LINES = 500
 
@@ -45,7 +50,7 @@ def test_ruff_has_nothing_to_say(command: tuple[str, ...]) -> None:
 
 
 def test_types_are_strict() -> None:
-    done = run("-m", "mypy", "--strict", *PACKAGES)
+    done = run("-m", "mypy")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -120,7 +125,7 @@ def test_modules_take_only_exported_names_from_each_other(file: Path) -> None:
     for node in ast.walk(tree_of(file)):
         if not isinstance(node, ast.ImportFrom) or node.module is None or node.level:
             continue
-        source = module_file(node.module) if node.module.split(".")[0] in PACKAGES else None
+        source = module_file(node.module) if node.module.split(".")[0] == "katibflow" else None
         if source is None:
             continue
         names = exported(tree_of(source))
@@ -136,16 +141,16 @@ HEAVY = {"kfp", "kubernetes", "optuna", "pandas", "plotly", "scipy", "sklearn", 
     ("module", "banned"),
     [
         ("katibflow", HEAVY | {"pydantic", "rich", "typer", "yaml"}),
-        ("katibflow.validation", HEAVY | {"numpy", "re2", "rich", "typer"}),
+        ("katibflow.validation.rules", HEAVY | {"numpy", "re2", "rich", "typer"}),
         ("katibflow.cli", HEAVY | {"numpy", "rich"}),
         ("katibflow.steps", HEAVY | {"numpy", "re2", "rich", "typer"}),
         ("katibflow.client.api", HEAVY | {"numpy", "rich", "typer"}),
         ("katibflow.client.following", HEAVY | {"numpy", "rich", "typer"}),
         ("katibflow.client.submitting", HEAVY | {"numpy", "rich", "typer"}),
         ("katibflow.compiler", HEAVY | {"numpy", "rich"}),
-        ("katibflow.engine", HEAVY | {"numpy", "rich", "typer"}),
-        ("katibflow.runners.local", HEAVY | {"numpy", "rich", "typer"}),
-        ("katibflow.runners.kubernetes", HEAVY | {"numpy", "rich", "typer"}),
+        ("katibflow.engine.loop", HEAVY | {"numpy", "rich", "typer"}),
+        ("katibflow.runners.local.runner", HEAVY | {"numpy", "rich", "typer"}),
+        ("katibflow.runners.kubernetes.runner", HEAVY | {"numpy", "rich", "typer"}),
     ],
 )
 def test_importing_a_module_imports_nothing_heavy(module: str, banned: set[str]) -> None:
@@ -176,7 +181,7 @@ def third_party(tree: ast.Module) -> set[str]:
             names |= {each.name.split(".")[0] for each in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add((node.module or "").split(".")[0])
-    return names - set(sys.stdlib_module_names) - set(PACKAGES) - {"__future__", "tests"}
+    return names - set(sys.stdlib_module_names) - {"__future__", "katibflow", "tests"}
 
 
 def test_every_imported_package_is_declared() -> None:
@@ -197,11 +202,13 @@ def test_the_wheel_holds_the_packages_and_their_types_and_nothing_else(tmp_path:
     for name in ("setup.cfg", "pyproject.toml", "README.md"):
         if (ROOT / name).is_file():
             shutil.copy(ROOT / name, source)
-    for name in (*PACKAGES, "tests"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("katibflow", *ELSEWHERE, "tests"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
     options = ("--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--no-index")
     done = run("-m", "pip", "wheel", "-q", *options, "-w", str(tmp_path), str(source))
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert held == {*map(named, FILES), "katibflow/__init__.pyi", "katibflow/py.typed"}
+    files = {(Path("katibflow") / named(f).removeprefix("katibflow/")).as_posix() for f in FILES}
+    assert held == {*files, "katibflow/__init__.pyi", "katibflow/py.typed"}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import katibflow
 from katibflow.collectors.jsonlines import JsonCollector, PushCollector
-from katibflow.history import Point
+from katibflow.study.history import Point
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -9,7 +9,7 @@ import pytest
 from katibflow.collectors import collector_for, source_for
 from katibflow.collectors.sources import Endpoint, Files, SideContainer
 from katibflow.errors import InvalidExperiment
-from katibflow.validation import check_document
+from katibflow.validation.rules import check_document
 from tests.samples import changed
 
 KIND = "spec.metricsCollectorSpec.collector.kind"

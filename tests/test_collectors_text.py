@@ -17,7 +17,7 @@ from katibflow.collectors.text import (
     observation,
 )
 from katibflow.errors import MissingPackage
-from katibflow.history import Point
+from katibflow.study.history import Point
 from tests.samples import experiment
 
 

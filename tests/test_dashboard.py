@@ -22,8 +22,8 @@ from typer.testing import CliRunner
 
 from katibflow.cli import app
 from katibflow.errors import HistoryError, InputError, MissingPackage
-from katibflow.history import dump_history, load_history
-from katibflow.runs import read_run
+from katibflow.runs.running import read_run
+from katibflow.study.history import dump_history, load_history
 
 from .searching import experiment, searched
 from .shell_trials import document, waits_for

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from katibflow.decision import (
+from katibflow.experiment.types import Experiment
+from katibflow.study.decision import (
     FAILED,
     GOAL_REACHED,
     MAX_TRIALS_REACHED,
@@ -17,9 +18,8 @@ from katibflow.decision import (
     decide,
     used_up,
 )
-from katibflow.experiment import Experiment
-from katibflow.history import Observation, Trial, TrialState
-from katibflow.objectives import best_trial
+from katibflow.study.history import Observation, Trial, TrialState
+from katibflow.study.objectives import best_trial
 from tests.samples import experiment
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from katibflow.algorithms import ALGORITHMS
 from katibflow.cli import app
-from katibflow.config_maps import source_of, with_template
-from katibflow.validation import check_document
+from katibflow.experiment.config_map import source_of, with_template
+from katibflow.suggestion.algorithms import ALGORITHMS
+from katibflow.validation.rules import check_document
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "katib.md").read_text(encoding="utf-8")

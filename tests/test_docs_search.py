@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from katibflow.algorithms import ALGORITHMS, algorithm_of
-from katibflow.algorithms.base import Ability
-from katibflow.experiment import Algorithm
-from katibflow.validation import check_document
+from katibflow.experiment.types import Algorithm
+from katibflow.suggestion.algorithms import ALGORITHMS, algorithm_of
+from katibflow.suggestion.algorithms.base import Ability
+from katibflow.validation.rules import check_document
 from tests.samples import changed
 
 ROOT = Path(__file__).parent.parent

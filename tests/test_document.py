@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from katibflow.document import found, in_file_order, read_document, read_file
 from katibflow.errors import Fault, InputError
+from katibflow.experiment.yaml_reader import found, in_file_order, read_document, read_file
 
 
 def value(text: str) -> Any:

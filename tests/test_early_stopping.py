@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from katibflow.early_stopping import faults, rule_for
-from katibflow.experiment import ExperimentSpec
-from katibflow.history import Point, Trial, TrialState
-from katibflow.loading import parse
-from katibflow.suggest import Suggestion
+from katibflow.experiment.parsing import parse
+from katibflow.experiment.types import ExperimentSpec
+from katibflow.study.history import Point, Trial, TrialState
+from katibflow.suggestion.suggester import Suggestion
 
 from .samples import changed
 from .searching import ended, experiment

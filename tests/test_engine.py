@@ -11,13 +11,7 @@ from typing import Any
 
 import pytest
 
-from katibflow.decision import (
-    FAILED,
-    GOAL_REACHED,
-    MAX_TRIALS_REACHED,
-    SUGGESTION_END_REACHED,
-)
-from katibflow.engine import (
+from katibflow.engine.loop import (
     Decided,
     MetricReported,
     Result,
@@ -27,11 +21,17 @@ from katibflow.engine import (
     run_experiment,
 )
 from katibflow.errors import RunnerError
-from katibflow.experiment import Experiment
-from katibflow.history import History, Trial, TrialState, trial_to_data
-from katibflow.objectives import best_trial
+from katibflow.experiment.types import Experiment
 from katibflow.runners.base import JobOutcome, Limits, Observer, StopRequest, TrialJob
-from katibflow.runners.local import LocalRunner
+from katibflow.runners.local.runner import LocalRunner
+from katibflow.study.decision import (
+    FAILED,
+    GOAL_REACHED,
+    MAX_TRIALS_REACHED,
+    SUGGESTION_END_REACHED,
+)
+from katibflow.study.history import History, Trial, TrialState, trial_to_data
+from katibflow.study.objectives import best_trial
 from tests.shell_trials import experiment, processes_below
 
 RUN = "0a1b2c3d"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from katibflow import steps
-from katibflow.history import History, TrialState
 from katibflow.steps.files import read_study, write_study
-from katibflow.validation import load_experiment
+from katibflow.study.history import History, TrialState
+from katibflow.validation.rules import load_experiment
 from tests.shell_trials import outputs
 
 ROOT = Path(__file__).parent.parent

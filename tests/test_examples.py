@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 
 from katibflow import Result
-from katibflow.history import TrialState
+from katibflow.study.history import TrialState
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from katibflow.document import read_document, read_file
-from katibflow.experiment import (
+from katibflow.experiment.types import (
     Distribution,
     Experiment,
     ObjectiveType,
@@ -15,6 +14,7 @@ from katibflow.experiment import (
     ParameterType,
     StrategyValue,
 )
+from katibflow.experiment.yaml_reader import read_document, read_file
 from tests.samples import ABSENT, DOCUMENT, SEED_FILE, changed, experiment
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from katibflow.errors import HistoryError
-from katibflow.experiment import ObjectiveType
-from katibflow.history import (
+from katibflow.experiment.types import ObjectiveType
+from katibflow.study.history import (
     FORMAT,
     VERSION,
     History,
@@ -27,7 +27,7 @@ from katibflow.history import (
     trial_from_data,
     trial_to_data,
 )
-from katibflow.objectives import objective_value
+from katibflow.study.objectives import objective_value
 from tests.samples import DOCUMENT, experiment
 
 GOLDEN = Path(__file__).parent / "golden"

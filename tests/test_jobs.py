@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from katibflow.jobs import KINDS, job_name, kind_of, pod_templates
+from katibflow.experiment.job_kinds import KINDS, job_name, kind_of, pod_templates
 from tests.samples import JOB
 
 POD = {"spec": {"containers": [{"name": "main"}]}}

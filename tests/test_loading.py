@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from katibflow.loading import parse
+from katibflow.experiment.parsing import parse
 from tests.samples import ABSENT, DOCUMENT, changed
 
 SPACE = "spec.parameters.0.feasibleSpace"

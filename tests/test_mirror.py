@@ -23,17 +23,17 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from typer.testing import CliRunner
 
-from katibflow.api import Experiment
+from katibflow.api.experiment import Experiment
 from katibflow.cli import app
-from katibflow.engine import MetricReported, TrialEnded, TrialStarted
+from katibflow.engine.loop import MetricReported, TrialEnded, TrialStarted
 from katibflow.errors import InputError
-from katibflow.experiment import Experiment as Checked
-from katibflow.history import History, Observation, Point, Trial, TrialState
-from katibflow.mirror import Mirror, StudyCopy
-from katibflow.runs import read_run
-from katibflow.storages import Storage, close
-from katibflow.study import quiet_optuna, study_of
-from katibflow.validation import check_document
+from katibflow.experiment.types import Experiment as Checked
+from katibflow.runs.running import read_run
+from katibflow.storage.location import Storage, close
+from katibflow.storage.sync import Mirror, StudyCopy
+from katibflow.study.history import History, Observation, Point, Trial, TrialState
+from katibflow.study.optuna_study import quiet_optuna, study_of
+from katibflow.validation.rules import check_document
 
 from .postgres import PASSWORD, QUOTED, Postgres, postgres
 from .searching import experiment, history
@@ -194,7 +194,7 @@ def test_a_run_that_is_killed_goes_on_in_its_study(tmp_path: Path, place: str) -
 OPENS = """
 import sys
 from optuna.storages import RDBStorage
-from katibflow.storages import Storage
+from katibflow.storage.location import Storage
 
 print("ready", flush=True)
 sys.stdin.readline()

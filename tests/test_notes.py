@@ -12,8 +12,8 @@ import yaml
 from typer.testing import CliRunner
 
 from katibflow.cli import app
-from katibflow.notes import notes_on
-from katibflow.validation import check_document
+from katibflow.validation.katib_differences import notes_on
+from katibflow.validation.rules import check_document
 from tests.samples import ABSENT, DOCUMENT, changed
 
 ARGS = "spec.trialTemplate.trialSpec.spec.template.spec.containers.0.args"

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState as OptunaState
 
-from katibflow.decision import GOAL_REACHED, decide
 from katibflow.errors import InvalidExperiment
-from katibflow.experiment import Experiment, StrategyValue
-from katibflow.history import (
+from katibflow.experiment.types import Experiment, StrategyValue
+from katibflow.report.data import best_data
+from katibflow.study.decision import GOAL_REACHED, decide
+from katibflow.study.history import (
     History,
     Observation,
     Trial,
@@ -22,11 +23,10 @@ from katibflow.history import (
     dump_history,
     load_history,
 )
-from katibflow.objectives import best_trial, best_trials, goals_met
-from katibflow.result import best_data
-from katibflow.resume import check_resume
-from katibflow.study import study_of
-from katibflow.validation import check_document
+from katibflow.study.objectives import best_trial, best_trials, goals_met
+from katibflow.study.optuna_study import study_of
+from katibflow.study.resume import check_resume
+from katibflow.validation.rules import check_document
 from tests.samples import changed
 
 METRICS = ("loss", "latency", "accuracy")

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import yaml
 
-from katibflow.board import Board, describe, values_text
-from katibflow.engine import MetricReported, TrialEnded, TrialStarted
+from katibflow.api.result import Result
+from katibflow.engine.loop import MetricReported, TrialEnded, TrialStarted
 from katibflow.errors import KatibflowError
-from katibflow.history import History, Point, Trial, TrialState, load_history
-from katibflow.objectives import best_trials
-from katibflow.outcome import Result
-from katibflow.plots import plots_of
-from katibflow.report import Ending, render_report
-from katibflow.result import best_data
+from katibflow.progress.status import Board, describe, values_text
+from katibflow.report.data import best_data
+from katibflow.report.page import Ending, render_report
+from katibflow.report.plots import plots_of
+from katibflow.study.history import History, Point, Trial, TrialState, load_history
+from katibflow.study.objectives import best_trials
 from tests.shell_trials import document
 from tests.test_objectives import several, tried
 from tests.test_report import DONE, browse, plot_titles, table_rows

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from katibflow import search
+from katibflow.api.function_source import BOOTSTRAP, program_of
 from katibflow.errors import InputError
-from katibflow.programs import BOOTSTRAP, program_of
 from katibflow.search import Space
 
 X = {"x": search.double(min=0.0, max=1.0)}

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from katibflow.space import space_of
-from katibflow.study import quiet_optuna
+from katibflow.study.optuna_study import quiet_optuna
+from katibflow.suggestion.space.search_space import space_of
 
 from .searching import experiment, searched
 

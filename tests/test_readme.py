@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from katibflow.algorithms import ALGORITHMS
-from katibflow.jobs import KINDS
+from katibflow.experiment.job_kinds import KINDS
+from katibflow.suggestion.algorithms import ALGORITHMS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -15,10 +15,10 @@ from typing import Any
 import optuna
 import pytest
 
-from katibflow.experiment import Experiment
-from katibflow.history import History, Observation, Point, Trial, TrialState
-from katibflow.report import Ending, render_report, write_report
-from katibflow.study import study_of
+from katibflow.experiment.types import Experiment
+from katibflow.report.page import Ending, render_report, write_report
+from katibflow.study.history import History, Observation, Point, Trial, TrialState
+from katibflow.study.optuna_study import study_of
 
 pytestmark = pytest.mark.filterwarnings("error")
 

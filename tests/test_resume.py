@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from katibflow.errors import InvalidExperiment
-from katibflow.history import History, Trial, TrialState
-from katibflow.resume import check_resume, is_taken_over, search_text, take_over
-from katibflow.runners.base import EarlierTrial
+from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.resume import EarlierTrial, check_resume, is_taken_over, search_text, take_over
 
 from .samples import changed, experiment
 

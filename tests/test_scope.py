@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from katibflow.errors import InvalidExperiment
-from katibflow.validation import check_document
+from katibflow.validation.rules import check_document
 from tests.samples import ABSENT, changed
 
 STUDY_JOB = """

@@ -9,8 +9,8 @@ from queue import SimpleQueue
 
 import pytest
 
+from katibflow.engine.signals import ENDING, caught
 from katibflow.runners.base import StopRequest
-from katibflow.signals import ENDING, caught
 
 
 @pytest.mark.parametrize("number", ENDING)

@@ -11,9 +11,16 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from katibflow.dimensions import EXACT, Dimension, Interval, Warped, decimal_of, plain
-from katibflow.loading import parse
-from katibflow.space import faults, space_of
+from katibflow.experiment.parsing import parse
+from katibflow.suggestion.space.dimensions import (
+    EXACT,
+    Dimension,
+    Interval,
+    Warped,
+    decimal_of,
+    plain,
+)
+from katibflow.suggestion.space.search_space import faults, space_of
 
 from .samples import changed
 from .searching import MIXED, SMALL, parameter

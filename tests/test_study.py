@@ -15,8 +15,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState as OptunaState
 
-from katibflow.history import History, Observation, Point, Trial, TrialState
-from katibflow.study import quiet_optuna, study_of
+from katibflow.study.history import History, Observation, Point, Trial, TrialState
+from katibflow.study.optuna_study import quiet_optuna, study_of
 
 from .searching import MIXED, experiment, history, searched
 

@@ -13,14 +13,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from katibflow.algorithms import ALGORITHMS
-from katibflow.algorithms.pbt import checkpoint_of
-from katibflow.dimensions import Warped
 from katibflow.errors import SuggestionError
-from katibflow.experiment import Experiment
-from katibflow.history import History, TrialState, dump_history, load_history
-from katibflow.space import space_of
-from katibflow.suggest import Suggester, Suggestion, is_used_up, new_seed, suggest, why_over
+from katibflow.experiment.types import Experiment
+from katibflow.study.history import History, TrialState, dump_history, load_history
+from katibflow.suggestion.algorithms import ALGORITHMS
+from katibflow.suggestion.algorithms.pbt import checkpoint_of
+from katibflow.suggestion.space.dimensions import Warped
+from katibflow.suggestion.space.search_space import space_of
+from katibflow.suggestion.suggester import (
+    Suggester,
+    Suggestion,
+    is_used_up,
+    new_seed,
+    suggest,
+    why_over,
+)
 
 from .searching import MIXED, SMALL, ended, experiment, history, mixed_loss, running, searched
 

@@ -13,8 +13,8 @@ import optuna
 import pytest
 from optuna._hypervolume import compute_hypervolume
 
-from katibflow.experiment import Experiment
-from katibflow.history import (
+from katibflow.experiment.types import Experiment
+from katibflow.study.history import (
     History,
     Observation,
     Trial,
@@ -22,10 +22,10 @@ from katibflow.history import (
     dump_history,
     load_history,
 )
-from katibflow.objectives import best_trial, best_trials, objective_values
-from katibflow.space import space_of
-from katibflow.study import quiet_optuna
-from katibflow.suggest import Suggester, Suggestion, is_used_up, suggest
+from katibflow.study.objectives import best_trial, best_trials, objective_values
+from katibflow.study.optuna_study import quiet_optuna
+from katibflow.suggestion.space.search_space import space_of
+from katibflow.suggestion.suggester import Suggester, Suggestion, is_used_up, suggest
 
 from .contracts.test_samplers import COUNTABLE
 from .searching import MIXED, SMALL, experiment, history, mixed_loss, running

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from katibflow.errors import InputError
-from katibflow.experiment import TrialTemplate
-from katibflow.template import render
-from katibflow.validation import load_experiment
+from katibflow.experiment.trial_template import render
+from katibflow.experiment.types import TrialTemplate
+from katibflow.validation.rules import load_experiment
 from tests.samples import SEED_FILE
 
 

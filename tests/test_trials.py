@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from katibflow.algorithms.pbt import Checkpoint
 from katibflow.collectors import collector_for
-from katibflow.decision import decide
+from katibflow.engine.trial import EARLY_STOPPED, collect, conclude, new_trial, now, run_trial
 from katibflow.errors import InputError
-from katibflow.experiment import Experiment
-from katibflow.history import History, Observation, Point, Trial, TrialState
+from katibflow.experiment.types import Experiment
 from katibflow.runners.base import (
     JobOutcome,
     JobState,
@@ -25,8 +23,10 @@ from katibflow.runners.base import (
     StopRequest,
     TrialJob,
 )
-from katibflow.suggest import Suggestion
-from katibflow.trials import EARLY_STOPPED, collect, conclude, new_trial, now, run_trial
+from katibflow.study.decision import decide
+from katibflow.study.history import History, Observation, Point, Trial, TrialState
+from katibflow.suggestion.algorithms.pbt import Checkpoint
+from katibflow.suggestion.suggester import Suggestion
 from tests.samples import experiment
 
 TIME = "2026-01-01T00:00:05.000+00:00"

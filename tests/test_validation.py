@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from katibflow.errors import InputError, InvalidExperiment
-from katibflow.validation import check_document, load_experiment
+from katibflow.validation.rules import check_document, load_experiment
 from tests.samples import ABSENT, DOCUMENT, JOB, SEED_FILE, changed
 
 LR = "spec.parameters.0.feasibleSpace"

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from katibflow.errors import InvalidExperiment
-from katibflow.experiment import Experiment
-from katibflow.validation import check_document
+from katibflow.experiment.types import Experiment
+from katibflow.validation.rules import check_document
 from tests.samples import changed
 
 SPACE = "spec.parameters.0.feasibleSpace"

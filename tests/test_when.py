@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from katibflow.activity import MOST_STATES
-from katibflow.document import read_document
 from katibflow.errors import InvalidExperiment
-from katibflow.experiment import Experiment
-from katibflow.history import History, TrialState, dump_history, load_history
-from katibflow.resume import check_resume
-from katibflow.space import Space, space_of
-from katibflow.study import study_of
-from katibflow.suggest import Suggester, Suggestion, is_used_up, suggest
-from katibflow.template import render
-from katibflow.validation import check_document
+from katibflow.experiment.trial_template import render
+from katibflow.experiment.types import Experiment
+from katibflow.experiment.yaml_reader import read_document
+from katibflow.study.history import History, TrialState, dump_history, load_history
+from katibflow.study.optuna_study import study_of
+from katibflow.study.resume import check_resume
+from katibflow.suggestion.space.activity import MOST_STATES
+from katibflow.suggestion.space.search_space import Space, space_of
+from katibflow.suggestion.suggester import Suggester, Suggestion, is_used_up, suggest
+from katibflow.validation.rules import check_document
 from tests.samples import changed
 from tests.searching import ended, experiment, history, running, searched
 

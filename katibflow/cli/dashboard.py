@@ -45,8 +45,8 @@ def dashboard(
       katibflow dashboard runs/mnist
       katibflow dashboard --storage sqlite:///studies.db --port 0 --no-browser
     """
-    from katibflow.dashboard import HistoryOnDisk, follow, server
-    from katibflow.storages import Storage
+    from katibflow.runs.dashboard import HistoryOnDisk, follow, server
+    from katibflow.storage.location import Storage
 
     if (history is None) == (storage is None):
         found = "neither" if history is None else "both"

@@ -12,8 +12,8 @@ import typer
 
 from katibflow.cli.options import EXPERIMENT_FAILED
 from katibflow.cli.results import best_lines
+from katibflow.engine.signals import caught
 from katibflow.errors import InputError, KatibflowError, RunnerError
-from katibflow.signals import caught
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from katibflow.client.run_view import RunView, Standing
     from katibflow.client.submitting import Ready
     from katibflow.client.workflow_reader import WorkflowReader
-    from katibflow.history import History
-    from katibflow.report import Ending
-    from katibflow.runners.kubernetes_api import Api
+    from katibflow.report.page import Ending
+    from katibflow.runners.kubernetes.api import Api
+    from katibflow.study.history import History
 
 __all__ = [
     "CaFile",
@@ -88,7 +88,7 @@ def access_of(
         InputError: The namespace is no name.
     """
     from katibflow.client.api import Access
-    from katibflow.runners.kubernetes_objects import check_name
+    from katibflow.runners.kubernetes.job_object import check_name
 
     if namespace is not None:
         check_name("--namespace", namespace)
@@ -264,10 +264,10 @@ def follow_to_end(
 
     A signal ends the following and leaves the run alone.
     """
-    from katibflow.board import Board
     from katibflow.client.following import ending_of, follow
     from katibflow.client.terminal import Terminal
-    from katibflow.progress import progress_for
+    from katibflow.progress.display import progress_for
+    from katibflow.progress.status import Board
     from katibflow.runners.base import StopRequest
 
     stream = sys.stderr if as_json else sys.stdout
@@ -331,7 +331,7 @@ def run_data(
     from collections import Counter
 
     from katibflow.client.stalls import stall_data
-    from katibflow.result import best_data
+    from katibflow.report.data import best_data
 
     counts = Counter(trial.state.value for trial in history.trials) if history else {}
     return {

@@ -29,7 +29,7 @@ def report(
       katibflow report runs/mnist
       katibflow report runs/mnist -o mnist.html
     """
-    from katibflow.runs import read_run, write_page
+    from katibflow.runs.running import read_run, write_page
 
     if output is not None:
         check_output(output)

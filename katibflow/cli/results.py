@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from katibflow.history import History
-    from katibflow.runs import Run
+    from katibflow.runs.running import Run
+    from katibflow.study.history import History
 
 __all__ = ["best_lines", "print_result"]
 
@@ -21,7 +21,7 @@ def print_result(run: Run, as_json: bool, page: Path) -> None:
         as_json: Whether to print one JSON object instead of lines.
         page: The report.
     """
-    from katibflow.result import result_data
+    from katibflow.report.data import result_data
 
     if as_json:
         places = {
@@ -38,8 +38,8 @@ def print_result(run: Run, as_json: bool, page: Path) -> None:
 
 def best_lines(history: History) -> list[str]:
     """The best trial and its assignments, the same of a whole front, or that there is none."""
-    from katibflow.board import values_text
-    from katibflow.objectives import best_trials, none_is_best
+    from katibflow.progress.status import values_text
+    from katibflow.study.objectives import best_trials, none_is_best
 
     objective = history.experiment.spec.objective
     best = best_trials(objective, history.trials)

@@ -17,7 +17,7 @@ from katibflow.cli.options import (
     RunsFolder,
 )
 from katibflow.cli.results import print_result
-from katibflow.signals import caught
+from katibflow.engine.signals import caught
 
 __all__ = ["run"]
 
@@ -92,11 +92,11 @@ def run(
       katibflow run examples/mnist.yaml --on kubernetes --namespace kubeflow
       katibflow run examples/mnist.yaml --storage sqlite:///studies.db
     """
-    from katibflow.backends import Options
-    from katibflow.progress import progress_for
-    from katibflow.reading import map_in_cluster, map_in_file, read_experiment
+    from katibflow.progress.display import progress_for
+    from katibflow.runners.backends import Options
     from katibflow.runners.base import StopRequest
-    from katibflow.runs import run_to_end
+    from katibflow.runs.running import run_to_end
+    from katibflow.validation.reading import map_in_cluster, map_in_file, read_experiment
 
     if on is Backend.KUBERNETES and config_map is None:
         experiment = read_experiment(file, name, map_in_cluster(context))

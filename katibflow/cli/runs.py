@@ -33,7 +33,7 @@ from katibflow.errors import InputError, RunnerError
 if TYPE_CHECKING:
     from katibflow.client.reading import Sweep
     from katibflow.client.run_view import Standing
-    from katibflow.history import History, Trial
+    from katibflow.study.history import History, Trial
 
 __all__ = ["best", "list_", "logs", "show", "stop"]
 
@@ -85,7 +85,7 @@ def list_(
 
 
 def _row(sweep: Sweep, history: History | None, standing: Standing | None) -> tuple[str, ...]:
-    from katibflow.board import Board, values_text
+    from katibflow.progress.status import Board, values_text
 
     run = sweep.run
     trials = best = ""
@@ -123,7 +123,7 @@ def show(
       katibflow show 0a1b2c3d --follow
     """
     from katibflow.client.following import ending_of
-    from katibflow.history import trial_to_data
+    from katibflow.study.history import trial_to_data
 
     access = access_of(host, namespace, context, ca_file)
     pipelines, sweep = found_run(run, access)
@@ -156,9 +156,9 @@ def show(
 
 
 def _trial_lines(history: History) -> Iterator[str]:
-    from katibflow.board import metric_text
     from katibflow.client.shortening import shortened
-    from katibflow.objectives import objective_values
+    from katibflow.progress.status import metric_text
+    from katibflow.study.objectives import objective_values
 
     spec = history.experiment.spec
     names = [parameter.name for parameter in spec.parameters]
@@ -181,7 +181,7 @@ def _trial_lines(history: History) -> Iterator[str]:
 
 def _time_text(trial: Trial) -> str:
     """How long a trial took, or has taken so far, and how long it had waited if that was long."""
-    from katibflow.board import elapsed
+    from katibflow.progress.status import elapsed
 
     seconds = elapsed(trial)
     if seconds is None:
@@ -209,7 +209,7 @@ def best(
       katibflow best mnist-20260131-093000
       katibflow best 0a1b2c3d --json
     """
-    from katibflow.result import best_data
+    from katibflow.report.data import best_data
 
     access = access_of(host, namespace, context, ca_file)
     pipelines, sweep = found_run(run, access)

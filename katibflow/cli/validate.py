@@ -13,7 +13,7 @@ from katibflow.cli.options import BAD_INPUT, AsJson, ConfigMapFile
 from katibflow.errors import InputError
 
 if TYPE_CHECKING:
-    from katibflow.experiment import Experiment
+    from katibflow.experiment.types import Experiment
 
 __all__ = ["validate"]
 
@@ -34,8 +34,8 @@ def validate(
       katibflow validate --json examples/mnist.yaml
     """
     from katibflow.errors import InvalidExperiment
-    from katibflow.notes import notes_on
-    from katibflow.reading import map_in_file, read_experiment
+    from katibflow.validation.katib_differences import notes_on
+    from katibflow.validation.reading import map_in_file, read_experiment
 
     read = map_in_file(config_map)
     reports: list[dict[str, Any]] = []

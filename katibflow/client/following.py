@@ -14,11 +14,11 @@ from katibflow.client.base import OutOfReach, Pipelines, Run
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.stalls import Stall
-from katibflow.engine import TrialEnded, TrialStarted, Update
+from katibflow.engine.loop import TrialEnded, TrialStarted, Update
 from katibflow.errors import RunnerError
-from katibflow.history import History, Trial
-from katibflow.report import Ending
+from katibflow.report.page import Ending
 from katibflow.steps.presenting import decision_at_end
+from katibflow.study.history import History, Trial
 
 __all__ = ["PATIENCE", "Screen", "ending_of", "follow", "steps_text", "updates_between"]
 

@@ -10,10 +10,10 @@ from typing import Any
 from katibflow.client.base import Run
 from katibflow.client.workflow import KFP_RUN, NODE, step_of
 from katibflow.errors import RunnerError
-from katibflow.history import Trial
-from katibflow.jobs import kind_of
-from katibflow.runners.kubernetes_api import Api, ApiError, Lost
-from katibflow.runners.kubernetes_objects import RUN, TRIAL
+from katibflow.experiment.job_kinds import kind_of
+from katibflow.runners.kubernetes.api import Api, ApiError, Lost
+from katibflow.runners.kubernetes.job_object import RUN, TRIAL
+from katibflow.study.history import Trial
 
 __all__ = ["failed_steps", "step_logs", "trial_logs"]
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from katibflow.client.base import NotThere, Pipelines, Run
 from katibflow.errors import InputError
-from katibflow.experiment import Experiment
+from katibflow.experiment.types import Experiment
 from katibflow.steps.starting import parameters_of, with_parameters
 
 __all__ = ["Sweep", "find_sweep", "full_run_id", "latest_sweeps", "sweeps_of"]

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from katibflow.client.reading import Sweep
 from katibflow.errors import InputError
-from katibflow.history import History, Trial, TrialState
-from katibflow.resume import ALL, NONE, read_resume, run_name, take_over
-from katibflow.runners.base import EarlierTrial
-from katibflow.runners.kubernetes import KubernetesRunner, connect
-from katibflow.runners.kubernetes_api import Api, Timing
+from katibflow.runners.kubernetes.api import Api, Timing
+from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
 from katibflow.steps.starting import ROUNDS, check_first_round, with_more
+from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.resume import ALL, NONE, EarlierTrial, read_resume, run_name, take_over
 
 if TYPE_CHECKING:
     from katibflow.client.submitting import Ready

@@ -23,7 +23,7 @@ from katibflow.client.stalls import (
 from katibflow.client.workflow import Workflow
 from katibflow.client.workflow_reader import WorkflowReader
 from katibflow.errors import RunnerError
-from katibflow.history import History
+from katibflow.study.history import History
 
 __all__ = ["Clock", "RunView", "Standing", "now_in_utc", "with_workflow"]
 

@@ -16,9 +16,9 @@ from typing import Any
 from katibflow.client.base import Run
 from katibflow.client.reading import Sweep
 from katibflow.client.workflow import KFP_RUN, StepPod, Workflow
-from katibflow.history import History
-from katibflow.resume import ALL, NONE, run_name
 from katibflow.steps.starting import ROUNDS
+from katibflow.study.history import History
+from katibflow.study.resume import ALL, NONE, run_name
 
 __all__ = [
     "FULL",

@@ -12,9 +12,9 @@ from katibflow.client.run_view import Clock, RunView, Standing, now_in_utc
 from katibflow.client.stalls import resuming
 from katibflow.client.workflow_reader import WorkflowReader
 from katibflow.errors import RunnerError
-from katibflow.history import History
-from katibflow.resume import run_name
-from katibflow.runners.kubernetes_objects import RUN
+from katibflow.runners.kubernetes.job_object import RUN
+from katibflow.study.history import History
+from katibflow.study.resume import run_name
 
 __all__ = ["WAIT", "Stopped", "stop_run"]
 

@@ -11,10 +11,10 @@ from katibflow.client.base import Pipelines, Run, Trigger, Version
 from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.layouts import AUTO
 from katibflow.errors import InputError
-from katibflow.experiment import Experiment
-from katibflow.resume import NONE, read_resume
+from katibflow.experiment.types import Experiment
 from katibflow.steps.starting import parameters_of, with_parameters
-from katibflow.validation import check_document
+from katibflow.study.resume import NONE, read_resume
+from katibflow.validation.rules import check_document
 
 __all__ = ["Ready", "Submission", "prepare", "schedule", "start", "upload"]
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from katibflow.client.workflow import KFP_RUN, StepPod, Workflow, read_pod, read_workflow
 from katibflow.errors import RunnerError
-from katibflow.runners.kubernetes_api import Api, ApiError
+from katibflow.runners.kubernetes.api import Api, ApiError
 
 __all__ = ["WorkflowReader"]
 

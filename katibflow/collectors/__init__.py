@@ -15,8 +15,8 @@ from katibflow.collectors.rules import RULES, WHERE
 from katibflow.collectors.sources import Files, Source
 from katibflow.collectors.text import compile_filter
 from katibflow.errors import Fault
-from katibflow.experiment import Experiment, ExperimentSpec
-from katibflow.loading import Parts
+from katibflow.experiment.parsing import Parts
+from katibflow.experiment.types import Experiment, ExperimentSpec
 
 __all__ = [
     "READER_IMAGE",

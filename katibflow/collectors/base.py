@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from katibflow.history import Point
+from katibflow.study.history import Point
 
 __all__ = ["RFC3339", "Collector", "Reports", "time_of"]
 

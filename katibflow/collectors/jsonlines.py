@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from katibflow.collectors.base import RFC3339, Collector, time_of
-from katibflow.history import Point
+from katibflow.study.history import Point
 
 __all__ = ["PUSH_MARK", "JsonCollector", "PushCollector"]
 

@@ -18,7 +18,7 @@ from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint, Files, SideContainer, Source
 from katibflow.collectors.text import TextCollector
 from katibflow.collectors.tfevent import EVENT_FILES, EventCollector, EventFiles
-from katibflow.experiment import CollectorSource, FileSystemPath, MetricsCollectorSpec
+from katibflow.experiment.types import CollectorSource, FileSystemPath, MetricsCollectorSpec
 
 __all__ = ["KINDS", "Kind", "port_of"]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from katibflow.collectors.base import Collector, time_of
-from katibflow.history import Point
+from katibflow.study.history import Point
 
 __all__ = ["ChangedSamples", "PrometheusCollector"]
 

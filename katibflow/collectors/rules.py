@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from posixpath import normpath
 
 from katibflow.collectors.kinds import port_of
-from katibflow.document import found
 from katibflow.errors import Fault
-from katibflow.experiment import CollectorSource, FileSystemPath, MetricsCollectorSpec
+from katibflow.experiment.types import CollectorSource, FileSystemPath, MetricsCollectorSpec
+from katibflow.experiment.yaml_reader import found
 
 __all__ = ["RULES", "WHERE"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from katibflow.collectors.base import RFC3339, Collector
 from katibflow.errors import MissingPackage
-from katibflow.history import Observation, Point
+from katibflow.study.history import Observation, Point
 
 __all__ = ["DEFAULT_FILTER", "TextCollector", "compile_filter", "observation"]
 

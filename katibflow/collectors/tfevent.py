@@ -15,7 +15,7 @@ from posixpath import basename, dirname
 
 from katibflow.collectors.base import Collector, time_of
 from katibflow.collectors.wire import checksum, scalars
-from katibflow.history import Point
+from katibflow.study.history import Point
 
 __all__ = ["EVENT_FILES", "EventCollector", "EventFiles"]
 

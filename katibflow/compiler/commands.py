@@ -34,7 +34,7 @@ def carried_command(name: str, study: str, packages: Sequence[str], kfp: str) ->
     script = [
         *_installs(packages, kfp),
         _MODULE,
-        'echo from components.$1 import $1>"$p"',
+        'echo from katibflow.components.$1 import $1>"$p"',
         f'export _KFP_RUNTIME=true PYTHONPATH="$0/{LIBRARY}:$PYTHONPATH"',
         "shift",
         _EXECUTE,

@@ -20,9 +20,9 @@ from typing import Any
 from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.layouts import AUTO, MAX_PARTS
 from katibflow.errors import InputError
-from katibflow.experiment import Experiment
+from katibflow.experiment.types import Experiment
 from katibflow.steps.starting import RUN_PARAMETERS, with_parameters
-from katibflow.validation import check_document
+from katibflow.validation.rules import check_document
 
 __all__ = ["embed"]
 

@@ -14,18 +14,18 @@ from typing import Any
 
 import yaml
 
-from katibflow.algorithms import algorithm_of
 from katibflow.compiler.commands import carried_command, own_command
 from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive, merge_twins, without_versions
 from katibflow.compiler.layouts import AUTO, Choice, choose_layout
 from katibflow.compiler.library import CARRIED, Pack, pack_library
 from katibflow.errors import InputError
-from katibflow.experiment import Experiment
-from katibflow.jobs import kind_of
-from katibflow.runners.kubernetes_checkpoints import check_checkpoints
-from katibflow.runners.kubernetes_objects import stop_patch
+from katibflow.experiment.job_kinds import kind_of
+from katibflow.experiment.types import Experiment
+from katibflow.runners.kubernetes.checkpoints import check_checkpoints
+from katibflow.runners.kubernetes.job_object import stop_patch
 from katibflow.steps.capacity import Capacity
 from katibflow.steps.starting import parameters_of
+from katibflow.suggestion.algorithms import algorithm_of
 
 __all__ = ["BASE_IMAGE", "Compiled", "compile_experiment"]
 
@@ -154,11 +154,14 @@ def compile_experiment(
         source=source,
         run_as=run_as,
     )
-    dag = import_module(f"pipelines.{choice.layout}")
+    dag = import_module(f"katibflow.pipelines.{choice.layout}")
     names = [*dag.COMPONENTS]
     names += ["library"] if pack is not None else []
     names += ["best"] if is_part else []
-    parts = {name: _component(import_module(f"components.{name}"), name, image) for name in names}
+    parts = {
+        name: _component(import_module(f"katibflow.components.{name}"), name, image)
+        for name in names
+    }
     if choice.layout == "rounds":
         parts[dag.NEXT_ROUND] = _component(dag, dag.NEXT_ROUND, image)
     spec, *platform = _documents(
@@ -259,7 +262,7 @@ def _job(experiment: Experiment) -> dict[str, str]:
 
 def _carry(spec: Mapping[str, Any], pack: Pack) -> None:
     """Puts the packed library into the source of the component that holds it."""
-    from components.library import PACK
+    from katibflow.components.library import PACK
 
     container = spec["deploymentSpec"]["executors"]["exec-library"]["container"]
     source = container["command"][-1]

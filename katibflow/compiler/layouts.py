@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from katibflow.errors import InputError
-from katibflow.experiment import Experiment
+from katibflow.experiment.types import Experiment
 from katibflow.steps.capacity import (
     AUTO_SHARE,
     MAX_ROUNDS,

@@ -3,7 +3,7 @@
 All modules that a step can come to import are in the pack: the components that are handed the
 study, what `katibflow.steps` imports, at its top or later, and what those import. It is one text,
 and stands once in the pipeline, as the source of a component that never runs; `start` reads it
-there and unpacks it (`components.start`).
+there and unpacks it (`components/start.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import components
 import katibflow
 from katibflow.compiler.plain import plain_source
 
@@ -30,9 +29,9 @@ PLAIN = "{}$`&<>"
 PACKABLE = ",.:/[]'"
 """Stand in the pack for the characters of base 85 that Argo, KFP, Kubernetes or JSON would read."""
 
-_ROOTS = ("katibflow.steps", *(f"components.{name}" for name in CARRIED))
+_ROOTS = ("katibflow.steps", *(f"katibflow.components.{name}" for name in CARRIED))
 
-_LAPTOP = "katibflow.runners.local"
+_LAPTOP = "katibflow.runners.local.runner"
 """Beginning of the modules that run trials on the machine where the library is installed."""
 
 
@@ -68,23 +67,26 @@ def pack_library() -> Pack:
 def carried_modules() -> dict[str, str]:
     """What is packed: path in the archive to source text, in the order of the paths."""
     root = Path(katibflow.__file__).parent.parent
-    paths = {
-        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
-        for package in (katibflow, components)
-        for path in Path(package.__file__ or "").parent.rglob("*.py")
-    }
-    reached: dict[str, str] = {}
+    reached: dict[Path, str] = {}
     waiting = [*_ROOTS]
     while waiting:
         name = waiting.pop()
-        if name in reached or name not in paths or name.startswith(_LAPTOP):
+        path = _file_of(root, name)
+        if path is None or path in reached or name.startswith(_LAPTOP):
             continue
-        source = paths[name].read_text(encoding="utf-8")
-        reached[name] = plain_source(source)
+        source = path.read_text(encoding="utf-8")
+        reached[path] = plain_source(source)
         waiting += [name.rpartition(".")[0], *_imports(source)]
-    return {
-        paths[name].relative_to(root).as_posix(): text for name, text in sorted(reached.items())
-    }
+    return {path.relative_to(root).as_posix(): text for path, text in sorted(reached.items())}
+
+
+def _file_of(root: Path, module: str) -> Path | None:
+    """Returns the file of a module of ours, or None for any other name."""
+    if module.partition(".")[0] != "katibflow":
+        return None
+    path = root.joinpath(*module.split("."))
+    files = (path / "__init__.py", path.with_suffix(".py"))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _imports(source: str) -> Iterator[str]:

@@ -10,9 +10,9 @@ from katibflow.early_stopping.base import Rule, Stopping
 from katibflow.early_stopping.medianstop import MEDIANSTOP
 from katibflow.early_stopping.pruners import PREFIX, optuna_pruner
 from katibflow.errors import Fault, InputError
-from katibflow.experiment import ExperimentSpec
-from katibflow.history import Trial
-from katibflow.loading import Parts
+from katibflow.experiment.parsing import Parts
+from katibflow.experiment.types import ExperimentSpec
+from katibflow.study.history import Trial
 
 __all__ = ["RULES", "Rule", "Stopping", "faults", "rule_for"]
 

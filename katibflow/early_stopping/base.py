@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from katibflow.algorithms.base import SettingRule, Settings
-from katibflow.experiment import ExperimentSpec
-from katibflow.history import Point, Trial
+from katibflow.experiment.types import ExperimentSpec
+from katibflow.study.history import Point, Trial
+from katibflow.suggestion.algorithms.base import SettingRule, Settings
 
 __all__ = ["MakeRule", "Rule", "Stopping"]
 

@@ -11,11 +11,11 @@ import math
 from collections.abc import Iterable
 from statistics import median
 
-from katibflow.algorithms.base import Settings
-from katibflow.algorithms.settings import whole
 from katibflow.early_stopping.base import Rule, Stopping
-from katibflow.experiment import ExperimentSpec, ObjectiveType
-from katibflow.history import Point, Trial, TrialState
+from katibflow.experiment.types import ExperimentSpec, ObjectiveType
+from katibflow.study.history import Point, Trial, TrialState
+from katibflow.suggestion.algorithms.base import Settings
+from katibflow.suggestion.algorithms.settings import whole
 
 __all__ = ["MEDIANSTOP"]
 

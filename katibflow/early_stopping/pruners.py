@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from katibflow.algorithms.base import Settings
-from katibflow.algorithms.signatures import signature_of
 from katibflow.early_stopping.base import Rule, Stopping
-from katibflow.experiment import ExperimentSpec
-from katibflow.history import Point, Trial, TrialState
-from katibflow.space import Space
-from katibflow.study import quiet_optuna
+from katibflow.experiment.types import ExperimentSpec
+from katibflow.study.history import Point, Trial, TrialState
+from katibflow.study.optuna_study import quiet_optuna
+from katibflow.suggestion.algorithms.base import Settings
+from katibflow.suggestion.algorithms.signatures import signature_of
+from katibflow.suggestion.space.search_space import Space
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -102,7 +102,7 @@ class _Others:
     ) -> None:
         import optuna
 
-        from katibflow.history_storage import HistoryStorage, directions_of
+        from katibflow.suggestion.history_storage import HistoryStorage, directions_of
 
         self._trials = tuple(trials) if isinstance(trials, Iterator) else trials
         self._pruner = pruner

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from katibflow.algorithms.pbt import Checkpoint
 from katibflow.collectors.sources import Source
-from katibflow.history import Trial
-from katibflow.limits import Limits
+from katibflow.experiment.timeouts import Limits
+from katibflow.study.history import Trial
+from katibflow.suggestion.algorithms.pbt import Checkpoint
 
 __all__ = [
-    "EarlierTrial",
     "Event",
     "JobOutcome",
     "JobState",
@@ -57,21 +56,6 @@ class TrialJob:
     source: Source | None = None
     checkpoint: Checkpoint | None = None
     parent: str | None = None
-
-
-@dataclass(frozen=True)
-class EarlierTrial:
-    """A trial on record of any run of the experiment.
-
-    Attributes:
-        run: The run's id.
-        trial: The trial.
-        search: What it searched, as `resume.search_text` puts it; empty if that is not on record.
-    """
-
-    run: str
-    trial: Trial
-    search: str
 
 
 class JobState(StrEnum):

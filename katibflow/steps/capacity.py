@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from katibflow.experiment import Experiment, Parameter
+from katibflow.experiment.types import Experiment, Parameter
 
 __all__ = [
     "AUTO_SHARE",

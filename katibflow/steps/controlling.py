@@ -10,11 +10,10 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from katibflow.board import Board, describe, metric_text
-from katibflow.engine import MetricReported, Update, run_experiment
+from katibflow.engine.loop import MetricReported, Update, run_experiment
 from katibflow.errors import RunnerError
-from katibflow.history import Trial
-from katibflow.limits import limits_of
+from katibflow.experiment.timeouts import limits_of
+from katibflow.progress.status import Board, describe, metric_text
 from katibflow.runners.base import (
     Event,
     JobOutcome,
@@ -26,6 +25,7 @@ from katibflow.runners.base import (
 )
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
 from katibflow.steps.launching import runner_for
+from katibflow.study.history import Trial
 
 __all__ = ["controller"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from katibflow.history import History
-from katibflow.runners.base import EarlierTrial
 from katibflow.steps.launching import (
     SEARCH_FILE,
     kubernetes_runner,
     run_folder,
     runner_name,
 )
+from katibflow.study.history import History
+from katibflow.study.resume import EarlierTrial
 
 __all__ = ["earlier_trials"]
 
@@ -36,7 +36,7 @@ def _in_the_cluster(history: History) -> Iterable[EarlierTrial]:
 
 
 def _in_run_folders(history: History) -> Iterator[EarlierTrial]:
-    from katibflow.runners.local import LocalRunner
+    from katibflow.runners.local.runner import LocalRunner
 
     own = run_folder(history.experiment.name, history.run)
     pattern = re.compile(f"{re.escape(history.experiment.name)}-([0-9a-f]{{8}})")

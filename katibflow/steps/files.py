@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from katibflow.errors import KatibflowError
-from katibflow.history import History, dump_history, load_history
+from katibflow.study.history import History, dump_history, load_history
 
 __all__ = ["HISTORY", "LIBRARY", "Artifact", "read_study", "says_what_is_wrong", "write_study"]
 

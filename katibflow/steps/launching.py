@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import katibflow
 from katibflow.collectors import collector_for
+from katibflow.engine.trial import collect, conclude, run_trial
 from katibflow.errors import InputError, RunnerError
-from katibflow.history import History, Trial, TrialState
-from katibflow.limits import limits_of
-from katibflow.resume import search_text
+from katibflow.experiment.timeouts import limits_of
 from katibflow.runners.base import Event, LogLine, Notice, Runner, StopRequest
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
 from katibflow.steps.messages import read_item
-from katibflow.trials import collect, conclude, run_trial
+from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.resume import search_text
 
 if TYPE_CHECKING:
-    from katibflow.runners.kubernetes import KubernetesRunner
+    from katibflow.runners.kubernetes.runner import KubernetesRunner
 
 __all__ = [
     "RUNNERS",
@@ -123,7 +123,7 @@ def run_folder(experiment: str, run: str) -> Path:
 
 def _local(history: History) -> Runner:
     try:
-        from katibflow.runners.local import LocalRunner, parse_map
+        from katibflow.runners.local.runner import LocalRunner, parse_map
     except ModuleNotFoundError as error:  # the packed library is for clusters
         raise RunnerError(
             "trials on this machine need katibflow in the steps' Python: "
@@ -146,7 +146,7 @@ def kubernetes_runner(history: History) -> KubernetesRunner:
     Raises:
         RunnerError: There is no cluster to be reached from here.
     """
-    from katibflow.runners.kubernetes import KubernetesRunner, connect
+    from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
 
     return KubernetesRunner(
         connect(),

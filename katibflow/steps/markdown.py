@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from katibflow.history import History, Trial
-from katibflow.objectives import best_trials, objective_values
+from katibflow.study.history import History, Trial
+from katibflow.study.objectives import best_trials, objective_values
 
 __all__ = ["markdown", "values_of"]
 

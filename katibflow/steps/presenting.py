@@ -8,16 +8,16 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from katibflow.decision import Decision
-from katibflow.history import History, TrialState
-from katibflow.objectives import best_trials
-from katibflow.report import Ending, render_report
-from katibflow.result import result_data
-from katibflow.resume import is_taken_over
+from katibflow.report.data import result_data
+from katibflow.report.page import Ending, render_report
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
 from katibflow.steps.launching import run_folder, runner_for, runner_name
 from katibflow.steps.markdown import markdown, values_of
 from katibflow.steps.rounds import after_rounds
+from katibflow.study.decision import Decision
+from katibflow.study.history import History, TrialState
+from katibflow.study.objectives import best_trials
+from katibflow.study.resume import is_taken_over
 
 __all__ = ["decision_at_end", "report", "summary"]
 

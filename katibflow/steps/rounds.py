@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from katibflow.decision import Decision, decide, used_up
+from katibflow.engine.trial import new_trial
 from katibflow.errors import SuggestionError
-from katibflow.history import History
 from katibflow.steps.capacity import MAX_ROUNDS
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
 from katibflow.steps.launching import runner_for
 from katibflow.steps.markdown import markdown
 from katibflow.steps.messages import item_text
-from katibflow.suggest import is_used_up, suggest, why_over
-from katibflow.trials import new_trial
+from katibflow.study.decision import Decision, decide, used_up
+from katibflow.study.history import History
+from katibflow.suggestion.suggester import is_used_up, suggest, why_over
 
 __all__ = ["ROUNDS_USED_UP", "after_rounds", "collector", "loop", "suggestion"]
 

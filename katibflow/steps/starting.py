@@ -11,18 +11,19 @@ from dataclasses import replace
 from typing import Any
 
 import katibflow
-from katibflow import algorithms, limits
-from katibflow.counts import count_faults, name_faults
 from katibflow.errors import InputError, RunnerError
-from katibflow.experiment import Experiment
-from katibflow.history import History
-from katibflow.loading import checked
-from katibflow.resume import ALL, NONE, run_name, take_over
+from katibflow.experiment import timeouts
+from katibflow.experiment.counts import count_faults, name_faults
+from katibflow.experiment.parsing import checked
+from katibflow.experiment.types import Experiment
 from katibflow.steps.capacity import Capacity
 from katibflow.steps.earlier import earlier_trials
 from katibflow.steps.files import Artifact, says_what_is_wrong, write_study
 from katibflow.steps.rounds import after_rounds
-from katibflow.suggest import new_seed
+from katibflow.study.history import History
+from katibflow.study.resume import ALL, NONE, run_name, take_over
+from katibflow.suggestion import algorithms
+from katibflow.suggestion.suggester import new_seed
 
 __all__ = [
     "ROUNDS",
@@ -40,7 +41,7 @@ ROUNDS = "rounds"
 _SOURCE = "the run's parameters"
 
 _COUNTS = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount")
-_TIMEOUTS = {"trialTimeout": limits.TRIAL_TIMEOUT, "trialStartTimeout": limits.START_TIMEOUT}
+_TIMEOUTS = {"trialTimeout": timeouts.TRIAL_TIMEOUT, "trialStartTimeout": timeouts.START_TIMEOUT}
 
 RUN_PARAMETERS = frozenset({"name", *_COUNTS, "goal", *_TIMEOUTS, "resume"})
 """What a run can change of its Experiment."""
@@ -72,7 +73,7 @@ def start(
         with_parameters(json.loads(document), parameters),
         _SOURCE,
         # The rest was checked when the pipeline was compiled; its rules are not carried along.
-        (name_faults, count_faults, limits.faults, algorithms.count_faults),
+        (name_faults, count_faults, timeouts.faults, algorithms.count_faults),
     )
     history = History(experiment, run_name(run), new_seed(experiment, run))
     resume = parameters.get("resume", NONE)

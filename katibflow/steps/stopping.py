@@ -12,7 +12,7 @@ __all__ = ["finish"]
 @says_what_is_wrong
 def finish(folder: str) -> None:
     """Stops what still runs of the pipeline run whose local run folder this is."""
-    from katibflow.runners.local import LocalRunner
+    from katibflow.runners.local.runner import LocalRunner
 
     runner = LocalRunner(Path(folder), ())
     try:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from katibflow.experiment import Experiment
-from katibflow.history import History, Trial, TrialState, dump_history, load_history
-from katibflow.space import space_of
-from katibflow.suggest import Suggester, Suggestion, is_used_up, new_seed, suggest
+from katibflow.experiment.types import Experiment
+from katibflow.study.history import History, Trial, TrialState, dump_history, load_history
+from katibflow.suggestion.space.search_space import space_of
+from katibflow.suggestion.suggester import Suggester, Suggestion, is_used_up, new_seed, suggest
 
 from ..searching import MIXED, SMALL, ended, experiment, history, mixed_loss, running, searched
 

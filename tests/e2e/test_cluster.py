@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 
 from katibflow.compiler.library import pack_library
-from katibflow.experiment import TrialTemplate
-from katibflow.history import TrialState
-from katibflow.resume import run_name
+from katibflow.experiment.types import TrialTemplate
 from katibflow.runners.base import JobState, Limits, Notice, StopRequest, TrialJob
-from katibflow.runners.kubernetes import KubernetesRunner, connect
+from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
+from katibflow.study.history import TrialState
+from katibflow.study.resume import run_name
 from tests.kubernetes.lab import batch_job, container, pod_template, pytorch_job
 from tests.runners.contract import Watch, trial
 

@@ -14,12 +14,12 @@ import pytest
 import yaml
 
 from katibflow.cli import main
-from katibflow.history import Observation, Trial, TrialState
-from katibflow.jobs import job_name
-from katibflow.resume import run_name, search_text
+from katibflow.experiment.job_kinds import job_name
 from katibflow.runners.base import TrialJob
-from katibflow.runners.kubernetes_objects import Identity, job_body, record_patch
-from katibflow.validation import check_document
+from katibflow.runners.kubernetes.job_object import Identity, job_body, record_patch
+from katibflow.study.history import Observation, Trial, TrialState
+from katibflow.study.resume import run_name, search_text
+from katibflow.validation.rules import check_document
 from tests.kubernetes.lab import Lab
 from tests.kubernetes.server import NAMESPACE, ApiServer
 from tests.shell_trials import document

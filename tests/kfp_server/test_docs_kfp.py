@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
-from katibflow.history import Observation, Trial, TrialState
-from katibflow.jobs import job_name
-from katibflow.reading import read_experiment
-from katibflow.resume import run_name, search_text
+from katibflow.experiment.job_kinds import job_name
+from katibflow.study.history import Observation, Trial, TrialState
+from katibflow.study.resume import run_name, search_text
+from katibflow.validation.reading import read_experiment
 from tests.kfp_server.lab import Done, katibflow
 from tests.kfp_server.server import KfpServer, Play
 from tests.kfp_server.workflows import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from katibflow.resume import run_name
+from katibflow.study.resume import run_name
 from tests.kfp_server.engine import local_engine
 from tests.kfp_server.lab import experiment_file, katibflow
 from tests.kfp_server.server import KfpServer

@@ -8,21 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from katibflow.board import Board
 from katibflow.client.api import Access, connect
 from katibflow.client.base import OutOfReach, Pipelines, Run
 from katibflow.client.following import ending_of, follow, steps_text, updates_between
 from katibflow.client.reading import Sweep
 from katibflow.client.records import JobRecords, cluster_of, with_earlier
 from katibflow.client.submitting import Submission, prepare, start, upload
-from katibflow.engine import TrialEnded, TrialStarted, Update
+from katibflow.engine.loop import TrialEnded, TrialStarted, Update
 from katibflow.errors import RunnerError
-from katibflow.experiment import Experiment
-from katibflow.history import History, Trial, TrialState
-from katibflow.progress import time_left
-from katibflow.resume import run_name, search_text
-from katibflow.runners.base import EarlierTrial
-from katibflow.validation import check_document
+from katibflow.experiment.types import Experiment
+from katibflow.progress.display import time_left
+from katibflow.progress.status import Board
+from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.resume import EarlierTrial, run_name, search_text
+from katibflow.validation.rules import check_document
 from tests.kfp_server.lab import SCRIPT, put_trial
 from tests.kfp_server.server import KfpServer, Play
 from tests.kubernetes.lab import Lab

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from katibflow.client.api import Access, connect
-from katibflow.history import TrialState
-from katibflow.resume import run_name
-from katibflow.runners.kubernetes_objects import record_patch
+from katibflow.runners.kubernetes.job_object import record_patch
+from katibflow.study.history import TrialState
+from katibflow.study.resume import run_name
 from tests.kfp_server.lab import Done, experiment_file, katibflow, put_pod, put_trial
 from tests.kfp_server.server import KfpServer, Play
 from tests.kubernetes.lab import Lab

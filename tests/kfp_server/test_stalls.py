@@ -24,10 +24,10 @@ from katibflow.client.stalls import (
     stall_text,
 )
 from katibflow.client.workflow import StepPod, read_workflow
-from katibflow.history import History, Trial, TrialState
-from katibflow.resume import run_name
 from katibflow.steps.starting import RUN_PARAMETERS
-from katibflow.validation import check_document
+from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.resume import run_name
+from katibflow.validation.rules import check_document
 from tests.kfp_server.lab import SCRIPT, katibflow
 from tests.kfp_server.workflows import FULL, STUCK, recorded, sized
 from tests.shell_trials import document

@@ -10,6 +10,7 @@ from time import monotonic
 
 import pytest
 
+from katibflow.api.run import RemoteRun
 from katibflow.client.api import Access, connect
 from katibflow.client.following import follow
 from katibflow.client.reading import Sweep, find_sweep
@@ -18,12 +19,11 @@ from katibflow.client.run_view import RunView
 from katibflow.client.stopping import WAIT, Stopped, stop_run
 from katibflow.client.submitting import Submission, prepare, start, upload
 from katibflow.client.workflow_reader import WorkflowReader
-from katibflow.history import TrialState
-from katibflow.remote import RemoteRun
-from katibflow.runners.kubernetes_api import Timing
-from katibflow.runners.kubernetes_api import connect as connect_to_cluster
-from katibflow.runners.kubernetes_objects import record_patch
-from katibflow.validation import check_document
+from katibflow.runners.kubernetes.api import Timing
+from katibflow.runners.kubernetes.api import connect as connect_to_cluster
+from katibflow.runners.kubernetes.job_object import record_patch
+from katibflow.study.history import TrialState
+from katibflow.validation.rules import check_document
 from tests.kfp_server.lab import SCRIPT, Done, katibflow, put_trial
 from tests.kfp_server.server import KfpServer, Play
 from tests.kfp_server.workflows import (

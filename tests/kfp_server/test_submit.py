@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from katibflow.compiler.library import pack_library
-from katibflow.history import TrialState
+from katibflow.study.history import TrialState
 from tests.kfp_server.lab import EXPERIMENT, experiment_file, katibflow, put_pod, put_trial
 from tests.kfp_server.server import KfpServer, Play
 from tests.kubernetes.lab import Lab

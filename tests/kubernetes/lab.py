@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from katibflow import jobs
-from katibflow.experiment import TrialTemplate
+from katibflow.experiment import job_kinds
+from katibflow.experiment.types import TrialTemplate
 from katibflow.runners.base import JobOutcome, Limits, Notice, StopRequest, TrialJob
-from katibflow.runners.kubernetes import KubernetesRunner
-from katibflow.runners.kubernetes_api import Timing, connect
-from katibflow.runners.rbac import role
+from katibflow.runners.kubernetes.api import Timing, connect
+from katibflow.runners.kubernetes.rbac import role
+from katibflow.runners.kubernetes.runner import KubernetesRunner
 from tests.kubernetes.plays import JobPlay, Script, completes
 from tests.kubernetes.server import NAMESPACE, ApiServer
 from tests.runners.contract import Watch, Work, trial
@@ -73,7 +73,7 @@ class Lab:
     """Keeps the contract's `Lab`, and gives the tests of this folder their cluster."""
 
     def __init__(self, folder: Path) -> None:
-        known = [kind for kind in jobs.KINDS.values() if kind.kind in KINDS]
+        known = [kind for kind in job_kinds.KINDS.values() if kind.kind in KINDS]
         self.server = ApiServer(role(known, "test")["rules"])
         self.server.script = completes()
         self.folder = folder
@@ -165,7 +165,7 @@ class Lab:
 
     @property
     def plural(self) -> str:
-        return jobs.kind_of(self.template.trial_spec or {}).plural
+        return job_kinds.kind_of(self.template.trial_spec or {}).plural
 
     def pods(self) -> list[str]:
         return sorted(self.server.objects["pods"])

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from katibflow.algorithms.pbt import Checkpoint
-from katibflow.engine import run_experiment
+from katibflow.engine.loop import run_experiment
 from katibflow.errors import InvalidExperiment
-from katibflow.history import History
 from katibflow.runners.base import StopRequest, TrialJob
-from katibflow.runners.kubernetes_checkpoints import check_checkpoints
-from katibflow.runners.kubernetes_objects import Identity, job_body
-from katibflow.validation import check_document
+from katibflow.runners.kubernetes.checkpoints import check_checkpoints
+from katibflow.runners.kubernetes.job_object import Identity, job_body
+from katibflow.study.history import History
+from katibflow.suggestion.algorithms.pbt import Checkpoint
+from katibflow.validation.rules import check_document
 from tests.kubernetes.lab import RUN, Lab, batch_job, container, pod_template, pytorch_job
 from tests.kubernetes.plays import JobPlay
 from tests.kubernetes.test_engine_on_kubernetes import document

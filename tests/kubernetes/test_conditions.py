@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from katibflow.errors import InputError
-from katibflow.jobs import KINDS
+from katibflow.experiment.job_kinds import KINDS
 from katibflow.runners.base import JobState
-from katibflow.runners.conditions import Conditions
+from katibflow.runners.kubernetes.conditions import Conditions
 
 
 def conditions_of(kind: str) -> Conditions:

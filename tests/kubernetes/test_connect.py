@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from katibflow.errors import InputError
-from katibflow.runners.kubernetes_api import connect
+from katibflow.runners.kubernetes import api
+from katibflow.runners.kubernetes.api import connect
 from tests.kubernetes.lab import Lab
 
 
@@ -52,11 +53,9 @@ def test_in_a_pod_the_service_account_is_used(
 ) -> None:
     from kubernetes.config import incluster_config
 
-    from katibflow.runners import kubernetes_api
-
     for name, text in (("namespace", "team-b\n"), ("token", "t"), ("ca.crt", "c")):
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(kubernetes_api, "_ACCOUNT_NAMESPACE", tmp_path / "namespace")
+    monkeypatch.setattr(api, "_ACCOUNT_NAMESPACE", tmp_path / "namespace")
     monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")

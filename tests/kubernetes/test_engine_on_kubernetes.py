@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from katibflow.engine import Result, Update, run_experiment
+from katibflow.engine.loop import Result, Update, run_experiment
 from katibflow.errors import RunnerError
-from katibflow.history import History, TrialState
 from katibflow.runners.base import StopRequest
-from katibflow.runners.kubernetes import KubernetesRunner
-from katibflow.validation import check_document
+from katibflow.runners.kubernetes.runner import KubernetesRunner
+from katibflow.study.history import History, TrialState
+from katibflow.validation.rules import check_document
 from tests.kubernetes.lab import EXPERIMENT, RUN, Lab, batch_job, container, pod_template
 from tests.kubernetes.plays import JobPlay
 

@@ -9,7 +9,7 @@ import pytest
 
 from katibflow.errors import RunnerError
 from katibflow.runners.base import JobState, StopRequest
-from katibflow.runners.kubernetes_api import ApiError
+from katibflow.runners.kubernetes.api import ApiError
 from tests.kubernetes.lab import FAST, Lab, notices
 from tests.kubernetes.plays import JobPlay, PodPlay, completes
 from tests.kubernetes.server import Request

@@ -20,9 +20,9 @@ from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint, Files, SideContainer
 from katibflow.collectors.tfevent import EVENT_FILES, EventFiles
 from katibflow.errors import InputError
-from katibflow.runners.kubernetes_files import COPY_STEP, READER
-from katibflow.runners.kubernetes_readings import add_source
-from katibflow.runners.kubernetes_sources import _Copies, _Lines
+from katibflow.runners.kubernetes.metrics_registry import add_source
+from katibflow.runners.kubernetes.metrics_sidecar import COPY_STEP, READER
+from katibflow.runners.kubernetes.metrics_sources import _Copies, _Lines
 from tests.contracts.collectors.event_files import event, record, simple
 from tests.kubernetes.lab import batch_job, container, pod_template, pytorch_job
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from katibflow import jobs
-from katibflow.history import TrialState
+from katibflow.experiment import job_kinds
 from katibflow.runners.base import JobState
-from katibflow.runners.rbac import role
+from katibflow.runners.kubernetes.rbac import role
+from katibflow.study.history import TrialState
 from tests.kubernetes.lab import FAST, Lab, container, pod_template
 from tests.kubernetes.plays import REPLICAS, JobPlay, Script
 from tests.runners.contract import trial
@@ -108,7 +108,7 @@ GIVEN = {
 def test_a_kind_is_followed_with_the_least_role(
     lab: Lab, manifest: dict[str, Any], given: dict[str, Any], script: Script, lines: list[str]
 ) -> None:
-    lab.server.rules = role([jobs.kind_of(manifest)], "test")["rules"]
+    lab.server.rules = role([job_kinds.kind_of(manifest)], "test")["rules"]
     lab.template_of(manifest, **given)
     outcome, watch = lab.run(script)
     assert outcome.state is JobState.SUCCEEDED
@@ -162,7 +162,7 @@ def test_all_the_runner_does_is_all_its_role_allows(
     lab: Lab, manifest: dict[str, Any], given: dict[str, Any]
 ) -> None:
     """Everything a runner ever does, against a server that refuses what the Role leaves out."""
-    kind = jobs.kind_of(manifest)
+    kind = job_kinds.kind_of(manifest)
     lab.server.rules = rules = role([kind], "test")["rules"]
     labels = {"spark-role": "driver"} if manifest is UNKNOWN else {}
     lab.template_of(manifest, primaryPodLabels=labels, **given)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from katibflow.engine import run_experiment
-from katibflow.history import History, TrialState
+from katibflow.engine.loop import run_experiment
 from katibflow.runners.base import JobOutcome, JobState, StopRequest
-from katibflow.runners.kubernetes import KubernetesRunner
-from katibflow.validation import check_document
+from katibflow.runners.kubernetes.runner import KubernetesRunner
+from katibflow.study.history import History, TrialState
+from katibflow.validation.rules import check_document
 from tests.kubernetes.lab import (
     EXPERIMENT,
     FAST,

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from katibflow.errors import InputError, RunnerError
-from katibflow.history import Observation, Point, TrialState
 from katibflow.runners.base import JobState, Limits, StopRequest
+from katibflow.study.history import Observation, Point, TrialState
 from tests.kubernetes.bodies import Refused
 from tests.kubernetes.lab import (
     EXPERIMENT,

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from katibflow.errors import InputError
-from katibflow.history import Point, TrialState
 from katibflow.runners.base import TrialJob
-from katibflow.runners.kubernetes_objects import (
+from katibflow.runners.kubernetes.job_object import (
     RECORD,
     RECORD_LIMIT,
     Identity,
@@ -24,6 +23,7 @@ from katibflow.runners.kubernetes_objects import (
     read_record,
     record_patch,
 )
+from katibflow.study.history import Point, TrialState
 from tests.kubernetes.lab import batch_job, container, pod_template, pytorch_job
 from tests.runners.contract import trial
 

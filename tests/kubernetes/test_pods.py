@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from katibflow.runners.pods import (
+from katibflow.runners.kubernetes.pods import (
     Container,
     Pod,
     Prospect,

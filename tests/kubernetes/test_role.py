@@ -4,14 +4,14 @@ from pathlib import Path
 
 import yaml
 
-from katibflow.jobs import KINDS
-from katibflow.runners.rbac import missing_role, pages_role, role, shipped_roles
+from katibflow.experiment.job_kinds import KINDS
+from katibflow.runners.kubernetes.rbac import missing_role, pages_role, role, shipped_roles
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "role.yaml"
 
 
 def test_the_shipped_roles_are_those_of_the_kinds() -> None:
-    """After a change: python -m katibflow.runners.rbac > deploy/role.yaml."""
+    """After a change: python -m katibflow.runners.kubernetes.rbac > deploy/role.yaml."""
     assert SHIPPED.read_text() == shipped_roles()
     documents = list(yaml.safe_load_all(SHIPPED.read_text()))
     kinds = [role([kind], f"katibflow-{kind.plural}") for kind in KINDS.values()]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from katibflow.runners.base import JobState, Limits, LogLine
-from katibflow.runners.kubernetes_api import Timing
+from katibflow.runners.kubernetes.api import Timing
 from tests.kubernetes.lab import (
     FAST,
     SOON,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from katibflow.history import History
 from katibflow.steps.files import read_study
+from katibflow.study.history import History
 
 SCRIPT = """
 import json, sys, warnings

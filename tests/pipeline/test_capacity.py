@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from katibflow.client.workflow import read_workflow
-from katibflow.experiment import Experiment
+from katibflow.experiment.types import Experiment
 from katibflow.steps.capacity import OBJECT_LIMIT, Capacity
 from tests.kfp_server.workflows import recorded
 

@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 import katibflow
-from components.library import PACK
-from katibflow.algorithms import ALGORITHMS
 from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.ir import dag_tasks
 from katibflow.compiler.library import CARRIED, PLAIN, pack_library
-from katibflow.experiment import Experiment
+from katibflow.components.library import PACK
+from katibflow.experiment.types import Experiment
+from katibflow.suggestion.algorithms import ALGORITHMS
 from tests.shell_trials import document
 from tests.shell_trials import experiment as sample
 

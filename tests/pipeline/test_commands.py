@@ -19,8 +19,8 @@ import yaml
 from katibflow.compiler.commands import carried_command, own_command
 from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.library import CARRIED, carried_modules
-from katibflow.history import History
 from katibflow.steps.files import LIBRARY, write_study
+from katibflow.study.history import History
 from tests.shell_trials import experiment
 
 SOURCE = '''
@@ -55,7 +55,10 @@ def made(request: pytest.FixtureRequest) -> Maker:
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """A study's folder, at a path with spaces, whose library holds the component `count`."""
-    return packed(tmp_path, {"components/__init__.py": "", "components/count.py": SOURCE})
+    packages = ("katibflow/__init__.py", "katibflow/components/__init__.py")
+    return packed(
+        tmp_path, {**dict.fromkeys(packages, ""), "katibflow/components/count.py": SOURCE}
+    )
 
 
 def packed(folder: Path, files: Mapping[str, str]) -> Path:
@@ -166,9 +169,11 @@ class TestCarried:
         assert "another round, of 3 trials at most" in done.stdout
 
     def test_without_a_library_runs_what_the_image_has(self, tmp_path: Path) -> None:
-        (tmp_path / "components").mkdir()
-        (tmp_path / "components" / "count.py").write_text(SOURCE, encoding="utf-8")
-        (tmp_path / "components" / "__init__.py").touch()
+        components = tmp_path / "katibflow" / "components"
+        components.mkdir(parents=True)
+        (components / "count.py").write_text(SOURCE, encoding="utf-8")
+        (components / "__init__.py").touch()
+        (components.parent / "__init__.py").touch()
         done = run(MAKERS["carried"]([], ""), tmp_path, tmp_path / "none", GIVEN, "count")
         assert done.returncode == 0, done.stderr
         assert returned(tmp_path) == COUNTED

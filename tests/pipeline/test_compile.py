@@ -11,7 +11,7 @@ import yaml
 
 from katibflow.compiler.emit import compile_experiment
 from katibflow.errors import InputError
-from katibflow.validation import load_experiment
+from katibflow.validation.rules import load_experiment
 from tests.shell_trials import experiment
 
 ROOT = Path(__file__).parent.parent.parent
@@ -19,7 +19,7 @@ COMPILE = """
 import sys
 from pathlib import Path
 from katibflow.compiler.emit import compile_experiment
-from katibflow.validation import load_experiment
+from katibflow.validation.rules import load_experiment
 sys.stdout.write(compile_experiment(load_experiment(Path(sys.argv[1]))).text)
 """
 

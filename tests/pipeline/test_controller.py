@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from katibflow.compiler.emit import compile_experiment
-from katibflow.history import TrialState
 from katibflow.steps import controller, start
 from katibflow.steps.files import read_study
+from katibflow.study.history import TrialState
 from tests.pipeline.kfp_local import Run, run_pipeline
 from tests.shell_trials import ROOM, document, experiment, outputs, processes_below, reported
 

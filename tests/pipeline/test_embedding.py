@@ -16,9 +16,9 @@ import katibflow
 from katibflow.compiler.ir import dag_tasks
 from katibflow.compiler.library import pack_library
 from katibflow.errors import InputError, InvalidExperiment
-from katibflow.experiment import Experiment as Model
-from katibflow.history import TrialState
+from katibflow.experiment.types import Experiment as Model
 from katibflow.pipelines import experiment
+from katibflow.study.history import TrialState
 from tests.pipeline.kfp_local import Run, run_pipeline
 from tests.pipeline.workflows import implementations
 from tests.shell_trials import document

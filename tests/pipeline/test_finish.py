@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from katibflow.jobs import kind_of
-from katibflow.resume import run_name
-from katibflow.runners.kubernetes_objects import stop_patch
+from katibflow.experiment.job_kinds import kind_of
+from katibflow.runners.kubernetes.job_object import stop_patch
 from katibflow.steps import start, suggestion
+from katibflow.study.resume import run_name
 from tests.kubernetes.server import NAMESPACE, ApiServer
 from tests.shell_trials import ROOM, document, outputs, processes_below
 
@@ -28,7 +28,8 @@ from katibflow.steps import launcher
 launcher(*sys.argv[1:3], SimpleNamespace(path=sys.argv[3], metadata={}))
 """
 _FINISH = (
-    "import json, sys; from components.finish import finish; finish(**json.loads(sys.argv[1]))"
+    "import json, sys; from katibflow.components.finish import finish; "
+    "finish(**json.loads(sys.argv[1]))"
 )
 
 

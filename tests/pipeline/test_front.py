@@ -10,10 +10,10 @@ import pytest
 
 from katibflow import steps
 from katibflow.compiler.emit import compile_experiment
-from katibflow.history import History, TrialState
-from katibflow.result import best_data
+from katibflow.report.data import best_data
 from katibflow.steps.files import read_study
-from katibflow.validation import check_document
+from katibflow.study.history import History, TrialState
+from katibflow.validation.rules import check_document
 from tests.pipeline.kfp_local import run_pipeline
 from tests.samples import changed
 from tests.shell_trials import ROOM, document, outputs, reported

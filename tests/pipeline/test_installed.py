@@ -16,8 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from katibflow.compiler.emit import compile_experiment
-from katibflow.history import History, Observation, Trial, TrialState
 from katibflow.steps.files import write_study
+from katibflow.study.history import History, Observation, Trial, TrialState
 from tests.shell_trials import experiment
 
 _SUMMARY = """

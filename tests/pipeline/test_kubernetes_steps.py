@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from katibflow.errors import InputError
-from katibflow.history import Trial, TrialState
 from katibflow.steps import collector, launcher, start, suggestion
 from katibflow.steps.files import read_study
 from katibflow.steps.launching import runner_for
+from katibflow.study.history import Trial, TrialState
 from tests.kubernetes.plays import completes
 from tests.kubernetes.server import ApiServer
 from tests.pipeline.test_finish import kubeconfig

@@ -12,7 +12,7 @@ import pytest
 from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.layouts import Choice, choose_layout
 from katibflow.errors import InputError
-from katibflow.experiment import Experiment
+from katibflow.experiment.types import Experiment
 from katibflow.steps.capacity import AUTO_SHARE, MAX_ROUNDS, OBJECT_LIMIT, Capacity
 from tests.shell_trials import experiment
 

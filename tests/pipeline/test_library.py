@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from components import start as component
 from katibflow.compiler.library import CARRIED, carried_modules, pack_library
+from katibflow.components import start as component
 from tests.shell_trials import ROOM, document
 
 ROOT = Path(__file__).parent.parent.parent
@@ -43,7 +43,7 @@ items = steps.suggestion(study.path)
 REFUSED |= {"optuna", "numpy"}
 for name in [name for name in sys.modules if name.split(".")[0] in REFUSED]:
     del sys.modules[name]
-from katibflow.history import Observation, TrialState
+from katibflow.study.history import Observation, TrialState
 from katibflow.steps import launching
 from katibflow.steps.files import read_study, write_study
 from katibflow.steps.messages import read_item
@@ -128,8 +128,8 @@ def test_every_module_in_it_imports_only_what_is_in_it(archive: Path) -> None:
         "for name in zipfile.ZipFile(sys.argv[1]).namelist():\n"
         "    module = name.removesuffix('.py').replace('/', '.').removesuffix('.__init__')\n"
         "    assert importlib.import_module(module).__file__.startswith(sys.argv[1])\n"
-        "    if module.startswith('components.'):\n"
-        "        name = module.partition('.')[2]\n"
+        "    if module.startswith('katibflow.components.'):\n"
+        "        name = module.rpartition('.')[2]\n"
         "        assert callable(getattr(sys.modules[module], name)), name\n"
     )
     done = _alone(code, str(archive))
@@ -140,7 +140,14 @@ def test_it_holds_what_steps_in_a_cluster_can_reach_and_no_more(archive: Path) -
     held = set(zipfile.ZipFile(archive).namelist())
     assert held == set(carried_modules())
     assert all((ROOT / name).is_file() for name in held)
-    for name in ("steps/__init__", "runners/kubernetes", "algorithms/pbt", "plots", "engine"):
+    for name in (
+        "components/loop",
+        "engine/loop",
+        "report/plots",
+        "runners/kubernetes/runner",
+        "steps/__init__",
+        "suggestion/algorithms/pbt",
+    ):
         assert f"katibflow/{name}.py" in held
     components = {name for name in held if name.startswith("components/")}
     assert components == {f"components/{name}.py" for name in ("__init__", *CARRIED)}

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from katibflow.engine.trial import new_trial
 from katibflow.errors import HistoryError
-from katibflow.history import History, Trial, TrialState
-from katibflow.jobs import job_name
+from katibflow.experiment.job_kinds import job_name
 from katibflow.steps.messages import item_text, read_item
-from katibflow.suggest import Suggestion
-from katibflow.trials import new_trial
+from katibflow.study.history import History, Trial, TrialState
+from katibflow.suggestion.suggester import Suggestion
 from tests.shell_trials import experiment
 
 HISTORY = History(experiment("echo loss=1"), "0a1b2c3d", 1)

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from katibflow.compiler.emit import compile_experiment
-from katibflow.history import History, TrialState
-from katibflow.resume import run_name
 from katibflow.steps import collector, controller, launcher, loop, start, suggestion
 from katibflow.steps.capacity import Capacity
 from katibflow.steps.files import read_study
 from katibflow.steps.messages import read_item
 from katibflow.steps.rounds import ROUNDS_USED_UP
+from katibflow.study.history import History, TrialState
+from katibflow.study.resume import run_name
 from tests.kubernetes.plays import JobPlay, completes
 from tests.kubernetes.server import ApiServer
 from tests.pipeline.kfp_local import run_pipeline

@@ -11,8 +11,8 @@ import pytest
 
 from katibflow.compiler.emit import compile_experiment
 from katibflow.errors import InvalidExperiment
-from katibflow.history import TrialState
-from katibflow.validation import check_document
+from katibflow.study.history import TrialState
+from katibflow.validation.rules import check_document
 from tests.pipeline.kfp_local import Run, run_pipeline
 from tests.shell_trials import document, experiment, processes_below
 

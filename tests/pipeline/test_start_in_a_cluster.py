@@ -17,9 +17,9 @@ import yaml
 
 from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.library import carried_modules, pack_library
-from katibflow.resume import run_name
 from katibflow.steps.files import HISTORY, LIBRARY, read_study
 from katibflow.steps.starting import parameters_of
+from katibflow.study.resume import run_name
 from tests.kubernetes.server import NAMESPACE, ApiServer
 from tests.pipeline.kfp_local import NO_PIP
 from tests.pipeline.test_finish import kubeconfig

@@ -12,14 +12,14 @@ import pytest
 
 import katibflow
 from katibflow.errors import InvalidExperiment
-from katibflow.history import History, Observation, Trial, TrialState
-from katibflow.limits import Limits, limits_of
+from katibflow.experiment.timeouts import Limits, limits_of
 from katibflow.steps import collector, loop, start, suggestion, summary
 from katibflow.steps.capacity import MAX_ROUNDS, Capacity
 from katibflow.steps.files import HISTORY, LIBRARY, read_study, write_study
 from katibflow.steps.launching import runner_for
 from katibflow.steps.messages import read_item
-from katibflow.validation import check_document
+from katibflow.study.history import History, Observation, Trial, TrialState
+from katibflow.validation.rules import check_document
 from tests.shell_trials import ROOM, Output, document, experiment, outputs
 
 

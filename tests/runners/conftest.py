@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from katibflow.runners.local_processes import end_all, marked
+from katibflow.runners.local.processes import end_all, marked
 from tests.runners.local_lab import LocalLab
 
 

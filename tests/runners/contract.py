@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from katibflow.history import Observation, Trial, TrialState
 from katibflow.runners.base import (
     Event,
     JobOutcome,
@@ -24,6 +23,7 @@ from katibflow.runners.base import (
     StopRequest,
     TrialJob,
 )
+from katibflow.study.history import Observation, Trial, TrialState
 
 PATIENCE = 30.0
 """Seconds after which a test gives up waiting for an event."""

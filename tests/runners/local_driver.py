@@ -9,9 +9,9 @@ import json
 import sys
 from pathlib import Path
 
-from katibflow.history import trial_from_data
 from katibflow.runners.base import Limits, StopRequest, TrialJob
-from katibflow.runners.local import LocalRunner
+from katibflow.runners.local.runner import LocalRunner
+from katibflow.study.history import trial_from_data
 
 
 def main() -> None:

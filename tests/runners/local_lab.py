@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from katibflow.runners.base import JobOutcome, Limits, StopRequest, TrialJob
-from katibflow.runners.local import LocalRunner, PathMap
-from katibflow.runners.local_processes import marked
+from katibflow.runners.local.processes import marked
+from katibflow.runners.local.runner import LocalRunner, PathMap
 from tests.runners.contract import Watch, Work, trial
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from katibflow.errors import RunBusy
-from katibflow.history import trial_to_data
 from katibflow.runners.base import (
     JobOutcome,
     JobState,
@@ -26,10 +25,11 @@ from katibflow.runners.base import (
     StopRequest,
     TrialJob,
 )
-from katibflow.runners.local import RunLock
-from katibflow.runners.local_manifest import command_of, plan_job
-from katibflow.runners.local_processes import TAKEN, marked, start
-from katibflow.runners.local_record import TrialFolder
+from katibflow.runners.local.manifest import command_of, plan_job
+from katibflow.runners.local.processes import TAKEN, marked, start
+from katibflow.runners.local.runner import RunLock
+from katibflow.runners.local.trial_folder import TrialFolder
+from katibflow.study.history import trial_to_data
 from tests.runners.contract import PATIENCE, Watch, Work
 from tests.runners.local_lab import LocalLab, pytorch_job, run
 
@@ -264,7 +264,7 @@ def test_two_tools_do_not_run_one_trial(lab: LocalLab) -> None:
 
 def test_a_run_folder_belongs_to_one_process_until_that_is_gone(lab: LocalLab) -> None:
     code = (
-        "import sys; from pathlib import Path; from katibflow.runners.local import RunLock\n"
+        "import sys; from pathlib import Path; from katibflow.runners.local.runner import RunLock\n"
         "with RunLock(Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", code, str(lab.folder)]

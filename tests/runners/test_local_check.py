@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from katibflow.errors import InvalidExperiment
-from katibflow.runners.local import check_local
-from katibflow.runners.local_paths import PathMap
-from katibflow.validation import check_document, load_experiment
+from katibflow.runners.local.paths import PathMap
+from katibflow.runners.local.runner import check_local
+from katibflow.validation.rules import check_document, load_experiment
 from tests.samples import DOCUMENT, SEED_FILE
 
 ROOT = Path(__file__).parents[2]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from katibflow.algorithms.pbt import Checkpoint
-from katibflow.engine import run_experiment
-from katibflow.history import History, TrialState
+from katibflow.engine.loop import run_experiment
 from katibflow.runners.base import JobState, StopRequest, TrialJob
-from katibflow.runners.local import LocalRunner, PathMap, check_local
+from katibflow.runners.local.runner import LocalRunner, PathMap, check_local
+from katibflow.study.history import History, TrialState
+from katibflow.suggestion.algorithms.pbt import Checkpoint
 from tests.runners.contract import Watch
 from tests.runners.local_lab import LocalLab, batch_job, pytorch_job, run
 from tests.shell_trials import experiment

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from katibflow.runners.local_environment import (
+from katibflow.runners.local.environment import (
     container_environment,
     expand,
     pytorch_environment,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from katibflow.runners.local_lines import MAX_LINE_BYTES, LineSplitter, LogTail, last_lines
+from katibflow.runners.local.lines import MAX_LINE_BYTES, LineSplitter, LogTail, last_lines
 
 
 def split(*pieces: bytes) -> list[str]:

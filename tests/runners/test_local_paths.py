@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from katibflow.errors import InputError
-from katibflow.runners.local_paths import PathMap, map_paths, parse_map
+from katibflow.runners.local.paths import PathMap, map_paths, parse_map
 
 MAPS = (PathMap("/opt/x", Path("/host/place")), PathMap("/opt/x/data", Path("/elsewhere")))
 

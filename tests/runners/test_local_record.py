@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from katibflow.errors import RunnerError
-from katibflow.history import TrialState, trial_to_data
 from katibflow.runners.base import JobState
-from katibflow.runners.local import LocalRunner, RunLock
+from katibflow.runners.local.runner import LocalRunner, RunLock
+from katibflow.study.history import TrialState, trial_to_data
 from tests.runners.contract import Work, trial
 from tests.runners.local_lab import LocalLab, run
 

@@ -16,8 +16,8 @@ import pytest
 
 from katibflow.errors import RunnerError
 from katibflow.runners.base import JobState, Limits, Notice, StopRequest
-from katibflow.runners.local_paths import PathMap
-from katibflow.runners.local_processes import KILL_GRACE, marked
+from katibflow.runners.local.paths import PathMap
+from katibflow.runners.local.processes import KILL_GRACE, marked
 from tests.runners.contract import PATIENCE, Watch
 from tests.runners.local_lab import LocalLab, batch_job, log_of, pytorch_job, run
 
@@ -119,7 +119,7 @@ def test_a_replica_whose_shell_is_killed_has_failed(lab: LocalLab) -> None:
 def test_the_masters_success_ends_the_job_and_workers_get_a_grace(
     lab: LocalLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("katibflow.runners.local_job.STRAGGLER_GRACE", 0.3)
+    monkeypatch.setattr("katibflow.runners.local.follower.STRAGGLER_GRACE", 0.3)
     begin = time.monotonic()
     outcome, watch = run(lab, pytorch_job(0, shell("echo done"), FOREVER))
     assert outcome.state is JobState.SUCCEEDED
@@ -251,7 +251,7 @@ def test_a_daemon_of_a_replica_does_not_outlive_the_trial(
 
 
 def test_what_ignores_the_stop_is_killed(lab: LocalLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("katibflow.runners.local_job.KILL_GRACE", 0.3)
+    monkeypatch.setattr("katibflow.runners.local.follower.KILL_GRACE", 0.3)
     watch, stop = Watch(), StopRequest()
     with ThreadPoolExecutor() as pool:
         job = batch_job(0, shell("trap '' TERM; echo ready; while :; do sleep 1; done"))

@@ -18,7 +18,6 @@ from katibflow.collectors.prometheus import ChangedSamples
 from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint, Files, SideContainer, Source
 from katibflow.collectors.tfevent import EVENT_FILES, EventFiles
-from katibflow.runners import local_sources
 from katibflow.runners.base import (
     Event,
     JobState,
@@ -29,7 +28,8 @@ from katibflow.runners.base import (
     StopRequest,
     TrialJob,
 )
-from katibflow.runners.local import LocalRunner, PathMap
+from katibflow.runners.local import metrics_sources
+from katibflow.runners.local.runner import LocalRunner, PathMap
 from tests.contracts.collectors.event_files import event, record, simple
 from tests.runners.contract import PATIENCE, Watch
 from tests.runners.local_lab import LocalLab, batch_job, container, pytorch_job, run
@@ -41,7 +41,7 @@ KILLED = 9
 
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalLab:
-    monkeypatch.setattr(local_sources, "SCRAPE_PERIOD", 0.02)
+    monkeypatch.setattr(metrics_sources, "SCRAPE_PERIOD", 0.02)
     return LocalLab(tmp_path)
 
 
@@ -258,7 +258,7 @@ class TestSideContainers:
     def test_it_is_ended_when_the_trial_is_over_and_takes_no_ones_place(
         self, lab: LocalLab, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("katibflow.runners.local_job._OBSERVER_GRACE", 0.1)
+        monkeypatch.setattr("katibflow.runners.local.follower._OBSERVER_GRACE", 0.1)
         of = replace(
             batch_job(0, ["sh", "-c", "echo x"], spec={"completions": 3, "parallelism": 1}),
             source=side("echo up; sleep 100"),

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import pytest
 
 from katibflow.collectors import Collector, collector_for
-from katibflow.experiment import Experiment
-from katibflow.history import Observation, Point, Trial, TrialState
+from katibflow.engine.trial import collect, conclude
+from katibflow.experiment.types import Experiment
 from katibflow.runners.base import Event, JobOutcome
-from katibflow.trials import collect, conclude
-from katibflow.validation import check_document
+from katibflow.study.history import Observation, Point, Trial, TrialState
+from katibflow.validation.rules import check_document
 from tests.contracts.collectors.forms import FORMS, Form
 from tests.shell_trials import document
 

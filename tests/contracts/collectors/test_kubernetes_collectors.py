@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from katibflow.engine.trial import run_trial
 from katibflow.errors import RunnerError
-from katibflow.experiment import Experiment
-from katibflow.history import Trial, TrialState
-from katibflow.runners import kubernetes_sources
+from katibflow.experiment.types import Experiment
 from katibflow.runners.base import Event, Limits, StopRequest
-from katibflow.runners.rbac import pages_role
-from katibflow.trials import run_trial
+from katibflow.runners.kubernetes import metrics_sources
+from katibflow.runners.kubernetes.rbac import pages_role
+from katibflow.study.history import Trial, TrialState
 from tests.contracts.collectors.collector_contract import (
     REPORTS,
     CollectorContract,
@@ -61,7 +61,7 @@ class ClusterPlace:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterPlace]:
-    monkeypatch.setattr(kubernetes_sources, "SCRAPE_PERIOD", 0.02)
+    monkeypatch.setattr(metrics_sources, "SCRAPE_PERIOD", 0.02)
     lab = Lab(tmp_path)
     lab.server.rules = [*(lab.server.rules or ()), *pages_role()["rules"]]
     yield ClusterPlace(lab, tmp_path)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from katibflow.experiment import Experiment
-from katibflow.history import Trial, TrialState
-from katibflow.runners import local_sources
+from katibflow.engine.trial import run_trial
+from katibflow.experiment.types import Experiment
 from katibflow.runners.base import Event, Limits, StopRequest
-from katibflow.runners.local import LocalRunner
-from katibflow.trials import run_trial
+from katibflow.runners.local import metrics_sources
+from katibflow.runners.local.runner import LocalRunner
+from katibflow.study.history import Trial, TrialState
 from tests.contracts.collectors.collector_contract import (
     CollectorContract,
     Ran,
@@ -48,7 +48,7 @@ class LocalPlace:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalPlace:
-    monkeypatch.setattr(local_sources, "SCRAPE_PERIOD", 0.02)
+    monkeypatch.setattr(metrics_sources, "SCRAPE_PERIOD", 0.02)
     return LocalPlace(tmp_path)
 
 

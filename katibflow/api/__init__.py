@@ -1,0 +1,1 @@
+"""What `import katibflow` gives: Experiment, tune, Result, and the Run of a pipeline."""

@@ -1,0 +1,361 @@
+"""The Python API: an Experiment that can be run, compiled and submitted, and what comes of it.
+
+Its classes are ``katibflow.Experiment`` and ``katibflow.Result``.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from katibflow.api.function_source import Constant
+from katibflow.api.result import Result
+from katibflow.api.tuning import experiment_document
+from katibflow.engine.signals import caught
+from katibflow.errors import InputError
+from katibflow.experiment.config_map import source_of, with_template
+from katibflow.experiment.yaml_reader import dump_document, write_file
+from katibflow.search import Space
+from katibflow.validation.reading import map_in_cluster, map_in_file, read_plain
+from katibflow.validation.rules import check_document
+
+if TYPE_CHECKING:
+    from katibflow.api.run import RemoteRun
+    from katibflow.engine.loop import Watcher
+    from katibflow.experiment import types as model
+    from katibflow.progress.status import Board
+
+__all__ = ["Experiment", "tune"]
+
+
+class Experiment:
+    """A checked Katib Experiment.
+
+    Args:
+        document: The Experiment as plain data in the YAML's names.
+        source: Where it comes from, for errors.
+
+    Raises:
+        InvalidExperiment: It has faults; all are listed, each with its path.
+    """
+
+    def __init__(self, document: Mapping[str, Any], source: str = "experiment") -> None:
+        self._document = dict(document)
+        self._source = source
+        self.model: model.Experiment = check_document(document, source, needs_template=False)
+
+    @classmethod
+    def from_yaml(
+        cls, file: str | Path, *, name: str | None = None, config_map: str | Path | None = None
+    ) -> Experiment:
+        """Reads an Experiment's file.
+
+        Args:
+            file: Its YAML.
+            name: Replaces ``metadata.name``.
+            config_map: The file of the ConfigMap that holds the trial template, for an Experiment
+                with ``trialTemplate.configMap``. Without it a run in a cluster asks the cluster.
+
+        Raises:
+            InputError: A file cannot be read, or the Experiment has faults.
+        """
+        read = map_in_file(None if config_map is None else Path(config_map))
+        document = read_plain(Path(file), name, read)
+        return cls(document, str(file))
+
+    @property
+    def name(self) -> str:
+        """``metadata.name``."""
+        return self.model.name
+
+    def to_yaml(self) -> str:
+        """The Experiment as YAML, which ``katibflow run`` and ``from_yaml`` take."""
+        return dump_document(self._document)
+
+    def run(
+        self,
+        *,
+        on: str = "local",
+        runs: str | Path = "runs",
+        maps: Mapping[str, str | Path] | None = None,
+        namespace: str | None = None,
+        context: str | None = None,
+        resume: str | None = None,
+        trial_timeout: float | None = None,
+        trial_start_timeout: float | None = None,
+        drain: bool = False,
+        storage: str | None = None,
+        progress: bool = True,
+    ) -> Result:
+        """Runs the Experiment to its end, or goes on with the run of its name that is there.
+
+        When it is interrupted (Ctrl-C, or a notebook's stop button) running trials are stopped and
+        stay on record; the same call goes on from there.
+
+        Args:
+            on: ``local`` for processes of this machine, ``kubernetes`` for jobs of a cluster.
+            runs: Folder that holds a folder for each run.
+            maps: Paths inside the trial's image to what stands for them here.
+            namespace: Of the jobs; by default the Experiment's, or else the kubeconfig's.
+            context: The kubeconfig's context; by default the current one.
+            resume: ``all`` or the id of a run in the cluster, whose trials to begin with.
+            trial_timeout: Seconds a trial may take; no limit by default.
+            trial_start_timeout: Seconds within which a trial's replicas must have started; 600 by
+                default.
+            drain: Whether to let running trials finish when the experiment is over.
+            storage: An Optuna storage that mirrors the run while it goes on: a URL, as
+                ``sqlite:///studies.db``, or a journal's file.
+            progress: Whether to show what happens on standard output.
+
+        Returns:
+            The result, also when too many trials failed: see its ``succeeded``.
+
+        Raises:
+            InputError: An argument does not fit, or the trials cannot run there.
+            RunnerError: No trial can be run there.
+            KeyboardInterrupt: It was interrupted.
+        """
+        from katibflow.runners.backends import Options
+        from katibflow.runners.base import StopRequest
+        from katibflow.runs.running import run_to_end
+
+        for name, seconds in (
+            ("trial_timeout", trial_timeout),
+            ("trial_start_timeout", trial_start_timeout),
+        ):
+            if seconds is not None and not 0 < seconds < float("inf"):
+                raise InputError(f"{name}: found {seconds}; allowed: seconds, a number above 0")
+        options = Options(
+            source=self._source,
+            on=on,
+            maps=[f"{inside}={here}" for inside, here in (maps or {}).items()],
+            namespace=namespace,
+            context=context,
+            resume=resume,
+            trial_timeout=trial_timeout,
+            trial_start_timeout=trial_start_timeout,
+            drain=drain,
+            storage=storage,
+        )
+        model = self._with_template(context if on == "kubernetes" else None, on == "kubernetes")
+        show = _shown if progress else _unseen
+        stop = StopRequest()
+        in_main = threading.current_thread() is threading.main_thread()  # only it gets signals
+        with caught(stop, (signal.SIGINT,)) if in_main else nullcontext():
+            run = run_to_end(model, Path(runs), options, show=show, stop=stop)
+        if run.interrupted is not None:
+            raise KeyboardInterrupt(run.interrupted)
+        return Result(run.history, run.ending, run.folder)
+
+    def compile(
+        self,
+        output: str | Path,
+        *,
+        layout: str = "auto",
+        image: str | None = None,
+        package: str | None = None,
+    ) -> Path:
+        """Compiles the Experiment to a file for Kubeflow Pipelines, and warns of its limits.
+
+        Args:
+            output: The file to write.
+            layout: ``rounds``: a step for each trial; ``controller``: one step for all of them;
+                ``auto``: ``rounds`` where the trials fit into one run.
+            image: An image with katibflow for all steps, in place of the code in the file.
+            package: A release to install in each step, as ``katibflow==X``, likewise.
+
+        Raises:
+            InputError: The layout cannot hold the Experiment, or the file cannot be written.
+        """
+        from katibflow.compiler.emit import compile_experiment
+
+        model = self._with_template(None, False)
+        compiled = compile_experiment(
+            model, image=image, package=package, layout=layout, source=self._source
+        )
+        for warning in compiled.warnings:
+            warnings.warn(f"{self._source}: {warning}", stacklevel=2)
+        path = Path(output)
+        write_file(path, compiled.text)
+        return path
+
+    def submit(
+        self,
+        *,
+        host: str | None = None,
+        namespace: str | None = None,
+        context: str | None = None,
+        ca_file: str | Path | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        kfp_experiment: str | None = None,
+        layout: str = "auto",
+        image: str | None = None,
+        package: str | None = None,
+    ) -> RemoteRun:
+        """Runs the Experiment in Kubeflow Pipelines: compiled, uploaded once, and started.
+
+        Args:
+            host: The installation's address; by default ``KF_PIPELINES_ENDPOINT``, the cluster
+                that this runs in, or the kubeconfig's.
+            namespace: Of the run and its jobs; needed where users have their own.
+            context: The kubeconfig's context, for the trials' jobs; by default the current one.
+            ca_file: Certificates to trust in place of the usual ones.
+            parameters: The run's parameters, as ``{"maxTrialCount": 20, "resume": "all"}``;
+                ``"none"`` takes a number away, and a maxTrialCount of ``"+10"`` is 10 beside the
+                trials that were taken over.
+            kfp_experiment: KFP's experiment for the run; by default of the Experiment's name.
+            layout: As of ``compile``.
+            image: As of ``compile``.
+            package: As of ``compile``.
+
+        Raises:
+            InputError: The Experiment cannot run there, or not with these parameters.
+            RunnerError: The server cannot be reached, or refuses.
+        """
+        from katibflow.api.run import RemoteRun
+        from katibflow.client.api import Access, connect
+        from katibflow.client.reading import Sweep
+        from katibflow.client.records import JobRecords, check_earlier, cluster_of
+        from katibflow.client.submitting import Submission, prepare, start, upload
+        from katibflow.client.workflow_reader import WorkflowReader
+        from katibflow.runners.kubernetes.job_object import check_name
+
+        if namespace is not None:
+            check_name("namespace", namespace)
+        ready = prepare(
+            Submission(
+                self._with_template(context, True),
+                self._source,
+                _run_parameters(parameters or {}),
+                layout,
+                image,
+                package,
+                kfp_experiment,
+            )
+        )
+        for warning in ready.warnings:
+            warnings.warn(f"{self._source}: {warning}", stacklevel=2)
+        access = Access(host, namespace, context, None if ca_file is None else Path(ca_file))
+        pipelines = connect(access)
+        try:
+            jobs = cluster_of(namespace or pipelines.namespace, context)
+        except InputError:
+            if context is not None:
+                raise
+            jobs = None  # the run needs no kubeconfig here; reading its trials does
+        if jobs is not None:
+            check_earlier(jobs, ready, ready.resume)
+        run = start(pipelines, ready, upload(pipelines, ready)[0])
+        sweep = Sweep(run, ready.experiment, ready.layout, ready.resume)
+        if jobs is None:
+            return RemoteRun(pipelines, sweep, None)
+        return RemoteRun(pipelines, sweep, JobRecords(jobs, sweep), WorkflowReader(jobs))
+
+    def _with_template(self, context: str | None, in_cluster: bool) -> model.Experiment:
+        """The Experiment with its trial template, wherever that is kept."""
+        document = self._document
+        place = source_of(document)
+        if place is None:
+            return self.model
+        if in_cluster:
+            document = with_template(document, *map_in_cluster(context)(place))
+        return check_document(document, self._source)
+
+    def __repr__(self) -> str:
+        spec = self.model.spec
+        names = ", ".join(parameter.name for parameter in spec.parameters)
+        return f"<Experiment {self.name}: {names}; {spec.algorithm.algorithm_name}>"
+
+
+def _run_parameters(given: Mapping[str, Any]) -> dict[str, str]:
+    from katibflow.steps.starting import RUN_PARAMETERS
+
+    for name in given:
+        if name not in RUN_PARAMETERS:
+            raise InputError(
+                f"parameters: found {name}; allowed: {', '.join(sorted(RUN_PARAMETERS))}"
+            )
+    return {name: "none" if value is None else str(value) for name, value in given.items()}
+
+
+def tune(
+    objective: Callable[..., Any],
+    parameters: Mapping[str, Space | Constant],
+    *,
+    name: str | None = None,
+    algorithm_name: str = "tpe",
+    algorithm_settings: Mapping[str, Any] | None = None,
+    early_stopping_name: str | None = None,
+    early_stopping_settings: Mapping[str, Any] | None = None,
+    objective_metric_name: str = "objective",
+    additional_metric_names: Sequence[str] = (),
+    objective_type: str = "maximize",
+    objective_goal: float | None = None,
+    max_trial_count: int | None = None,
+    parallel_trial_count: int | None = None,
+    max_failed_trial_count: int | None = None,
+    base_image: str | None = None,
+    packages_to_install: Sequence[str] = (),
+    pip_index_url: str | None = None,
+    env_per_trial: Mapping[str, str] | None = None,
+    resources_per_trial: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    retain_trials: bool = False,
+    namespace: str | None = None,
+    metrics_collector_config: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """Makes an Experiment from a Python function, with the arguments of Katib's SDK.
+
+    The function's source is what the trials run, as processes here and in containers in a cluster:
+    what it uses has to be imported or defined inside it.
+
+    Args:
+        objective: The function to tune. It takes one mapping of parameters, or the parameters by
+            their names, and gets numbers as numbers. It returns the objective's value, or a
+            mapping of metrics to values, or prints ``name=value`` lines itself.
+        parameters: Parameter to its space (``katibflow.search``), or to a constant.
+        name: Of the Experiment; the function's by default.
+        algorithm_name: ``tpe``, ``random``, ``grid`` ...: see docs/search.md.
+        algorithm_settings: The algorithm's settings.
+        early_stopping_name: ``medianstop``, or a pruner of Optuna's as ``optuna:<class>``.
+        early_stopping_settings: Its settings.
+        objective_metric_name: What the objective is called.
+        additional_metric_names: Other metrics to keep.
+        objective_type: ``maximize`` (as in Katib's SDK) or ``minimize``.
+        objective_goal: The value at which the experiment is over.
+        max_trial_count: How many trials; without a limit by default.
+        parallel_trial_count: How many at a time; 3 by default.
+        max_failed_trial_count: How many may fail; without a limit by default.
+        base_image: The trials' image in a cluster; Python of this version by default.
+        packages_to_install: What pip installs before each trial.
+        pip_index_url: Where pip looks for it; PyPI by default.
+        env_per_trial: Environment variables.
+        resources_per_trial: As ``{"cpu": 2, "memory": "4Gi", "gpu": 1}``, of each worker.
+        workers: Processes of a trial, each of which calls the function; more than one make it a
+            PyTorchJob, with the environment that ``torch.distributed`` reads.
+        retain_trials: Whether pods of finished trials are kept.
+        namespace: Of the jobs.
+        metrics_collector_config: As ``{"kind": "Push"}``; the trials' output by default.
+
+    Raises:
+        InputError: The function cannot be run by itself, or an argument is wrong; all faults are
+            listed.
+    """
+    document = experiment_document(**locals())
+    return Experiment(document, f"tune({objective.__name__})")
+
+
+def _unseen(board: Board) -> AbstractContextManager[Watcher]:
+    return nullcontext(lambda update: None)
+
+
+def _shown(board: Board) -> AbstractContextManager[Watcher]:
+    from katibflow.progress.display import progress_for
+
+    return progress_for(board, sys.stdout)

@@ -1,0 +1,239 @@
+"""What came of a run, for a notebook or a program: the best trial, a table, an Optuna study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from katibflow.errors import KatibflowError
+from katibflow.runs.running import read_run
+from katibflow.study.history import TrialState
+from katibflow.study.objectives import best_trials, none_is_best, objective_value
+from katibflow.study.optuna_study import study_of
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas
+
+    from katibflow.report.page import Ending
+    from katibflow.runs.folder import RunFolder
+    from katibflow.study.history import History
+
+__all__ = ["Result", "TrialResult"]
+
+_TIMES = ("queued", "start", "end")
+"""The times of a trial, as the history has them."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One trial.
+
+    Attributes:
+        number: Its number, from 0.
+        state: RUNNING, COMPLETE, PRUNED, FAIL or KILLED.
+        value: The (first) objective; None when the trial has none.
+        params: Parameter to its value: numbers as numbers, list items as their type says.
+        assignments: Parameter to the text that the trial was given.
+        metrics: Metric to its value under the metric's strategy.
+        reason: Why it ended, as one word, if not because it was done.
+        message: The same as a sentence.
+        logs: Replica to its log, of a run on this machine.
+    """
+
+    number: int
+    state: TrialState
+    value: float | None
+    params: Mapping[str, Any]
+    assignments: Mapping[str, str]
+    metrics: Mapping[str, float]
+    reason: str
+    message: str
+    logs: Mapping[str, Path]
+
+
+class Result:
+    """A run as it stands: over, interrupted, or going on elsewhere.
+
+    Args:
+        history: Its trials.
+        ending: How it ended, or that it has not.
+        folder: Its files; None of a run in Kubeflow Pipelines.
+    """
+
+    def __init__(self, history: History, ending: Ending, folder: RunFolder | None = None) -> None:
+        self._history = history
+        self._ending = ending
+        self._folder = folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Result:
+        """The result that lies in a run's folder, as ``runs/mnist``.
+
+        Raises:
+            InputError: There is no run in this folder.
+            HistoryError: Its history cannot be read.
+        """
+        run = read_run(Path(folder))
+        return cls(run.history, run.ending, run.folder)
+
+    @property
+    def name(self) -> str:
+        """The Experiment's name."""
+        return self.history.experiment.name
+
+    @property
+    def succeeded(self) -> bool | None:
+        """Whether the goal was met or the trials are used up; None if it is not over."""
+        return self._ending.succeeded
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, in Katib's word, as ``ExperimentGoalReached``."""
+        return self._ending.reason
+
+    @property
+    def message(self) -> str:
+        """Why it ended, as a sentence."""
+        return self._ending.message
+
+    @property
+    def history(self) -> History:
+        """The study history, which is the record."""
+        return self._history
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder.
+
+        Raises:
+            KatibflowError: It has none here, as it is in Kubeflow Pipelines.
+        """
+        return self._files.path
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML page.
+
+        Raises:
+            KatibflowError: It is in Kubeflow Pipelines, where the run's last step has it.
+        """
+        return self._files.report
+
+    @property
+    def _files(self) -> RunFolder:
+        if self._folder is None:
+            raise KatibflowError(
+                f"{self.name}: has no folder here: it ran in Kubeflow Pipelines, whose page of the "
+                "run has the report and the logs"
+            )
+        return self._folder
+
+    @cached_property
+    def study(self) -> optuna.Study:
+        """All trials as an Optuna study in memory, with the same numbers."""
+        return study_of(self.history)
+
+    @cached_property
+    def trials(self) -> tuple[TrialResult, ...]:
+        """All trials by number."""
+        objective = self.history.experiment.spec.objective
+        params = {trial.number: trial.params for trial in self.study.trials}
+        logs = self._folder.logs() if self._folder is not None else {}
+        return tuple(
+            TrialResult(
+                number=trial.number,
+                state=trial.state,
+                value=objective_value(objective, trial),
+                params=params[trial.number],
+                assignments=trial.assignments,
+                metrics={
+                    name: seen.value(objective.strategy(name))
+                    for name, seen in trial.observations.items()
+                },
+                reason=trial.reason,
+                message=trial.message,
+                logs={
+                    replica: self._files.path / place
+                    for replica, place in logs.get(trial.number, {}).items()
+                },
+            )
+            for trial in self.history.trials
+        )
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The trial with the best finite objective, the earlier one on a tie; None if none.
+
+        Raises:
+            KatibflowError: There are several objectives, and so a `front`.
+        """
+        if self.history.experiment.spec.objective.goals:
+            raise KatibflowError("best: there are several objectives; allowed: front")
+        return next(iter(self.front), None)
+
+    @property
+    def front(self) -> tuple[TrialResult, ...]:
+        """The Pareto front, first the best in the first objective; of one objective the best."""
+        best = best_trials(self.history.experiment.spec.objective, self.history.trials)
+        trials = {trial.number: trial for trial in self.trials}
+        return tuple(trials[trial.number] for trial in best)
+
+    def trials_dataframe(self) -> pandas.DataFrame:
+        """All trials as a table with one row each, indexed by number.
+
+        Its columns: ``state``, ``metrics_<name>`` for each metric, ``params_<name>`` for each
+        parameter, ``queued``, ``start`` and ``end`` (UTC): when it was made, when its job was
+        created, and when it ended; ``reason``. What a trial does not have is missing.
+
+        Raises:
+            KatibflowError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise KatibflowError(
+                "trials_dataframe needs pandas: pip install 'katibflow[notebook]'"
+            ) from error
+        spec = self.history.experiment.spec
+        records = {trial.number: trial for trial in self.history.trials}
+        rows = [
+            {
+                "number": trial.number,
+                "state": trial.state.value,
+                **{
+                    f"metrics_{name}": trial.metrics.get(name)
+                    for name in spec.objective.metric_names
+                },
+                **{f"params_{each.name}": trial.params.get(each.name) for each in spec.parameters},
+                **{column: getattr(records[trial.number], column) for column in _TIMES},
+                "reason": trial.reason,
+            }
+            for trial in self.trials
+        ]
+        columns = [
+            "number",
+            "state",
+            *(f"metrics_{name}" for name in spec.objective.metric_names),
+            *(f"params_{each.name}" for each in spec.parameters),
+            *_TIMES,
+            "reason",
+        ]
+        table = pandas.DataFrame(rows, columns=columns).set_index("number")
+        for column in _TIMES:
+            table[column] = pandas.to_datetime(table[column], utc=True, format="ISO8601")
+        return table
+
+    def __repr__(self) -> str:
+        objective = self.history.experiment.spec.objective
+        best = self.front
+        found = none_is_best(objective)
+        if best and objective.goals:
+            found = f"Pareto front: {len(best)} trials"
+        elif best:
+            params = ", ".join(f"{name}={value!r}" for name, value in best[0].params.items())
+            found = f"best is trial {best[0].number}: {best[0].value!r} with {params}"
+        return f"<Result of {self.name}: {self.reason}; {len(self.trials)} trials; {found}>"

@@ -1,0 +1,363 @@
+"""Runs an experiment: as many trials at a time as it wants, a new one as soon as one ends.
+
+Everything that happens is an event in one queue, and the calling thread alone handles them: it
+asks for suggestions, decides, and tells the watcher. Each trial has a thread that runs its job and
+puts the finished trial on record before the event, so a process that is killed at any moment has
+lost nothing that was told.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+
+from katibflow.collectors import collector_for
+from katibflow.engine.trial import collect, conclude, new_trial, now, run_trial
+from katibflow.errors import KatibflowError
+from katibflow.runners.base import (
+    Event,
+    Limits,
+    Notice,
+    Runner,
+    Started,
+    StopRequest,
+)
+from katibflow.study.decision import Decision, decide, used_up
+from katibflow.study.history import History, Point, Trial, TrialState
+from katibflow.suggestion.suggester import Suggester, why_over
+
+__all__ = [
+    "Decided",
+    "MetricReported",
+    "Result",
+    "TrialEnded",
+    "TrialNotice",
+    "TrialStarted",
+    "Update",
+    "Watcher",
+    "run_experiment",
+]
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial's job was created; ``resumed`` when the trial was on record of an earlier process."""
+
+    trial: Trial
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class MetricReported:
+    """A running trial reported a metric."""
+
+    number: int
+    metric: str
+    point: Point
+
+
+@dataclass(frozen=True)
+class TrialNotice:
+    """Something about a running trial that a person should know."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial is finished and on record."""
+
+    trial: Trial
+    logs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The experiment is over; trials that still run are stopped, or waited for when draining."""
+
+    decision: Decision
+
+
+Update = TrialStarted | MetricReported | TrialNotice | TrialEnded | Decided
+Watcher = Callable[[Update], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run of the engine ended.
+
+    Attributes:
+        history: All trials; after an interruption some may still be RUNNING.
+        decision: The last decision; not finished when the run was interrupted.
+        interrupted: Why a stop was requested from outside; None if it was not.
+    """
+
+    history: History
+    decision: Decision
+    interrupted: str | None = None
+
+
+@dataclass(frozen=True)
+class _Interrupted:
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """A trial's thread met an error that no trial can be blamed for."""
+
+    number: int
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class _Stopped:
+    """A trial was stopped by an interruption; it stays on record as running."""
+
+    number: int
+
+
+_Internal = _Interrupted | _Broken | _Stopped
+
+
+def run_experiment(
+    history: History,
+    runner: Runner,
+    *,
+    watch: Watcher,
+    stop: StopRequest,
+    limits: Limits | None = None,
+    drain: bool = False,
+) -> Result:
+    """Runs an experiment to its end, or until a stop is requested.
+
+    Args:
+        history: The experiment and the trials on record. Those in state RUNNING are taken up again
+            under their numbers.
+        runner: Where trials run; it is swept at the end, but not closed.
+        watch: Told everything that happens, from the calling thread.
+        stop: Ends the run early. The trials that it stops stay on record as RUNNING, and a later
+            call with the same records goes on from there.
+        limits: How long a trial may take.
+        drain: Whether to let running trials finish when the goal is met or too many failed;
+            otherwise they are stopped and recorded as KILLED, which counts for nothing.
+
+    Raises:
+        RunnerError: No trial can be run there. Running trials are stopped first and stay on
+            record as RUNNING.
+        SuggestionError: The sampler failed; as above.
+        InputError: The template cannot be rendered; as above.
+    """
+    run = _Run(history, runner, watch, limits or Limits(), drain)
+    unsubscribe = stop.subscribe(lambda: run.interrupt(stop.reason or "stopped"))
+    try:
+        return run.to_its_end()
+    finally:
+        unsubscribe()
+
+
+class _Others(Collection[Trial]):
+    """All trials but one as they are at each moment, running ones with their reports so far."""
+
+    def __init__(
+        self,
+        number: int,
+        trials: Callable[[], tuple[Trial, ...]],
+        reports: Mapping[int, Sequence[Point]],
+    ) -> None:
+        self._number = number
+        self._trials = trials
+        self._reports = reports
+
+    def __iter__(self) -> Iterator[Trial]:
+        for trial in self._trials():
+            if trial.number == self._number:
+                continue
+            if trial.state is TrialState.RUNNING:
+                yield replace(trial, intermediate=tuple(self._reports.get(trial.number, ())))
+            else:
+                yield trial
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, trial: object) -> bool:
+        return any(trial == each for each in self)
+
+
+class _Run:
+    def __init__(
+        self, history: History, runner: Runner, watch: Watcher, limits: Limits, drain: bool
+    ) -> None:
+        self._history = history
+        self._runner = runner
+        self._watch = watch
+        self._limits = limits
+        self._drain = drain
+        self._suggester = Suggester(history.experiment)
+        self._events: SimpleQueue[Update | _Internal] = SimpleQueue()
+        self._active: dict[int, tuple[threading.Thread, StopRequest]] = {}
+        self._reports: dict[int, list[Point]] = {}
+        self._interrupted: str | None = None
+        self._error: BaseException | None = None
+        self._halted = threading.Event()
+
+    def interrupt(self, reason: str) -> None:
+        """Asks the run to end; from any thread."""
+        self._events.put(_Interrupted(reason))
+
+    def to_its_end(self) -> Result:
+        try:
+            decision = self._go()
+        except BaseException as error:
+            self._error = self._error or error
+            self._halt("the run ended with an error")
+            self._wait_for_all()
+            # A job whose thread broke is followed by nobody; the error that ended the run counts.
+            with suppress(KatibflowError):
+                self._runner.sweep((), "the run ended with an error")
+            raise
+        self._runner.sweep((), decision.message or self._interrupted or "the run is over")
+        return Result(self._history, decision, self._interrupted)
+
+    def _go(self) -> Decision:
+        decision = decide(self._history.experiment, self._history.trials)
+        running = [t for t in self._history.trials if t.state is TrialState.RUNNING]
+        if decision.finished:
+            self._runner.sweep((), decision.message)
+            for trial in running:
+                self._keep(self._killed(trial, decision.message))
+            self._tell(Decided(decision))
+            return decision
+        self._runner.sweep([trial.number for trial in running], "no trial of this run")
+        for trial in running:
+            self._start(trial, resumed=True)
+        while self._interrupted is None:
+            decision = decide(self._history.experiment, self._history.trials)
+            if decision.finished:
+                break
+            if decision.wanted:
+                # Fewer than wanted: the algorithm may wait for trials that run.
+                for suggestion in self._suggester.suggest(self._history, decision.wanted):
+                    self._start(new_trial(self._history, self._history.next_number, suggestion))
+            if not self._active:
+                decision = used_up(why_over(self._history.experiment))
+                break
+            while not self._handle(self._events.get()):
+                pass
+        if decision.finished:
+            self._tell(Decided(decision))
+            if not self._drain:
+                for _, request in self._active.values():
+                    request.set(decision.message)
+        self._wait_for_all()
+        return decision
+
+    def _start(self, trial: Trial, *, resumed: bool = False) -> None:
+        self._history = self._history.with_trials([trial])
+        request = StopRequest()
+        self._reports[trial.number] = []
+        thread = threading.Thread(
+            target=self._follow, args=(trial, request, resumed), name=f"trial-{trial.number}"
+        )
+        thread.start()
+        self._active[trial.number] = thread, request
+
+    def _follow(self, trial: Trial, request: StopRequest, resumed: bool) -> None:
+        """Runs one trial, in its own thread."""
+        experiment = self._history.experiment
+        objective = experiment.spec.objective.objective_metric_name
+        collector = collector_for(experiment.spec)
+        reports = self._reports[trial.number]
+
+        def observe(event: Event) -> None:
+            if isinstance(event, Started):
+                self._events.put(TrialStarted(trial.started(event.time), resumed))
+            for metric, point in collect(collector, event):
+                if metric == objective:
+                    reports.append(point)
+                self._events.put(MetricReported(trial.number, metric, point))
+            if isinstance(event, Notice):
+                self._events.put(TrialNotice(trial.number, event.text))
+
+        try:
+            outcome = run_trial(
+                self._runner,
+                experiment,
+                trial,
+                observe,
+                request,
+                self._limits,
+                _Others(trial.number, lambda: self._history.trials, self._reports),
+            )
+            finished = conclude(experiment, trial, outcome, collector)
+            if finished.state is TrialState.KILLED and self._halted.is_set():
+                self._events.put(_Stopped(trial.number))
+                return
+            self._runner.record(finished)
+            self._events.put(TrialEnded(finished, outcome.logs))
+        except BaseException as error:  # it is raised again in the calling thread
+            self._events.put(_Broken(trial.number, error))
+
+    def _handle(self, event: Update | _Internal) -> bool:
+        """Takes one event in; returns whether there is something new to decide on."""
+        match event:
+            case _Interrupted(reason):
+                self._interrupted = self._interrupted or reason
+                self._halt(reason)
+                return True
+            case _Broken(number, error):
+                self._leave(number)
+                if self._error is None:
+                    raise error
+            case _Stopped(number):
+                self._leave(number)
+                self._queue_again(number)
+            case TrialStarted(trial):
+                self._history = self._history.with_trials([trial])
+                self._tell(event)
+            case TrialEnded(trial):
+                self._leave(trial.number)
+                self._history = self._history.with_trials([trial])
+                self._tell(event)
+                return True
+            case _:
+                self._tell(event)
+        return False
+
+    def _tell(self, update: Update) -> None:
+        # After an error the trials are only waited for, and a watcher may be what failed.
+        if self._error is None:
+            self._watch(update)
+
+    def _halt(self, reason: str) -> None:
+        """Stops all trials so that they stay on record as running."""
+        self._halted.set()
+        for _, request in self._active.values():
+            request.set(reason)
+
+    def _leave(self, number: int) -> None:
+        thread, _ = self._active.pop(number)
+        thread.join()
+
+    def _queue_again(self, number: int) -> None:
+        """Takes back the start of a trial whose job was stopped to be created anew."""
+        stopped = next(trial for trial in self._history.trials if trial.number == number)
+        self._history = self._history.with_trials([replace(stopped, start=None)])
+
+    def _wait_for_all(self) -> None:
+        while self._active:
+            self._handle(self._events.get())
+
+    def _killed(self, trial: Trial, message: str) -> Trial:
+        return replace(
+            trial, state=TrialState.KILLED, reason="TrialKilled", message=message, end=now()
+        )
+
+    def _keep(self, trial: Trial) -> None:
+        self._runner.record(trial)
+        self._history = self._history.with_trials([trial])

@@ -1,0 +1,219 @@
+"""The life of one trial: made from a suggestion, run as a job, concluded from its metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from katibflow.collectors import Collector, Reports, collector_for, source_for
+from katibflow.collectors.text import observation
+from katibflow.early_stopping import rule_for
+from katibflow.experiment import job_kinds, trial_template
+from katibflow.experiment.types import Experiment
+from katibflow.runners.base import (
+    Event,
+    JobOutcome,
+    JobState,
+    Limits,
+    LogLine,
+    MetricLine,
+    Observer,
+    Runner,
+    SourceNote,
+    Started,
+    StopRequest,
+    TrialJob,
+)
+from katibflow.study.history import History, Trial, TrialState, time_text
+from katibflow.study.objectives import broken_constraints, needed_metrics, objective_values
+from katibflow.suggestion.algorithms.pbt import checkpoint_of
+from katibflow.suggestion.suggester import Suggestion
+
+__all__ = [
+    "CONSTRAINT_BROKEN",
+    "EARLY_STOPPED",
+    "collect",
+    "conclude",
+    "new_trial",
+    "now",
+    "run_trial",
+]
+
+CONSTRAINT_BROKEN = "ConstraintBroken"
+"""The reason of a trial that ran to its end and may not be best."""
+
+EARLY_STOPPED = "TrialEarlyStopped"
+"""Katib's reason of a trial that an early stopping rule ended."""
+
+
+def now() -> str:
+    """The time: UTC, ISO 8601, whole milliseconds."""
+    return time_text(datetime.now(UTC))
+
+
+def new_trial(history: History, number: int, suggestion: Suggestion) -> Trial:
+    """A trial that is queued: it has its job's name, and no start before the job is created."""
+    return Trial(
+        number=number,
+        state=TrialState.RUNNING,
+        assignments=suggestion.assignments,
+        attributes=suggestion.attributes,
+        queued=now(),
+        job=job_kinds.job_name(history.experiment.name, history.run, number),
+    )
+
+
+def run_trial(
+    runner: Runner,
+    experiment: Experiment,
+    trial: Trial,
+    observe: Observer,
+    stop: StopRequest,
+    limits: Limits,
+    earlier: Collection[Trial] = (),
+) -> JobOutcome:
+    """Runs a trial's job to its end, or until the experiment's early stopping rule ends it.
+
+    Args:
+        runner: Where the job runs.
+        experiment: The experiment the trial belongs to.
+        trial: The trial, in state RUNNING.
+        observe: Told what happens.
+        stop: Ends the job early when set.
+        limits: How long it may take.
+        earlier: The other trials so far, which an early stopping rule compares with, and one of
+            which may be the trial's parent. Of a collection that changes, a pruner of Optuna sees
+            what is in it at each report.
+
+    Returns:
+        How the job ended, and when it was created; STOPPED with the reason `EARLY_STOPPED` when
+        the rule ended it.
+
+    Raises:
+        InputError: A reference of the template resolves to nothing.
+        RunnerError: No job can be run there.
+    """
+    spec = experiment.spec.trial_template
+    manifest = trial_template.render(
+        spec,
+        trial.assignments,
+        name=trial.job or "",
+        namespace=experiment.metadata.namespace or "default",
+    )
+    job = TrialJob(
+        replace(trial, start=None),  # a job that is created anew begins anew
+        manifest,
+        spec.primary_container_name,
+        limits,
+        source_for(experiment),
+        checkpoint := checkpoint_of(experiment, trial),
+        _job_of(checkpoint.parent, trial, earlier) if checkpoint is not None else None,
+    )
+    rule = rule_for(experiment.spec, earlier)
+    objective = experiment.spec.objective.objective_metric_name
+    collector = collector_for(experiment.spec)
+    verdicts: list[str] = []
+    start: str | None = None
+
+    def watch(event: Event) -> None:
+        nonlocal start
+        observe(event)
+        if isinstance(event, Started):
+            start = event.time
+        if rule is None or verdicts:
+            return
+        for metric, point in collect(collector, event):
+            verdict = rule(point) if metric == objective else None
+            if verdict:
+                verdicts.append(verdict)
+                stop.set(verdict)
+                return
+
+    outcome = replace(runner.run(job, watch, stop), start=start)
+    if outcome.state is JobState.STOPPED and verdicts and stop.reason == verdicts[0]:
+        return replace(outcome, reason=EARLY_STOPPED, message=verdicts[0])
+    return outcome
+
+
+def _job_of(parent: int | None, trial: Trial, others: Iterable[Trial]) -> str | None:
+    """The name of a parent's job: an earlier run's trials have that run in it."""
+    if parent is None:
+        return None
+    known = next((other.job for other in others if other.number == parent), None)
+    return known or f"{(trial.job or '').rpartition('-')[0]}-{parent}"
+
+
+def collect(collector: Collector, event: Event) -> Reports:
+    """Takes an event of a trial's job into its collector; returns what it reports."""
+    match event:
+        case LogLine(text) if collector.reads_output:
+            return collector.feed(text)
+        case MetricLine(text):
+            return collector.feed(text)
+        case LogLine(text):
+            collector.overhear(text)
+        case SourceNote(text):
+            collector.note(text)
+    return ()
+
+
+def conclude(
+    experiment: Experiment,
+    trial: Trial,
+    outcome: JobOutcome,
+    collector: Collector,
+    end: str | None = None,
+) -> Trial:
+    """The finished trial, from its job's outcome and what was collected while it ran.
+
+    Args:
+        experiment: The experiment it belongs to.
+        trial: The trial as it was queued, or started.
+        outcome: How its job ended, and when it was created.
+        collector: What took in all events of the job.
+        end: When it ended (UTC, ISO 8601); now by default.
+    """
+    objective = experiment.spec.objective
+    metric = objective.objective_metric_name
+    series = collector.series
+    finished = replace(
+        trial if outcome.start is None else trial.started(outcome.start),
+        end=end or now(),
+        observations={name: observation(points) for name, points in series.items() if points},
+        intermediate=series[metric],
+    )
+    if outcome.state is JobState.STOPPED and outcome.reason == EARLY_STOPPED and series[metric]:
+        return replace(
+            finished, state=TrialState.PRUNED, reason=EARLY_STOPPED, message=outcome.message
+        )
+    if outcome.state is JobState.STOPPED:
+        return replace(
+            finished, state=TrialState.KILLED, reason="TrialKilled", message=outcome.message
+        )
+    if outcome.state is JobState.FAILED:
+        return replace(
+            finished,
+            state=TrialState.FAIL,
+            reason=outcome.reason or "TrialFailed",
+            message=outcome.message,
+        )
+    missing = " and ".join(name for name in needed_metrics(objective) if not series[name])
+    if missing:
+        return replace(
+            finished,
+            state=TrialState.FAIL,
+            reason="MetricsUnavailable",
+            message=f"the job succeeded without reporting {missing}: {collector.search_report()}",
+        )
+    finished = replace(finished, state=TrialState.COMPLETE, reason="TrialSucceeded")
+    for aim, value in zip(objective.aims, objective_values(objective, finished), strict=True):
+        if value is None or not math.isfinite(value):
+            message = f"{aim.metric} is {value}; such a trial is never best"
+            return replace(finished, reason="ObjectiveNotFinite", message=message)
+    broken = ", ".join(broken_constraints(objective, finished))
+    if broken:
+        message = f"{broken}; such a trial is never best"
+        return replace(finished, reason=CONSTRAINT_BROKEN, message=message)
+    return finished

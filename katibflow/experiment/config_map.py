@@ -1,0 +1,92 @@
+"""A trialTemplate that is kept in a ConfigMap, as Katib's UI makes them: put into the Experiment.
+
+Where Katib replaces references in the text and reads the YAML after that, here the YAML is read
+first: a reference has to stand where YAML takes it as text.
+
+Source: GetTrialTemplate in Katib's ``pkg/controller.v1beta1/experiment/manifest/generator.go``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from katibflow.errors import InputError
+from katibflow.experiment.yaml_reader import found, read_document
+
+__all__ = ["TemplateSource", "source_of", "with_template"]
+
+
+@dataclass(frozen=True)
+class TemplateSource:
+    """Where a template is kept.
+
+    Attributes:
+        name: The ConfigMap's name.
+        namespace: Its namespace.
+        key: The key in its ``data``; ``templatePath``.
+    """
+
+    name: str
+    namespace: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"ConfigMap {self.name} of namespace {self.namespace}"
+
+
+def source_of(document: Mapping[str, Any]) -> TemplateSource | None:
+    """Where an Experiment's template is kept; None if it is in the file, or nowhere to be read."""
+    template = _mapping(_mapping(document.get("spec")).get("trialTemplate"))
+    source = _mapping(template.get("configMap"))
+    values = [source.get(key) for key in ("configMapName", "configMapNamespace", "templatePath")]
+    words = [value for value in values if isinstance(value, str) and value]
+    if template.get("trialSpec") is not None or len(words) < 3:
+        return None
+    return TemplateSource(*words)
+
+
+def with_template(
+    document: Mapping[str, Any], config_map: Mapping[str, Any], origin: str
+) -> dict[str, Any]:
+    """The Experiment with the template of its ConfigMap as its ``trialSpec``.
+
+    Args:
+        document: The Experiment, of which `source_of` says where its template is kept.
+        config_map: The ConfigMap as the API server or kubectl gives it.
+        origin: Where it was read, for errors.
+
+    Raises:
+        InputError: It is another ConfigMap, it has no such key, or that holds no YAML mapping.
+    """
+    source = source_of(document)
+    if source is None:
+        raise InputError(f"{origin}: allowed: for an Experiment with trialTemplate.configMap")
+    metadata, data = _mapping(config_map.get("metadata")), _mapping(config_map.get("data"))
+    if config_map.get("kind") != "ConfigMap":
+        raise InputError(
+            f"{origin}: kind: found {found(config_map.get('kind'))}; allowed: {source}, as "
+            f"`kubectl get configmap {source.name} -n {source.namespace} -o yaml` prints it"
+        )
+    for key, wanted in (("name", source.name), ("namespace", source.namespace)):
+        given = metadata.get(key, wanted)
+        if given != wanted:
+            raise InputError(
+                f"{origin}: metadata.{key}: found {found(given)}; allowed: {wanted}, as in "
+                "spec.trialTemplate.configMap"
+            )
+    text = data.get(source.key)
+    if not isinstance(text, str):
+        raise InputError(
+            f"{origin}: data: found the keys {', '.join(map(str, data)) or 'none'}; allowed: "
+            f"{source.key}, the templatePath of spec.trialTemplate.configMap"
+        )
+    spec = _mapping(document["spec"])
+    template = {key: item for key, item in spec["trialTemplate"].items() if key != "configMap"}
+    template["trialSpec"] = read_document(text, f"{origin}: data[{source.key}]")
+    return {**document, "spec": {**spec, "trialTemplate": template}}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,343 @@
+"""The kinds of job a trial can be, as plain data, and where their pods are described.
+
+Source: the defaults in Katib's ``pkg/controller.v1beta1/consts/const.go`` and
+``experiment_defaults.go``; JAXJob and PaddleJob have none there, so a file must give them. RayJob
+and Workflow are not in Katib's list; KubeRay suspends a RayJob only if it shuts its cluster down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from katibflow.errors import Fault
+from katibflow.experiment.parsing import Parts
+from katibflow.experiment.types import TrialTemplate
+from katibflow.experiment.yaml_reader import found
+
+__all__ = [
+    "KINDS",
+    "JobKind",
+    "PodTemplate",
+    "faults",
+    "job_name",
+    "kind_of",
+    "pod_templates",
+]
+
+
+def _condition(word: str) -> str:
+    """Katib's GJSON expression: the job has the condition and its status is True."""
+    return f'status.conditions.#(type=="{word}")#|#(status=="True")#'
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """One kind of Kubernetes object that can be a trial.
+
+    Attributes:
+        api_version: As in the manifest, ``kubeflow.org/v1``.
+        kind: As in the manifest, ``PyTorchJob``.
+        plural: The resource's name in the API's paths.
+        replica_specs: Key in ``spec`` of the mapping from replica type to replica; empty when the
+            kind has none.
+        pod_template: Keys from ``spec`` to the one pod template of a kind without replicas.
+        success_condition: GJSON expression over the object; None: the file must give it.
+        failure_condition: The same for failure; it is tested first.
+        primary_pod_labels: Labels of the pod whose output holds the metrics; empty: any pod of
+            the trial; None: the file must give them.
+        stop: What to merge into ``spec`` so that the pods end and the object stays; None: only
+            deleting the object stops it.
+        defaults: Keys of ``spec`` that are set where the file does not; ``stop`` needs them.
+        pod_metadata: Keys from ``spec`` to the metadata that every pod gets, of a kind that has
+            such a place.
+        name_label: Label by which pods carry the job's name, of a kind that makes pods from
+            templates which are not in the object.
+    """
+
+    api_version: str
+    kind: str
+    plural: str
+    replica_specs: str = ""
+    pod_template: tuple[str, ...] = ()
+    success_condition: str | None = None
+    failure_condition: str | None = None
+    primary_pod_labels: Mapping[str, str] | None = None
+    stop: Mapping[str, Any] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    pod_metadata: tuple[str, ...] = ()
+    name_label: str = ""
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for Kubernetes's core."""
+        return self.api_version.rpartition("/")[0]
+
+
+@dataclass(frozen=True)
+class PodTemplate:
+    """One pod template of a job.
+
+    Attributes:
+        replica_type: ``Master``, ``Worker`` ...; ``Job`` for a batch Job.
+        replicas: How many pods are made of it.
+        path: Where the template stands below the manifest, as ``spec.template``.
+        template: The template itself: ``metadata`` and ``spec``.
+    """
+
+    replica_type: str
+    replicas: int
+    path: str
+    template: Mapping[str, Any] = field(repr=False)
+
+
+def _training_job(kind: str, key: str, *, has_defaults: bool = True) -> JobKind:
+    return JobKind(
+        "kubeflow.org/v1",
+        kind,
+        f"{kind.lower()}s",
+        replica_specs=key,
+        success_condition=_condition("Succeeded") if has_defaults else None,
+        failure_condition=_condition("Failed") if has_defaults else None,
+        primary_pod_labels={"training.kubeflow.org/job-role": "master"} if has_defaults else None,
+        stop={"runPolicy": {"suspend": True}},
+    )
+
+
+def _phase(*tests: str) -> str:
+    """Katib's GJSON expression for a kind that has a word for its state instead of conditions."""
+    return "status.[@this].#(" + ")#|#(".join(tests) + ")#"
+
+
+KINDS: Mapping[tuple[str, str], JobKind] = {
+    (kind.api_version, kind.kind): kind
+    for kind in (
+        JobKind(
+            "batch/v1",
+            "Job",
+            "jobs",
+            pod_template=("template",),
+            success_condition=_condition("Complete"),
+            failure_condition=_condition("Failed"),
+            primary_pod_labels={},
+            stop={"suspend": True},
+        ),
+        _training_job("PyTorchJob", "pytorchReplicaSpecs"),
+        _training_job("TFJob", "tfReplicaSpecs"),
+        _training_job("XGBoostJob", "xgbReplicaSpecs"),
+        _training_job("MPIJob", "mpiReplicaSpecs"),
+        _training_job("PaddleJob", "paddleReplicaSpecs", has_defaults=False),
+        _training_job("JAXJob", "jaxReplicaSpecs", has_defaults=False),
+        JobKind(
+            "trainer.kubeflow.org/v1alpha1",
+            "TrainJob",
+            "trainjobs",
+            success_condition=_condition("Complete"),
+            failure_condition=_condition("Failed"),
+            primary_pod_labels={
+                "jobset.sigs.k8s.io/replicatedjob-name": "node",
+                "batch.kubernetes.io/job-completion-index": "0",
+            },
+            stop={"suspend": True},
+            name_label="jobset.sigs.k8s.io/jobset-name",
+        ),
+        JobKind(
+            "ray.io/v1",
+            "RayJob",
+            "rayjobs",
+            success_condition=_phase('jobStatus=="SUCCEEDED"'),
+            failure_condition=_phase('jobDeploymentStatus=="Failed"'),
+            primary_pod_labels={},
+            stop={"suspend": True},
+            defaults={"shutdownAfterJobFinishes": True},
+            name_label="batch.kubernetes.io/job-name",
+        ),
+        JobKind(
+            "argoproj.io/v1alpha1",
+            "Workflow",
+            "workflows",
+            success_condition=_phase('phase=="Succeeded"'),
+            failure_condition=_phase(
+                *(f'phase!="{word}"' for word in ("Succeeded", "Running", "Pending", ""))
+            ),
+            stop={"shutdown": "Terminate"},
+            pod_metadata=("podMetadata",),
+        ),
+    )
+}
+"""Kind by apiVersion and kind. Any other kind runs with what the file itself says of it."""
+
+_RANK_ORDER = ("Chief", "Master", "Launcher", "Worker")
+
+
+def kind_of(manifest: Mapping[str, Any]) -> JobKind:
+    """The kind of a trialSpec; for an unknown one a kind that knows nothing but its names.
+
+    The plural of an unknown kind is Kubernetes's usual one: lower case with an ``s``.
+    """
+    api_version, kind = str(manifest.get("apiVersion", "")), str(manifest.get("kind", ""))
+    return KINDS.get((api_version, kind)) or JobKind(api_version, kind, f"{kind.lower()}s")
+
+
+def job_name(experiment: str, run: str, number: int) -> str:
+    """The name of a trial's job, the same whenever it is asked for.
+
+    Args:
+        experiment: At most 40 characters.
+        run: The run's id, at most 12 characters of a-z and 0-9.
+        number: The trial's number, from 0.
+    """
+    return f"{experiment}-{run}-{number}"
+
+
+def pod_templates(manifest: Mapping[str, Any]) -> tuple[PodTemplate, ...]:
+    """The pod templates of a job, the one with rank 0 first; empty for a kind without known ones.
+
+    The manifest may be unchecked: what is no mapping is passed over.
+    """
+    kind = kind_of(manifest)
+    spec = _mapping(manifest.get("spec"))
+    if kind.pod_template:
+        template: Mapping[str, Any] = spec
+        for key in kind.pod_template:
+            template = _mapping(template.get(key))
+        path = ".".join(("spec", *kind.pod_template))
+        return (PodTemplate(kind.kind, 1, path, template),) if template else ()
+    if not kind.replica_specs:
+        return ()
+    replicas = _mapping(spec.get(kind.replica_specs))
+    ordered = sorted(
+        replicas,
+        key=lambda name: _RANK_ORDER.index(name) if name in _RANK_ORDER else len(_RANK_ORDER),
+    )
+    return tuple(
+        PodTemplate(
+            name,
+            _count(_mapping(replicas[name]).get("replicas", 1)),
+            f"spec.{kind.replica_specs}.{name}.template",
+            _mapping(_mapping(replicas[name]).get("template")),
+        )
+        for name in ordered
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 1
+
+
+def faults(parts: Parts) -> Iterator[Fault]:
+    """What is wrong with the job that trialTemplate describes.
+
+    Source: validateTrialTemplate and validateTrialJob in Katib's validator.go.
+    """
+    template = parts.trial_template
+    if template is None:
+        return
+    where = "spec.trialTemplate"
+    if not template.primary_container_name:
+        yield Fault(f"{where}.primaryContainerName", "", "the name of the training container")
+    if template.trial_spec is None:
+        return
+    spec = template.trial_spec
+    unnamed = [key for key in ("apiVersion", "kind") if not _is_word(spec.get(key))]
+    for key in unnamed:
+        given = found(spec[key]) if spec.get(key) is not None else ""
+        yield Fault(f"{where}.trialSpec.{key}", given, f'a string, as "{_EXAMPLES[key]}"')
+    metadata = _mapping(spec.get("metadata"))
+    if spec.get("metadata") is not None and not isinstance(spec["metadata"], Mapping):
+        yield Fault(f"{where}.trialSpec.metadata", found(spec["metadata"]), "a mapping")
+    for key in ("name", "namespace"):
+        if metadata.get(key) is not None:
+            yield Fault(
+                f"{where}.trialSpec.metadata.{key}",
+                found(metadata[key]),
+                "nothing: every trial gets its own name, in the experiment's namespace",
+            )
+    if unnamed:
+        return
+    yield from _kind_faults(template, where)
+    yield from _pod_faults(template, f"{where}.trialSpec")
+
+
+_EXAMPLES = {"apiVersion": "batch/v1", "kind": "Job"}
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _kind_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
+    spec = template.trial_spec or {}
+    kind = kind_of(spec)
+    for key, given, default, word in (
+        ("successCondition", template.success_condition, kind.success_condition, "Succeeded"),
+        ("failureCondition", template.failure_condition, kind.failure_condition, "Failed"),
+    ):
+        if not given and default is None:
+            yield Fault(
+                f"{where}.{key}",
+                "",
+                f"a GJSON condition, as {kind.kind} has no default ({_condition(word)})",
+            )
+    if not template.primary_pod_labels and kind.primary_pod_labels is None:
+        yield Fault(
+            f"{where}.primaryPodLabels", "", f"labels of a pod, as {kind.kind} has no default"
+        )
+
+
+def _pod_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
+    spec = template.trial_spec or {}
+    kind = kind_of(spec)
+    if not (kind.replica_specs or kind.pod_template):
+        return
+    pods = pod_templates(spec)
+    if not pods:
+        place = kind.replica_specs or ".".join(kind.pod_template)
+        yield Fault(f"{where}.spec.{place}", "", "a mapping that describes the pods")
+        return
+    names: set[str] = set()
+    for pod in pods:
+        if kind.replica_specs:
+            yield from _replica_faults(spec, kind, pod, where)
+        path = f"{where}.{pod.path}.spec.containers"
+        containers = _mapping(pod.template.get("spec")).get("containers")
+        if not isinstance(containers, list) or not containers:
+            given = "" if containers is None else found(containers)
+            yield Fault(path, given, "a list with a container")
+            continue
+        for index, container in enumerate(containers):
+            name = _mapping(container).get("name")
+            if isinstance(name, str) and name:
+                names.add(name)
+            else:
+                given = "" if name is None else found(name)
+                yield Fault(f"{path}[{index}].name", given, "a string")
+    primary = template.primary_container_name
+    if primary and names and primary not in names and not any("${" in name for name in names):
+        yield Fault(
+            "spec.trialTemplate.primaryContainerName",
+            f'"{primary}", which no pod of trialSpec has',
+            ", ".join(sorted(names)),
+        )
+
+
+def _replica_faults(
+    spec: Mapping[str, Any], kind: JobKind, pod: PodTemplate, where: str
+) -> Iterator[Fault]:
+    replicas = _mapping(_mapping(spec.get("spec")).get(kind.replica_specs))
+    count = _mapping(replicas.get(pod.replica_type)).get("replicas")
+    if count is None or _is_reference(count):
+        return
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        path = f"{where}.spec.{kind.replica_specs}.{pod.replica_type}.replicas"
+        yield Fault(path, found(count), "a whole number above 0")
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"\$\{trialParameters\..+\}", value))

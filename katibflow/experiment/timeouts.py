@@ -1,0 +1,54 @@
+"""How long a trial may take: what a file says of it, in annotations that Katib passes over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from katibflow.errors import Fault
+from katibflow.experiment.parsing import Parts
+from katibflow.experiment.types import Experiment
+
+__all__ = ["START_TIMEOUT", "TRIAL_TIMEOUT", "Limits", "faults", "limits_of"]
+
+TRIAL_TIMEOUT = "katibflow/trialTimeout"
+START_TIMEOUT = "katibflow/trialStartTimeout"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a trial may take.
+
+    Attributes:
+        trial: Seconds from the job's creation to its end; None for no limit.
+        start: Seconds within which every replica must have started and connected.
+    """
+
+    trial: float | None = None
+    start: float = 600.0
+
+
+def limits_of(experiment: Experiment) -> Limits:
+    """The limits in the annotations of an Experiment without faults, or else the defaults."""
+    found = {key: float(text) for key, text in _texts(experiment.metadata.annotations)}
+    return Limits(found.get(TRIAL_TIMEOUT), found.get(START_TIMEOUT, Limits.start))
+
+
+def faults(parts: Parts) -> Iterator[Fault]:
+    """What is wrong with the annotations."""
+    if parts.metadata is None:
+        return
+    for key, text in _texts(parts.metadata.annotations):
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            yield Fault(f"metadata.annotations[{key}]", f'"{text}"', "seconds, a number above 0")
+
+
+def _texts(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for key in (TRIAL_TIMEOUT, START_TIMEOUT):
+        if key in annotations:
+            yield key, annotations[key]

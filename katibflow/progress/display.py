@@ -1,0 +1,228 @@
+"""Shows a running experiment: a live table on a terminal, else a line for each thing that happens.
+
+Import it late: it imports rich.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from katibflow.engine.loop import TrialEnded, Update
+from katibflow.progress.status import Board, Row, describe, elapsed, metric_text
+from katibflow.study.history import TrialState
+
+__all__ = ["LineProgress", "Progress", "TableProgress", "progress_for", "time_left"]
+
+_STYLES = {
+    TrialState.RUNNING: "cyan",
+    TrialState.COMPLETE: "green",
+    TrialState.PRUNED: "yellow",
+    TrialState.FAIL: "red",
+    TrialState.KILLED: "dim",
+}
+_LINES_AROUND_THE_TABLE = 8
+_REFRESHES_PER_SECOND = 4
+
+
+class Progress(Protocol):
+    """A watcher of the engine that is opened around the run."""
+
+    def __call__(self, update: Update) -> None:
+        """Shows an update."""
+
+    def __enter__(self) -> Progress:
+        """Begins to show."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leaves the last state on the screen."""
+
+
+def progress_for(board: Board, stream: TextIO, since: datetime | None = None) -> Progress:
+    """The table when the stream is a terminal, else lines.
+
+    Args:
+        board: The trials to begin with.
+        stream: Where it is shown.
+        since: When the run began, with its time zone, if the time that is left is to be shown.
+    """
+    console = Console(file=stream, highlight=False)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return TableProgress(board, console, since)
+    return LineProgress(board, stream, since=since)
+
+
+def time_left(board: Board, since: datetime, now: datetime) -> float | None:
+    """Seconds until the last trial has ended, at the pace so far.
+
+    None while no trial has ended since then, and for an experiment without maxTrialCount.
+
+    Args:
+        board: The trials as they are.
+        since: When the run began.
+        now: The present time.
+    """
+    most = board.experiment.spec.max_trial_count
+    ends = [
+        row.trial.end for row in board.rows.values() if row.trial.state is not TrialState.KILLED
+    ]
+    own = sum(end is not None and datetime.fromisoformat(end) >= since for end in ends)
+    if most is None or not own:
+        return None
+    return max(0, most - board.ended) * (now - since).total_seconds() / own
+
+
+def _left_text(board: Board, since: datetime | None) -> str:
+    """What is left, as the end of a line; empty when it is not known."""
+    seconds = time_left(board, since, datetime.now(UTC)) if since is not None else None
+    if not seconds:
+        return ""
+    if seconds < 90:
+        return f", about {seconds:.0f} s left"
+    minutes = round(seconds / 60)
+    text = f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+    return f", about {text} left"
+
+
+class LineProgress:
+    """One line of plain text for each thing that happens, with the local time."""
+
+    def __init__(
+        self,
+        board: Board,
+        stream: TextIO,
+        clock: Callable[[], datetime] = datetime.now,
+        since: datetime | None = None,
+    ) -> None:
+        self._board = board
+        self._stream = stream
+        self._clock = clock
+        self._since = since
+
+    def __call__(self, update: Update) -> None:
+        """Writes the update's line."""
+        self._board = self._board.after(update)
+        text = describe(self._board, update)
+        if text is not None:
+            if isinstance(update, TrialEnded):
+                text += _left_text(self._board, self._since)
+            print(f"{self._clock():%H:%M:%S} {text}", file=self._stream, flush=True)
+
+    def __enter__(self) -> LineProgress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stream.flush()
+
+
+class TableProgress:
+    """A table of trials that is drawn anew a few times a second."""
+
+    def __init__(self, board: Board, console: Console, since: datetime | None = None) -> None:
+        self._board = board
+        self._since = since
+        self._console = console
+        self._live = Live(
+            console=console,
+            refresh_per_second=_REFRESHES_PER_SECOND,
+            get_renderable=self._render,
+            vertical_overflow="crop",
+        )
+
+    def __call__(self, update: Update) -> None:
+        """Takes the update in; the next refresh shows it."""
+        self._board = self._board.after(update)
+
+    def __enter__(self) -> TableProgress:
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def _render(self) -> RenderableType:
+        board = self._board
+        spec = board.experiment.spec
+        rows = list(board.rows.values())
+        room = max(3, self._console.height - _LINES_AROUND_THE_TABLE)
+        shown = _most_telling(rows, board, room)
+        table = Table(box=None, header_style="bold", padding=(0, 1), expand=True)
+        table.add_column("trial", no_wrap=True, min_width=6)
+        table.add_column("state", no_wrap=True, min_width=8)
+        for parameter in spec.parameters:
+            table.add_column(parameter.name, justify="right", no_wrap=True, overflow="ellipsis")
+        for aim in spec.objective.aims:
+            table.add_column(aim.metric, justify="right", no_wrap=True)
+        table.add_column("time", justify="right", no_wrap=True, min_width=6)
+        # The notes take what is left and never push a value out.
+        table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
+        for row in shown:
+            table.add_row(*self._cells(row))
+        return Group(table, *self._lines(len(rows) - len(shown)))
+
+    def _cells(self, row: Row) -> list[Text]:
+        board, trial = self._board, row.trial
+        best = board.is_best(trial)
+        seconds = elapsed(trial)
+        is_queued = trial.state is TrialState.RUNNING and trial.start is None
+        note = row.notice if trial.state is TrialState.RUNNING else trial.message.split("\n")[0]
+        return [
+            Text(f"{trial.number}{' *' if best else ''}", style="bold green" if best else ""),
+            Text(trial.state.lower(), style=_STYLES[trial.state]),
+            *(
+                Text(trial.assignments.get(parameter.name, "-"))
+                for parameter in board.experiment.spec.parameters
+            ),
+            *(Text(metric_text(v), style="bold" if best else "") for v in board.values(row)),
+            Text("queued" if is_queued else "" if seconds is None else f"{seconds:.0f} s"),
+            Text(note, style="dim"),
+        ]
+
+    def _lines(self, hidden: int) -> list[Text]:
+        board = self._board
+        spec = board.experiment.spec
+        lines = [Text(f"({hidden} more trials)", style="dim")] if hidden else []
+        of = f" of {spec.max_trial_count}" if spec.max_trial_count is not None else ""
+        text = f"{board.ended}{of} trials ended"
+        if board.best:
+            goals = [f"{aim.goal:g}" for aim in spec.objective.aims if aim.goal is not None]
+            text += f", {board.standing}"
+            if goals:
+                text += f", the goal{'s are' if goals[1:] else ' is'} {' and '.join(goals)}"
+        text += _left_text(board, self._since)
+        lines.append(Text(text, style="bold"))
+        if board.decision is not None:
+            lines.append(Text(f"{board.decision.reason}: {board.decision.message}"))
+        return lines
+
+
+def _most_telling(rows: list[Row], board: Board, room: int) -> list[Row]:
+    """As many rows as there is room for: running ones first, then the best, then the newest."""
+
+    def weight(row: Row) -> tuple[bool, bool, int]:
+        return row.trial.state is TrialState.RUNNING, board.is_best(row.trial), row.trial.number
+
+    chosen = sorted(rows, key=weight, reverse=True)[:room]
+    return sorted(chosen, key=lambda row: row.trial.number)

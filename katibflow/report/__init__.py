@@ -1,0 +1,1 @@
+"""A study's report: its page, its plots, its Markdown and JSON."""

@@ -1,0 +1,240 @@
+"""The report's plots: Optuna's own, as Plotly's data.
+
+Text from an experiment reaches Plotly without markup.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from katibflow.study.history import History
+from katibflow.study.optuna_study import quiet_optuna, study_of
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["Plot", "plots_of"]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot: either Plotly's figure as JSON data, or a sentence that says why there is none."""
+
+    key: str
+    title: str
+    figure: Mapping[str, Any] | None
+    why_not: str = ""
+    min_width: int = 0
+
+
+def plots_of(history: History) -> list[Plot]:
+    """The plots of a report in their order, those that cannot be drawn included."""
+    from optuna import visualization
+    from optuna.trial import TrialState as OptunaState
+
+    if history.experiment.spec.objective.goals:
+        return _plots_of_several(history)
+    metric = history.experiment.spec.objective.objective_metric_name
+    study = study_of(history)
+    trials = study.get_trials(deepcopy=False)
+    complete = [trial for trial in trials if trial.state is OptunaState.COMPLETE]
+    series = any(
+        trial.intermediate_values for trial in trials if trial.state is not OptunaState.FAIL
+    )
+    too_few = "" if complete else "No trial has completed with a finite objective value."
+    parameters = {name for trial in complete for name in trial.params}
+    no_parameters = too_few or ("" if parameters else "The trials have no parameters to compare.")
+    width = 300 * len(parameters) if len(parameters) > 3 else 0
+    no_series = "" if series else f"No trial has reported intermediate values of {metric}."
+    return [
+        _plot(
+            "history",
+            "Optimization history",
+            too_few,
+            lambda: visualization.plot_optimization_history(study, target_name=metric),
+        ),
+        _plot(
+            "importance",
+            "Parameter importance",
+            _no_importance(complete),
+            lambda: visualization.plot_param_importances(study, target_name=metric),
+        ),
+        _plot(
+            "parallel",
+            "Parallel coordinates",
+            no_parameters,
+            lambda: visualization.plot_parallel_coordinate(study, target_name=metric),
+            min_width=max(0, 110 * len(parameters)),
+        ),
+        _plot(
+            "slice",
+            "Slices",
+            no_parameters,
+            lambda: visualization.plot_slice(study, target_name=metric),
+            min_width=width,
+        ),
+        _plot(
+            "intermediate",
+            "Intermediate values",
+            no_series,
+            lambda: visualization.plot_intermediate_values(study),
+        ),
+    ]
+
+
+_MOST_DRAWN_OBJECTIVES = 3
+"""As many as Optuna draws a Pareto front of."""
+
+
+def _plots_of_several(history: History) -> list[Plot]:
+    """The plots of an experiment with several objectives: the front, then each objective's."""
+    from optuna import visualization
+    from optuna.trial import TrialState as OptunaState
+
+    aims = history.experiment.spec.objective.aims
+    study = study_of(history)
+    trials = study.get_trials(deepcopy=False)
+    complete = [trial for trial in trials if trial.state is OptunaState.COMPLETE]
+    too_few = "" if complete else "No trial has completed with finite values of all objectives."
+    parameters = {name for trial in complete for name in trial.params}
+    no_parameters = too_few or ("" if parameters else "The trials have no parameters to compare.")
+    drawn = len(aims) <= _MOST_DRAWN_OBJECTIVES
+    plots = [
+        _plot(
+            "front",
+            "Pareto front",
+            too_few,
+            lambda: (
+                visualization.plot_pareto_front(study)
+                if drawn
+                else _objectives_side_by_side(complete, [aim.metric for aim in aims])
+            ),
+        ),
+        _plot(
+            "importance",
+            "Parameter importance",
+            _no_importance(complete),
+            lambda: visualization.plot_param_importances(study),
+        ),
+    ]
+    draw: Mapping[str, tuple[str, str, Callable[..., Any], int]] = {
+        "history": (
+            "Optimization history",
+            too_few,
+            visualization.plot_optimization_history,
+            0,
+        ),
+        "parallel": (
+            "Parallel coordinates",
+            no_parameters,
+            visualization.plot_parallel_coordinate,
+            110 * len(parameters),
+        ),
+    }
+    for key, (title, why_not, make, width) in draw.items():
+        for index, aim in enumerate(aims):
+            plots.append(
+                _plot(
+                    f"{key}-{index}",
+                    f"{title} of {aim.metric}",
+                    why_not,
+                    partial(make, study, target=_nth_value(index), target_name=aim.metric),
+                    min_width=width,
+                )
+            )
+    return plots
+
+
+def _nth_value(index: int) -> Callable[[optuna.trial.FrozenTrial], float]:
+    return lambda trial: float(trial.values[index])
+
+
+def _objectives_side_by_side(trials: list[optuna.trial.FrozenTrial], names: list[str]) -> Any:
+    """All objectives as parallel coordinates, a line for each trial."""
+    from plotly import graph_objects  # type: ignore[import-untyped]
+
+    columns = zip(*(trial.values for trial in trials), strict=True)
+    line = {"color": [trial.values[0] for trial in trials], "colorscale": "Blues"}
+    dimensions = [
+        {"label": name, "values": list(column)} for name, column in zip(names, columns, strict=True)
+    ]
+    figure = graph_objects.Figure(graph_objects.Parcoords(line=line, dimensions=dimensions))
+    figure.update_layout(title="Objectives of all trials")
+    return figure
+
+
+def _no_importance(complete: list[optuna.trial.FrozenTrial]) -> str:
+    """Why the importance of parameters cannot be computed; empty if it can."""
+    if len(complete) < 2:
+        return (
+            "Importance needs at least two trials with finite objectives; "
+            f"there {'is one' if complete else 'are none'}."
+        )
+    names = {name for trial in complete for name in trial.params}
+    if all(len({trial.params.get(name) for trial in complete}) < 2 for name in names):
+        return "Importance needs a parameter with two different values; each has only one so far."
+    if all(len(set(column)) < 2 for column in zip(*(t.values for t in complete), strict=True)):
+        return "Importance needs two different objective values; all trials have the same."
+    return ""
+
+
+def _plot(key: str, title: str, why_not: str, draw: Callable[[], Any], min_width: int = 0) -> Plot:
+    """One plot by Optuna; what Optuna says if it refuses.
+
+    Args:
+        key: Names the plot's element.
+        title: The heading where the plot would be.
+        why_not: A sentence if it is known that there is nothing to draw.
+        draw: Makes Plotly's figure.
+        min_width: Pixels below which the plot scrolls instead of shrinking.
+    """
+    if why_not:
+        return Plot(key, title, None, why_not)
+    try:
+        with quiet_optuna():
+            figure = draw()
+    except Exception as error:  # a report is worth having without one of its plots
+        return Plot(key, title, None, f"Optuna could not draw this: {error}")
+    data = _without_markup(json.loads(figure.to_json()))
+    figure_data = {"data": data["data"], "layout": _laid_out(data["layout"])}
+    return Plot(key, title, figure_data, min_width=min_width)
+
+
+_AXIS = re.compile(r"[xy]axis[0-9]*")
+
+
+def _laid_out(layout: Mapping[str, Any]) -> dict[str, Any]:
+    """Optuna's layout without a fixed width, in the page's colors and with narrower margins."""
+    clear = "rgba(0,0,0,0)"
+    axis = {"gridcolor": "#dfe3e9", "zerolinecolor": "#dfe3e9", "automargin": True}
+    kept = {
+        name: value | axis if _AXIS.fullmatch(name) else value
+        for name, value in layout.items()
+        if name != "width"
+    }
+    return kept | {
+        "paper_bgcolor": clear,
+        "plot_bgcolor": clear,
+        "font": {"color": "#1d2430"},
+        "margin": {"l": 64, "r": 32, "t": 72, "b": 56},
+        "modebar": {"bgcolor": clear, "color": "#a0aab8", "activecolor": "#1457b8"},
+    }
+
+
+_FOREIGN_TAG = re.compile(r"<(?!(?:br|b|/b|extra|/extra)>)")
+
+
+def _without_markup(value: Any) -> Any:
+    """JSON data in which Plotly finds no markup but the harmless tags that Optuna itself uses."""
+    if isinstance(value, str):
+        return _FOREIGN_TAG.sub("&lt;", value)
+    if isinstance(value, list):
+        return [_without_markup(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_markup(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,1 @@
+"""Trials as objects on a Kubernetes cluster."""

@@ -1,0 +1,42 @@
+"""Reads a ConfigMap with a trialTemplate from the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from katibflow.errors import RunnerError
+from katibflow.experiment.config_map import TemplateSource
+from katibflow.runners.kubernetes.api import Api, ApiError
+
+__all__ = ["read_config_map"]
+
+
+def read_config_map(api: Api, source: TemplateSource) -> Mapping[str, Any]:
+    """The ConfigMap, as the API server gives it.
+
+    Args:
+        api: The ConfigMap's namespace, from `connect`.
+        source: Which.
+
+    Raises:
+        RunnerError: It cannot be read; what would mend it is said.
+    """
+    try:
+        return {
+            "kind": "ConfigMap",
+            **api.request("GET", api.path("v1", "configmaps", source.name)),
+        }
+    except ApiError as error:
+        what = f"spec.trialTemplate.configMap: {source} cannot be read: {error}"
+        if error.status == 403:
+            what += (
+                "\nThe account needs a Role with this rule in that namespace:\n"
+                "- apiGroups: ['']\n"
+                "  resources: [configmaps]\n"
+                f"  resourceNames: [{source.name}]\n"
+                "  verbs: [get]"
+            )
+        raise RunnerError(what) from error
+    finally:
+        api.closed.set()

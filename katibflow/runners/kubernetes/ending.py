@@ -1,0 +1,111 @@
+"""How a trial's job ends in a cluster: how it is made to, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from katibflow.experiment.job_kinds import JobKind
+from katibflow.runners.base import JobOutcome
+from katibflow.runners.kubernetes.api import Api, ApiError
+from katibflow.runners.kubernetes.job_object import holds_still, stop_patch
+from katibflow.runners.kubernetes.logs import Instance, LogReader, tail
+from katibflow.runners.kubernetes.pods import Finding, Pod, replica_name, training_container
+
+__all__ = [
+    "CAUSES",
+    "HAS_LOG",
+    "TAIL_LINES",
+    "delete_pod",
+    "end_job",
+    "explained",
+    "failed_log",
+    "outcome_logs",
+]
+
+TAIL_LINES, LINE_LENGTH = 20, 500
+"""What of a log gets into an outcome's message."""
+
+HAS_LOG = ("running", "terminated")
+"""States of a container that has a log."""
+
+CAUSES = ("OOMKilled", "Evicted")
+"""Reasons of pods that say more than the job's own."""
+
+
+def end_job(api: Api, kind: JobKind, name: str, reason: str) -> None:
+    """Stops a job: its controller ends the pods, and the object stays where its kind allows.
+
+    Raises:
+        RunnerError: The server refuses, other than that the job is gone.
+    """
+    path = api.path(kind.api_version, kind.plural, name)
+    try:
+        body = api.request("PATCH", path, body=stop_patch(kind, reason))
+        if not holds_still(kind, body):
+            api.request("DELETE", path, body={"propagationPolicy": "Foreground"})
+    except ApiError as error:
+        if error.status != 404:
+            raise
+
+
+def delete_pod(api: Api, pod: Pod) -> None:
+    """Deletes a pod; nothing happens when it is gone, or another one has its name.
+
+    Raises:
+        RunnerError: The server refuses.
+    """
+    body = {"preconditions": {"uid": pod.uid}} if pod.uid else None
+    try:
+        api.request("DELETE", api.path("v1", "pods", pod.name), body=body)
+    except ApiError as error:
+        if error.status not in (404, 409):
+            raise
+
+
+def outcome_logs(api: Api, pods: Iterable[Pod], container: str | None) -> dict[str, str]:
+    """Where each replica's log is: the command that shows it."""
+    return {
+        replica_name(pod): f"kubectl logs -n {api.namespace} {pod.name}"
+        + (f" -c {main.name}" if (main := training_container(pod, container)) else "")
+        for pod in pods
+    }
+
+
+def failed_log(
+    api: Api, cause: Finding | None, pods: Mapping[str, Pod], followed: LogReader
+) -> list[str]:
+    """The last lines of the container that failed, if it is none of those that are followed.
+
+    Args:
+        api: The namespace.
+        cause: What the job failed of, as far as it is known.
+        pods: The trial's, by name.
+        followed: What reads the log of the primary container.
+    """
+    if cause is None or not cause.container:
+        return []
+    pod = pods.get(cause.pod)
+    container = pod.container(cause.container) if pod else None
+    if pod is None or container is None or container.state not in (*HAS_LOG, "waiting"):
+        return []
+    if container.state == "waiting" and container.last_exit_code is None:
+        return []
+    if followed.knows(Instance(pod.name, pod.uid, container.name, container.restarts)):
+        return []
+    previous = container.state == "running" and container.restarts > 0
+    return tail(api, pod.name, container.name, TAIL_LINES, previous=previous)
+
+
+def explained(failure: JobOutcome, cause: Finding | None, lines: Sequence[str]) -> JobOutcome:
+    """A failed job's outcome with what its pods say of it, and the last lines of the log."""
+    reason, text = failure.reason, failure.message
+    if cause and str(cause) not in text:
+        text = f"{text}; {cause}" if text else str(cause)
+        reason = cause.reason if cause.reason in CAUSES else reason
+    reason = reason or (cause.reason if cause else "JobFailed")
+    if lines:
+        text = f"{text or reason}; the last lines of its log:\n" + "\n".join(
+            line[:LINE_LENGTH] for line in lines
+        )
+    return replace(failure, reason=reason, message=text)

@@ -1,0 +1,332 @@
+"""A trial as a Kubernetes object: its labels, its annotations, and its record in them.
+
+The job carries the labels ``katibflow/experiment``, ``katibflow/run``, ``katibflow/trial`` (its
+number) and, once its outcome is on record, ``katibflow/state`` (a `TrialState`). Annotations:
+``katibflow/assignments`` (JSON, parameter name to value), ``katibflow/record`` (the trial as JSON,
+see `history`; while it runs its start is the job's creationTimestamp), ``katibflow/search`` (what
+the experiment searches, see `resume`), and ``katibflow/stopped`` (why it was stopped) on a job that
+was to end early. The pods carry the first three labels and ``katibflow/replica``, the type of
+replica, in lower case.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from katibflow.errors import HistoryError, InputError, RunnerError
+from katibflow.experiment import job_kinds
+from katibflow.experiment.job_kinds import JobKind
+from katibflow.runners.base import TrialJob
+from katibflow.runners.kubernetes.checkpoints import AddCheckpoint, add_checkpoint
+from katibflow.runners.kubernetes.metrics_registry import add_source
+from katibflow.runners.kubernetes.pods import REPLICA_LABEL
+from katibflow.study.history import Trial, time_text, trial_from_data, trial_to_data
+
+__all__ = [
+    "ASSIGNMENTS",
+    "CHECKPOINTS",
+    "EXPERIMENT",
+    "RECORD",
+    "RUN",
+    "SEARCH",
+    "STATE",
+    "STOPPED",
+    "TRIAL",
+    "Identity",
+    "Shape",
+    "check_name",
+    "created_at",
+    "holds_still",
+    "job_body",
+    "merged",
+    "read_record",
+    "record_patch",
+    "stop_patch",
+    "was_stopped",
+]
+
+EXPERIMENT, RUN, TRIAL, STATE = (f"katibflow/{x}" for x in ("experiment", "run", "trial", "state"))
+ASSIGNMENTS, RECORD, STOPPED = (f"katibflow/{x}" for x in ("assignments", "record", "stopped"))
+SEARCH = "katibflow/search"
+RECORD_LIMIT = 200_000
+"""Bytes of a record; Kubernetes allows 256 KiB for all annotations of an object together."""
+
+CHECKPOINTS: Mapping[str, AddCheckpoint] = {
+    "pbt": add_checkpoint,
+}
+"""What gives a trial its checkpoint folder, by the algorithm that asks for one."""
+
+_SIDECAR = "sidecar.istio.io/inject"
+_TRIAL_NAME = "KATIB_TRIAL_NAME"  # Katib sets it on the primary container
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose jobs they are.
+
+    Attributes:
+        namespace: Where they are.
+        experiment: The Experiment's name.
+        run: The run's id.
+
+    Raises:
+        InputError: One of them is no Kubernetes name.
+    """
+
+    namespace: str
+    experiment: str
+    run: str
+
+    def __post_init__(self) -> None:
+        for what, text in vars(self).items():
+            check_name(what, text)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of every job of the run."""
+        return {EXPERIMENT: self.experiment, RUN: self.run}
+
+    def owns(self, body: Mapping[str, Any], number: int) -> bool:
+        """Whether an object is the job of this run's trial ``number``."""
+        labels = body["metadata"].get("labels") or {}
+        return {**self.labels, TRIAL: str(number)}.items() <= labels.items()
+
+
+def check_name(what: str, text: str) -> None:
+    """Refuses what is no Kubernetes name, before it gets into a path or a selector."""
+    if not _NAME.fullmatch(text):
+        raise InputError(
+            f"{what}: found {text!r}; allowed: at most 63 of a-z, 0-9 and -, first and last no -"
+        )
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a rendered trialSpec says about its pods.
+
+    Attributes:
+        expected: How many pods the job has.
+        first_replica: Type of the replica with rank 0; empty when the kind has none.
+        allowed_restarts: Its backoffLimit; None when it does not say.
+        labelled: Whether its pods carry our labels.
+    """
+
+    expected: int
+    first_replica: str
+    allowed_restarts: int | None
+    labelled: bool
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> Shape:
+        """Reads it from a rendered trialSpec."""
+        kind = job_kinds.kind_of(manifest)
+        templates = job_kinds.pod_templates(manifest)
+        spec = manifest.get("spec") or {}
+        limits = (spec.get("backoffLimit"), (spec.get("runPolicy") or {}).get("backoffLimit"))
+        expected = sum(template.replicas for template in templates) or 1
+        counts = [spec.get(key) for key in ("parallelism", "completions")]
+        known = [count for count in counts if isinstance(count, int)]
+        if kind.pod_template and len(known) == 2:
+            expected = max(1, min(known))
+        return cls(
+            expected=expected,
+            first_replica=templates[0].replica_type if kind.replica_specs and templates else "",
+            allowed_restarts=next((item for item in limits if isinstance(item, int)), None),
+            labelled=bool(kind.pod_metadata) or bool(list(_pods_of(_plain(manifest)))),
+        )
+
+
+def job_body(
+    job: TrialJob,
+    identity: Identity,
+    owner: Mapping[str, Any] | None = None,
+    search: str = "",
+) -> dict[str, Any]:
+    """The object to create for a trial.
+
+    Args:
+        job: The trial's job.
+        identity: Whose it is.
+        owner: apiVersion, kind, name and uid of the object whose deletion deletes the job too.
+        search: What the experiment searches, for the job's annotation.
+
+    Raises:
+        InputError: The manifest wants another namespace, or the job's name is no name.
+    """
+    kind = job_kinds.kind_of(job.manifest)
+    body = _plain(job.manifest)
+    add_source(body, job.source, job.primary_container)
+    metadata = _mapping_at(body, "metadata")
+    name = job.trial.job or ""
+    check_name("the job's name", name)
+    if metadata.get("namespace", identity.namespace) != identity.namespace:
+        raise InputError(
+            f"trialSpec.metadata.namespace: found {metadata['namespace']!r}; allowed: "
+            f"{identity.namespace!r}, the run's own, or nothing"
+        )
+    own = {**identity.labels, TRIAL: str(job.trial.number)}
+    spec = _mapping_at(body, "spec")
+    for key, value in kind.defaults.items():
+        spec.setdefault(key, value)
+    for pod in _pods_of(body):
+        _mark_pod(_mapping_at(pod, "metadata"), own)
+        for container in pod["spec"]["containers"]:
+            if container.get("name") == job.primary_container:
+                env = container.get("env") or []
+                if all(entry.get("name") != _TRIAL_NAME for entry in env):
+                    container["env"] = [*env, {"name": _TRIAL_NAME, "value": name}]
+    if kind.pod_metadata:
+        place = spec
+        for key in kind.pod_metadata:
+            place = _mapping_at(place, key)
+        _mark_pod(place, own)
+    for template in job_kinds.pod_templates(body):
+        labels = template.template["metadata"]["labels"]
+        labels[REPLICA_LABEL] = template.replica_type.lower()
+    metadata.update(name=name, namespace=identity.namespace)
+    _mapping_at(metadata, "labels").update(own)
+    assignments = json.dumps(dict(job.trial.assignments), ensure_ascii=False)
+    _mapping_at(metadata, "annotations").update(
+        {ASSIGNMENTS: assignments, RECORD: _record_text(job.trial)}
+        | ({SEARCH: search} if search else {})
+    )
+    if job.checkpoint is not None:
+        CHECKPOINTS["pbt"](body, job.checkpoint, name, job.parent)
+    if owner:
+        metadata["ownerReferences"] = [{**owner, "controller": False, "blockOwnerDeletion": False}]
+    return body
+
+
+def _plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy as JSON has it: a YAML anchor may make one object of two templates."""
+    copied: dict[str, Any] = json.loads(json.dumps(manifest, default=str))
+    return copied
+
+
+def _mapping_at(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    if not isinstance(parent.get(key), dict):
+        parent[key] = {}
+    child: dict[str, Any] = parent[key]
+    return child
+
+
+def _pods_of(value: object) -> Iterator[dict[str, Any]]:
+    """Every pod template in an object of any kind; a Pod is one itself."""
+    if isinstance(value, dict):
+        spec = value.get("spec")
+        if isinstance(spec, dict) and isinstance(spec.get("containers"), list):
+            yield value
+        for item in list(value.values()):
+            yield from _pods_of(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _pods_of(item)
+
+
+def _mark_pod(metadata: dict[str, Any], own: Mapping[str, str]) -> None:
+    labels, annotations = (_mapping_at(metadata, key) for key in ("labels", "annotations"))
+    if _SIDECAR not in labels and _SIDECAR not in annotations:
+        # newer Istio reads the label, older the annotation
+        labels[_SIDECAR] = annotations[_SIDECAR] = "false"
+    labels.update(own)
+
+
+def _record_text(trial: Trial) -> str:
+    """The record, its series thinned if it is too long for an annotation."""
+
+    def text(changed: Trial) -> str:
+        return json.dumps(trial_to_data(changed), ensure_ascii=False, separators=(",", ":"))
+
+    record, step, points = text(trial), 1, trial.intermediate
+    while len(record.encode()) > RECORD_LIMIT and step < len(points):
+        step *= 2
+        kept = points[:-1:step] + points[-1:]
+        note = f"(the record keeps {len(kept)} of {len(points)} reports)"
+        thinned = replace(trial, intermediate=kept, message=f"{trial.message} {note}".strip())
+        record = text(thinned)
+    if len(record.encode()) > RECORD_LIMIT:
+        cut = f"{trial.message[: RECORD_LIMIT // 20]} (the record is cut)"
+        record = text(replace(trial, intermediate=points[-1:], message=cut, attributes={}))
+    return record
+
+
+def record_patch(trial: Trial) -> dict[str, Any]:
+    """What to merge into a trial's job to put its present state on record."""
+    state = trial.state.value if trial.state.is_finished else None
+    return {
+        "metadata": {"annotations": {RECORD: _record_text(trial)}, "labels": {STATE: state}},
+    }
+
+
+def read_record(body: Mapping[str, Any]) -> Trial | None:
+    """The trial on a job's record; None when the job has none.
+
+    Raises:
+        RunnerError: The record cannot be read.
+    """
+    text = (body["metadata"].get("annotations") or {}).get(RECORD)
+    if text is None:
+        return None
+    try:
+        trial = trial_from_data(json.loads(text))
+    except (ValueError, HistoryError) as error:
+        name = body["metadata"].get("name")
+        raise RunnerError(f"the annotation {RECORD} of {name} cannot be read: {error}") from error
+    if trial.state.is_finished:
+        return trial
+    if was_stopped(body) is not None:  # or it never ran; its job is to be created (anew)
+        return replace(trial, start=None)
+    return trial.started(time_text(created_at(body)))
+
+
+def created_at(body: Mapping[str, Any]) -> datetime:
+    """When an object was created; Kubernetes keeps whole seconds."""
+    return datetime.fromisoformat(body["metadata"]["creationTimestamp"])
+
+
+def stop_patch(kind: JobKind, reason: str) -> dict[str, Any]:
+    """What to merge into a job so that its controller ends the pods."""
+    return {
+        "metadata": {"annotations": {STOPPED: reason[:1000] or "stopped"}},
+        "spec": kind.stop or {},
+    }
+
+
+def merged(body: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """The object after a JSON merge patch (RFC 7386)."""
+    result = dict(body)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            old = result.get(key)
+            result[key] = merged(old if isinstance(old, Mapping) else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def holds_still(kind: JobKind, body: Mapping[str, Any]) -> bool:
+    """Whether a job's spec says that it is to have no pods.
+
+    An API server drops what the kind's definition does not know, as ``suspend`` in old operators.
+    """
+
+    def contains(value: Any, part: Any) -> bool:
+        if isinstance(part, Mapping) and isinstance(value, Mapping):
+            return all(contains(value.get(key), item) for key, item in part.items())
+        return bool(value == part)
+
+    return kind.stop is not None and contains(body.get("spec"), kind.stop)
+
+
+def was_stopped(body: Mapping[str, Any]) -> str | None:
+    """Why a job was stopped early; None if it was not."""
+    reason: str | None = (body["metadata"].get("annotations") or {}).get(STOPPED)
+    return reason

@@ -1,0 +1,169 @@
+"""Pods that outlive their job: they are ended beside the next trials, and hold no slot.
+
+A job may be over while other pods than the one with the metrics are not: a worker that still winds
+up, or sits in its init container for ever since the master ended before its name could be resolved.
+A pod that never began is deleted at once; one that runs has a while to end by itself
+(`Timing.linger`) and is deleted then. An error is told; it cannot fail a trial that is finished.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from time import monotonic
+from typing import Any
+
+from katibflow.errors import RunnerError
+from katibflow.runners.kubernetes.api import Api
+from katibflow.runners.kubernetes.ending import HAS_LOG, delete_pod
+from katibflow.runners.kubernetes.pods import Pod
+from katibflow.runners.kubernetes.watch import Changed, Gone, Watch
+
+__all__ = ["Leftovers"]
+
+
+class _Left:
+    """What is left of one trial.
+
+    Attributes:
+        trial: Its number.
+        running: By name its pods that ran when its job ended, and still do.
+        due: When their time is over (monotonic).
+        selectors: Labels of all its pods, once these are to be deleted too.
+    """
+
+    def __init__(self, trial: int, pods: Iterable[Pod], due: float) -> None:
+        self.trial = trial
+        self.running = {pod.name: pod for pod in pods}
+        self.due = due
+        self.selectors: Collection[str] = ()
+
+    def take(self, event: object) -> None:
+        """Takes in what a watch tells of the trial."""
+        match event:
+            case Changed(name, Pod() as pod) if pod.is_over or pod.deleting:
+                self.running.pop(name, None)
+            case Gone(name):
+                self.running.pop(name, None)
+
+
+class Leftovers:
+    """Ends the pods that finished trials leave behind, in a thread of its own.
+
+    Args:
+        api: The namespace.
+        watches: What tells how the pods of a trial are, by its number.
+        tell: Told what could not be deleted, from any thread.
+    """
+
+    def __init__(
+        self, api: Api, watches: Iterable[Watch[Any]], tell: Callable[[str], None]
+    ) -> None:
+        self._api = api
+        self._watches = tuple(watches)
+        self._tell = tell
+        self._pods_path = api.path("v1", "pods")
+        self._changed = threading.Condition()
+        self._left: deque[_Left] = deque()  # by when they are due
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def leave(self, trial: int, pods: Iterable[Pod]) -> None:
+        """Takes over the pods that a trial's job has left behind, those that ended included."""
+        alive = [pod for pod in pods if not (pod.is_over or pod.deleting)]
+        for pod in alive:
+            if not _has_begun(pod):
+                with self._told(trial):
+                    delete_pod(self._api, pod)
+        running = [pod for pod in alive if _has_begun(pod)]
+        if not running:
+            return
+        left = _Left(trial, running, monotonic() + self._api.timing.linger)
+        with self._changed:
+            if not self._closed:
+                self._left.append(left)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="leftovers", daemon=True)
+                    self._thread.start()
+                self._changed.notify_all()
+                return
+        self._end(left)
+
+    def delete(self, trial: int, selectors: Collection[str]) -> None:
+        """Deletes all pods of a trial: now, or when the time of those that run is over.
+
+        Args:
+            trial: Its number.
+            selectors: Label selectors of its pods.
+        """
+        with self._changed:
+            for left in self._left:
+                if left.trial == trial:
+                    left.selectors = selectors
+                    return
+        self._delete_all(trial, selectors)
+
+    def close(self) -> None:
+        """Returns when nothing is left; what cannot be deleted in time (`Timing.close`) is told."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread:
+            thread.join(self._api.timing.linger + self._api.timing.close)
+            self._api.closed.set()  # what is tried again and again ends with its error
+            thread.join(self._api.timing.close)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._left or self._closed)
+                if not self._left:
+                    return
+                first = self._left[0]
+            self._await(first)
+            with self._changed:
+                self._left.popleft()
+            self._end(first)
+
+    def _await(self, left: _Left) -> None:
+        """Returns when none of its pods runs any more, or their time is over."""
+
+        def take(event: object) -> None:
+            with self._changed:
+                left.take(event)
+                self._changed.notify_all()
+
+        with ExitStack() as subscribed:
+            for watch in self._watches:
+                subscribed.callback(watch.subscribe(str(left.trial), take))
+            with self._changed:
+                self._changed.wait_for(lambda: not left.running, left.due - monotonic())
+
+    def _end(self, left: _Left) -> None:
+        for pod in left.running.values():
+            with self._told(left.trial):
+                delete_pod(self._api, pod)
+        if left.selectors:
+            self._delete_all(left.trial, left.selectors)
+
+    def _delete_all(self, trial: int, selectors: Iterable[str]) -> None:
+        for selector in selectors:
+            with self._told(trial):
+                self._api.request("DELETE", self._pods_path, {"labelSelector": selector})
+
+    @contextmanager
+    def _told(self, trial: int) -> Iterator[None]:
+        try:
+            yield
+        except RunnerError as error:
+            self._tell(f"pods that trial {trial} left behind could not be deleted: {error}")
+
+
+def _has_begun(pod: Pod) -> bool:
+    """Whether a container that does the pod's work was ever started."""
+    return any(
+        not item.init and (item.restarts or item.state in HAS_LOG) for item in pod.containers
+    )

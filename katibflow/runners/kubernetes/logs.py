@@ -1,0 +1,208 @@
+"""Follows containers' logs, one after the other, without losing or doubling a line.
+
+Each line comes with its time. After a broken connection the log is asked for again from the last
+line's second on, and what was delivered of that second is passed over. A log is complete when it
+was read to its end in a request made after its container had ended.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from katibflow.errors import RunnerError
+from katibflow.runners.kubernetes.api import Api, ApiError, Backoff, Lost, Stream
+
+__all__ = ["Instance", "LogReader", "tail"]
+
+_SECOND = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One run of a container: after each restart it is another one."""
+
+    pod: str
+    uid: str
+    container: str
+    restarts: int
+
+
+def tail(api: Api, pod: str, container: str, lines: int, *, previous: bool = False) -> list[str]:
+    """The last lines of a container's log; none when they cannot be had."""
+    query = {"container": container, "tailLines": lines, "previous": str(previous).lower()}
+    try:
+        stream = api.stream(api.path("v1", "pods", pod, "log"), query)
+        return [line for line, _ in stream.lines()]
+    except (ApiError, Lost):
+        return []
+
+
+class LogReader:
+    """Reads the logs of the instances it is given, in a thread of its own.
+
+    Args:
+        api: The namespace.
+        deliver: Takes each line; may block, then the log is not read further.
+        done: Called when all instances' logs are read and no more come.
+        failed: Called when logs cannot be read at all.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        deliver: Callable[[str], None],
+        done: Callable[[], None],
+        failed: Callable[[RunnerError], None],
+    ) -> None:
+        self._api = api
+        self._deliver = deliver
+        self._done = done
+        self._failed = failed
+        self._state = threading.Condition()
+        self._waiting: deque[Instance] = deque()
+        self._known: set[Instance] = set()
+        self._ended: set[Instance] = set()
+        self._restarts: dict[str, int] = {}  # of each pod, so far
+        self._complete = False
+        self._cancelled = threading.Event()
+        self._stream: Stream | None = None
+        self._thread: threading.Thread | None = None
+        self._backoff = Backoff(api.timing, self._cancelled)
+
+    def follow(self, instance: Instance, *, ended: bool) -> None:
+        """Reads an instance's log too, and knows from now on whether it has ended."""
+        with self._state:
+            if instance not in self._known:
+                self._known.add(instance)
+                self._waiting.append(instance)
+            if ended:
+                self._ended.add(instance)
+            self._state.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+                self._thread.start()
+
+    def knows(self, instance: Instance) -> bool:
+        """Whether it was given to `follow`."""
+        return instance in self._known
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there was any instance to read."""
+        return bool(self._known)
+
+    def restarted(self, pod: str, restarts: int) -> None:
+        """Says how often a pod's container was started again: earlier instances have ended."""
+        with self._state:
+            self._restarts[pod] = restarts
+            for instance in self._known:
+                if instance.pod == pod and instance.restarts < restarts:
+                    self._ended.add(instance)
+            self._state.notify_all()
+
+    def end(self, pod: str | None = None) -> None:
+        """Says that a pod is gone; without one: that no more instances come."""
+        with self._state:
+            if pod is None:
+                self._complete = True
+            self._ended.update(item for item in self._known if pod in (None, item.pod))
+            self._state.notify_all()
+            if pod is None and self._thread is None:
+                self._done()
+
+    def cancel(self) -> None:
+        """Stops reading; returns when the thread has ended."""
+        with self._state:
+            self._cancelled.set()
+            self._state.notify_all()
+            stream, thread = self._stream, self._thread
+        if stream:
+            stream.close()
+        if thread:
+            thread.join()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                with self._state:
+                    while not (self._waiting or self._complete or self._cancelled.is_set()):
+                        self._state.wait()
+                    if self._cancelled.is_set():
+                        return
+                    instance = self._waiting.popleft() if self._waiting else None
+                if instance is None:
+                    self._done()
+                    return
+                self._read(instance)
+        except RunnerError as error:
+            if not self._cancelled.is_set():
+                self._failed(error)
+
+    def _read(self, instance: Instance) -> None:
+        """Reads an instance's log to its end."""
+        since = ""
+        delivered: Counter[str] = Counter()  # the raw lines since that second
+        while not self._cancelled.is_set():
+            with self._state:
+                ended = instance in self._ended
+                behind = self._restarts.get(instance.pod, 0) - instance.restarts
+            if behind > 1:  # the kubelet keeps the log of the last instance and the one before
+                return
+            query = {"container": instance.container, "timestamps": "true"}
+            query |= {} if ended else {"follow": "true"}
+            query |= {"sinceTime": since} if since else {}
+            query |= {"previous": "true"} if behind == 1 else {}
+            again = Counter(delivered)
+            lost: Lost | None = None
+            try:
+                for line, whole in self._lines(instance, query):
+                    if again[line] > 0:
+                        again[line] -= 1
+                    elif whole or ended:
+                        since = self._deliver_line(line, since, delivered)
+                        self._backoff.reset()
+            except Lost as error:
+                lost = error
+            except ApiError as error:
+                if error.status in (401, 403):
+                    raise
+                if ended:  # the pod or its log is gone
+                    return
+                lost = Lost(str(error))
+            if ended and lost is None:
+                return
+            self._wait(instance, lost)
+
+    def _lines(self, instance: Instance, query: dict[str, str]) -> Iterator[tuple[str, bool]]:
+        stream = self._api.stream(self._api.path("v1", "pods", instance.pod, "log"), query)
+        with self._state:
+            self._stream = stream
+        if self._cancelled.is_set():
+            stream.close()
+        try:
+            yield from stream.lines()
+        finally:
+            stream.close()
+
+    def _deliver_line(self, line: str, since: str, delivered: Counter[str]) -> str:
+        stamp, _, text = line.partition(" ")
+        second = _SECOND.fullmatch(stamp)
+        if second and second[1] + second[2] != since:
+            since = second[1] + second[2]
+            delivered.clear()
+        delivered[line] += 1
+        self._deliver(text if second else line)
+        return since
+
+    def _wait(self, instance: Instance, lost: Lost | None) -> None:
+        """Waits until it is time to read again: at once when an ended log was all there is."""
+        delay = self._backoff.delay(lost or Lost("the log ended before its container did"))
+        with self._state:
+            self._state.wait_for(
+                lambda: self._cancelled.is_set() or (lost is None and instance in self._ended),
+                delay,
+            )

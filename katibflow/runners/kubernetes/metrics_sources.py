@@ -1,0 +1,310 @@
+"""Reads what a trial's metrics are in, beside its output: logs of other containers, and pages."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from katibflow.collectors.sources import Endpoint, FileReader, Files, NoPage, SideContainer
+from katibflow.errors import RunnerError
+from katibflow.runners.base import Event, MetricLine, SourceNote
+from katibflow.runners.kubernetes.api import Api, ApiError, Lost
+from katibflow.runners.kubernetes.logs import Instance, LogReader
+from katibflow.runners.kubernetes.metrics_sidecar import READER
+from katibflow.runners.kubernetes.pods import Container, Pod
+
+__all__ = [
+    "SCRAPE_PERIOD",
+    "Failed",
+    "PodSource",
+    "Tell",
+    "no_source",
+    "read_copies",
+    "read_lines",
+    "read_page",
+    "read_printed",
+]
+
+SCRAPE_PERIOD = 5.0
+"""Seconds; a value that stands for less may be missed."""
+
+_LARGEST_PAGE = 16 << 20
+_BEGINNING = f"{READER} of "
+
+Tell = Callable[[Event], None]
+Done = Callable[[], None]
+Failed = Callable[[RunnerError], None]
+
+
+class PodSource(Protocol):
+    """What a trial that is followed reads beside its output."""
+
+    def pod_changed(self, pod: Pod, primary: Container) -> None:
+        """Takes in how a primary pod is, and its primary container."""
+
+    def end(self, pod: str | None = None) -> None:
+        """Says that a pod is gone; without one: that nothing more comes, and to read the rest."""
+
+    def cancel(self) -> None:
+        """Stops reading; returns when no thread does any more."""
+
+
+class _Nothing:
+    def __init__(self, done: Done) -> None:
+        self._done = done
+
+    def pod_changed(self, pod: Pod, primary: Container) -> None:
+        pass
+
+    def end(self, pod: str | None = None) -> None:
+        if pod is None:
+            self._done()
+
+    def cancel(self) -> None:
+        pass
+
+
+class _Printed:
+    """What a side container prints is what counts."""
+
+    def feed(self, line: str) -> Iterable[str]:
+        return (line,)
+
+    def account(self) -> Iterable[str]:
+        return ()
+
+
+class _Lines(_Printed):
+    """The log of the container that follows a text file; started again it begins anew."""
+
+    def __init__(self, files: Files) -> None:
+        self._path = files.path
+        self._pod = ""
+        self._delivered = 0
+        self._skip = 0
+        self._is_empty = True
+
+    def feed(self, line: str) -> Iterable[str]:
+        if line.startswith(_BEGINNING):
+            if line != self._pod:
+                self._pod, self._delivered = line, 0
+            self._skip = self._delivered
+            return ()
+        self._is_empty = False
+        if self._skip:
+            self._skip -= 1
+            return ()
+        self._delivered += 1
+        return (line,)
+
+    def account(self) -> Iterable[str]:
+        if self._is_empty:
+            where = "in the primary container, or it is empty"
+            yield f"there is no file {self._path} {where}"
+
+
+class _Copies(_Printed):
+    """The log of the container that copies files: offset, base64 and name in each line."""
+
+    def __init__(self, files: Files) -> None:
+        assert files.reader is not None
+        self._files = files
+        self._make = files.reader
+        self._reader: FileReader = self._make()
+        self._pod = ""
+        self._offsets: dict[str, int] = {}
+        self._is_empty = True
+
+    def feed(self, line: str) -> Iterable[str]:
+        if line.startswith(_BEGINNING):
+            if line != self._pod:
+                self._pod, self._reader = line, self._make()
+                self._offsets.clear()
+            return ()
+        offset, _, rest = line.partition(" ")
+        text, _, name = rest.partition(" ")
+        try:
+            at, data = int(offset), base64.b64decode(text, validate=True)
+        except (ValueError, binascii.Error):
+            return ()
+        known = self._offsets.get(name, 0)
+        if at > known or at + len(data) <= known:
+            return ()
+        self._is_empty = False
+        self._offsets[name] = at + len(data)
+        return self._reader.feed(name, data[known - at :])
+
+    def account(self) -> Iterable[str]:
+        if self._is_empty:
+            return (
+                f"there is no file {self._files.names} in {self._files.path}, or all are empty",
+            )
+        return self._reader.account()
+
+
+class _Log:
+    """The log of a container beside the primary one."""
+
+    def __init__(
+        self,
+        api: Api,
+        container: str,
+        reader: _Printed,
+        tell: Tell,
+        done: Done,
+        failed: Failed,
+    ) -> None:
+        self._container = container
+        self._reader = reader
+        self._tell = tell
+        self._log = LogReader(api, self._deliver, self._finish, failed)
+        self._failed = failed
+        self._done = done
+
+    def _deliver(self, line: str) -> None:
+        for text in self._reader.feed(line):
+            self._tell(MetricLine(text))
+
+    def _finish(self) -> None:
+        _apart(self._account)
+
+    def _account(self) -> None:
+        for text in self._reader.account():
+            self._tell(SourceNote(text))
+        self._done()
+
+    def pod_changed(self, pod: Pod, primary: Container) -> None:
+        container = pod.container(self._container)
+        if container is None:
+            return
+        if container.name == READER and container.init:
+            self._failed(
+                RunnerError(
+                    f"pod {pod.name}: its container {READER} was made an ordinary init container, "
+                    "which would keep the others from starting; metrics in files need native "
+                    "sidecars: Kubernetes 1.29, and an operator whose CustomResourceDefinition "
+                    "knows restartPolicy of init containers; or print the metrics (StdOut, Push)"
+                )
+            )
+            return
+        if not (container.restarts or container.state in ("running", "terminated")):
+            return
+        self._log.restarted(pod.name, container.restarts)
+        if container.restarts:
+            before = Instance(pod.name, pod.uid, container.name, container.restarts - 1)
+            self._log.follow(before, ended=True)
+        latest = Instance(pod.name, pod.uid, container.name, container.restarts)
+        self._log.follow(latest, ended=container.state != "running" or pod.is_over)
+
+    def end(self, pod: str | None = None) -> None:
+        self._log.end(pod)
+
+    def cancel(self) -> None:
+        self._log.cancel()
+
+
+class _Page:
+    """The page of metrics of the primary container, through the API server's proxy."""
+
+    def __init__(
+        self,
+        api: Api,
+        source: Endpoint,
+        tell: Tell,
+        done: Done,
+        failed: Failed,
+    ) -> None:
+        self._api = api
+        self._source = source
+        self._tell = tell
+        self._done = done
+        self._failed = failed
+        self._pod = ""
+        self._is_ended = False
+        self._scraper = source.scraper(self._fetch, SCRAPE_PERIOD, self._hand_on)
+
+    def pod_changed(self, pod: Pod, primary: Container) -> None:
+        if primary.state != "running":
+            return
+        begins = not self._pod
+        self._pod = pod.name
+        if begins:
+            self._scraper.start()
+
+    def end(self, pod: str | None = None) -> None:
+        if pod is None and not self._is_ended:
+            self._is_ended = True
+            _apart(self._finish)
+
+    def _finish(self) -> None:
+        self._scraper.close()
+        self._hand_on()
+        for text in self._scraper.account():
+            self._tell(SourceNote(text))
+        self._done()
+
+    def cancel(self) -> None:
+        self._scraper.close()
+
+    def _hand_on(self) -> None:
+        for line in self._scraper.take():
+            self._tell(MetricLine(line))
+
+    def _fetch(self) -> str:
+        path = self._api.path("v1", "pods", f"{self._pod}:{self._source.port}", "proxy")
+        try:
+            stream = self._api.stream(path + self._source.path, {})
+            try:
+                return "\n".join(_up_to(_LARGEST_PAGE, stream.lines()))
+            finally:
+                stream.close()
+        except ApiError as error:
+            if error.status in (401, 403):
+                self._failed(error)
+            raise NoPage(str(error)) from error
+        except Lost as error:
+            raise NoPage(str(error)) from error
+
+
+def no_source(done: Done) -> PodSource:
+    """Reads nothing."""
+    return _Nothing(done)
+
+
+def read_lines(api: Api, source: Files, tell: Tell, done: Done, failed: Failed) -> PodSource:
+    """Reads a text file's lines from the container that follows it."""
+    return _Log(api, READER, _Lines(source), tell, done, failed)
+
+
+def read_copies(api: Api, source: Files, tell: Tell, done: Done, failed: Failed) -> PodSource:
+    """Reads files from the container that copies them."""
+    return _Log(api, READER, _Copies(source), tell, done, failed)
+
+
+def read_printed(
+    api: Api, source: SideContainer, tell: Tell, done: Done, failed: Failed
+) -> PodSource:
+    """Reads what a container of the user's prints."""
+    return _Log(api, source.container["name"], _Printed(), tell, done, failed)
+
+
+def read_page(api: Api, source: Endpoint, tell: Tell, done: Done, failed: Failed) -> PodSource:
+    """Reads the page that the primary container serves."""
+    return _Page(api, source, tell, done, failed)
+
+
+def _apart(do: Callable[[], None]) -> None:
+    """Does it in a thread: who asks for it may be the one that takes what is told."""
+    threading.Thread(target=do, name="source", daemon=True).start()
+
+
+def _up_to(limit: int, lines: Iterable[tuple[str, bool]]) -> Iterator[str]:
+    size = 0
+    for line, _ in lines:
+        size += len(line)
+        if size > limit:
+            return
+        yield line

@@ -1,0 +1,124 @@
+"""What the Kubernetes runner may do, as RBAC Roles: the least rules for a kind of trial."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from katibflow.experiment.job_kinds import KINDS, JobKind
+
+__all__ = [
+    "JOB_VERBS",
+    "PAGE_RULE",
+    "POD_RULES",
+    "missing_role",
+    "pages_role",
+    "role",
+    "shipped_roles",
+]
+
+JOB_VERBS = ("create", "delete", "get", "list", "patch", "watch")
+"""What the runner does with jobs."""
+
+POD_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("pods", ("delete", "deletecollection", "list", "watch")),
+    ("pods/log", ("get",)),
+)
+"""What the runner does with the pods of any job."""
+
+PAGE_RULE = ("pods/proxy", ("get",))
+"""What the runner does to read a trial's page of metrics, for the collector PrometheusMetric."""
+
+_PAGES = "katibflow-metrics-pages"
+_ACCOUNT = re.compile(r'"system:serviceaccount:([^:"]+):([^"]+)"')
+
+
+def role(kinds: Iterable[JobKind], name: str) -> dict[str, Any]:
+    """A Role with the least rules for trials of ``kinds``."""
+    rules = _core_rules(POD_RULES)
+    rules += [
+        {"apiGroups": [kind.group], "resources": [kind.plural], "verbs": list(JOB_VERBS)}
+        for kind in kinds
+    ]
+    return _role(name, rules)
+
+
+def pages_role() -> dict[str, Any]:
+    """A Role with what `PAGE_RULE` says and nothing else."""
+    return _role(_PAGES, _core_rules([PAGE_RULE]))
+
+
+def _core_rules(rules: Iterable[tuple[str, tuple[str, ...]]]) -> list[dict[str, Any]]:
+    return [
+        {"apiGroups": [""], "resources": [resource], "verbs": list(verbs)}
+        for resource, verbs in rules
+    ]
+
+
+def _role(name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": name},
+        "rules": rules,
+    }
+
+
+def shipped_roles() -> str:
+    """The text of ``deploy/role.yaml``: a Role for every known kind."""
+    documents = [role([kind], f"katibflow-{kind.plural}") for kind in KINDS.values()]
+    documents.append(pages_role())
+    return _HEADER + yaml.safe_dump_all(documents, sort_keys=False)
+
+
+_HEADER = """\
+# Made by `python -m katibflow.runners.kubernetes.rbac > deploy/role.yaml`.
+# One Role for each kind of trial, with the least that katibflow needs. Apply the one for your
+# trials in their namespace and bind it to the service account of the pipeline's steps:
+#   kubectl apply -n NAMESPACE -f deploy/role.yaml
+#   kubectl create rolebinding katibflow -n NAMESPACE --role=katibflow-pytorchjobs \\
+#     --serviceaccount=NAMESPACE:pipeline-runner
+# The collector PrometheusMetric needs katibflow-metrics-pages too: with `get` on pods/proxy one can
+# ask any port of a pod in the namespace.
+# The role of Kubeflow Pipelines' own pipeline-runner covers the kubeflow.org kinds and Job already.
+"""
+
+
+def missing_role(kind: JobKind, namespace: str, refusal: str) -> str:
+    """What to apply after the API server's 403, as YAML.
+
+    Args:
+        kind: The kind of the trials.
+        namespace: Where they run.
+        refusal: The server's words, which name the account.
+    """
+    needed = pages_role() if "pods/proxy" in refusal else role([kind], f"katibflow-{kind.plural}")
+    name = needed["metadata"]["name"]
+    documents = [needed]
+    account = _ACCOUNT.search(refusal)
+    if account:
+        documents.append(
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "RoleBinding",
+                "metadata": {"name": name},
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "Role",
+                    "name": name,
+                },
+                "subjects": [
+                    {"kind": "ServiceAccount", "namespace": account[1], "name": account[2]}
+                ],
+            }
+        )
+    for document in documents:
+        document["metadata"]["namespace"] = namespace
+    return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+if __name__ == "__main__":
+    print(shipped_roles(), end="")

@@ -1,0 +1,362 @@
+"""Runs trials as Kubernetes jobs; the job objects are the record.
+
+A retried caller adopts the jobs it finds. All trials of a run share one watch of the jobs and one
+or two of the pods; each running trial follows one log. Pods that outlive their job are ended beside
+the next trials. ``retain: false`` deletes the pods of a trial once it is on record and keeps the
+job object; this cleans an experiment up for good::
+
+    kubectl delete pytorchjobs -n NAMESPACE -l katibflow/experiment=NAME
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any, TypeVar
+
+from katibflow.errors import InputError, RunnerError
+from katibflow.experiment import job_kinds, trial_template
+from katibflow.experiment.job_kinds import JobKind
+from katibflow.experiment.types import TrialTemplate
+from katibflow.runners.base import (
+    JobOutcome,
+    JobState,
+    Observer,
+    StopRequest,
+    TrialJob,
+)
+from katibflow.runners.kubernetes.api import Api, ApiError, connect
+from katibflow.runners.kubernetes.conditions import Conditions
+from katibflow.runners.kubernetes.ending import end_job
+from katibflow.runners.kubernetes.follower import TrialFollower
+from katibflow.runners.kubernetes.job_object import (
+    EXPERIMENT,
+    RUN,
+    SEARCH,
+    STATE,
+    TRIAL,
+    Identity,
+    Shape,
+    created_at,
+    holds_still,
+    job_body,
+    merged,
+    read_record,
+    record_patch,
+    stop_patch,
+    was_stopped,
+)
+from katibflow.runners.kubernetes.leftovers import Leftovers
+from katibflow.runners.kubernetes.pods import read_pod
+from katibflow.runners.kubernetes.rbac import missing_role
+from katibflow.runners.kubernetes.watch import Watch, WatchFailed
+from katibflow.study.history import Trial
+from katibflow.study.resume import EarlierTrial
+
+__all__ = ["KubernetesRunner", "connect"]
+
+Result = TypeVar("Result")
+
+_OPERATORS = {
+    "kubeflow.org": "the Kubeflow Training Operator",
+    "trainer.kubeflow.org": "Kubeflow Trainer",
+    "ray.io": "the KubeRay operator",
+    "argoproj.io": "Argo Workflows",
+}
+
+
+def _to_stderr(text: str) -> None:
+    print(f"katibflow: {text}", file=sys.stderr, flush=True)
+
+
+class KubernetesRunner:
+    """Runs one experiment's trials in a namespace; see `runners.base.Runner`.
+
+    Args:
+        api: The namespace, from `connect`.
+        experiment: The Experiment's name.
+        run: The run's id; a runner touches the jobs of this run only.
+        template: The trialTemplate: kind, conditions, labels, and whether pods are kept.
+        owner: apiVersion, kind, name and uid of the object whose deletion deletes the jobs too.
+        search: What the experiment searches, as `resume.search_text` puts it; kept on every job.
+        tell: Told what a person should know of trials that are over, from any thread; by default it
+            is a line on standard error.
+
+    Raises:
+        InputError: A name is no Kubernetes name, or a condition no GJSON.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        experiment: str,
+        run: str,
+        template: TrialTemplate,
+        owner: Mapping[str, Any] | None = None,
+        search: str = "",
+        tell: Callable[[str], None] = _to_stderr,
+    ) -> None:
+        spec = template.trial_spec or {}
+        self._api = api
+        self._identity = Identity(api.namespace, experiment, run)
+        self._template = template
+        self._owner = owner
+        self._search = search
+        self._kind = kind = job_kinds.kind_of(spec)
+        success = template.success_condition or kind.success_condition
+        failure = template.failure_condition or kind.failure_condition
+        if success is None or failure is None:
+            raise InputError(
+                f"spec.trialTemplate: {kind.kind} has no default conditions; allowed: "
+                "successCondition and failureCondition"
+            )
+        self._conditions = Conditions(success, failure)
+        labels = template.primary_pod_labels or kind.primary_pod_labels or {}
+        self._labels = None if kind.kind == "PyTorchJob" else labels
+        self._jobs_path = api.path(kind.api_version, kind.plural)
+        self._pods_path = api.path("v1", "pods")
+        self._watches = tuple(self._make_watches(Shape.of(spec), labels))
+        self._leftovers = Leftovers(api, self._watches, tell)
+
+    def _make_watches(self, shape: Shape, labels: Mapping[str, str]) -> Iterator[Watch[Any]]:
+        own = _selector(self._identity.labels)
+        running = {"labelSelector": f"{own},!{STATE}"}
+        yield Watch(self._api, self._jobs_path, running, _trial_of, lambda body: body)
+        if shape.labelled:
+            yield Watch(self._api, self._pods_path, {"labelSelector": own}, _trial_of, read_pod)
+        prefix = f"{self._identity.experiment}-{self._identity.run}-"
+
+        def by_job_name(name: str, pod_labels: Mapping[str, str]) -> str | None:
+            job = pod_labels.get(self._kind.name_label, "") if self._kind.name_label else name
+            number = job.removeprefix(prefix).partition("-")[0]
+            return number if job.startswith(prefix) and number.isdecimal() else None
+
+        if self._kind.name_label:
+            by_name = {"labelSelector": self._kind.name_label}
+            yield Watch(self._api, self._pods_path, by_name, by_job_name, read_pod)
+        elif not shape.labelled:  # a kind of which nothing is known but what the file says
+            by_labels = {"labelSelector": _selector(labels)} if labels else {}
+            yield Watch(self._api, self._pods_path, by_labels, by_job_name, read_pod)
+
+    def records(self) -> Sequence[Trial]:
+        """The trials of this run on record, running ones included, by ascending number."""
+        own = (each.trial for each in self._on_record(self._identity.labels))
+        return tuple(sorted(own, key=lambda trial: trial.number))
+
+    def earlier(self) -> Sequence[EarlierTrial]:
+        """The trials on record of every run of the experiment, this one included.
+
+        Raises:
+            RunnerError: The records cannot be read.
+        """
+        return self._on_record({EXPERIMENT: self._identity.experiment})
+
+    def _on_record(self, labels: Mapping[str, str]) -> list[EarlierTrial]:
+        def read() -> Iterator[EarlierTrial]:
+            for page in self._api.pages(self._jobs_path, {"labelSelector": _selector(labels)}):
+                for body in page.get("items") or ():
+                    trial, metadata = read_record(body), body["metadata"]
+                    if trial is not None:
+                        search = (metadata.get("annotations") or {}).get(SEARCH, "")
+                        yield EarlierTrial(metadata["labels"].get(RUN, ""), trial, search)
+
+        return self._explained(lambda: list(read()))
+
+    def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
+        """Creates the trial's job or adopts the one there is, and follows it to its end."""
+        return self._explained(lambda: self._run(job, observe, stop))
+
+    def _run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
+        body = job_body(job, self._identity, self._owner, self._search)
+        if stop.reason is not None:
+            return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason)
+        made, is_found = self._create(job, body)
+        follower = TrialFollower(
+            self._api,
+            job,
+            self._conditions,
+            self._labels,
+            self._template.retain,
+            made if is_found else None,
+            created_at(made),
+            observe,
+            stop,
+        )
+        key = str(job.trial.number)
+        with ExitStack() as subscribed:
+            for watch in self._watches:
+                subscribed.callback(watch.subscribe(key, follower.inbox.put))
+            outcome = follower.follow()
+        self._leftovers.leave(job.trial.number, follower.left)
+        return outcome
+
+    def _create(self, job: TrialJob, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+        """Creates the job, or finds the one there is to be adopted; says whether it was found."""
+        name = job.trial.job or ""
+        while True:
+            try:
+                return self._api.request("POST", self._jobs_path, body=body), False
+            except ApiError as error:
+                if error.status != 409:
+                    raise
+            try:
+                found = self._api.request("GET", self._job_path(name))
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                continue
+            if not self._identity.owns(found, job.trial.number):
+                raise RunnerError(
+                    f"{self._kind.kind} {name} in namespace {self._api.namespace} exists and is "
+                    f"not this run's: its labels are {found['metadata'].get('labels') or {}}; "
+                    "delete it, or give the experiment another name"
+                )
+            gone = "deletionTimestamp" in found["metadata"]
+            if not gone and was_stopped(found) is None:
+                return found, True
+            self._remove(name, gone)
+
+    def _remove(self, name: str, gone: bool) -> None:
+        """Deletes a job with its pods; returns when it is no longer there."""
+        changes: SimpleQueue[object] = SimpleQueue()
+        query = {"fieldSelector": f"metadata.name={name}"}
+        one: Watch[bool] = Watch(
+            self._api, self._jobs_path, query, lambda found, _: found, lambda _: True
+        )
+        until = monotonic() + 2 * self._api.timing.stop
+        try:
+            one.subscribe(name, changes.put)
+            if not gone:
+                self._delete(self._job_path(name), {"propagationPolicy": "Foreground"})
+            while one.holds(name):
+                event = changes.get(timeout=max(0.0, until - monotonic()))
+                if isinstance(event, WatchFailed):
+                    raise event.error
+        except Empty:
+            raise RunnerError(
+                f"{self._kind.kind} {name} of an earlier try is still being deleted; see its "
+                "finalizers and its pods"
+            ) from None
+        finally:
+            one.close()
+
+    def record(self, trial: Trial) -> None:
+        """Puts a trial's present state on its job.
+
+        A job that is not there (any more) is made as a suspended one, where its kind can be. Once
+        a finished trial is on record its pods are deleted, unless they are to be retained; if some
+        of them still run, as soon as these have had their time.
+        """
+        self._explained(lambda: self._record(trial))
+
+    def _record(self, trial: Trial) -> None:
+        patch = record_patch(trial)
+        try:
+            self._api.request("PATCH", self._job_path(trial.job or ""), body=patch)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            if self._kind.stop is not None:
+                body = self._suspended(trial, patch)
+                made = self._api.request("POST", self._jobs_path, body=body)
+                if not holds_still(self._kind, made):
+                    self._delete(self._job_path(trial.job or ""))
+            return
+        if trial.state.is_finished and not self._template.retain:
+            selectors = [_selector({**self._identity.labels, TRIAL: str(trial.number)})]
+            if self._kind.name_label:
+                selectors.append(_selector({self._kind.name_label: trial.job or ""}))
+            self._leftovers.delete(trial.number, selectors)
+
+    def _suspended(self, trial: Trial, patch: Mapping[str, Any]) -> dict[str, Any]:
+        """A job that only is the record of a trial."""
+        name, space = trial.job or "", self._api.namespace
+        manifest = trial_template.render(
+            self._template, trial.assignments, name=name, namespace=space
+        )
+        body = job_body(TrialJob(trial, manifest, None), self._identity, self._owner, self._search)
+        for part in (stop_patch(self._kind, "there was no job to keep the record"), patch):
+            body = merged(body, part)
+        return body
+
+    def going(self) -> Sequence[str]:
+        """Names of the jobs of this run that still go on.
+
+        Raises:
+            RunnerError: They cannot be read.
+        """
+        return self._explained(lambda: list(self._going(())))
+
+    def _going(self, keep: Collection[int]) -> Iterator[str]:
+        selector = f"{_selector(self._identity.labels)},!{STATE}"
+        for page in self._api.pages(self._jobs_path, {"labelSelector": selector}):
+            for body in page.get("items") or ():
+                metadata = body["metadata"]
+                number = metadata["labels"].get(TRIAL, "")
+                kept = number.isdecimal() and int(number) in keep
+                over = was_stopped(body) is not None or self._conditions.end(body) is not None
+                if not (kept or over):
+                    yield metadata["name"]
+
+    def sweep(self, keep: Collection[int], reason: str) -> None:
+        """Stops every job of this run that still goes on; its controller then ends its pods."""
+        self._explained(lambda: self._sweep(keep, reason))
+
+    def _sweep(self, keep: Collection[int], reason: str) -> None:
+        for name in self._going(keep):
+            end_job(self._api, self._kind, name, reason)
+
+    def close(self) -> None:
+        """Ends what finished trials have left, within a bounded time, and the watches."""
+        self._leftovers.close()
+        self._api.closed.set()
+        for watch in self._watches:
+            watch.close()
+
+    def _job_path(self, name: str) -> str:
+        return self._api.path(self._kind.api_version, self._kind.plural, name)
+
+    def _delete(self, path: str, body: Mapping[str, Any] | None = None) -> None:
+        try:
+            self._api.request("DELETE", path, body=body)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def _explained(self, do: Callable[[], Result]) -> Result:
+        """Does it, and says of the server's refusal what would mend it."""
+        try:
+            return do()
+        except ApiError as error:
+            raise RunnerError(self._explanation(error)) from error
+
+    def _explanation(self, error: ApiError) -> str:
+        kind, words = self._kind, error.message
+        if error.status == 403 and "cannot" in words:
+            role = missing_role(kind, self._api.namespace, words)
+            return f"{error}\nApply this in the cluster:\n{role}"
+        if error.status == 404 and "not found" in words and "namespaces" not in words:
+            return _missing_kind(kind, error)
+        return f"trials cannot run in namespace {self._api.namespace}: {error}"
+
+
+def _missing_kind(kind: JobKind, error: ApiError) -> str:
+    crd = f"{kind.plural}.{kind.group}"
+    operator = _OPERATORS.get(kind.group, "whatever brings it")
+    return (
+        f"the cluster does not know {kind.kind} ({kind.api_version}): {error}. "
+        f"Its CustomResourceDefinition {crd} is missing: install {operator}, then "
+        f"`kubectl get crd {crd}` shows it"
+    )
+
+
+def _selector(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+def _trial_of(name: str, labels: Mapping[str, str]) -> str | None:
+    return labels.get(TRIAL)

@@ -1,0 +1,349 @@
+"""Reads on this machine what a trial's metrics are in, beside the output of its processes.
+
+Folders of the container that hold metrics stand for folders in the trial's own, so that trials at
+the same time do not meet: ``metrics`` in the attempt's folder for rank 0, ``metrics-worker-0`` and
+so on for the others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from katibflow.collectors.sources import (
+    METRICS_PORT,
+    Endpoint,
+    FileReader,
+    Files,
+    NoPage,
+    SideContainer,
+)
+from katibflow.runners.base import Event, MetricLine, SourceNote
+from katibflow.runners.local.file_watch import LogWatch, LogWatches
+from katibflow.runners.local.lines import LogTail
+from katibflow.runners.local.manifest import JobPlan
+from katibflow.runners.local.paths import PathMap
+from katibflow.runners.local.processes import describe_exit, listener_of
+from katibflow.runners.local.trial_folder import Attempt, TrialFolder
+
+__all__ = ["LocalSource", "maps_of", "opened"]
+
+SCRAPE_PERIOD = 0.5
+"""Seconds; a value that stands for less may be missed."""
+
+_SCRAPE_TIMEOUT = 5.0
+_LARGEST_PAGE = 16 << 20
+_CHUNK = 262_144
+
+
+class LocalSource(Protocol):
+    """What a job that is followed reads beside its output.
+
+    Attributes:
+        descriptors: To be polled for reading.
+    """
+
+    descriptors: Sequence[int]
+
+    def clear(self) -> None:
+        """Takes what the descriptors have to tell off them."""
+
+    def read(self) -> tuple[Sequence[Event], bool]:
+        """What is there now, and whether more may be there already."""
+
+    def rest(self) -> Iterator[Event]:
+        """All up to the end, once nothing is written any more."""
+
+
+def _files_of(plan: JobPlan) -> Files | None:
+    source = plan.source
+    if isinstance(source, SideContainer):
+        return source.files
+    return source if isinstance(source, Files) else None
+
+
+def maps_of(
+    plan: JobPlan, replica: str, folder: Path, maps: Sequence[PathMap]
+) -> Sequence[PathMap]:
+    """The maps for a replica's process, with that of its metrics; makes the folder.
+
+    Args:
+        plan: What the job is made of.
+        replica: Name of the replica.
+        folder: The attempt's.
+        maps: The user's.
+    """
+    files = _files_of(plan)
+    if files is None:
+        return maps
+    place = _place(folder, plan, replica)
+    place.mkdir(exist_ok=True)
+    container = files.folder
+    others = [each for each in maps if each.container != container]
+    if files.names:
+        return [*others, PathMap(container, place)]
+    maps = [*maps, PathMap(files.path, place / PurePosixPath(files.path).name)]
+    # A folder in which there may be other things stands for itself, save for the one file.
+    is_used = any(PurePosixPath(each.container).is_relative_to(container) for each in maps[:-1])
+    return maps if is_used or os.path.isdir(container) else [*maps, PathMap(container, place)]
+
+
+def _place(folder: Path, plan: JobPlan, replica: str) -> Path:
+    own = replica in (plan.replicas[0].name, plan.observer)
+    return folder / ("metrics" if own else f"metrics-{replica}")
+
+
+@contextmanager
+def opened(
+    plan: JobPlan,
+    folder: TrialFolder,
+    attempt: Attempt,
+    watches: LogWatches | None = None,
+    wake: Callable[[], None] = lambda: None,
+) -> Iterator[LocalSource]:
+    """The plan's source.
+
+    Args:
+        plan: What the job is made of.
+        folder: The trial's.
+        attempt: The job's state on disk.
+        watches: Where watches come from; None for a job that has ended.
+        wake: Called when there is something to read that no descriptor tells of.
+    """
+    source = plan.source
+    match source:
+        case None:
+            yield _Nothing()
+        case Endpoint():
+            page = _Page(source, folder, attempt, wake)
+            if watches is not None:
+                page.scraper.start()
+            try:
+                yield page
+            finally:
+                page.scraper.close()
+        case Files() | SideContainer():
+            place = _place(attempt.folder, plan, plan.replicas[0].name)
+            place.mkdir(exist_ok=True)
+            log = folder.log(plan.observer)
+            if watches is None:
+                with _reading(plan, place, log, attempt, None) as reading:
+                    yield reading
+                return
+            if isinstance(source, SideContainer):
+                log.touch()
+            watched = log if isinstance(source, SideContainer) else place
+            with (
+                watches.watch(watched) as watch,
+                _reading(plan, place, log, attempt, watch) as reading,
+            ):
+                yield reading
+
+
+@contextmanager
+def _reading(
+    plan: JobPlan, place: Path, log: Path, attempt: Attempt, watch: LogWatch | None
+) -> Iterator[LocalSource]:
+    source = plan.source
+    if isinstance(source, Files) and source.reader is not None:
+        yield _FolderReading(source, source.reader(), place, watch)
+        return
+    path = log
+    if isinstance(source, Files):
+        path = place / PurePosixPath(source.path).name
+    tail = LogTail(path)
+    try:
+        yield _TextReading(plan, path, tail, attempt, watch)
+    finally:
+        tail.close()
+
+
+class _Nothing:
+    descriptors: Sequence[int] = ()
+
+    def clear(self) -> None:
+        pass
+
+    def read(self) -> tuple[Sequence[Event], bool]:
+        return (), False
+
+    def rest(self) -> Iterator[Event]:
+        return iter(())
+
+
+class _Watched:
+    """What is told of by a watch, if there is one."""
+
+    def __init__(self, watch: LogWatch | None) -> None:
+        self._watch = watch
+        self.descriptors: Sequence[int] = () if watch is None else (watch.fileno(),)
+
+    def clear(self) -> None:
+        if self._watch is not None:
+            self._watch.clear()
+
+
+class _TextReading(_Watched):
+    """A text file, or the output of the observer."""
+
+    def __init__(
+        self, plan: JobPlan, path: Path, tail: LogTail, attempt: Attempt, watch: LogWatch | None
+    ) -> None:
+        super().__init__(watch)
+        self._plan = plan
+        self._path = path
+        self._tail = tail
+        self._attempt = attempt
+
+    def read(self) -> tuple[Sequence[Event], bool]:
+        lines, more = self._tail.read()
+        return [MetricLine(line) for line in lines], more
+
+    def rest(self) -> Iterator[Event]:
+        yield from map(MetricLine, self._tail.rest())
+        if self._plan.observer:
+            code = self._attempt.exit_code(self._plan.observer)
+            if code:
+                yield SourceNote(f"{self._plan.observer} {describe_exit(code)}")
+        elif not self._path.exists():
+            assert isinstance(self._plan.source, Files)
+            yield _absent("file", self._path, self._plan.source.path)
+        elif not self._path.stat().st_size:
+            yield SourceNote(f"the file {self._path} is empty")
+
+
+def _absent(what: str, place: Path, path: str) -> SourceNote:
+    return SourceNote(
+        f"there is no {what} {place}, which stands for {path} on this machine; the program must "
+        "take the path from its command, args or env, where it is replaced"
+    )
+
+
+class _FolderReading(_Watched):
+    """The files in a folder and below it."""
+
+    def __init__(
+        self, files: Files, reader: FileReader, place: Path, watch: LogWatch | None
+    ) -> None:
+        super().__init__(watch)
+        self._files = files
+        self._reader = reader
+        self._place = place
+        self._offsets: dict[str, int] = {}
+
+    def read(self) -> tuple[Sequence[Event], bool]:
+        events: list[Event] = []
+        more = False
+        for path in self._paths():
+            name = path.relative_to(self._place).as_posix()
+            try:
+                with path.open("rb") as file:
+                    file.seek(self._offsets.get(name, 0))
+                    data = file.read(_CHUNK)
+            except OSError:  # it is gone again
+                continue
+            self._offsets[name] = self._offsets.get(name, 0) + len(data)
+            more = more or len(data) == _CHUNK
+            events += map(MetricLine, self._reader.feed(name, data))
+        return events, more
+
+    def _paths(self) -> Iterator[Path]:
+        for root, folders, names in os.walk(self._place):
+            folders.sort()
+            for folder in folders:
+                if self._watch is not None:  # before it is listed, so that nothing is missed
+                    self._watch.cover(Path(root, folder))
+            for name in sorted(names):
+                if fnmatch(name, self._files.names):
+                    yield Path(root, name)
+
+    def rest(self) -> Iterator[Event]:
+        more = True
+        while more:
+            events, more = self.read()
+            yield from events
+        if self._offsets:
+            yield from map(SourceNote, self._reader.account())
+        else:
+            yield _absent(f"file {self._files.names} in", self._place, self._files.path)
+
+
+class _Page:
+    """The page of metrics, asked for at the port of the trial's own, else at the file's."""
+
+    descriptors: Sequence[int] = ()
+
+    def __init__(
+        self, source: Endpoint, folder: TrialFolder, attempt: Attempt, wake: Callable[[], None]
+    ) -> None:
+        self._source = source
+        self._folder = folder
+        self._own = attempt.metrics_port
+        self._kept = attempt.folder / "samples.prom"
+        self._earlier = self._kept.read_text("utf-8") if self._kept.exists() else ""
+        self.scraper = source.scraper(self._fetch, SCRAPE_PERIOD, wake)
+        self.scraper.know(self._earlier)
+
+    def clear(self) -> None:
+        pass
+
+    def read(self) -> tuple[Sequence[Event], bool]:
+        return self._told(), False
+
+    def rest(self) -> Iterator[Event]:
+        self.scraper.close()
+        yield from self._told()
+        yield from map(SourceNote, self.scraper.account())
+
+    def _told(self) -> Sequence[Event]:
+        """Puts what was read down, for a later tool; what an earlier one read comes first."""
+        before, self._earlier = self._earlier.splitlines(), ""
+        lines = self.scraper.take()
+        if lines:
+            with self._kept.open("a", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in lines)
+        return [MetricLine(line) for line in (*before, *lines)]
+
+    def _fetch(self) -> str:
+        try:
+            return _get(self._own, self._source.path)
+        except ConnectionRefusedError:
+            pass
+        port = self._source.port
+        where = f"port {self._own} (${METRICS_PORT}) or {port}"
+        holder = listener_of(self._folder.path, port)
+        if holder is None:
+            raise NoPage(f"no process of the trial listens on {where}")
+        if not holder:
+            raise NoPage(
+                f"another process than the trial's listens on port {port}; trials at the same "
+                f"time need ports of their own: let the program take it from ${METRICS_PORT}"
+            )
+        try:
+            return _get(port, self._source.path)
+        except ConnectionRefusedError as error:
+            raise NoPage(f"nobody listens on {where}") from error
+
+
+def _get(port: int, path: str) -> str:
+    """The page; raises ConnectionRefusedError when nobody listens."""
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SCRAPE_TIMEOUT)
+    try:
+        connection.request("GET", path, headers={"Accept": "text/plain;version=0.0.4"})
+        response = connection.getresponse()
+        data = response.read(_LARGEST_PAGE)
+    except ConnectionRefusedError:
+        raise
+    except (OSError, http.client.HTTPException) as error:
+        raise NoPage(f"port {port}: {error or type(error).__name__}") from error
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise NoPage(f"port {port}, {path}: the answer is {response.status} {response.reason}")
+    return data.decode("utf-8", "replace")

@@ -1,0 +1,181 @@
+"""The processes that stand for a job's pods: which are to begin, which run, which have ended."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from katibflow.errors import RunnerError
+from katibflow.runners.base import JobOutcome, JobState
+from katibflow.runners.local.lines import last_lines
+from katibflow.runners.local.manifest import JobPlan, Replica, command_of, program_of
+from katibflow.runners.local.metrics_sources import maps_of
+from katibflow.runners.local.paths import PathMap
+from katibflow.runners.local.processes import (
+    FOLDER_MARK,
+    REPLICA_MARK,
+    TAKEN,
+    ReplicaProcess,
+    adopt,
+    describe_exit,
+    start,
+)
+from katibflow.runners.local.trial_folder import Attempt, TrialFolder
+
+__all__ = ["Ended", "Replicas", "with_log"]
+
+_LAST_LINES = 10
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A replica that is over; ``code`` as a shell has it, None if unknown."""
+
+    code: int | None
+
+
+class Replicas:
+    """The replicas of a job: not begun, running, or ended.
+
+    The plan's observer is one of them, but neither takes anybody's place nor decides anything.
+
+    Attributes:
+        running: Name to process.
+        ended: Name to end, in the order in which they ended.
+    """
+
+    def __init__(
+        self, plan: JobPlan, folder: TrialFolder, attempt: Attempt, maps: Sequence[PathMap]
+    ) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._attempt = attempt
+        self._maps = maps
+        self._waiting: list[Replica] = []
+        self._done: list[ReplicaProcess] = []
+        self.running: dict[str, ReplicaProcess] = {}
+        self.ended: dict[str, Ended] = {}
+
+    def find(self) -> None:
+        """Takes over what earlier tools started."""
+        ended: list[tuple[int, str, Ended]] = []
+        for replica in self._plan.replicas:
+            name = replica.name
+            # The process is looked at before the code, which it writes last.
+            process = adopt(self._attempt, name, self._folder.path)
+            code = self._attempt.exit_code(name)
+            if code is not None:
+                ended.append((self._attempt.exit_time(name), name, Ended(code)))
+                if process is not None:
+                    self._done.append(process)
+            elif process is not None:
+                self.running[name] = process
+            elif self._attempt.pid(name) is not None:
+                ended.append((self._attempt.exit_time(name), name, Ended(None)))
+            else:
+                self._waiting.append(replica)
+        self.ended.update((name, end) for _, name, end in sorted(ended, key=lambda item: item[0]))
+
+    def begin(self) -> JobOutcome | None:
+        """Starts what may run now.
+
+        Returns:
+            The job's end if a replica cannot be started.
+
+        Raises:
+            RunnerError: The folder cannot be written, or the machine has no room for a process.
+        """
+        while self._waiting and self._may_begin(self._waiting[0]):
+            replica = self._waiting.pop(0)
+            marks = {FOLDER_MARK: str(self._folder.path), REPLICA_MARK: replica.name}
+            maps = maps_of(self._plan, replica.name, self._attempt.folder, self._maps)
+            command = command_of(replica, maps, self._folder.path, marks)
+            if not command.folder.is_dir():
+                return _cannot_start(replica, f"there is no folder {command.folder}")
+            program = program_of(command)
+            if program is None:
+                return _cannot_start(
+                    replica,
+                    f"{command.arguments[0]!r} is no program that can be executed here",
+                )
+            try:
+                self.running[replica.name] = start(
+                    command,
+                    program,
+                    self._attempt.base(replica.name),
+                    self._folder.log(replica.name),
+                )
+            except ValueError as error:  # a NUL byte
+                return _cannot_start(replica, str(error))
+            except OSError as error:
+                if error.errno == errno.E2BIG:
+                    return _cannot_start(replica, "its arguments or environment are too long")
+                raise RunnerError(
+                    f"trial {self._folder.number}: {replica.name} cannot be started: "
+                    f"{error.strerror or error} ({error.filename or 'no file'})"
+                ) from error
+        return None
+
+    def _may_begin(self, replica: Replica) -> bool:
+        working = len(self.running.keys() - {self._plan.observer})
+        return replica.name == self._plan.observer or working < self._plan.parallelism
+
+    def take_ended(self, pidfds: set[int]) -> None:
+        """Moves the replicas whose processes ended, the earliest first."""
+        names = [name for name, process in self.running.items() if process.pidfd in pidfds]
+        for name in sorted(names, key=self._attempt.exit_time):
+            process = self.running.pop(name)
+            self._done.append(process)
+            code = self._attempt.exit_code(name)
+            if code is None:
+                code = process.exit_code()
+                if code == TAKEN and not (self._attempt.pid(name) or self._attempt.end()):
+                    raise RunnerError(
+                        f"{self._attempt.base(name)}.pid: cannot be written; is the disk full?"
+                    )
+            self.ended[name] = Ended(code)
+
+    @property
+    def sessions(self) -> frozenset[int]:
+        """The sessions of the replicas whose pids cannot be anybody else's."""
+        processes = (*self._done, *self.running.values())
+        return frozenset(process.pid for process in processes if process.is_held)
+
+    def close(self) -> None:
+        """Ends the process groups of our own children and lets go of all processes."""
+        for process in (*self._done, *self.running.values()):
+            process.close()
+        self._done.clear()
+        self.running.clear()
+
+    def judge(self) -> JobOutcome | None:
+        """The job's end as the exit codes have it; None while it goes on."""
+        succeeded = 0
+        for name, end in self.ended.items():
+            if name == self._plan.observer:
+                continue
+            if end.code == 0:
+                succeeded += name in self._plan.deciders
+            elif succeeded < self._plan.needed:
+                return JobOutcome(
+                    JobState.FAILED,
+                    "ReplicaFailed",
+                    with_log(f"{name} {describe_exit(end.code)}", self._folder, name),
+                )
+        if succeeded >= self._plan.needed:
+            return JobOutcome(JobState.SUCCEEDED)
+        return None
+
+
+def _cannot_start(replica: Replica, why: str) -> JobOutcome:
+    return JobOutcome(JobState.FAILED, "StartFailed", f"{replica.name} cannot be started: {why}")
+
+
+def with_log(sentence: str, folder: TrialFolder, replica: str) -> str:
+    """The sentence, and the last lines of the replica it is about."""
+    lines = last_lines(folder.log(replica), _LAST_LINES)
+    if not lines:
+        return f"{sentence}; {replica} printed nothing"
+    listed = "".join(f"\n  {line}" for line in lines)
+    return f"{sentence}; the last lines of {replica}:{listed}"

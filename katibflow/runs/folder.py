@@ -1,0 +1,128 @@
+"""The folder of a local run: ``<runs>/<experiment>/``.
+
+``study.jsonl`` is the study history: its header, and the trials taken over from earlier runs, from
+the start on; its own trials once the run is over (until then they are on record in ``trials/``).
+``report.html`` is the report, ``trials/`` belongs to the local runner, ``lock`` to the process that
+runs the experiment.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from katibflow.errors import HistoryError, InputError, RunnerError
+from katibflow.experiment.types import Experiment
+from katibflow.study.history import History, Trial, dump_history, load_history
+from katibflow.study.resume import check_resume, is_taken_over
+from katibflow.suggestion.suggester import new_seed
+
+__all__ = ["RunFolder"]
+
+
+class RunFolder:
+    """The files of one local run.
+
+    Args:
+        path: The run's folder; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.study = path / "study.jsonl"
+        self.report = path / "report.html"
+
+    def begin(
+        self,
+        source: str,
+        experiment: Experiment,
+        take_over: Callable[[History], History] | None = None,
+    ) -> History:
+        """The history to go on with, without its own trials: a new one, or the one that is there.
+
+        Args:
+            source: Where the experiment comes from, for errors.
+            experiment: What is to be run.
+            take_over: Adds trials of earlier runs to a new history.
+
+        Raises:
+            InvalidExperiment: The run that is there has another search space or objective.
+            RunnerError: The folder cannot be written.
+            HistoryError: Its history is missing or cannot be read.
+        """
+        if self.study.exists():
+            old = self._begun()
+            check_resume(source, experiment, old.experiment)
+            history = replace(old, experiment=experiment)
+        elif any(self.path.glob("trials/*/record.json")):
+            raise HistoryError(
+                f"{self.study} is missing beside trials on record; put it back, or choose another "
+                "--name"
+            )
+        else:
+            run = secrets.token_hex(4)
+            history = History(experiment, run, new_seed(experiment, run))
+            if take_over is not None:
+                history = take_over(history)
+        self.save(history)
+        return history
+
+    def save(self, history: History) -> None:
+        """Writes the history so that a reader sees either the old file or the whole new one.
+
+        Raises:
+            RunnerError: It could not be written.
+        """
+        draft = self.study.with_name(f".{self.study.name}.{os.getpid()}.tmp")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with draft.open("w", encoding="utf-8") as file:
+                file.write(dump_history(history))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self.study)
+        except OSError as error:
+            raise RunnerError(f"{self.study}: cannot be written: {error.strerror}") from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def history(self, records: Sequence[Trial]) -> History:
+        """The history of the run as it stands on record.
+
+        Raises:
+            InputError: There is no run in this folder.
+            HistoryError: Its history cannot be read.
+        """
+        if not self.study.is_file():
+            raise InputError(
+                f"{self.path}: found no {self.study.name}; allowed: the folder of a run, as "
+                "runs/mnist"
+            )
+        return self._begun().with_trials(records)
+
+    def logs(self) -> Mapping[int, Mapping[str, str]]:
+        """Trial number to replica name to its log, relative to this folder."""
+        logs: dict[int, dict[str, str]] = {}
+        for path in sorted(self.path.glob("trials/[0-9]*/*.log")):
+            if path.parent.name.isdigit():
+                place = path.relative_to(self.path).as_posix()
+                logs.setdefault(int(path.parent.name), {})[path.stem] = place
+        return logs
+
+    def record_folders(self) -> Iterator[Path]:
+        """The folders that change when the history does: where trials and their records are put."""
+        yield self.path
+        yield self.path / "trials"
+        yield from self.path.glob("trials/[0-9]*/")
+
+    def _begun(self) -> History:
+        """The history as it was at the run's start."""
+        try:
+            history = load_history(self.study.read_text(encoding="utf-8"), str(self.study))
+        except (OSError, UnicodeDecodeError) as error:
+            raise HistoryError(f"{self.study}: cannot be read: {error}") from error
+        earlier = tuple(trial for trial in history.trials if is_taken_over(history, trial))
+        return replace(history, trials=earlier)

@@ -1,0 +1,190 @@
+"""Runs of this machine: brought to their end in a folder, and read again from it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from katibflow.engine.loop import Result, Update, Watcher, run_experiment
+from katibflow.errors import HistoryError, RunnerError
+from katibflow.experiment.types import Experiment
+from katibflow.report.page import Ending, render_report, write_report
+from katibflow.runs.folder import RunFolder
+from katibflow.storage.sync import mirrored
+from katibflow.study.decision import decide, used_up
+from katibflow.study.history import History, TrialState, load_history
+from katibflow.suggestion.suggester import is_used_up, why_over
+
+if TYPE_CHECKING:
+    from katibflow.progress.status import Board
+    from katibflow.runners.backends import Options
+    from katibflow.runners.base import StopRequest
+
+__all__ = ["Run", "Show", "read_history", "read_run", "run_to_end", "write_page"]
+
+Show = Callable[["Board"], AbstractContextManager[Watcher]]
+"""Opens what shows a run while it goes on, given the table of trials that it begins with."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it stands on record.
+
+    Attributes:
+        folder: Its files.
+        history: Its trials.
+        ending: How it ended, or that it has not.
+        interrupted: Why it was stopped from outside; None if it was not.
+    """
+
+    folder: RunFolder
+    history: History
+    ending: Ending
+    interrupted: str | None = None
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def run_to_end(
+    experiment: Experiment,
+    runs: Path,
+    options: Options,
+    *,
+    show: Show,
+    stop: StopRequest,
+    warn: Callable[[str], None] = _to_stderr,
+) -> Run:
+    """Runs an experiment to its end, or goes on with the run of its name that is there.
+
+    Args:
+        experiment: What to run.
+        runs: The folder that holds a folder for each run.
+        options: Where and how.
+        show: Shows what happens.
+        stop: Ends the run early; a later call goes on from there.
+        warn: Told what does not stop the run and a person should know, from any thread; by default
+            it is a line on standard error.
+
+    Raises:
+        InputError: An option does not fit, the trials cannot run there, the algorithm's package is
+            absent, or the run that is there, or the study of the storage, has another search space
+            or objective.
+        KatibflowError: The run cannot go on; what is on record stays there.
+    """
+    from katibflow.progress.status import Board
+    from katibflow.runners.backends import limits_for, place_for
+    from katibflow.runners.local.runner import RunLock
+    from katibflow.suggestion.algorithms import check_packages
+
+    check_packages(experiment.spec.algorithm)
+    place = place_for(experiment, options)
+    folder = RunFolder(runs / experiment.name)
+    with mirrored(options.storage, experiment, warn) as mirror, RunLock(folder.path):
+        history = folder.begin(options.source, experiment, place.begin)
+        runner = place.runner(history, folder.path)
+        try:
+            history = history.with_trials(runner.records())
+            mirror.follow(history)
+            with show(Board.of(experiment, history.trials)) as watch:
+                result = run_experiment(
+                    history,
+                    runner,
+                    watch=_each(watch, mirror),
+                    stop=stop,
+                    limits=limits_for(experiment, options),
+                    drain=options.drain,
+                )
+        finally:
+            runner.close()
+        mirror.follow(result.history)
+        folder.save(result.history)
+        run = Run(folder, result.history, _ending_of(result), result.interrupted)
+        write_page(run)
+    return run
+
+
+def _each(*watchers: Watcher) -> Watcher:
+    def watch(update: Update) -> None:
+        for watcher in watchers:
+            watcher(update)
+
+    return watch
+
+
+def read_run(path: Path) -> Run:
+    """The run of a folder, over or not.
+
+    Raises:
+        InputError: There is no run in this folder.
+        HistoryError: Its history cannot be read.
+    """
+    history = _on_record(RunFolder(path))
+    return Run(RunFolder(path), history, _ending_on_record(history))
+
+
+def read_history(path: Path) -> History:
+    """The trials of a run's folder, or of a history file.
+
+    Raises:
+        InputError: There is neither.
+        HistoryError: It cannot be read.
+    """
+    if not path.is_file():
+        return _on_record(RunFolder(path))
+    try:
+        return load_history(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise HistoryError(f"{path}: cannot be read: {error}") from error
+
+
+def _on_record(folder: RunFolder) -> History:
+    from katibflow.runners.local.runner import LocalRunner
+
+    return folder.history(LocalRunner(folder.path, ()).records())
+
+
+def write_page(run: Run, path: Path | None = None) -> Path:
+    """Writes the run's report, by default into its folder, and says where.
+
+    Raises:
+        RunnerError: It cannot be written.
+    """
+    path = path or run.folder.report
+    start = path.resolve().parent
+    logs = {
+        number: {
+            replica: os.path.relpath((run.folder.path / place).resolve(), start)
+            for replica, place in places.items()
+        }
+        for number, places in run.folder.logs().items()
+    }
+    try:
+        write_report(path, render_report(run.history, run.ending, logs))
+    except OSError as error:
+        raise RunnerError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def _ending_of(result: Result) -> Ending:
+    decision = result.decision
+    if decision.finished:
+        return Ending(decision.succeeded, decision.reason, decision.message)
+    reason = result.interrupted or ""
+    return Ending(None, "Interrupted", f"{reason}; the same command goes on from here")
+
+
+def _ending_on_record(history: History) -> Ending:
+    decision = decide(history.experiment, history.trials)
+    running = sum(trial.state is TrialState.RUNNING for trial in history.trials)
+    if not decision.finished and not running and is_used_up(history):
+        decision = used_up(why_over(history.experiment))
+    if decision.finished:
+        return Ending(decision.succeeded, decision.reason, decision.message)
+    return Ending(None, "NotFinished", f"{running} trials are on record as running")

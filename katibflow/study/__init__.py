@@ -1,0 +1,1 @@
+"""What is on record of an experiment: trials, objectives, decisions, what a resumed run takes."""

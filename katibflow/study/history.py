@@ -1,0 +1,369 @@
+"""The study history: every trial of an experiment, as JSON lines.
+
+The file's first line is the header, each further line one trial, by ascending number.
+
+Header keys: ``format`` ("katibflow-history"), ``version`` (1), ``experiment`` (the Experiment as
+plain data in the YAML's names), ``run`` (the id that job names and labels carry), ``seed`` (of the
+sampler, 0 to 2**32 - 1), ``rounds`` (rounds of the pipeline that are over; 0 in other layouts),
+``most_rounds`` (how many of them a run of the pipeline can hold; left out where there is no end).
+
+Trial keys: ``number`` (from 0), ``state`` (a `TrialState`), ``assignments`` (parameter name to
+Katib's string), ``observations`` (metric name to ``latest``, ``min``, ``max``), ``intermediate``
+(the objective metric's points in order: ``step`` from 0, ``value``, ``time`` as printed by the
+trial, RFC 3339, and ``epoch`` if the line names one), ``queued`` (when it was made from a
+suggestion), ``start`` (when its job was created; missing while the trial is queued, and for good if
+it never had a job), ``end``, ``job`` (the job's name), ``reason`` (one word, as in Katib's
+conditions), ``message``, ``attributes`` (what the sampler wants to find again). The three times are
+UTC, ISO 8601, with milliseconds; histories of earlier releases have no ``queued``, and their
+``start`` is when the trial was made. A number that is not finite is the string "NaN", "Infinity" or
+"-Infinity", since JSON has none. Keys without a value are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import ValidationError
+
+from katibflow.errors import HistoryError
+from katibflow.experiment.types import Experiment, StrategyValue
+
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "History",
+    "Observation",
+    "Point",
+    "Trial",
+    "TrialState",
+    "dump_history",
+    "load_history",
+    "time_text",
+    "trial_from_data",
+    "trial_to_data",
+]
+
+FORMAT = "katibflow-history"
+VERSION = 1
+
+
+class TrialState(StrEnum):
+    """How far a trial is.
+
+    ``KILLED`` trials were stopped because the experiment was over; they count for nothing.
+    """
+
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+    KILLED = "KILLED"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the trial will not change any more."""
+        return self is not TrialState.RUNNING
+
+
+@dataclass(frozen=True)
+class Point:
+    """One report of a metric.
+
+    Attributes:
+        step: Index of the report within the trial, from 0.
+        value: What was reported; may be NaN or infinite.
+        time: Timestamp as the trial printed it (RFC 3339), if it did.
+        epoch: The epoch named on the same line, if any.
+    """
+
+    step: int
+    value: float
+    time: str | None = None
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One metric of a finished trial; ``min`` and ``max`` over the finite reports only."""
+
+    latest: float
+    min: float
+    max: float
+
+    def value(self, strategy: StrategyValue) -> float:
+        """The value that stands for the metric under ``strategy``."""
+        return {
+            StrategyValue.LATEST: self.latest,
+            StrategyValue.MIN: self.min,
+            StrategyValue.MAX: self.max,
+        }[strategy]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial, running or finished. Field meanings are in the module's text."""
+
+    number: int
+    state: TrialState
+    assignments: Mapping[str, str]
+    observations: Mapping[str, Observation] = field(default_factory=dict)
+    intermediate: tuple[Point, ...] = ()
+    queued: str | None = None
+    start: str | None = None
+    end: str | None = None
+    job: str | None = None
+    reason: str = ""
+    message: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def started(self, time: str) -> Trial:
+        """The trial whose job was created at that time.
+
+        Kubernetes tells whole seconds, so a time just before the trial was made means that moment.
+        """
+        return replace(self, start=max(time, self.queued or ""))
+
+    @property
+    def waited(self) -> float | None:
+        """Seconds that it was queued, from its making to its job; None if that is not known."""
+        return _seconds_between(self.queued, self.start)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from its job's creation to its end; None if one of them is not known."""
+        return _seconds_between(self.start, self.end)
+
+
+def time_text(moment: datetime) -> str:
+    """A moment, with its time zone, as the history has times: UTC, whole milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _seconds_between(first: str | None, last: str | None) -> float | None:
+    try:
+        moments = [datetime.fromisoformat(text or "") for text in (first, last)]
+    except ValueError:
+        return None
+    begun, ended = (each if each.tzinfo else each.replace(tzinfo=UTC) for each in moments)
+    return max(0.0, (ended - begun).total_seconds())
+
+
+@dataclass(frozen=True)
+class History:
+    """An experiment and its trials so far; field meanings are in the module's text."""
+
+    experiment: Experiment
+    run: str
+    seed: int
+    trials: tuple[Trial, ...] = ()
+    rounds: int = 0
+    most_rounds: int | None = None
+
+    def with_trials(self, trials: Iterable[Trial]) -> History:
+        """The history in which ``trials`` are added, or replace those of the same number."""
+        by_number = {trial.number: trial for trial in self.trials}
+        by_number.update((trial.number, trial) for trial in trials)
+        return replace(self, trials=tuple(by_number[number] for number in sorted(by_number)))
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next new trial."""
+        return self.trials[-1].number + 1 if self.trials else 0
+
+
+def _encode_number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _decode_number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r} is not a number")
+    return float(value)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is not a whole number from 0")
+    return value
+
+
+def _optional_count(value: object) -> int | None:
+    return None if value is None else _count(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a string")
+    return value
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def trial_to_data(trial: Trial) -> dict[str, Any]:
+    """A trial as plain JSON data, keys without a value left out."""
+    data: dict[str, Any] = {
+        "number": trial.number,
+        "state": trial.state.value,
+        "assignments": dict(trial.assignments),
+        "observations": {
+            name: {
+                "latest": _encode_number(seen.latest),
+                "min": _encode_number(seen.min),
+                "max": _encode_number(seen.max),
+            }
+            for name, seen in trial.observations.items()
+        },
+        "intermediate": [
+            {
+                key: value
+                for key, value in (
+                    ("step", point.step),
+                    ("value", _encode_number(point.value)),
+                    ("time", point.time),
+                    ("epoch", point.epoch),
+                )
+                if value is not None
+            }
+            for point in trial.intermediate
+        ],
+        "queued": trial.queued,
+        "start": trial.start,
+        "end": trial.end,
+        "job": trial.job,
+        "reason": trial.reason,
+        "message": trial.message,
+        "attributes": dict(trial.attributes),
+    }
+    return {key: value for key, value in data.items() if value not in (None, "", [], {})} | {
+        "assignments": data["assignments"]
+    }
+
+
+def trial_from_data(data: Mapping[str, Any]) -> Trial:
+    """A trial from its JSON data.
+
+    Raises:
+        HistoryError: A key is missing or holds something else than the format says.
+    """
+    try:
+        return Trial(
+            number=_count(data["number"]),
+            state=TrialState(data["state"]),
+            assignments={name: _text(value) for name, value in data["assignments"].items()},
+            observations={
+                name: Observation(
+                    latest=_decode_number(seen["latest"]),
+                    min=_decode_number(seen["min"]),
+                    max=_decode_number(seen["max"]),
+                )
+                for name, seen in data.get("observations", {}).items()
+            },
+            intermediate=tuple(
+                Point(
+                    step=_count(point["step"]),
+                    value=_decode_number(point["value"]),
+                    time=_optional_text(point.get("time")),
+                    epoch=None if point.get("epoch") is None else _count(point["epoch"]),
+                )
+                for point in data.get("intermediate", ())
+            ),
+            queued=_optional_text(data.get("queued")),
+            start=_optional_text(data.get("start")),
+            end=_optional_text(data.get("end")),
+            job=_optional_text(data.get("job")),
+            reason=_text(data.get("reason", "")),
+            message=_text(data.get("message", "")),
+            attributes=dict(data.get("attributes", {})),
+        )
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise HistoryError(f"not a trial of format version {VERSION}: {error!r}") from error
+
+
+def dump_history(history: History) -> str:
+    """The history as JSON lines, ending in a newline."""
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "experiment": history.experiment.document(),
+        "run": history.run,
+        "seed": history.seed,
+        "rounds": history.rounds,
+    }
+    if history.most_rounds is not None:
+        header["most_rounds"] = history.most_rounds
+    lines = [header, *map(trial_to_data, history.trials)]
+    text = "".join(
+        json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+        for line in lines
+    )
+    # Bytes of a log that were no UTF-8 may be here as lone surrogates, which no file can hold.
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _numbered_objects(text: str, source: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+        except (RecursionError, ValueError) as error:
+            raise HistoryError(f"{source}, line {number}: not JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise HistoryError(f"{source}, line {number}: found {line[:40]!r}, allowed: an object")
+        yield number, data
+
+
+def load_history(text: str, source: str = "history") -> History:
+    """Reads a history of any format version so far (1).
+
+    Args:
+        text: The file's text.
+        source: The file's name, for errors.
+
+    Raises:
+        HistoryError: The text is no history, or of a later version.
+    """
+    objects = _numbered_objects(text, source)
+    _, header = next(objects, (0, {}))
+    if header.get("format") != FORMAT:
+        raise HistoryError(f"{source}, line 1: no history; allowed: a header of format {FORMAT!r}")
+    if header.get("version") != VERSION:
+        raise HistoryError(
+            f"{source}, line 1: found version {header.get('version')!r}; allowed: {VERSION}"
+        )
+    try:
+        history = History(
+            experiment=Experiment.model_validate(header["experiment"]),
+            run=_text(header["run"]),
+            seed=_count(header["seed"]),
+            rounds=_count(header.get("rounds", 0)),
+            most_rounds=_optional_count(header.get("most_rounds")),
+        )
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise HistoryError(f"{source}, line 1: not a header of version {VERSION}: {error}") from (
+            error
+        )
+    trials: dict[int, Trial] = {}
+    for number, data in objects:
+        try:
+            trial = trial_from_data(data)
+        except HistoryError as error:
+            raise HistoryError(f"{source}, line {number}: {error}") from error
+        if trial.number in trials:
+            raise HistoryError(f"{source}, line {number}: trial {trial.number} is there already")
+        trials[trial.number] = trial
+    return history.with_trials(trials.values())

@@ -1,0 +1,297 @@
+"""Whether and how a run goes on with the trials of earlier ones.
+
+Trials count for a changed Experiment as long as its search space and its objective stay what they
+were. What a trial searched is kept beside its record, as `search_text` puts it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from katibflow.errors import Fault, InputError, InvalidExperiment
+from katibflow.experiment.job_kinds import job_name
+from katibflow.experiment.types import Experiment, Objective
+from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.objectives import needed_metrics
+
+__all__ = [
+    "ALL",
+    "NONE",
+    "EarlierTrial",
+    "check_resume",
+    "check_searched",
+    "is_taken_over",
+    "read_resume",
+    "run_name",
+    "search_text",
+    "searched",
+    "take_over",
+]
+
+NONE = "none"
+"""Resumes nothing."""
+
+ALL = "all"
+"""Resumes every earlier run of the Experiment's name."""
+
+_SEARCH_LIMIT = 16_000
+"""Bytes; an object has room for 256 KiB of annotations, and a record takes up to 200,000."""
+
+_RUN = re.compile(r"[0-9a-f]{8}")
+_KFP_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class EarlierTrial:
+    """A trial on record of any run of the experiment.
+
+    Attributes:
+        run: The run's id.
+        trial: The trial.
+        search: What it searched, as `search_text` puts it; empty if that is not on record.
+    """
+
+    run: str
+    trial: Trial
+    search: str
+
+
+def check_resume(
+    source: str, new: Experiment, old: Experiment, otherwise: str = "another --name"
+) -> None:
+    """Checks that trials of ``old`` count as trials of ``new``.
+
+    The counts, the goal, the algorithm and the template may change; the parameters and what the
+    objective measures may not, since the trials could not be compared.
+
+    Args:
+        source: Where the new Experiment comes from, for the error.
+        new: The Experiment that is to be run.
+        old: The one whose trials are on record.
+        otherwise: What else the user can do, for the error.
+
+    Raises:
+        InvalidExperiment: They differ; every difference is shown, with the old value as allowed.
+    """
+    why = f", as the trials on record of {old.name} have it; or {otherwise}"
+    differences = tuple(_differences(new, old, why))
+    if differences:
+        raise InvalidExperiment(source, differences)
+
+
+def run_name(run: str) -> str:
+    """The short id of a pipeline's run, 8 hexadecimal characters, from KFP's id of it."""
+    return hashlib.sha256(run.encode()).hexdigest()[:8]
+
+
+def read_resume(text: str) -> str:
+    """What is to be resumed: `NONE`, `ALL` or a run's id of 8 hexadecimal characters.
+
+    Args:
+        text: One of these, KFP's id of a run, or nothing.
+
+    Raises:
+        InputError: It is none of them.
+    """
+    wanted = text.strip().lower() or NONE
+    if _KFP_RUN.fullmatch(wanted):
+        return run_name(wanted)
+    if wanted not in (NONE, ALL) and not _RUN.fullmatch(wanted):
+        raise InputError(
+            f'resume: found "{text}"; allowed: {NONE}, {ALL}, or an earlier run: the label '
+            "katibflow/run of its jobs, 8 of 0-9 and a-f, or the id that Kubeflow Pipelines shows"
+        )
+    return wanted
+
+
+def search_text(experiment: Experiment) -> str:
+    """What an Experiment searches and how, as JSON; empty when that is too long to be kept.
+
+    It holds what `searched` returns.
+    """
+    text = json.dumps(searched(experiment), ensure_ascii=False, separators=(",", ":"))
+    return text if len(text.encode()) <= _SEARCH_LIMIT else ""
+
+
+def searched(experiment: Experiment) -> dict[str, Any]:
+    """What an Experiment searches and how: its ``parameters``, ``objective`` and ``algorithm``."""
+    spec = experiment.document()["spec"]
+    return {key: spec.get(key, []) for key in ("parameters", "objective", "algorithm")}
+
+
+def check_searched(
+    source: str, new: Experiment, searched: Mapping[str, Any], name: str, otherwise: str
+) -> None:
+    """Checks that trials which searched what `searched` returned count as trials of ``new``.
+
+    Args:
+        source: Where the new Experiment comes from, for the error.
+        new: The Experiment that is to be run.
+        searched: What the trials searched.
+        name: Theirs, for the error.
+        otherwise: What else the user can do, for the error.
+
+    Raises:
+        InvalidExperiment: As `check_resume`.
+        KeyError, TypeError, ValueError: ``searched`` is nothing that `searched` returns.
+    """
+    document = new.document()
+    spec = {
+        **document["spec"],
+        "parameters": searched["parameters"],
+        "objective": searched["objective"],
+    }
+    old = Experiment.model_validate({**document, "metadata": {"name": name}, "spec": spec})
+    check_resume(source, new, old, otherwise)
+
+
+def take_over(
+    source: str, history: History, resume: str, earlier: Iterable[EarlierTrial]
+) -> History:
+    """The history with the finished trials of earlier runs, numbered from 0 as they were made.
+
+    They keep their jobs' names, by which they are known (`is_taken_over`). Trials that were killed
+    stay behind, since they count for nothing. What the algorithm wanted to find again is kept only
+    if it is the same algorithm and every number stays, since it may speak of other trials.
+
+    Args:
+        source: Where the Experiment comes from, for errors.
+        history: A new history, without trials.
+        resume: What `read_resume` takes.
+        earlier: All trials on record of this Experiment's name; asked only if they are wanted.
+
+    Raises:
+        InputError: ``resume`` is none of these, or there is no such run.
+        InvalidExperiment: Earlier trials do not count for this Experiment.
+    """
+    wanted = read_resume(resume)
+    if wanted == NONE:
+        return history
+    others = [each for each in earlier if each.run != history.run]
+    chosen = [each for each in others if wanted in (ALL, each.run)]
+    if wanted != ALL and not chosen:
+        runs = ", ".join(sorted({each.run for each in others})) or "none of this name is on record"
+        raise InputError(f'resume: found "{resume}", a run without trials; allowed: {runs}')
+    finished = sorted(
+        (
+            each
+            for each in chosen
+            if each.trial.state.is_finished and each.trial.state is not TrialState.KILLED
+        ),
+        key=lambda each: (_made(each.trial), each.run, each.trial.number),
+    )
+    searched = {each.search: each.run for each in reversed(finished)}
+    algorithms = [
+        _algorithm_after_check(source, history.experiment, text, run)
+        for text, run in searched.items()
+    ]
+    own = json.loads(search_text(history.experiment) or "{}").get("algorithm")
+    keeps = all(each.trial.number == number for number, each in enumerate(finished)) and all(
+        algorithm == own for algorithm in algorithms
+    )
+    return replace(
+        history,
+        trials=tuple(
+            replace(each.trial, number=number, attributes=each.trial.attributes if keeps else {})
+            for number, each in enumerate(finished)
+        ),
+    )
+
+
+def _made(trial: Trial) -> str:
+    """When a trial was made; histories without that have it as the start."""
+    return trial.queued or trial.start or ""
+
+
+def is_taken_over(history: History, trial: Trial) -> bool:
+    """Whether a trial of a history was run by an earlier run."""
+    own = job_name(history.experiment.name, history.run, trial.number)
+    return trial.job is not None and trial.job != own
+
+
+def _algorithm_after_check(source: str, new: Experiment, search: str, run: str) -> Any:
+    """The algorithm of trials whose parameters and objective are the new Experiment's."""
+    if not search:
+        raise InputError(
+            f"resume: the jobs of run {run} do not say what they searched, as those of an older "
+            f"katibflow, or with more than {_SEARCH_LIMIT} bytes of parameters; allowed: {NONE}"
+        )
+    try:
+        found = json.loads(search)
+        check_searched(
+            source,
+            new,
+            found,
+            f"{new.name}, run {run}",
+            f"resume {NONE}, a run that has it too, or another name",
+        )
+        return found.get("algorithm")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"resume: what the jobs of run {run} searched cannot be read: {error}"
+        ) from error
+
+
+def _differences(new: Experiment, old: Experiment, why: str) -> Iterator[Fault]:
+    before = {parameter.name: parameter for parameter in old.spec.parameters}
+    after = {parameter.name: parameter for parameter in new.spec.parameters}
+    for index, (name, parameter) in enumerate(after.items()):
+        path = f"spec.parameters[{index}]"
+        if name not in before:
+            yield Fault(path, f'"{name}"', f"only {', '.join(before)}{why}")
+            continue
+        known = before[name]
+        if parameter.type is not known.type:
+            yield Fault(f"{path}.parameterType", parameter.type, f"{known.type}{why}")
+        if parameter.when != known.when:
+            found, allowed = (json.dumps(each.when or {}) for each in (parameter, known))
+            yield Fault(f"{path}.when", found, f"{allowed}{why}")
+        space, then = parameter.feasible_space, known.feasible_space
+        if space != then:
+            found = space.model_dump_json(by_alias=True, exclude_none=True)
+            allowed = then.model_dump_json(by_alias=True, exclude_none=True)
+            yield Fault(f"{path}.feasibleSpace", found, f"{allowed}{why}")
+    for name in before:
+        if name not in after:
+            yield Fault("spec.parameters", f"no {name}", f"a parameter {name}{why}")
+    yield from _objective_differences(new.spec.objective, old.spec.objective, why)
+
+
+def _objective_differences(aim: Objective, then_aim: Objective, why: str) -> Iterator[Fault]:
+    metric, then_metric = aim.objective_metric_name, then_aim.objective_metric_name
+    if aim.type is not then_aim.type:
+        yield Fault("spec.objective.type", aim.type, f"{then_aim.type}{why}")
+    if metric != then_metric:
+        yield Fault("spec.objective.objectiveMetricName", metric, f"{then_metric}{why}")
+    elif aim.strategy(metric) is not then_aim.strategy(metric):
+        yield Fault(
+            "spec.objective.metricStrategies",
+            aim.strategy(metric),
+            f"{then_aim.strategy(metric)} for {metric}{why}",
+        )
+    goals = [(goal.name, goal.type) for goal in aim.goals]
+    then_goals = [(goal.name, goal.type) for goal in then_aim.goals]
+    if goals != then_goals:
+        yield Fault("spec.objective.goals", _pairs(goals), f"{_pairs(then_goals)}{why}")
+    found, then = _limits(aim), _limits(then_aim)
+    if found != then:
+        yield Fault("spec.objective.constraints", found, f"{then}{why}")
+    for name in needed_metrics(aim):
+        now, before = aim.strategy(name), then_aim.strategy(name)
+        if name != metric and now is not before:
+            path = "spec.objective.metricStrategies"
+            yield Fault(path, f"{now} for {name}", f"{before} for {name}{why}")
+
+
+def _pairs(goals: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{kind} {name}" for name, kind in goals) or "none"
+
+
+def _limits(objective: Objective) -> str:
+    limits = [entry.model_dump_json(exclude_none=True) for entry in objective.constraints]
+    return ", ".join(limits) or "none"

@@ -1,0 +1,1 @@
+"""Suggests the next trials from the trials so far."""

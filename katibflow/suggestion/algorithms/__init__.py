@@ -1,0 +1,234 @@
+"""The search algorithms by Katib's names: which settings each takes and what it is made of.
+
+Source of the settings: Katib's validation of each suggestion service
+(``pkg/suggestion/v1beta1/{hyperopt,optuna,skopt,goptuna,hyperband,pbt}``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from katibflow.errors import Fault, InputError, MissingPackage
+from katibflow.experiment.parsing import Parts
+from katibflow.experiment.types import Algorithm as AlgorithmSpec
+from katibflow.experiment.types import Experiment, Setting
+from katibflow.suggestion.algorithms.base import (
+    Ability,
+    Algorithm,
+    SettingRule,
+    Settings,
+    Suggestion,
+)
+from katibflow.suggestion.algorithms.cmaes import CMAES
+from katibflow.suggestion.algorithms.hyperband import HYPERBAND
+from katibflow.suggestion.algorithms.optuna_samplers import (
+    HUB_PREFIX,
+    PREFIX,
+    hub_sampler,
+    optuna_sampler,
+)
+from katibflow.suggestion.algorithms.pbt import PBT
+from katibflow.suggestion.algorithms.samplers import BAYESIAN, MULTIVARIATE_TPE, RANDOM, TPE
+from katibflow.suggestion.algorithms.sequences import GRID, SOBOL
+from katibflow.suggestion.algorithms.settings import RANDOM_STATE
+from katibflow.suggestion.space.search_space import space_of
+
+__all__ = [
+    "ALGORITHMS",
+    "Algorithm",
+    "SettingRule",
+    "Settings",
+    "Suggestion",
+    "algorithm_of",
+    "check_packages",
+    "chosen_for",
+    "count_faults",
+    "faults",
+    "note_on",
+    "settings_of",
+]
+
+_FEW_TRIALS = 200
+"""As many trials as a Gaussian process is fitted to in a few seconds."""
+
+_NOT_DONE: Mapping[str, str] = {
+    name: (
+        "an algorithm that tunes parameters, as tpe: neural architecture search needs a supernet "
+        "in the training code, which Katib's own images carry and nothing here does"
+    )
+    for name in ("darts", "enas")
+}
+"""Algorithms of Katib that are left out, and what is allowed instead."""
+
+
+def _suited(experiment: Experiment) -> Algorithm:
+    """What ``auto`` chooses.
+
+    Grid when every combination can be tried, bayesianoptimization for few trials of parameters that
+    all have an order and are always active where torch is installed, else multivariate-tpe.
+    """
+    spec = experiment.spec
+    space = space_of(spec.parameters)
+    most = spec.max_trial_count
+    if space.size is not None and most is not None and space.size <= most:
+        return GRID
+    # Each objective and each constraint has a Gaussian process of its own.
+    processes = len(spec.objective.aims) + len(spec.objective.constraints)
+    is_small = most is not None and most * processes <= _FEW_TRIALS
+    is_smooth = all(d.ordered for d in space.dimensions) and not space.conditions
+    if is_small and is_smooth and find_spec("torch") is not None:
+        return BAYESIAN
+    return MULTIVARIATE_TPE
+
+
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "auto": Algorithm(RANDOM_STATE, sampler=MULTIVARIATE_TPE.sampler, choose=_suited),
+    "bayesianoptimization": BAYESIAN,
+    "cmaes": CMAES,
+    "grid": GRID,
+    "hyperband": HYPERBAND,
+    "multivariate-tpe": MULTIVARIATE_TPE,
+    "pbt": PBT,
+    "random": RANDOM,
+    "sobol": SOBOL,
+    "tpe": TPE,
+}
+"""Algorithm by Katib's name, and ``auto``."""
+
+_BY_NAME: Mapping[str, Callable[[str], Algorithm | str]] = {
+    PREFIX: optuna_sampler,
+    HUB_PREFIX: hub_sampler,
+}
+"""By prefix of the name, what finds the rest of it."""
+
+
+@cache
+def _found(name: str) -> Algorithm | str:
+    """The algorithm of a name; else, in words, what is allowed."""
+    for prefix, find in _BY_NAME.items():
+        if name.startswith(prefix):
+            return find(name.removeprefix(prefix))
+    known = ", ".join([*sorted(ALGORITHMS), *(f"{prefix}<sampler>" for prefix in _BY_NAME)])
+    return ALGORITHMS.get(name) or _NOT_DONE.get(name) or known
+
+
+def algorithm_of(spec: AlgorithmSpec) -> Algorithm:
+    """The algorithm of a specification that `faults` has found nothing wrong with.
+
+    Raises:
+        InputError: The name is not known here (any more).
+    """
+    found = _found(spec.algorithm_name)
+    if isinstance(found, str):
+        raise InputError(f'algorithm: found "{spec.algorithm_name}"; allowed: {found}')
+    return found
+
+
+def chosen_for(experiment: Experiment) -> Algorithm:
+    """The algorithm that an experiment is searched with; ``auto`` chooses here."""
+    algorithm = algorithm_of(experiment.spec.algorithm)
+    return algorithm.choose(experiment) if algorithm.choose is not None else algorithm
+
+
+def note_on(spec: AlgorithmSpec) -> str:
+    """What differs from Katib's algorithm of this name, in a sentence; empty if nothing does."""
+    return algorithm_of(spec).note
+
+
+def check_packages(spec: AlgorithmSpec) -> None:
+    """Checks, without importing anything, that the algorithm's packages are installed.
+
+    Raises:
+        MissingPackage: One is not.
+    """
+    for package in algorithm_of(spec).packages:
+        if find_spec(package) is None:
+            raise MissingPackage(package, f"algorithm {spec.algorithm_name}")
+
+
+def settings_of(spec: AlgorithmSpec) -> dict[str, Any]:
+    """The values of the settings by name."""
+    rules = algorithm_of(spec).settings
+    return {
+        setting.name: rules[setting.name].read(setting.value) for setting in spec.algorithm_settings
+    }
+
+
+def faults(parts: Parts) -> Iterator[Fault]:
+    """What is wrong with the algorithm, its settings, and the parameters it is to search."""
+    spec = parts.algorithm
+    if spec is None:
+        return
+    where = "spec.algorithm"
+    algorithm = _found(spec.algorithm_name)
+    if isinstance(algorithm, str):
+        hint = "" if ":" in spec.algorithm_name else _nearest(spec.algorithm_name, ALGORITHMS)
+        yield Fault(f"{where}.algorithmName", f'"{spec.algorithm_name}"{hint}', algorithm)
+        return
+    yield from _ability_faults(parts, spec.algorithm_name, algorithm)
+    where = f"{where}.algorithmSettings"
+    settings: dict[str, Any] = {}
+    yield from _setting_faults(spec, algorithm, where, settings)
+    for name in algorithm.required:
+        if all(setting.name != name for setting in spec.algorithm_settings):
+            allowed = f"a setting {name}: {algorithm.settings[name].allowed}"
+            yield Fault(where, f"no {name}", allowed)
+    yield from algorithm.check(parts, settings)
+
+
+def _ability_faults(parts: Parts, name: str, algorithm: Algorithm) -> Iterator[Fault]:
+    """What the Experiment asks for and the algorithm cannot do."""
+    asked: list[tuple[Ability, str]] = []
+    if parts.objective is not None and parts.objective.goals:
+        asked.append((Ability.OBJECTIVES, "spec.objective.goals"))
+    if parts.objective is not None and parts.objective.constraints:
+        asked.append((Ability.CONSTRAINTS, "spec.objective.constraints"))
+    for index, parameter in parts.parameters:
+        if parameter.when is not None:
+            asked.append((Ability.CONDITIONS, f"spec.parameters[{index}].when"))
+    for ability, path in asked:
+        if ability in algorithm.lacks:
+            able = [known for known, each in ALGORITHMS.items() if ability not in each.lacks]
+            names = ", ".join([*sorted(able), f"{PREFIX}<sampler>"])
+            yield Fault(path, f"{ability}, for algorithm {name}", f"none; or one of {names}")
+
+
+def count_faults(parts: Parts) -> Iterator[Fault]:
+    """What the algorithm finds wrong with an Experiment whose settings have no faults."""
+    if parts.algorithm is not None:
+        yield from algorithm_of(parts.algorithm).check(parts, settings_of(parts.algorithm))
+
+
+def _setting_faults(
+    spec: AlgorithmSpec, algorithm: Algorithm, where: str, settings: dict[str, Any]
+) -> Iterator[Fault]:
+    """What is wrong with single settings; those with nothing wrong are put in ``settings``."""
+    seen: set[str] = set()
+    for index, setting in enumerate(spec.algorithm_settings):
+        path = f"{where}[{index}]"
+        rule = algorithm.settings.get(setting.name)
+        if rule is None:
+            yield _unknown(setting, path, algorithm, spec.algorithm_name)
+            continue
+        if setting.name in seen:
+            yield Fault(f"{path}.name", f'"{setting.name}" again', "each setting once")
+        seen.add(setting.name)
+        try:
+            settings[setting.name] = rule.read(setting.value)
+        except ValueError:
+            yield Fault(f"{path}.value", f'"{setting.value}"', rule.allowed)
+
+
+def _unknown(setting: Setting, path: str, algorithm: Algorithm, name: str) -> Fault:
+    hint = _nearest(setting.name, algorithm.settings)
+    known = ", ".join(sorted(algorithm.settings))
+    return Fault(f"{path}.name", f'"{setting.name}"{hint}', f"{known}, for {name}")
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {matches[0]}?)" if matches else ""

@@ -1,0 +1,182 @@
+"""Hyperband: many trials with few resources, the best of them again with more.
+
+A bracket starts with trials of one resource; each further stage runs the best of the stage before
+again with ``eta`` times as much. The first bracket starts with the smallest resource, the last one
+with all of it. Unlike in Optuna's pruner of this name, the resource is a parameter of the trial.
+
+Source: Katib's ``pkg/suggestion/v1beta1/hyperband/service.py``: the sizes and resources of the
+brackets and stages, and random values inside the feasible space for all but the resource, which is
+set whatever its feasible space says. Different on purpose: a stage does not depend on how many
+trials are asked for at once, and trials that failed or were stopped early are not promoted, where
+Katib gives up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from katibflow.errors import Fault
+from katibflow.experiment.parsing import Parts
+from katibflow.experiment.types import DEFAULT_PARALLEL_TRIAL_COUNT, ObjectiveType
+from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.objectives import objective_value
+from katibflow.suggestion.algorithms.base import Ability, Algorithm, Settings, Suggestion, chance
+from katibflow.suggestion.algorithms.settings import RANDOM_STATE, number, text
+from katibflow.suggestion.space.search_space import Space
+
+__all__ = ["HYPERBAND"]
+
+_STAGE = "hyperband:stage"
+"""The bracket (its number of further stages) and the stage (from 0) of a trial."""
+
+_OF = "hyperband:of"
+"""The number of the trial that this one runs again with more."""
+
+_ETA = 3.0
+_CLOSE = 1e-9
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The next trial: its bracket, its stage, and the trial it runs again."""
+
+    bracket: int
+    stage: int
+    of: Trial | None
+
+
+@dataclass(frozen=True)
+class _Wait:
+    """The next trial is known only when running ones have ended."""
+
+
+def _hyperband(
+    space: Space, settings: Settings, history: History, attempt: int
+) -> Suggestion | None:
+    place = _next_place(settings, history)
+    if not isinstance(place, _Place):
+        return None
+    if place.of is None:
+        dice = chance(history, "hyperband")
+        assignments = space.at([dice.random() for _ in space.dimensions])
+    else:
+        assignments = dict(place.of.assignments)
+    assignments[settings["resource_name"]] = str(_resource(settings, place))
+    attributes: dict[str, Any] = {_STAGE: [place.bracket, place.stage]}
+    if place.of is not None:
+        attributes[_OF] = place.of.number
+    return Suggestion(assignments, attributes)
+
+
+def _is_over(settings: Settings, history: History) -> bool:
+    return _next_place(settings, history) is None
+
+
+def _next_place(settings: Settings, history: History) -> _Place | _Wait | None:
+    stages: dict[tuple[int, int], list[Trial]] = {}
+    for trial in history.trials:
+        place = trial.attributes.get(_STAGE)
+        if trial.state is not TrialState.KILLED and isinstance(place, list) and len(place) == 2:
+            stages.setdefault((place[0], place[1]), []).append(trial)
+    for bracket in range(_last(settings), -1, -1):
+        size = _size(settings, bracket)
+        before: list[Trial] = []
+        for stage in range(bracket + 1):
+            placed = stages.get((bracket, stage), [])
+            if stage == 0:
+                if len(placed) < size:
+                    return _Place(bracket, 0, None)
+            else:
+                if any(not trial.state.is_finished for trial in before):
+                    return _Wait()
+                again = {trial.attributes.get(_OF) for trial in placed}
+                for trial in _best(history, before)[: _promoted(settings, size, stage)]:
+                    if trial.number not in again:
+                        return _Place(bracket, stage, trial)
+            before = placed
+    return None
+
+
+def _best(history: History, trials: list[Trial]) -> list[Trial]:
+    """Trials that ran to their end, the best first, the earlier first on a tie."""
+    objective = history.experiment.spec.objective
+    sign = 1.0 if objective.type is ObjectiveType.MINIMIZE else -1.0
+    values = {
+        trial.number: value
+        for trial in trials
+        if trial.state is TrialState.COMPLETE
+        and (value := objective_value(objective, trial)) is not None
+        and math.isfinite(value)
+    }
+    ranked = [trial for trial in trials if trial.number in values]
+    return sorted(ranked, key=lambda trial: sign * values[trial.number])
+
+
+def _eta(settings: Settings) -> float:
+    return float(settings.get("eta", _ETA))
+
+
+def _last(settings: Settings) -> int:
+    """The number of the first bracket, as Katib rounds it."""
+    return int(math.log(settings["r_l"]) / math.log(_eta(settings)))
+
+
+def _size(settings: Settings, bracket: int) -> int:
+    """Trials in the first stage of a bracket."""
+    share = _eta(settings) ** bracket / (bracket + 1)
+    return math.ceil((_last(settings) + 1) * share - _CLOSE)
+
+
+def _promoted(settings: Settings, size: int, stage: int) -> int:
+    """Trials in a later stage of a bracket."""
+    eta = _eta(settings)
+    return math.ceil(math.ceil(size * eta ** (1 - stage) - _CLOSE) / eta - _CLOSE)
+
+
+def _resource(settings: Settings, place: _Place) -> int:
+    share = _eta(settings) ** (place.stage - place.bracket)
+    return int(settings["r_l"] * share + _CLOSE)
+
+
+def _faults(parts: Parts, settings: Settings) -> Iterator[Fault]:
+    name = settings.get("resource_name")
+    known = [parameter.name for _, parameter in parts.parameters]
+    if name is not None and parts.complete and name not in known:
+        assert parts.algorithm is not None
+        for index, setting in enumerate(parts.algorithm.algorithm_settings):
+            if setting.name == "resource_name":
+                path = f"spec.algorithm.algorithmSettings[{index}].value"
+                yield Fault(path, f'"{name}"', f"a parameter's name: {', '.join(sorted(known))}")
+    if "r_l" not in settings:
+        return
+    # Katib takes eta as a whole number here, and only here.
+    least = math.ceil(
+        int(_eta(settings)) ** int(math.log(settings["r_l"]) / math.log(int(_eta(settings))))
+    )
+    parallel = parts.parallel_trial_count or DEFAULT_PARALLEL_TRIAL_COUNT
+    if parallel < least:
+        yield Fault(
+            "spec.parallelTrialCount",
+            f"{parallel}" + ("" if parts.parallel_trial_count else " (the default)"),
+            f"at least {least}, the first stage of hyperband with these r_l and eta",
+        )
+
+
+HYPERBAND = Algorithm(
+    {
+        **RANDOM_STATE,
+        "r_l": number(least=1),
+        "resource_name": text("the name of the parameter that is the resource"),
+        "eta": number(least=2),
+    },
+    required=("r_l", "resource_name"),
+    propose=_hyperband,
+    check=_faults,
+    repeats=True,
+    over=_is_over,
+    ending="all brackets of hyperband are done",
+    lacks=frozenset(Ability),
+)

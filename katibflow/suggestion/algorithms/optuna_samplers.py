@@ -1,0 +1,125 @@
+"""Samplers of Optuna and OptunaHub by name, with their constructor's arguments as settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from katibflow.errors import Fault
+from katibflow.experiment.parsing import Parts
+from katibflow.study.optuna_study import quiet_optuna
+from katibflow.suggestion.algorithms.base import Ability, Algorithm, SettingRule, Settings
+from katibflow.suggestion.algorithms.settings import RANDOM_STATE
+from katibflow.suggestion.algorithms.signatures import Signature, signature_of
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+__all__ = ["HUB_PREFIX", "PREFIX", "hub_sampler", "optuna_sampler"]
+
+PREFIX = "optuna:"
+HUB_PREFIX = "optunahub:"
+
+_REFUSED: Mapping[str, str] = {
+    "BaseGASampler": "",
+    "BaseSampler": "",
+    "BruteForceSampler": "grid, which tries every combination once",
+    "CmaEsSampler": "cmaes, which is the same and keeps its state without pickles",
+    "GridSampler": "grid",
+    "PartialFixedSampler": "another sampler, and a parameter whose min is its max",
+}
+"""By name of the sampler, what to use instead."""
+
+_PACKAGES: Mapping[str, tuple[str, ...]] = {"GPSampler": ("torch",), "QMCSampler": ("scipy",)}
+
+_ALWAYS_ALL = frozenset({"GPSampler", "QMCSampler"})
+"""Samplers that work on parameters which every trial has, and draw others at random."""
+
+_ONE_SEED = frozenset({"QMCSampler"})
+"""Samplers whose points are one sequence only if the seed stays the same."""
+
+
+def optuna_sampler(name: str) -> Algorithm | str:
+    """The algorithm of a sampler of Optuna, by the name of its class; else what is allowed."""
+    import optuna
+
+    kinds = {
+        known: getattr(optuna.samplers, known)
+        for known in optuna.samplers.__all__
+        if known.endswith("Sampler") and known not in _REFUSED
+    }
+    if name not in kinds:
+        return _REFUSED.get(name) or ", ".join(f"{PREFIX}{known}" for known in sorted(kinds))
+    made = _algorithm(kinds[name], _PACKAGES.get(name, ()), one_seed=name in _ONE_SEED)
+    return replace(made, lacks=frozenset({Ability.CONDITIONS})) if name in _ALWAYS_ALL else made
+
+
+def hub_sampler(name: str) -> Algorithm | str:
+    """The algorithm of a sampler of OptunaHub, by its package and class; else what is allowed.
+
+    The package is loaded from OptunaHub's cache on this machine, or over the network.
+    """
+    package, _, kind = name.rpartition("/")
+    if find_spec("optunahub") is None:
+        return "an algorithm that needs no download, or pip install optunahub (and a network)"
+    if not package:
+        return f"{HUB_PREFIX}<package>/<class>, as {HUB_PREFIX}samplers/ctpe/cTPESampler"
+    import optunahub  # type: ignore[import-not-found]
+    from optuna.samplers import BaseSampler
+
+    try:
+        module = optunahub.load_module(package)
+    except Exception as error:  # whatever the network, git or the package raises
+        return f"a package that OptunaHub has: {type(error).__name__}: {error}"
+    found = getattr(module, kind, None)
+    if not (isinstance(found, type) and issubclass(found, BaseSampler)):
+        return f"a sampler of the package {package}"
+    return _algorithm(found, ("optunahub",))
+
+
+def _algorithm(
+    kind: Callable[..., BaseSampler], packages: tuple[str, ...], *, one_seed: bool = False
+) -> Algorithm:
+    signature = signature_of(kind)
+    rules: dict[str, SettingRule] = {**signature.rules, **RANDOM_STATE}
+    if "seed" in rules:
+        rules["seed"] = RANDOM_STATE["random_state"]
+
+    def make(settings: Settings, seed: int) -> BaseSampler:
+        arguments = signature.arguments(settings)
+        if "seed" in signature.rules:
+            arguments["seed"] = seed
+        return kind(**arguments)
+
+    def check(parts: Parts, settings: Settings) -> Iterator[Fault]:
+        if all(_package_is_there(package) for package in packages):
+            yield from _constructor_faults(make, signature, settings)
+
+    return Algorithm(
+        rules,
+        required=signature.required,
+        sampler=make,
+        check=check,
+        packages=packages,
+        one_seed=one_seed,
+    )
+
+
+def _package_is_there(package: str) -> bool:
+    """Whether a package can be imported."""
+    return find_spec(package) is not None
+
+
+def _constructor_faults(
+    make: Callable[[Settings, int], Any], signature: Signature, settings: Settings
+) -> Iterator[Fault]:
+    if any(name not in settings for name in signature.required):
+        return
+    try:
+        with quiet_optuna():
+            make(settings, 0)
+    except (TypeError, ValueError) as error:
+        found = ", ".join(f"{name}={value}" for name, value in settings.items())
+        yield Fault("spec.algorithm.algorithmSettings", found, str(error))

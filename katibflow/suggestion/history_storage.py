@@ -1,0 +1,282 @@
+"""A study history as the storage of an Optuna study, made for asking.
+
+Optuna's own in-memory storage copies and checks every trial that is added, which costs ten times
+what the sampler's ask does. This one shows trials that are already right. Import it late: it
+imports Optuna.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Container, Sequence
+from datetime import datetime
+from typing import Any, NoReturn
+
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from katibflow.experiment.types import Objective, ObjectiveType
+from katibflow.study.history import Trial, TrialState
+from katibflow.study.objectives import finite_values, violations
+from katibflow.suggestion.space.search_space import Space
+
+__all__ = ["STUDY_ATTRIBUTES", "HistoryStorage", "directions_of"]
+
+_STUDY = 0
+
+STUDY_ATTRIBUTES = "study"
+"""Key among a trial's attributes of what the sampler kept for the whole study with that trial."""
+
+_CONSTRAINT = "constraints:"
+"""Beginning of the attributes in which Optuna keeps how far a trial is beyond its constraints."""
+
+_PICKLED = ("cma:", "cmawm:", "sepcma:")
+"""Beginnings of attributes that a sampler of Optuna would unpickle; a history may be anyone's."""
+
+
+class HistoryStorage(BaseStorage):
+    """One study that follows a history; trials keep their numbers.
+
+    Args:
+        space: The experiment's search space.
+        objective: Which value of a trial counts.
+
+    Attributes:
+        news: What the sampler has kept for the whole study since `follow`.
+    """
+
+    def __init__(self, space: Space, objective: Objective) -> None:
+        self._space = space
+        self._objective = objective
+        self._distributions = space.distributions()
+        self._directions: list[StudyDirection] = []
+        self._name = ""
+        self._attributes: dict[str, Any] = {}
+        self.news: dict[str, Any] = {}
+        self._sources: list[Trial | None] = []
+        self._trials: list[FrozenTrial] = []
+
+    def follow(self, trials: Sequence[Trial]) -> list[int]:
+        """Makes the study equal to trials by ascending number; the same objects are kept.
+
+        A trial with finite objectives is COMPLETE (or PRUNED), one without is FAIL; so is one whose
+        constraints cannot be judged, and a number that the history leaves out.
+
+        Returns:
+            The numbers of the trials that are new or changed.
+        """
+        count = trials[-1].number + 1 if trials else 0
+        wanted: list[Trial | None] = [None] * count
+        self._attributes = {}
+        for trial in trials:
+            wanted[trial.number] = trial
+            self._attributes.update(trial.attributes.get(STUDY_ATTRIBUTES, {}))
+        self.news = {}
+        del self._sources[count:], self._trials[count:]
+        changed = []
+        for number, source in enumerate(wanted):
+            if number == len(self._trials):
+                self._sources.append(source)
+                self._trials.append(self._frozen(number, source))
+            elif self._sources[number] is not source:
+                self._sources[number] = source
+                self._trials[number] = self._frozen(number, source)
+            else:
+                continue
+            changed.append(number)
+        self._attributes = {
+            key: value for key, value in self._attributes.items() if self._is_usable(value)
+        }
+        return changed
+
+    def _is_usable(self, value: object) -> bool:
+        """Whether a sampler can still use what it kept: not numbers of trials that are no more."""
+        return not isinstance(value, list) or all(
+            isinstance(number, int) and number in self and self._trials[number].params
+            for number in value
+        )
+
+    def _frozen(self, number: int, trial: Trial | None) -> FrozenTrial:
+        state, values = OptunaState.FAIL, None
+        constraints: dict[str, float] = {}
+        numbers = self._space.numbers(trial.assignments) if trial else None
+        if trial and numbers is not None:
+            if trial.state is TrialState.RUNNING:
+                state = OptunaState.RUNNING
+            else:
+                found = finite_values(self._objective, trial)
+                beyond = violations(self._objective, trial)
+                if found is not None and beyond is not None:
+                    pruned = trial.state is TrialState.PRUNED
+                    state = OptunaState.PRUNED if pruned else OptunaState.COMPLETE
+                    values = found
+                    constraints = {f"{_CONSTRAINT}{name}": by for name, by in beyond.items()}
+        return FrozenTrial(
+            number=number,
+            state=state,
+            value=None,
+            values=values,
+            datetime_start=_SOME_TIME,
+            datetime_complete=None if state is OptunaState.RUNNING else _SOME_TIME,
+            params=numbers or {},
+            distributions={name: self._distributions[name] for name in numbers or ()},
+            user_attrs={},
+            system_attrs={**_attributes(trial), **constraints} if trial else {},
+            intermediate_values={
+                point.step: point.value
+                for point in (trial.intermediate if trial else ())
+                if math.isfinite(point.value)
+            },
+            trial_id=number,
+        )
+
+    def __contains__(self, number: int) -> bool:
+        return 0 <= number < len(self._trials)
+
+    # What Optuna calls. A study that is asked, and nothing else, needs no more than this.
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        """Takes the one study's directions."""
+        self._directions = list(directions)
+        self._name = study_name or ""
+        return _STUDY
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Adds an empty running trial; `follow` removes or replaces it."""
+        number = len(self._trials)
+        self._sources.append(None)
+        self._trials.append(
+            FrozenTrial(
+                number=number,
+                state=OptunaState.RUNNING,
+                value=None,
+                datetime_start=datetime.now(),
+                datetime_complete=None,
+                params={},
+                distributions={},
+                user_attrs={},
+                system_attrs={},
+                intermediate_values={},
+                trial_id=number,
+            )
+        )
+        return number
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        """Sets a parameter of the trial that is being asked."""
+        trial = self._trials[trial_id]
+        trial.params[param_name] = distribution.to_external_repr(param_value_internal)
+        trial.distributions[param_name] = distribution
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Keeps what the sampler or pruner wants to find again, in a copy, as Optuna's own do.
+
+        A pruner compares a trial with those it has got before, where it must not find itself.
+        """
+        trial = copy.copy(self._trials[trial_id])
+        trial.system_attrs = {**trial.system_attrs, key: value}
+        self._trials[trial_id] = trial
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """The trial itself, no copy."""
+        return self._trials[trial_id]
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[OptunaState] | None = None,
+    ) -> list[FrozenTrial]:
+        """The trials by number; never copies of them."""
+        if states is None:
+            return list(self._trials)
+        return [trial for trial in self._trials if trial.state in states]
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Keeps an attribute, and that it is new."""
+        self._attributes[key] = self.news[key] = value
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """The one study."""
+        return _STUDY
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        """The study's name."""
+        return self._name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """One for each objective."""
+        return self._directions
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """None are kept."""
+        return {}
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """What `set_study_system_attr` kept."""
+        return self._attributes
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """Not for this storage, nor are the rest: the history alone is written to."""
+        _refuse()
+
+    def delete_study(self, study_id: int) -> None:
+        """Refused."""
+        _refuse()
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Refused."""
+        _refuse()
+
+    def set_trial_state_values(
+        self, trial_id: int, state: OptunaState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Refused."""
+        _refuse()
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        """Refused."""
+        _refuse()
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Refused."""
+        _refuse()
+
+
+def _attributes(trial: Trial) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in trial.attributes.items()
+        if key != STUDY_ATTRIBUTES and not key.startswith(_PICKLED)
+    }
+
+
+_SOME_TIME = datetime(2000, 1, 1)
+"""Optuna wants times; no sampler reads them."""
+
+
+def _refuse() -> NoReturn:
+    raise NotImplementedError("a history is asked only; its trials change through follow()")
+
+
+def directions_of(objective: Objective) -> list[StudyDirection]:
+    """Optuna's directions for the objectives."""
+    return [
+        StudyDirection.MINIMIZE if aim.type is ObjectiveType.MINIMIZE else StudyDirection.MAXIMIZE
+        for aim in objective.aims
+    ]

@@ -1,0 +1,177 @@
+"""Which parameters of a trial are active, and how many combinations that leaves.
+
+A parameter with ``when`` is active if every parameter that it names is active and has one of the
+values given. The parameters are gone through in an order in which each comes after those that it
+depends on, and as soon as possible after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from katibflow.suggestion.space.dimensions import Dimension
+
+__all__ = ["MOST_STATES", "Activity", "Conditions", "in_order"]
+
+Conditions = Mapping[str, Mapping[str, frozenset[str]]]
+"""By a parameter's name: the parameters it depends on, each with the values it must have."""
+
+MOST_STATES = 100_000
+"""As many different ways for conditions to hold as are told apart when combinations are counted."""
+
+
+def in_order(names: Sequence[str], parents: Mapping[str, Iterable[str]]) -> list[str]:
+    """Names so that each follows its parents, else in their own order; without those in a cycle.
+
+    Args:
+        names: All names.
+        parents: For some of them, the names that must come before.
+    """
+    children: dict[str, list[str]] = {}
+    for name in names:
+        for parent in parents.get(name, ()):
+            children.setdefault(parent, []).append(name)
+    placed: dict[str, None] = {}
+    for first in names:
+        waiting = [first]
+        while waiting:
+            name = waiting.pop()
+            if name not in placed and all(parent in placed for parent in parents.get(name, ())):
+                placed[name] = None
+                waiting += reversed(children.get(name, ()))
+    return list(placed)
+
+
+@dataclass(frozen=True)
+class Activity:
+    """The dimensions of a space and the conditions under which they are active, without cycles."""
+
+    dimensions: tuple[Dimension, ...]
+    conditions: Conditions
+
+    @cached_property
+    def order(self) -> tuple[Dimension, ...]:
+        """The dimensions, each after those that it depends on."""
+        by_name = {dimension.name: dimension for dimension in self.dimensions}
+        return tuple(by_name[name] for name in in_order(tuple(by_name), self.conditions))
+
+    def is_active(self, name: str, texts: Mapping[str, str]) -> bool:
+        """Whether a parameter is active, given the texts of the active ones that it depends on."""
+        return all(texts.get(on) in values for on, values in self.conditions.get(name, {}).items())
+
+    @property
+    def size(self) -> int | None:
+        """How many combinations there are; None when they cannot be counted.
+
+        Raises:
+            OverflowError: The conditions hold in more than `MOST_STATES` different ways.
+        """
+        if any(dimension.size is None for dimension in self.dimensions):
+            return None
+        return self._counts[0][frozenset()]
+
+    def point(self, index: int) -> dict[str, str]:
+        """The combination of an index from 0 to below ``size``, in the file's order."""
+        texts: dict[str, str] = {}
+        lost: _Lost = frozenset()
+        for dimension, level, counts in zip(
+            self.order, self._levels, self._counts[1:], strict=True
+        ):
+            for group in level[lost]:
+                room = group.size * counts[group.lost]
+                if index < room:
+                    place, index = divmod(index, counts[group.lost])
+                    if dimension.name not in lost:
+                        texts[dimension.name] = dimension.point(group.at(place))
+                    lost = group.lost
+                    break
+                index -= room
+        return {d.name: texts[d.name] for d in self.dimensions if d.name in texts}
+
+    @cached_property
+    def _levels(self) -> list[dict[_Lost, list[_Group]]]:
+        """By position in the order: from what is lost before it to the groups of its values."""
+        levels: list[dict[_Lost, list[_Group]]] = []
+        states: Iterable[_Lost] = [frozenset()]
+        total = 0
+        for dimension in self.order:
+            level = {lost: list(self._groups(dimension, lost)) for lost in states}
+            total += len(level)
+            if total > MOST_STATES:
+                raise OverflowError(f"conditions hold in more than {MOST_STATES} different ways")
+            levels.append(level)
+            states = {group.lost: None for groups in level.values() for group in groups}
+        return levels
+
+    @cached_property
+    def _counts(self) -> list[dict[_Lost, int]]:
+        """By position: from what is lost before it to the combinations from there on."""
+        counts: list[dict[_Lost, int]] = [{frozenset(): 1}]
+        for level in reversed(self._levels):
+            after = counts[-1]
+            counts.append(
+                {
+                    lost: sum(group.size * after[group.lost] for group in groups)
+                    for lost, groups in level.items()
+                }
+            )
+        return counts[::-1]
+
+    def _groups(self, dimension: Dimension, lost: _Lost) -> Iterator[_Group]:
+        """The values of a dimension, those together after which the same is lost."""
+        children = self._children.get(dimension.name, {})
+        after = lost - {dimension.name}
+        if dimension.name in lost:
+            yield _Group(1, after.union(children))
+            return
+        assert dimension.size is not None
+        named = sorted({dimension.index(text) for texts in children.values() for text in texts})
+        for index in named:
+            text = dimension.point(index)
+            missed = {child for child, texts in children.items() if text not in texts}
+            yield _Group(1, after | missed, (index,))
+        if len(named) < dimension.size:
+            size = dimension.size - len(named)
+            yield _Group(size, after.union(children), tuple(named), others=True)
+
+    @cached_property
+    def _children(self) -> Mapping[str, Mapping[str, frozenset[str]]]:
+        """By a parameter's name: those that depend on it, each with the values that it wants."""
+        found: dict[str, dict[str, frozenset[str]]] = {}
+        for child, needs in self.conditions.items():
+            for on, values in needs.items():
+                found.setdefault(on, {})[child] = values
+        return found
+
+
+_Lost = frozenset[str]
+"""Names of parameters that come later and cannot become active any more."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Some values of a dimension by their indices: those given, or all others; none if inactive.
+
+    Attributes:
+        size: How many they are.
+        lost: What is lost after them.
+        indices: Ascending.
+        others: Whether they are the values that are not among the indices.
+    """
+
+    size: int
+    lost: _Lost
+    indices: tuple[int, ...] = ()
+    others: bool = False
+
+    def at(self, place: int) -> int:
+        """The index of a place from 0 to below ``size``."""
+        if not self.others:
+            return self.indices[place]
+        for index in self.indices:
+            if index > place:
+                break
+            place += 1
+        return place

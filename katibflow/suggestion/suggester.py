@@ -1,0 +1,228 @@
+"""Suggestions: the next assignments to try, from a study history alone.
+
+The same history and seed give the same suggestions, whether the study was rebuilt or lived on in
+between. A finite space is tried without repeating a combination; a killed trial's may come again.
+
+Fewer suggestions than asked for mean that running trials must end first, or that the search is
+over: without any running trial, none at all means that it is over.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from katibflow.errors import KatibflowError, SuggestionError
+from katibflow.experiment.types import Experiment
+from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.optuna_study import quiet_optuna
+from katibflow.suggestion import algorithms
+from katibflow.suggestion.algorithms import Suggestion
+from katibflow.suggestion.algorithms.base import chance, derived_seed
+from katibflow.suggestion.space.search_space import Space, space_of
+
+if TYPE_CHECKING:
+    import optuna
+
+    from katibflow.suggestion.history_storage import HistoryStorage
+    from katibflow.suggestion.space.dimensions import Dimension
+
+__all__ = ["Suggester", "Suggestion", "is_used_up", "new_seed", "suggest", "why_over"]
+
+_TRIES = 10
+"""How often a sampler may come up with a combination that was tried before one is chosen for it."""
+
+_DERIVED = ("gp:relative_params", "tpe:relative_params")
+"""Beginnings of attributes that say the assignments once more."""
+
+
+def suggest(history: History, count: int) -> tuple[Suggestion, ...]:
+    """The next ``count`` suggestions; fewer when running trials must end first, or at the end.
+
+    Args:
+        history: Trials so far, running ones included, which the sampler then avoids.
+        count: How many at most; the later ones know the earlier ones as running.
+
+    Raises:
+        SuggestionError: The sampler failed.
+        MissingPackage: The algorithm needs a package that is not installed.
+    """
+    return Suggester(history.experiment).suggest(history, count)
+
+
+def is_used_up(history: History) -> bool:
+    """Whether no suggestion is left, also after the running trials have ended as they should."""
+    spec = history.experiment.spec
+    algorithm = algorithms.chosen_for(history.experiment)
+    if algorithm.repeats:
+        return algorithm.over(algorithms.settings_of(spec.algorithm), history)
+    size = space_of(spec.parameters).size
+    return size is not None and len(_tried(history)) >= size
+
+
+def why_over(experiment: Experiment) -> str:
+    """Why an experiment has no suggestion left, in words."""
+    return algorithms.chosen_for(experiment).ending
+
+
+def new_seed(experiment: Experiment, source: str) -> int:
+    """The seed of a new history: the ``random_state`` setting, or else drawn from ``source``."""
+    settings = algorithms.settings_of(experiment.spec.algorithm)
+    seed = settings.get("random_state", settings.get("seed"))
+    return int(seed) if seed is not None else derived_seed(source)
+
+
+class Suggester:
+    """Makes suggestions for one experiment; keeps the study between calls, which is faster."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._space = space_of(experiment.spec.parameters)
+        self._algorithm = algorithms.chosen_for(experiment)
+        self._settings = algorithms.settings_of(experiment.spec.algorithm)
+        self._storage: HistoryStorage | None = None
+
+    def suggest(self, history: History, count: int) -> tuple[Suggestion, ...]:
+        """As the function `suggest`."""
+        suggestions: list[Suggestion] = []
+        try:
+            for _ in range(count):
+                suggestion = self._next(history)
+                if suggestion is None:
+                    break
+                suggestions.append(suggestion)
+                pending = Trial(
+                    number=history.next_number,
+                    state=TrialState.RUNNING,
+                    assignments=suggestion.assignments,
+                    attributes=suggestion.attributes,
+                )
+                history = replace(history, trials=(*history.trials, pending))
+        except KatibflowError:
+            raise
+        except Exception as error:
+            raise SuggestionError(
+                f"the sampler of {history.experiment.spec.algorithm.algorithm_name} failed at "
+                f"trial {history.next_number}: {type(error).__name__}: {error}"
+            ) from error
+        return tuple(suggestions)
+
+    def _next(self, history: History) -> Suggestion | None:
+        if self._algorithm.repeats:
+            return self._proposed(history, 0)
+        size = self._space.size
+        # With conditions one branch of an endless space may be a single combination.
+        tried = _tried(history) if size is not None or self._space.conditions else set()
+        if size is not None and len(tried) >= size:
+            return None
+        if self._algorithm.sequence is not None:
+            return Suggestion(self._next_in_sequence(history, tried))
+        with quiet_optuna():
+            for attempt in range(_TRIES):
+                suggestion = self._proposed(history, attempt)
+                if suggestion is None or _key(suggestion.assignments) not in tried:
+                    return suggestion
+        if size is None:
+            return suggestion
+        return Suggestion(_untried(self._space, size, tried, chance(history, "untried")))
+
+    def _proposed(self, history: History, attempt: int) -> Suggestion | None:
+        if self._algorithm.propose is not None:
+            return self._algorithm.propose(self._space, self._settings, history, attempt)
+        return self._asked(history, attempt)
+
+    def _next_in_sequence(self, history: History, tried: set[_Key]) -> dict[str, str]:
+        sequence = self._algorithm.sequence
+        assert sequence is not None
+        for index in _indices(history, self._space.size):
+            assignments = sequence(self._space, history.seed, index)
+            if _key(assignments) not in tried:
+                return assignments
+        size = self._space.size
+        assert size is not None
+        return _untried(self._space, size, tried, chance(history, "untried"))
+
+    def _asked(self, history: History, attempt: int) -> Suggestion:
+        import optuna
+
+        from katibflow.suggestion.history_storage import (
+            STUDY_ATTRIBUTES,
+            HistoryStorage,
+            directions_of,
+        )
+
+        objective = history.experiment.spec.objective
+        if self._storage is None:
+            self._storage = HistoryStorage(self._space, objective)
+        self._storage.follow(history.trials)
+        assert self._algorithm.sampler is not None
+        seed = history.seed
+        if not self._algorithm.one_seed:
+            seed = derived_seed(f"{history.seed}/{history.next_number}/{attempt}")
+        study = optuna.create_study(
+            storage=self._storage,
+            study_name=history.experiment.name,
+            sampler=self._algorithm.sampler(self._settings, seed),
+            directions=directions_of(objective),
+        )
+        trial = study.ask()
+        assignments = self._space.drawn(lambda dimension: _drawn(trial, dimension))
+        asked = self._storage.get_trial(trial.number)
+        attributes = {
+            key: value for key, value in asked.system_attrs.items() if not key.startswith(_DERIVED)
+        }
+        if self._storage.news:
+            attributes[STUDY_ATTRIBUTES] = dict(self._storage.news)
+        return Suggestion(assignments, attributes)
+
+
+def _drawn(trial: optuna.Trial, dimension: Dimension) -> float | str:
+    """The number of a dimension that the sampler draws for a trial."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    match dimension.distribution():
+        case CategoricalDistribution(choices=choices):
+            return str(trial.suggest_categorical(dimension.name, choices))
+        case IntDistribution(low=low, high=high):
+            return trial.suggest_int(dimension.name, low, high)
+        case FloatDistribution(low=low, high=high, log=log):
+            return trial.suggest_float(dimension.name, low, high, log=log)
+        case other:
+            raise TypeError(f"no sampler draws from {other}")
+
+
+_Key = tuple[tuple[str, str], ...]
+
+
+def _key(assignments: Mapping[str, str]) -> _Key:
+    return tuple(sorted(assignments.items()))
+
+
+def _tried(history: History) -> set[_Key]:
+    return {
+        _key(trial.assignments) for trial in history.trials if trial.state is not TrialState.KILLED
+    }
+
+
+def _indices(history: History, size: int | None) -> Iterator[int]:
+    """Where in its sequence an algorithm looks for the next point.
+
+    Trial n takes point n, or the first point after it that is new; a finite sequence starts over
+    once, for the points of killed trials.
+    """
+    start = history.next_number
+    if size is None:
+        yield from range(start, start + _TRIES)
+        return
+    yield from (index % size for index in range(start, start + size))
+
+
+def _untried(space: Space, size: int, tried: set[_Key], chance: random.Random) -> dict[str, str]:
+    """A combination that was not tried, all of them equally likely to be the first looked at."""
+    start = chance.randrange(size)
+    for offset in range(len(tried) + 1):
+        assignments = space.point((start + offset) % size)
+        if _key(assignments) not in tried:
+            return assignments
+    raise SuggestionError("every combination of the search space was tried")

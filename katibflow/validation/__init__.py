@@ -1,0 +1,1 @@
+"""Reads and checks an Experiment, and says where it differs from Katib."""

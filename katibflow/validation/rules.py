@@ -1,0 +1,68 @@
+"""Checks a whole Experiment: single fields and the rules of every concept, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from katibflow import collectors, early_stopping
+from katibflow.errors import InvalidExperiment
+from katibflow.experiment import job_kinds, timeouts, trial_template
+from katibflow.experiment.counts import count_faults, name_faults
+from katibflow.experiment.legacy import out_of_scope
+from katibflow.experiment.parsing import Rule, checked
+from katibflow.experiment.types import Experiment
+from katibflow.experiment.yaml_reader import in_file_order, read_document, read_file
+from katibflow.study import objectives
+from katibflow.suggestion import algorithms
+from katibflow.suggestion.space import conditions, search_space
+
+__all__ = ["RULES", "check_document", "load_experiment"]
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Reads and checks an Experiment file.
+
+    Raises:
+        InputError: The file is no readable YAML mapping.
+        InvalidExperiment: The Experiment has faults; all are listed.
+    """
+    return check_document(read_document(read_file(path), str(path)), str(path))
+
+
+def check_document(
+    document: Mapping[str, Any], source: str, *, needs_template: bool = True
+) -> Experiment:
+    """Checks an Experiment given as plain data.
+
+    Args:
+        document: The Experiment in the YAML's names.
+        source: Where it comes from, for errors.
+        needs_template: Whether a template that is kept in a ConfigMap is a fault.
+
+    Raises:
+        InvalidExperiment: It has faults; all are listed. Of one that is of an older Katib, or
+            searches an architecture, that is all that is said.
+    """
+    dead_ends = out_of_scope(document)
+    if dead_ends:
+        raise InvalidExperiment(source, in_file_order(dead_ends, document))
+    rules = (*RULES, trial_template.source_faults) if needs_template else RULES
+    return checked(document, source, rules)
+
+
+RULES: tuple[Rule, ...] = (
+    name_faults,
+    timeouts.faults,
+    search_space.faults,
+    conditions.faults,
+    objectives.faults,
+    algorithms.faults,
+    early_stopping.faults,
+    collectors.faults,
+    count_faults,
+    trial_template.faults,
+    job_kinds.faults,
+)
+"""Every rule that compares fields, each kept with the concept that it is about."""

@@ -149,9 +149,9 @@ def test_it_holds_what_steps_in_a_cluster_can_reach_and_no_more(archive: Path) -
         "suggestion/algorithms/pbt",
     ):
         assert f"katibflow/{name}.py" in held
-    components = {name for name in held if name.startswith("components/")}
-    assert components == {f"components/{name}.py" for name in ("__init__", *CARRIED)}
-    for part in ("runners/local", "cli/", "client/", "compiler/", "dashboard", "api.py"):
+    components = {name for name in held if name.startswith("katibflow/components/")}
+    assert components == {f"katibflow/components/{name}.py" for name in ("__init__", *CARRIED)}
+    for part in ("runners/local/", "runs/", "cli/", "client/", "compiler/", "api/"):
         assert not [name for name in held if name.startswith(f"katibflow/{part}")]
 
 

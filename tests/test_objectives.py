@@ -112,7 +112,7 @@ def test_a_value_that_is_missing_or_not_finite_is_never_on_the_front(
     assert [trial.state for trial in study.trials] == [OptunaState.COMPLETE, OptunaState.FAIL]
 
 
-@pytest.mark.parametrize("state", set(TrialState) - {TrialState.COMPLETE, TrialState.PRUNED})
+@pytest.mark.parametrize("state", sorted(set(TrialState) - {TrialState.COMPLETE, TrialState.PRUNED}))
 def test_a_trial_that_did_not_end_well_is_never_on_the_front(state: TrialState) -> None:
     assert best_trials(several().spec.objective, tried((1, 1, 1), state=state)) == ()
 

@@ -1,14 +1,19 @@
 # make install   makes .venv with katibflow in it
 # make demo      runs examples/mnist.yaml to its end on this machine
-# make test      runs the whole test suite
+# make test      runs the whole test suite, on all processors
+# make test-unit runs the tests that need no process and no server: seconds
+# make lint      checks style, types, layers, and what a wheel holds
 # make docs      writes the reference of the Python API to build/docs
 
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Tests wait for processes as often as they compute.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 API := $(addprefix katibflow.,api.experiment api.result api.run pipelines search reporting errors study.history)
 
-.PHONY: install demo test browser database compiled docs bench clean
+.PHONY: install demo test test-unit lint browser database compiled docs bench clean
 
 install: .venv/installed
 
@@ -24,7 +29,17 @@ demo: install
 	$(BIN)/katibflow run examples/mnist.yaml --map /opt/pytorch-mnist=trial_image
 
 test: install browser database
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+test-unit: install
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) tests/unit
+
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/lint
 
 # Some tests need a browser or a database; without them they are skipped.
 browser:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from katibflow.experiment.types import Experiment
+from tests.paths import ROOT
 
-SEED_FILE = Path(__file__).parent.parent / "examples" / "seed.yaml"
+SEED_FILE = ROOT / "examples" / "seed.yaml"
 
 JOB: dict[str, Any] = {
     "apiVersion": "batch/v1",

@@ -8,8 +8,7 @@ from typing import Any
 from katibflow.experiment.types import Experiment, Parameter
 from katibflow.study.history import History, Observation, Point, Trial, TrialState
 from katibflow.suggestion.suggester import Suggester, Suggestion
-
-from .samples import changed
+from tests.samples import changed
 
 MIXED: list[dict[str, Any]] = [
     {"name": "lr", "parameterType": "double", "feasibleSpace": {"min": "1e-4", "max": "0.1"}},

@@ -27,8 +27,9 @@ from katibflow.runners.base import JobState, Limits, Notice, StopRequest, TrialJ
 from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
 from katibflow.study.history import TrialState
 from katibflow.study.resume import run_name
-from tests.kubernetes.lab import batch_job, container, pod_template, pytorch_job
-from tests.runners.contract import Watch, trial
+from tests.behaviour.runner_contract import Watch, trial
+from tests.doubles.kubernetes.lab import batch_job, container, pod_template, pytorch_job
+from tests.paths import ROOT
 
 pytestmark = [
     pytest.mark.cluster,
@@ -37,7 +38,7 @@ pytestmark = [
 
 NAMESPACE = os.environ.get("KATIBFLOW_E2E_NAMESPACE", "kubeflow")
 IMAGE = os.environ.get("KATIBFLOW_E2E_IMAGE", "busybox:1.36")
-EXAMPLE = Path(__file__).parents[2] / "examples" / "mnist.yaml"
+EXAMPLE = ROOT / "examples" / "mnist.yaml"
 EXPERIMENT = "katibflow-e2e"
 LIMITS = Limits(trial=300, start=120)
 PATIENCE = 360.0

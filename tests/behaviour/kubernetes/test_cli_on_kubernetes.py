@@ -1,0 +1,161 @@
+"""``katibflow run --on kubernetes`` as a person runs it, against the API server double."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.behaviour.kubernetes.test_engine_on_kubernetes import document, trains
+from tests.doubles.kubernetes.lab import EXPERIMENT, Lab
+from tests.doubles.kubernetes.plays import JobPlay
+from tests.paths import ROOT
+from tests.processes import finish
+
+
+def start(lab: Lab, folder: Path, *words: str, **spec: Any) -> subprocess.Popen[str]:
+    file = folder / "experiment.yaml"
+    file.write_text(yaml.safe_dump(document(**spec)))
+    return subprocess.Popen(
+        [sys.executable, "-m", "katibflow", "run", str(file), "--on", "kubernetes", *words],
+        cwd=folder,
+        env={**os.environ, "KUBECONFIG": str(lab.kubeconfig())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_trials_are_jobs_and_their_logs_and_records_are_kept_here(lab: Lab, tmp_path: Path) -> None:
+    lab.server.script = trains
+    code, out, err = finish(start(lab, tmp_path))
+    assert (code, err) == (0, "")
+    assert "9 trials ended, maxTrialCount is 9" in out
+    run = tmp_path / "runs" / EXPERIMENT
+    header, *trials = map(json.loads, (run / "study.jsonl").read_text().splitlines())
+    names = {f"{EXPERIMENT}-{header['run']}-{number}" for number in range(9)}
+    assert {trial["job"] for trial in trials} == names == set(lab.server.objects["jobs"])
+    log = (run / "trials" / "0003" / "main.log").read_text()
+    assert log.startswith("loss=")
+    assert 'href="trials/0003/main.log"' in (run / "report.html").read_text()
+    report = subprocess.run(
+        [sys.executable, "-m", "katibflow", "report", str(run)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert report.stdout.splitlines()[0] == "ExperimentMaxTrialsReached: " + (
+        "9 trials ended, maxTrialCount is 9"
+    )
+    assert report.stdout.splitlines()[1:] == [
+        line.replace("runs/", f"{tmp_path}/runs/") for line in out.splitlines()[-3:]
+    ]
+
+
+def test_killed_and_started_again_it_adopts_its_jobs(lab: Lab, tmp_path: Path) -> None:
+    killed: list[bool] = []
+
+    def script(play: JobPlay) -> None:
+        (pod,) = play.pods()
+        pod.running()
+        pod.log("loss=1")
+        lab.server.wait_for(lambda: bool(killed))
+        pod.exit()
+        play.condition("Complete", "CompletionsReached")
+
+    lab.server.script = script
+    first = start(lab, tmp_path)
+    lab.server.wait_for(lambda: len(lab.server.objects["jobs"]) == 3)
+    first.kill()
+    first.communicate()
+    killed.append(True)
+    with lab.server.changed:
+        lab.server.changed.notify_all()
+    code, out, err = finish(start(lab, tmp_path))
+    assert (code, err) == (0, "")
+    assert set(re.findall(r"trial (\d) taken up again", out)) <= set("012")
+    assert lab.server.count("create", "jobs") >= 9
+    assert len(lab.server.objects["jobs"]) == 9
+
+
+def test_a_new_run_takes_over_what_earlier_ones_finished(lab: Lab, tmp_path: Path) -> None:
+    lab.server.script = trains
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir()
+    code, _, err = finish(start(lab, folders[0], maxTrialCount=3))
+    assert (code, err) == (0, "")
+    for words in (("--resume", "all"), ()):  # the second time it only goes on
+        code, out, err = finish(start(lab, folders[1], *words, maxTrialCount=5))
+        assert (code, err) == (0, "")
+        assert "5 trials ended, maxTrialCount is 5" in out
+    assert len(lab.server.objects["jobs"]) == 5
+    texts = [(path / "runs" / EXPERIMENT / "study.jsonl").read_text() for path in folders]
+    studies = [list(map(json.loads, text.splitlines()[1:])) for text in texts]
+    assert studies[1][:3] == studies[0]
+    assert [trial["number"] for trial in studies[1]] == list(range(5))
+    command = [sys.executable, "-m", "katibflow", "report", str(folders[1] / "runs" / EXPERIMENT)]
+    report = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "5 trials ended" in report.stdout
+    folders[0].rename(tmp_path / "gone")
+    folders[0].mkdir()
+    other = {"type": "maximize", "objectiveMetricName": "loss"}
+    code, _, err = finish(start(lab, folders[0], "--resume", "all", objective=other))
+    assert code == 2
+    assert "spec.objective.type: found maximize" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--resume", "yes"), 'resume: found "yes"; allowed: none, all, or an earlier run'),
+        (("--map", "/opt=."), "--map: found /opt=.; allowed: only with --on local"),
+        (("--context", "nope"), "nope"),
+        (("--namespace", "Not A Namespace"), "Not A Namespace"),
+    ],
+)
+def test_bad_words_start_nothing(
+    lab: Lab, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    code, out, err = finish(start(lab, tmp_path, *words))
+    assert (code, out) == (2, "")
+    assert said in err
+    assert lab.server.count("create", "jobs") == 0
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_readme_s_command_runs_pytorch_jobs(lab: Lab, tmp_path: Path) -> None:
+    def script(play: JobPlay) -> None:
+        master, worker = play.pods()
+        for pod in (master, worker):
+            pod.running()
+        master.log(f"loss=0.{play.number + 1}")
+        for pod in (worker, master):
+            pod.exit()
+        play.condition("Succeeded", "PyTorchJobSucceeded")
+
+    lab.server.script = script
+    root = ROOT
+    readme = (root / "README.md").read_text()
+    (command,) = re.findall(r"^\$ (\S+katibflow run .*--on kubernetes.*)$", readme, re.MULTILINE)
+    words = command.split()[2:]
+    words[0] = str(root / words[0])
+    done = subprocess.run(
+        [sys.executable, "-m", "katibflow", "run", *words],
+        cwd=tmp_path,
+        env={**os.environ, "KUBECONFIG": str(lab.kubeconfig())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "best trial: 0, loss=0.1" in done.stdout
+    assert len(lab.server.objects["pytorchjobs"]) == 8
+    assert (tmp_path / "runs/mnist/trials/0007/pytorch.log").read_text() == "loss=0.8\n"

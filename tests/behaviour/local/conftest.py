@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from katibflow.runners.local.processes import end_all, marked
+from tests.doubles.local_lab import LocalLab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[LocalLab]:
+    """A place for local jobs; afterwards no process of theirs is there."""
+    yield LocalLab(tmp_path)
+    left = marked(tmp_path)
+    end_all(tmp_path, 0)
+    assert not left

@@ -1,0 +1,29 @@
+"""A tool that can be killed: runs one job and prints the events as they come.
+
+python -m tests.behaviour.local.driver RUN_FOLDER JOB_JSON
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from katibflow.runners.base import Limits, StopRequest, TrialJob
+from katibflow.runners.local.runner import LocalRunner
+from katibflow.study.history import trial_from_data
+
+
+def main() -> None:
+    folder, text = sys.argv[1:]
+    data = json.loads(text)
+    job = TrialJob(trial_from_data(data["trial"]), data["manifest"], None, Limits(data["limit"]))
+    print("begun", flush=True)
+    outcome = LocalRunner(Path(folder)).run(
+        job, lambda event: print(event, flush=True), StopRequest()
+    )
+    print(outcome.state, flush=True)
+
+
+if __name__ == "__main__":
+    main()

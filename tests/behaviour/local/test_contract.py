@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from tests.behaviour.runner_contract import RunnerContract
+
+
+class TestLocalRunner(RunnerContract):
+    """The local runner keeps the contract."""

@@ -1,1 +1,0 @@
-"""What every implementation of one kind must do."""

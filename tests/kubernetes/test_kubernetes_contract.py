@@ -1,7 +1,0 @@
-from __future__ import annotations
-
-from tests.runners.contract import RunnerContract
-
-
-class TestKubernetesRunner(RunnerContract):
-    """The Kubernetes runner keeps the contract, against an API server that plays the jobs."""

@@ -8,12 +8,12 @@ from dataclasses import replace
 from katibflow.experiment.job_kinds import JobKind
 from katibflow.runners.base import JobOutcome
 from katibflow.runners.kubernetes.api import Api, ApiError
+from katibflow.runners.kubernetes.causes import Reason, tells_more
 from katibflow.runners.kubernetes.job_object import holds_still, stop_patch
 from katibflow.runners.kubernetes.logs import Instance, LogReader, tail
 from katibflow.runners.kubernetes.pods import Finding, Pod, replica_name, training_container
 
 __all__ = [
-    "CAUSES",
     "HAS_LOG",
     "TAIL_LINES",
     "delete_pod",
@@ -28,9 +28,6 @@ TAIL_LINES, LINE_LENGTH = 20, 500
 
 HAS_LOG = ("running", "terminated")
 """States of a container that has a log."""
-
-CAUSES = ("OOMKilled", "Evicted")
-"""Reasons of pods that say more than the job's own."""
 
 
 def end_job(api: Api, kind: JobKind, name: str, reason: str) -> None:
@@ -98,12 +95,18 @@ def failed_log(
 
 
 def explained(failure: JobOutcome, cause: Finding | None, lines: Sequence[str]) -> JobOutcome:
-    """A failed job's outcome with what its pods say of it, and the last lines of the log."""
+    """A failed job's outcome with what its pods say of it, and the last lines of the log.
+
+    Args:
+        failure: The outcome so far.
+        cause: What the pods say of it; None when they say nothing that is not in it.
+        lines: The last of the log.
+    """
     reason, text = failure.reason, failure.message
-    if cause and str(cause) not in text:
+    if cause:
         text = f"{text}; {cause}" if text else str(cause)
-        reason = cause.reason if cause.reason in CAUSES else reason
-    reason = reason or (cause.reason if cause else "JobFailed")
+        reason = cause.reason if tells_more(cause.reason) or not reason else reason
+    reason = reason or Reason.JOB_FAILED
     if lines:
         text = f"{text or reason}; the last lines of its log:\n" + "\n".join(
             line[:LINE_LENGTH] for line in lines

@@ -52,6 +52,7 @@ from katibflow.runners.kubernetes.job_object import (
 from katibflow.runners.kubernetes.leftovers import Leftovers
 from katibflow.runners.kubernetes.pods import read_pod
 from katibflow.runners.kubernetes.rbac import missing_role
+from katibflow.runners.kubernetes.verdict import Adoption, adoption
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
 from katibflow.study.history import Trial
 from katibflow.study.resume import EarlierTrial
@@ -209,16 +210,17 @@ class KubernetesRunner:
                 if error.status != 404:
                     raise
                 continue
-            if not self._identity.owns(found, job.trial.number):
-                raise RunnerError(
-                    f"{self._kind.kind} {name} in namespace {self._api.namespace} exists and is "
-                    f"not this run's: its labels are {found['metadata'].get('labels') or {}}; "
-                    "delete it, or give the experiment another name"
-                )
-            gone = "deletionTimestamp" in found["metadata"]
-            if not gone and was_stopped(found) is None:
-                return found, True
-            self._remove(name, gone)
+            match adoption(self._identity, job.trial.number, found):
+                case Adoption.FOREIGN:
+                    raise RunnerError(
+                        f"{self._kind.kind} {name} in namespace {self._api.namespace} exists and "
+                        f"is not this run's: its labels are {found['metadata'].get('labels') or {}}"
+                        "; delete it, or give the experiment another name"
+                    )
+                case Adoption.ADOPTED:
+                    return found, True
+                case Adoption.LEAVING | Adoption.STOPPED as present:
+                    self._remove(name, present is Adoption.LEAVING)
 
     def _remove(self, name: str, gone: bool) -> None:
         """Deletes a job with its pods; returns when it is no longer there."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 
 from katibflow.experiment.job_kinds import JobKind
-from katibflow.runners.base import JobOutcome
 from katibflow.runners.kubernetes.api import Api, ApiError
-from katibflow.runners.kubernetes.causes import Reason, tells_more
 from katibflow.runners.kubernetes.job_object import holds_still, stop_patch
 from katibflow.runners.kubernetes.logs import Instance, LogReader, tail
 from katibflow.runners.kubernetes.pods import Finding, Pod, replica_name, training_container
@@ -18,12 +15,11 @@ __all__ = [
     "TAIL_LINES",
     "delete_pod",
     "end_job",
-    "explained",
     "failed_log",
     "outcome_logs",
 ]
 
-TAIL_LINES, LINE_LENGTH = 20, 500
+TAIL_LINES = 20
 """What of a log gets into an outcome's message."""
 
 HAS_LOG = ("running", "terminated")
@@ -92,23 +88,3 @@ def failed_log(
         return []
     previous = container.state == "running" and container.restarts > 0
     return tail(api, pod.name, container.name, TAIL_LINES, previous=previous)
-
-
-def explained(failure: JobOutcome, cause: Finding | None, lines: Sequence[str]) -> JobOutcome:
-    """A failed job's outcome with what its pods say of it, and the last lines of the log.
-
-    Args:
-        failure: The outcome so far.
-        cause: What the pods say of it; None when they say nothing that is not in it.
-        lines: The last of the log.
-    """
-    reason, text = failure.reason, failure.message
-    if cause:
-        text = f"{text}; {cause}" if text else str(cause)
-        reason = cause.reason if tells_more(cause.reason) or not reason else reason
-    reason = reason or Reason.JOB_FAILED
-    if lines:
-        text = f"{text or reason}; the last lines of its log:\n" + "\n".join(
-            line[:LINE_LENGTH] for line in lines
-        )
-    return replace(failure, reason=reason, message=text)

@@ -25,7 +25,6 @@ from katibflow.runners.kubernetes.ending import (
     TAIL_LINES,
     delete_pod,
     end_job,
-    explained,
     failed_log,
     outcome_logs,
 )
@@ -34,18 +33,15 @@ from katibflow.runners.kubernetes.job_object import Shape
 from katibflow.runners.kubernetes.logs import Instance, LogReader
 from katibflow.runners.kubernetes.metrics_registry import source_of
 from katibflow.runners.kubernetes.pods import Pod, followed_container
-from katibflow.runners.kubernetes.verdict import (
+from katibflow.runners.kubernetes.seen import (
     Seen,
-    Standing,
     Terms,
-    Verdict,
     accounted_for,
     alive,
-    judge,
-    news,
     primaries,
     unread,
 )
+from katibflow.runners.kubernetes.verdict import Standing, Verdict, judge, judged, news, outcome
 from katibflow.runners.kubernetes.watch import Changed, Gone, Outage, WatchFailed
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import time_text
@@ -152,7 +148,7 @@ class TrialFollower:
             while True:
                 verdict = self._judge()
                 if verdict.state is not None:
-                    return self._conclude(verdict, verdict.state)
+                    return self._conclude(verdict)
                 until = verdict.until
                 while isinstance(self._take(until), LogLine | MetricLine) and monotonic() < until:
                     pass  # a line changes nothing
@@ -244,8 +240,7 @@ class TrialFollower:
     def _judge(self) -> Verdict:
         """What was seen means now; tells what has become worth a word."""
         verdict = judge(self._terms, self._seen, self._stop.reason, monotonic())
-        said = verdict.cause if verdict.standing is Standing.BROKEN else self._seen.cause
-        self._seen = replace(self._seen, since=verdict.since, cause=said)
+        self._seen = judged(self._seen, verdict)
         if verdict.standing is Standing.SUSPENDED:
             self._tell(f"{self._terms.name} is suspended, as by a queue; waiting for its start")
         for finding in verdict.news:
@@ -254,13 +249,13 @@ class TrialFollower:
 
     # How it ends
 
-    def _conclude(self, verdict: Verdict, state: JobState) -> JobOutcome:
+    def _conclude(self, verdict: Verdict) -> JobOutcome:
         """The outcome, once what it needs is complete.
 
         Of a job that ended by itself that is the output of its primary container, which the other
         pods are not waited for. Whatever else ends a job leaves no pod.
         """
-        failed = state is JobState.FAILED
+        failed = verdict.state is JobState.FAILED
         if verdict.standing is Standing.ENDED:
             self._await(self._timing.linger, self._unread, lambda: self._is_complete(failed))
             lines = self._failed_log() if failed else []
@@ -275,12 +270,7 @@ class TrialFollower:
             self._await(self._timing.stop, self._alive, lambda: True)
             self._finish_logs()
         logs = self._logs if self._retain else {}
-        outcome = JobOutcome(state, verdict.reason, verdict.message, logs)
-        if not failed:
-            return outcome
-        cause = self._seen.cause
-        more = None if cause == verdict.cause else cause
-        return explained(outcome, more, lines or list(self._tail))
+        return outcome(verdict, self._seen, logs, lines or list(self._tail))
 
     def _failed_log(self) -> list[str]:
         return failed_log(self._api, self._seen.cause, self._seen.pods, self._reader)

@@ -7,49 +7,22 @@ the last one named, and does what it says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from katibflow.experiment.job_kinds import JobKind
-from katibflow.experiment.timeouts import Limits
-from katibflow.runners.base import JobState
-from katibflow.runners.kubernetes.api import Timing
+from katibflow.runners.base import JobOutcome, JobState
 from katibflow.runners.kubernetes.causes import Prospect, Reason, tells_more
-from katibflow.runners.kubernetes.conditions import Conditions
 from katibflow.runners.kubernetes.inbox import FOREVER
-from katibflow.runners.kubernetes.job_object import (
-    STATE,
-    Identity,
-    Shape,
-    holds_still,
-    was_stopped,
-)
-from katibflow.runners.kubernetes.pods import (
-    Finding,
-    Pod,
-    findings,
-    followed_container,
-    held_open,
-    primary_pods,
-    replica_name,
-)
+from katibflow.runners.kubernetes.job_object import STATE, Identity, holds_still, was_stopped
+from katibflow.runners.kubernetes.pods import Finding, Pod, held_open, replica_name
+from katibflow.runners.kubernetes.seen import Scope, Seen, Terms, found_in
 
-__all__ = [
-    "Adoption",
-    "Seen",
-    "Standing",
-    "Terms",
-    "Verdict",
-    "accounted_for",
-    "adoption",
-    "alive",
-    "judge",
-    "news",
-    "primaries",
-    "unread",
-]
+__all__ = ["Adoption", "Standing", "Verdict", "adoption", "judge", "judged", "news", "outcome"]
+
+LINE_LENGTH = 500
+"""What of a line of a log gets into an outcome's message."""
 
 
 class Standing(StrEnum):
@@ -57,9 +30,10 @@ class Standing(StrEnum):
 
     UNSEEN: its job was created, and is not in the watch yet. SUSPENDED: its job is to have no pods,
     as a queue wants it. STARTING: something has not begun yet. STUCK: it hinders the start, or
-    takes long. RETRIED: a part of it failed and is tried again. UNDECIDED: it is over, unless the
-    job's controller says otherwise in a moment. ENDED: the job itself says so. HELD_OPEN: the work
-    is done, and only a sidecar runs on. BROKEN: it cannot go on. LATE: it did not start in time.
+    takes long. RETRIED: a part of it failed and is tried again. PODLESS: its pods are gone or on
+    their way, and its controller has not said yet what comes. UNDECIDED: it is over, unless the
+    controller says otherwise in a moment. ENDED: the job itself says so. HELD_OPEN: the work is
+    done, and only a sidecar runs on. BROKEN: it cannot go on. LATE: it did not start in time.
     """
 
     UNSEEN = "unseen"
@@ -68,6 +42,7 @@ class Standing(StrEnum):
     STUCK = "stuck"
     RUNNING = "running"
     RETRIED = "retried"
+    PODLESS = "podless"
     UNDECIDED = "undecided"
     ENDED = "ended"
     HELD_OPEN = "held open"
@@ -85,73 +60,6 @@ class Adoption(StrEnum):
     LEAVING = "leaving"
     STOPPED = "stopped"
     ADOPTED = "adopted"
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a trial is judged by, the same from its first to its last moment.
-
-    Attributes:
-        name: The job's.
-        kind: The job's.
-        shape: What the rendered trialSpec says of its pods.
-        conditions: When the job is over.
-        labels: primaryPodLabels; None to go by the replica alone.
-        primary: Name of the primary container.
-        limits: How long the trial may take.
-        timing: How long the runner waits for things.
-        created: When the job was created, in seconds of the clock that ``now`` is of.
-    """
-
-    name: str
-    kind: JobKind
-    shape: Shape
-    conditions: Conditions
-    labels: Mapping[str, str] | None
-    primary: str | None
-    limits: Limits = field(default_factory=Limits)
-    timing: Timing = field(default_factory=Timing)
-    created: float = 0.0
-
-
-Scope = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What was seen of a trial so far.
-
-    Attributes:
-        body: The job; None while it was not seen.
-        deleted: Whether it was deleted.
-        pods: By name those that are there, the first seen first.
-        complete: Whether all pods of the job were there at a time.
-        cause: What says best, of all that was found, why it fails if it does.
-        since: Since when each thing that is wrong now has been, as `judge` tells it.
-    """
-
-    body: Mapping[str, Any] | None = None
-    deleted: bool = False
-    pods: Mapping[str, Pod] = field(default_factory=dict)
-    complete: bool = False
-    cause: Finding | None = None
-    since: Mapping[Scope, float] = field(default_factory=dict)
-
-    def with_pod(self, terms: Terms, pod: Pod) -> Seen:
-        """What was seen, when a pod is there or has changed."""
-        pods = {**self.pods, pod.name: pod}
-        present = sum(not item.deleting for item in pods.values())
-        cause = self.cause
-        for finding in _findings(terms, pod):
-            if finding.prospect is Prospect.REMARK or finding.prospect >= Prospect.CONTROLLER:
-                cause = max(cause or finding, finding, key=_weight)
-        complete = self.complete or present >= terms.shape.expected
-        return replace(self, pods=pods, complete=complete, cause=cause)
-
-    def without_pod(self, name: str) -> Seen:
-        """What was seen, when a pod is there no more."""
-        pods = {key: pod for key, pod in self.pods.items() if key != name}
-        return replace(self, pods=pods)
 
 
 @dataclass(frozen=True)
@@ -257,7 +165,9 @@ def _judge_pods(terms: Terms, seen: Seen, now: float) -> Verdict:
         worst = max(over, key=lambda each: each.prospect).finding
         return replace(_over(terms, worst), news=told, since=since)
     if not troubles:
-        return Verdict(Standing.RUNNING)
+        present = [pod.phase for pod in seen.pods.values() if not pod.deleting]
+        standing = Standing.STARTING if "Pending" in present else Standing.RUNNING
+        return Verdict(standing if present else Standing.PODLESS)
     moments = [moment for each in troubles for moment in (each.tell, each.end) if moment > now]
     first = max(troubles, key=lambda each: (each.prospect, now >= each.tell))
     standing = _GOES_ON[first.prospect]
@@ -297,16 +207,12 @@ def _over(terms: Terms, worst: Finding) -> Verdict:
     return Verdict(standing, state, worst.reason, str(worst), worst)
 
 
-def _findings(terms: Terms, pod: Pod) -> Iterator[Finding]:
-    return findings(pod, terms.primary, terms.shape.allowed_restarts)
-
-
 def _present(terms: Terms, seen: Seen) -> Iterator[tuple[Scope, Finding]]:
     """Each finding of now, under what its time is counted for."""
     for pod in seen.pods.values():
         if pod.deleting:
             continue
-        for finding in _findings(terms, pod):
+        for finding in found_in(terms, pod):
             scope = finding.container if finding.prospect >= Prospect.SETTLING else ""
             yield (pod.uid, scope, finding.prospect.name if scope else ""), finding
     expected = terms.shape.expected
@@ -338,62 +244,42 @@ def _left_to_controller(terms: Terms, seen: Seen, finding: Finding) -> bool:
     return replaced or not terms.kind.replica_specs
 
 
-def _weight(finding: Finding) -> tuple[bool, Prospect]:
-    return tells_more(finding.reason), finding.prospect
-
-
 def news(terms: Terms, pod: Pod) -> Iterator[Finding]:
     """What is worth a word of a pod that has changed."""
-    return (item for item in _findings(terms, pod) if item.prospect is not Prospect.SLOW)
+    return (item for item in found_in(terms, pod) if item.prospect is not Prospect.SLOW)
 
 
-# What belongs to an end
+def judged(seen: Seen, verdict: Verdict) -> Seen:
+    """What was seen, with what the verdict on it has to be remembered by the next one."""
+    cause = verdict.cause if verdict.standing is Standing.BROKEN else seen.cause
+    return replace(seen, cause=cause, since=verdict.since)
 
 
-def primaries(terms: Terms, seen: Seen) -> tuple[Pod, ...]:
-    """The pods whose output holds the metrics, the oldest first."""
-    shape, pods = terms.shape, list(seen.pods.values())
-    return primary_pods(pods, terms.labels, terms.primary, shape.first_replica, shape.expected)
-
-
-def alive(seen: Seen) -> list[Pod]:
-    """The pods that still run, or are to."""
-    return [pod for pod in seen.pods.values() if not pod.is_over]
-
-
-def unread(terms: Terms, seen: Seen, has_source: bool) -> list[Pod]:
-    """The primary pods whose output, or what is read beside it, may go on.
+def outcome(
+    verdict: Verdict, seen: Seen, logs: Mapping[str, str], lines: Sequence[str]
+) -> JobOutcome:
+    """The end of a trial, for the engine; of one that failed with what its pods say of it.
 
     Args:
-        terms: What the trial is judged by.
-        seen: What was seen.
-        has_source: Whether something is read beside the output.
+        verdict: The last one, of a trial that is over.
+        seen: What was seen, also after the verdict.
+        logs: Replica to where its log is.
+        lines: The last of the log, of a trial that failed.
     """
-
-    def goes_on(pod: Pod) -> bool:
-        container = followed_container(pod, terms.primary)
-        ended = container is not None and container.state == "terminated" and not has_source
-        return not (pod.is_over or ended)
-
-    return [pod for pod in primaries(terms, seen) if goes_on(pod)]
-
-
-def accounted_for(terms: Terms, seen: Seen, failed: bool, has_log: bool) -> bool:
-    """Whether the pods that are known account for their job's end.
-
-    Args:
-        terms: What the trial is judged by.
-        seen: What was seen.
-        failed: Whether the job failed.
-        has_log: Whether there was any output to read.
-    """
-    if not seen.complete:
-        return False
-    if failed:  # one of them has said why, or none is left that could
-        return seen.cause is not None or not alive(seen)
-    primary = primaries(terms, seen)
-    replaced = bool(primary) and all(pod.phase == "Failed" for pod in primary)
-    return has_log and not replaced
+    assert verdict.state is not None
+    reason, text = verdict.reason, verdict.message
+    if verdict.state is not JobState.FAILED:
+        return JobOutcome(verdict.state, reason, text, logs)
+    cause = seen.cause
+    if cause and cause != verdict.cause:
+        text = f"{text}; {cause}" if text else str(cause)
+        reason = cause.reason if tells_more(cause.reason) or not reason else reason
+    reason = reason or Reason.JOB_FAILED
+    if lines:
+        text = f"{text or reason}; the last lines of its log:\n" + "\n".join(
+            line[:LINE_LENGTH] for line in lines
+        )
+    return JobOutcome(verdict.state, reason, text, logs)
 
 
 def adoption(identity: Identity, number: int, found: Mapping[str, Any]) -> Adoption:

@@ -339,11 +339,34 @@ def test_what_was_searched_is_on_every_job(lab: Lab) -> None:
     assert [each.search for each in lab.runner().earlier()] == ['{"parameters":[]}'] * 2
 
 
-def test_a_record_that_cannot_be_read_is_named(lab: Lab) -> None:
-    lab.runner().record(trial(0))
-    lab.server.patch("jobs", NAME, {"metadata": {"annotations": {"katibflow/record": "{"}}})
-    with pytest.raises(RunnerError, match=f"katibflow/record of {NAME}"):
-        lab.runner().records()
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "it is no JSON object"),
+        ('{"version":9,"number":0}', "a record of version 9, this katibflow reads up to 2"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(
+    lab: Lab, text: str, why: str
+) -> None:
+    lab.runner().record(finished(0))
+    lab.runner().record(trial(1))
+    lab.runner().record(finished(2))
+    for number in (0, 1):
+        name = f"contract-0a1b2c3d-{number}"
+        lab.server.patch("jobs", name, {"metadata": {"annotations": {"katibflow/record": text}}})
+    told: list[str] = []
+    runner = lab.runner(tell=told.append)
+    over, running, readable = runner.records()
+    assert readable == finished(2)
+    assert (over.number, over.state, over.reason) == (0, TrialState.FAIL, "RecordUnreadable")
+    assert why in over.message and f"katibflow/record of {NAME}" in over.message
+    assert (running.number, running.state) == (1, TrialState.RUNNING)
+    assert over.assignments == running.assignments == finished(2).assignments
+    assert [each.trial for each in runner.earlier()] == [finished(2)]
+    assert runner.records() == (over, running, readable)
+    assert len(told) == 2 and over.message in told
 
 
 def test_a_sweep_leaves_other_runs_and_ended_jobs_alone(lab: Lab) -> None:

@@ -300,11 +300,9 @@ def _trial_of(data: object) -> Trial:
     if not isinstance(data, dict):
         raise HistoryError("it is no JSON object")
     version = data.get("version", 1)
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise HistoryError(f"found version {version!r}; allowed: 1 to {RECORD_VERSION}")
-    if version > RECORD_VERSION:
+    if type(version) is not int or not 1 <= version <= RECORD_VERSION:
         raise HistoryError(
-            f"a record of version {version}, this katibflow reads up to {RECORD_VERSION}"
+            f"a record of version {version!r}, this katibflow reads up to {RECORD_VERSION}"
         )
     return trial_from_data(data)
 

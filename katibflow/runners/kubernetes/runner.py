@@ -362,11 +362,11 @@ class KubernetesRunner:
             raise RunnerError(self._explanation(error)) from error
 
     def _explanation(self, error: ApiError) -> str:
-        kind, words = self._kind, error.message
-        if error.status == 403 and "cannot" in words:
-            role = missing_role(kind, self._api.namespace, words)
+        kind, api = self._kind, self._api
+        if error.status == 403 and error.asked and api.may(error.asked) is not True:
+            role = missing_role(kind, api.namespace, error.asked, api.account())
             return f"{error}\nApply this in the cluster:\n{role}"
-        if error.status == 404 and "not found" in words and "namespaces" not in words:
+        if error.status == 404 and not error.reason:  # the API has no such path
             return _missing_kind(kind, error)
         return f"trials cannot run in namespace {self._api.namespace}: {error}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from enum import StrEnum, auto
 from typing import Any
 
 from katibflow.runners.base import JobOutcome, JobState
@@ -36,30 +36,30 @@ class Standing(StrEnum):
     done, and only a sidecar runs on. BROKEN: it cannot go on. LATE: it did not start in time.
     """
 
-    UNSEEN = "unseen"
-    SUSPENDED = "suspended"
-    STARTING = "starting"
-    STUCK = "stuck"
-    RUNNING = "running"
-    RETRIED = "retried"
-    PODLESS = "podless"
-    UNDECIDED = "undecided"
-    ENDED = "ended"
-    HELD_OPEN = "held open"
-    BROKEN = "broken"
-    LATE = "late"
-    TIMED_OUT = "timed out"
-    DELETED = "deleted"
-    STOPPED = "stopped"
+    UNSEEN = auto()
+    SUSPENDED = auto()
+    STARTING = auto()
+    STUCK = auto()
+    RUNNING = auto()
+    RETRIED = auto()
+    PODLESS = auto()
+    UNDECIDED = auto()
+    ENDED = auto()
+    HELD_OPEN = auto()
+    BROKEN = auto()
+    LATE = auto()
+    TIMED_OUT = auto()
+    DELETED = auto()
+    STOPPED = auto()
 
 
 class Adoption(StrEnum):
     """What becomes of a job that is there already when a trial's is to be created."""
 
-    FOREIGN = "foreign"
-    LEAVING = "leaving"
-    STOPPED = "stopped"
-    ADOPTED = "adopted"
+    FOREIGN = auto()
+    LEAVING = auto()
+    STOPPED = auto()
+    ADOPTED = auto()
 
 
 @dataclass(frozen=True)

@@ -78,16 +78,15 @@ class Files:
     Attributes:
         path: Absolute, in the container.
         names: Pattern of the files that count, in the folder and below it; empty: it is a file.
-        reader: Makes what reads these files; None: each line counts as it is.
+        reader: Makes what reads the files of a folder; None: each line of the one file counts as
+            it is.
         image: What copies them out of a pod: an image with a shell and base64.
-        collector: The kind of collector that reads them.
     """
 
     path: str
     names: str = ""
     reader: Callable[[], FileReader] | None = None
     image: str = ""
-    collector: str = "File"
 
     @property
     def folder(self) -> str:
@@ -105,13 +104,11 @@ class Endpoint:
         port: The container's.
         scraper: Makes what asks for the page: from a function that returns it or raises `NoPage`,
             the seconds from one answer to the next request, and what is called on new lines.
-        collector: The kind of collector that reads it.
     """
 
     path: str
     port: int
     scraper: Callable[[Callable[[], str], float, Callable[[], None]], PageScraper]
-    collector: str = "PrometheusMetric"
 
 
 @dataclass(frozen=True)
@@ -121,12 +118,10 @@ class SideContainer:
     Attributes:
         container: As in the Experiment.
         files: What of the primary container it is to see, if anything.
-        collector: The kind of collector that reads its output.
     """
 
     container: Mapping[str, Any] = field(repr=False)
     files: Files | None = None
-    collector: str = "Custom"
 
 
 Source = Files | Endpoint | SideContainer

@@ -22,8 +22,7 @@ __all__ = [
     "PodSource",
     "Tell",
     "no_source",
-    "read_copies",
-    "read_lines",
+    "read_files",
     "read_page",
     "read_printed",
 ]
@@ -274,14 +273,10 @@ def no_source(done: Done) -> PodSource:
     return _Nothing(done)
 
 
-def read_lines(api: Api, source: Files, tell: Tell, done: Done, failed: Failed) -> PodSource:
-    """Reads a text file's lines from the container that follows it."""
-    return _Log(api, READER, _Lines(source), tell, done, failed)
-
-
-def read_copies(api: Api, source: Files, tell: Tell, done: Done, failed: Failed) -> PodSource:
-    """Reads files from the container that copies them."""
-    return _Log(api, READER, _Copies(source), tell, done, failed)
+def read_files(api: Api, source: Files, tell: Tell, done: Done, failed: Failed) -> PodSource:
+    """Reads a text file's lines, or a folder's files, from the container that copies them."""
+    reader = _Lines(source) if source.reader is None else _Copies(source)
+    return _Log(api, READER, reader, tell, done, failed)
 
 
 def read_printed(

@@ -27,7 +27,7 @@ from tests.behaviour.collectors.event_files import event, record, simple
 from tests.doubles.kubernetes.lab import batch_job, container, pod_template, pytorch_job
 
 FILE = Files("/var/log/katib/metrics.log", image="busybox")
-EVENTS = Files("/logs", EVENT_FILES, EventFiles, "busybox", "TensorFlowEvent")
+EVENTS = Files("/logs", EVENT_FILES, EventFiles, "busybox")
 
 
 def pod_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,12 +219,7 @@ class TestScripts:
 
     def test_a_file_that_never_comes_ends_as_well(self, path: str, tmp_path: Path) -> None:
         assert Reader(Files(str(tmp_path / "m.log")), path).end() == []
-        assert (
-            Reader(
-                Files(str(tmp_path / "x"), EVENT_FILES, EventFiles, "", "TensorFlowEvent"), path
-            ).end()
-            == []
-        )
+        assert Reader(Files(str(tmp_path / "x"), EVENT_FILES, EventFiles), path).end() == []
 
     def test_files_are_copied_byte_by_byte(self, path: str, tmp_path: Path) -> None:
         folder = tmp_path / "a folder"
@@ -237,7 +232,7 @@ class TestScripts:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)
         (folder / "checkpoint").write_bytes(b"no")
-        source = Files(str(folder), EVENT_FILES, EventFiles, "", "TensorFlowEvent")
+        source = Files(str(folder), EVENT_FILES, EventFiles)
         reader = Reader(source, path)
         first = [next(reader.lines) for _ in range(5)]
         more = os.urandom(100)

@@ -13,16 +13,17 @@ from katibflow.collectors.base import Collector, Reports
 from katibflow.collectors.custom import CUSTOM
 from katibflow.collectors.files import FILE
 from katibflow.collectors.jsonlines import PUSH
-from katibflow.collectors.kind import WHERE, Kind
+from katibflow.collectors.kind import WHERE, Kind, filters_of
 from katibflow.collectors.prometheus import PROMETHEUS_METRIC
 from katibflow.collectors.sources import Files, Source
-from katibflow.collectors.text import STDOUT, compile_filter
+from katibflow.collectors.text import FILTER_PACKAGES, STDOUT, compile_filter
 from katibflow.collectors.tfevent import TENSORFLOW_EVENT
 from katibflow.errors import Fault
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import Experiment, ExperimentSpec
 
 __all__ = [
+    "FILTER_PACKAGES",
     "KINDS",
     "READER_IMAGE",
     "Collector",
@@ -30,6 +31,7 @@ __all__ = [
     "Source",
     "collector_for",
     "faults",
+    "packages_of",
     "source_for",
 ]
 
@@ -65,6 +67,13 @@ def source_for(experiment: Experiment) -> Source | None:
         image = experiment.metadata.annotations.get(READER_IMAGE)
         return replace(source, image=image or _DEFAULT_IMAGE)
     return source
+
+
+def packages_of(spec: ExperimentSpec) -> tuple[str, ...]:
+    """Returns what pip is to install where the experiment's metrics are read."""
+    given = spec.metrics_collector_spec
+    own = KINDS[given.collector.kind].packages
+    return (*own, *FILTER_PACKAGES) if filters_of(given) else own
 
 
 def faults(parts: Parts) -> Iterator[Fault]:

@@ -16,10 +16,20 @@ from katibflow.collectors.kind import Kind, filters_of
 from katibflow.errors import MissingPackage
 from katibflow.study.history import Observation, Point
 
-__all__ = ["DEFAULT_FILTER", "STDOUT", "TextCollector", "compile_filter", "observation"]
+__all__ = [
+    "DEFAULT_FILTER",
+    "FILTER_PACKAGES",
+    "STDOUT",
+    "TextCollector",
+    "compile_filter",
+    "observation",
+]
 
 DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 """Katib's filter: a name, an equals sign, a number (``pkg/metricscollector/v1beta1/common``)."""
+
+FILTER_PACKAGES = ("google-re2==1.1.20251105",)
+"""What filters of the user's own take, as pip knows it."""
 
 _IN_WORD = re.compile(r"([\w|-]++)\s*+=\s*+([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)")
 _AT_WORD = re.compile(r"(?<![\w|-])" + _IN_WORD.pattern)

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from posixpath import basename, dirname, normpath
 
 from katibflow.collectors.base import Collector, time_of
+from katibflow.collectors.event_messages import EVENT_PACKAGES, checksum, scalars
 from katibflow.collectors.kind import PATH, Kind, file_of, path_faults
 from katibflow.collectors.sources import Files
-from katibflow.collectors.wire import checksum, scalars
 from katibflow.errors import Fault
 from katibflow.experiment.types import MetricsCollectorSpec
 from katibflow.study.history import Point
@@ -184,4 +184,4 @@ def _faults(spec: MetricsCollectorSpec) -> Iterator[Fault]:
         yield Fault(f"{PATH}.format", f'"{given.format}"', "nothing: event files have one format")
 
 
-TENSORFLOW_EVENT = Kind(_collector, _source, _faults)
+TENSORFLOW_EVENT = Kind(_collector, _source, _faults, EVENT_PACKAGES)

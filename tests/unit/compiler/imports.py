@@ -122,7 +122,7 @@ def packages_reached(*roots: Target) -> set[str]:
             source, name = f"{source}.{name}", ""
         module = modules().get(source)
         if module is None:
-            reached.add(".".join([*source.split("."), name][:2]) if source == "google" else source)
+            reached.add(source)
             continue
         parents = [source.rpartition(".")[0]] if "." in source else []
         waiting += [(parent, "") for parent in parents]
@@ -131,5 +131,5 @@ def packages_reached(*roots: Target) -> set[str]:
             waiting.append(module.imported[name])
         for node in module.definitions.get(name, ()):
             waiting += _named(module, _without_annotations(node))
-    tops = {name if name.startswith("google.") else name.partition(".")[0] for name in reached}
+    tops = {".".join(name.split(".")[: 2 if name.startswith("google.") else 1]) for name in reached}
     return tops - set(sys.stdlib_module_names) - {"", "katibflow", "__future__"}

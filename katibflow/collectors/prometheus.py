@@ -93,9 +93,7 @@ class ChangedSamples:
         """
         lines: list[str] = []
         for sample in _samples(page):
-            if len(self._seen) < _NAMES_KEPT and not sample.name.startswith(
-                ("process_", "python_")
-            ):
+            if len(self._seen) < _NAMES_KEPT and not sample.name.startswith(_ITS_OWN):
                 self._seen[sample.name] = None
             if not any(sample.is_of(name) for name in self._names):
                 continue

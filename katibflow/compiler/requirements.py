@@ -20,6 +20,7 @@ KFP = "kfp==2.17.0"
 
 VERSIONS: Mapping[str, str] = {
     "gjson": "gjson==1.2.0",
+    "jinja2": "Jinja2==3.1.6",
     "kubernetes": "kubernetes==30.1.0",
     "optuna": "optuna==5.0.0",
     "plotly": "plotly==7.1.0",
@@ -39,8 +40,8 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "controller": (*_CORE, "gjson", "kubernetes", "optuna"),
     "collector": (*_CORE, "gjson", "kubernetes"),
     "loop": _CORE,
-    "summary": (*_CORE, "optuna", "plotly"),
-    "report": (*_CORE, "gjson", "kubernetes", "optuna", "plotly"),
+    "summary": (*_CORE, "jinja2", "optuna", "plotly"),
+    "report": (*_CORE, "gjson", "jinja2", "kubernetes", "optuna", "plotly"),
     "finish": ("kubernetes",),
 }
 """By step, what every Experiment takes."""

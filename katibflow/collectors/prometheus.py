@@ -15,7 +15,6 @@ from typing import Any
 
 from katibflow.collectors.base import Collector, time_of
 from katibflow.collectors.kind import WHERE, Kind, section_of
-from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint
 from katibflow.errors import Fault
 from katibflow.experiment.types import MetricsCollectorSpec
@@ -173,9 +172,7 @@ def _port_of(given: Mapping[str, Any]) -> int | None:
 def _source(spec: MetricsCollectorSpec, names: Sequence[str]) -> Endpoint:
     given = section_of(spec).http_get or {}
     port = _port_of(given) or _DEFAULT_PORT
-    return Endpoint(
-        given.get("path") or _DEFAULT_PAGE, port, partial(Scraper, ChangedSamples(names))
-    )
+    return Endpoint(given.get("path") or _DEFAULT_PAGE, port, partial(ChangedSamples, names))
 
 
 def _collector(spec: MetricsCollectorSpec, names: Sequence[str]) -> PrometheusCollector:

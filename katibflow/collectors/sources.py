@@ -14,7 +14,6 @@ __all__ = [
     "Files",
     "NoPage",
     "PageReader",
-    "PageScraper",
     "SideContainer",
     "Source",
 ]
@@ -52,25 +51,6 @@ class NoPage(Exception):
     """A page was not to be had this time; the text says why."""
 
 
-class PageScraper(Protocol):
-    """Asks for a page again and again, in a thread of its own."""
-
-    def know(self, lines: str) -> None:
-        """Takes lines that were told before, so that they are not told again."""
-
-    def start(self) -> None:
-        """Begins to ask."""
-
-    def take(self) -> list[str]:
-        """The new lines, from any thread."""
-
-    def account(self) -> Sequence[str]:
-        """What explains that a metric did not come."""
-
-    def close(self) -> None:
-        """Stops asking; returns when no request is on its way, or it takes too long."""
-
-
 @dataclass(frozen=True)
 class Files:
     """A text file of the primary container, or the files in a folder of it.
@@ -102,13 +82,12 @@ class Endpoint:
     Attributes:
         path: With a slash in front.
         port: The container's.
-        scraper: Makes what asks for the page: from a function that returns it or raises `NoPage`,
-            the seconds from one answer to the next request, and what is called on new lines.
+        reader: Makes what reads the page, for one trial.
     """
 
     path: str
     port: int
-    scraper: Callable[[Callable[[], str], float, Callable[[], None]], PageScraper]
+    reader: Callable[[], PageReader]
 
 
 @dataclass(frozen=True)

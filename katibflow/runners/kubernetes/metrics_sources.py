@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint, FileReader, Files, NoPage, SideContainer
 from katibflow.errors import RunnerError
 from katibflow.runners.events import Event, MetricLine, SourceNote
@@ -223,7 +224,7 @@ class _Page:
         self._failed = failed
         self._pod = ""
         self._is_ended = False
-        self._scraper = source.scraper(self._fetch, SCRAPE_PERIOD, self._hand_on)
+        self._scraper = Scraper(source.reader(), self._fetch, SCRAPE_PERIOD, self._hand_on)
 
     def pod_changed(self, pod: Pod, primary: Container) -> None:
         if primary.state != "running":

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from katibflow.collectors.prometheus import ChangedSamples
-from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint, Files, SideContainer
 from katibflow.collectors.tfevent import EVENT_FILES, EventFiles
 from katibflow.errors import InputError
@@ -133,7 +132,7 @@ class TestOthers:
     def test_the_port_is_told_to_the_primary_container(self) -> None:
         def env(given: list[dict[str, str]]) -> list[dict[str, str]]:
             body = copy.deepcopy(batch_job(pod_template(container(env=given))))
-            add_source(body, Endpoint("/m", 9000, partial(Scraper, ChangedSamples(()))), "main")
+            add_source(body, Endpoint("/m", 9000, partial(ChangedSamples, ())), "main")
             found: list[dict[str, str]] = pod_of(body)["containers"][0]["env"]
             return found
 

@@ -25,10 +25,9 @@ class Module:
 
     Attributes:
         name: Dotted.
-        is_package: Whether it is a folder's ``__init__``.
         imported: What the names that its top imports stand for.
         eager: What is imported with it.
-        definitions: Where each name of its own is bound.
+        definitions: The statements that bind each name of its own.
     """
 
     name: str

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import optuna
     import pandas
 
-    from katibflow.report.page import Ending
     from katibflow.runs.folder import RunFolder
+    from katibflow.study.ending import Ending
     from katibflow.study.history import History
 
 __all__ = ["Result", "TrialResult"]

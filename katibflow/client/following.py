@@ -16,8 +16,8 @@ from katibflow.client.run_view import RunView
 from katibflow.client.stalls import Stall
 from katibflow.engine.loop import TrialEnded, TrialStarted, Update
 from katibflow.errors import RunnerError
-from katibflow.report.page import Ending
 from katibflow.steps.presenting import decision_at_end
+from katibflow.study.ending import Ending
 from katibflow.study.history import History, Trial
 
 __all__ = ["PATIENCE", "Screen", "ending_of", "follow", "steps_text", "updates_between"]
@@ -161,7 +161,7 @@ def ending_of(run: Run, history: History | None) -> Ending:
     if history is None:
         return Ending(True, "PipelineRunEnded", "the run is SUCCEEDED; its report tells the rest")
     decision = decision_at_end(history)
-    return Ending(decision.succeeded, decision.reason, decision.message)
+    return Ending.of(decision)
 
 
 _ENGINE_STEPS = frozenset(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from katibflow.collectors import Collector, Reports, collector_for, source_for
 from katibflow.collectors.text import observation
 from katibflow.early_stopping import rule_for
-from katibflow.experiment import job_kinds, trial_template
+from katibflow.experiment import trial_template
 from katibflow.experiment.types import Experiment
 from katibflow.runners.base import (
     Event,
@@ -26,9 +26,10 @@ from katibflow.runners.base import (
     StopRequest,
     TrialJob,
 )
+from katibflow.study.checkpoints import checkpoint_of
 from katibflow.study.history import History, Trial, TrialState, time_text
+from katibflow.study.job_name import job_name
 from katibflow.study.objectives import broken_constraints, needed_metrics, objective_values
-from katibflow.suggestion.algorithms.pbt import checkpoint_of
 from katibflow.suggestion.suggester import Suggestion
 
 __all__ = [
@@ -61,7 +62,7 @@ def new_trial(history: History, number: int, suggestion: Suggestion) -> Trial:
         assignments=suggestion.assignments,
         attributes=suggestion.attributes,
         queued=now(),
-        job=job_kinds.job_name(history.experiment.name, history.run, number),
+        job=job_name(history.experiment.name, history.run, number),
     )
 
 

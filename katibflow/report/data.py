@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from katibflow.report.page import Ending
+from katibflow.study.ending import Ending
 from katibflow.study.history import History
 from katibflow.study.objectives import best_trials, objective_values
 

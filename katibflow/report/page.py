@@ -10,10 +10,8 @@ import base64
 import hashlib
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,27 +19,14 @@ from urllib.parse import urlsplit
 from katibflow.experiment.types import MetricConstraint, Objective
 from katibflow.report.plots import Plot, plots_of
 from katibflow.report.template import PAGE, SCRIPT, STYLE
+from katibflow.study.ending import Ending
+from katibflow.study.files import write_atomically
 from katibflow.study.history import History, Trial, TrialState
 from katibflow.study.objectives import best_trials, none_is_best, objective_value, objective_values
 
-__all__ = ["Ending", "render_report", "write_report"]
+__all__ = ["render_report", "write_report"]
 
 _NOTHING = '<span class="none">&ndash;</span>'
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How an experiment ended.
-
-    Attributes:
-        succeeded: Whether it succeeded; None while it runs.
-        reason: Why it stopped, as one word.
-        message: Why it stopped, as a sentence.
-    """
-
-    succeeded: bool | None
-    reason: str
-    message: str
 
 
 def render_report(history: History, ending: Ending, logs: Mapping[int, Mapping[str, str]]) -> str:
@@ -88,15 +73,7 @@ def write_report(path: Path, html: str) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(html.encode("utf-8", errors="replace"))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_atomically(path, html.encode("utf-8", errors="replace"), durable=True)
 
 
 def _policy(scripts: list[str]) -> str:

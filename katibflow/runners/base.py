@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from katibflow.collectors.sources import Source
 from katibflow.experiment.timeouts import Limits
+from katibflow.study.checkpoints import Checkpoint
 from katibflow.study.history import Trial
-from katibflow.suggestion.algorithms.pbt import Checkpoint
 
 __all__ = [
     "Event",

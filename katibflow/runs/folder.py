@@ -8,7 +8,6 @@ runs the experiment.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from katibflow.errors import HistoryError, InputError, RunnerError
 from katibflow.experiment.types import Experiment
+from katibflow.study.files import make_folder, write_atomically
 from katibflow.study.history import History, Trial, dump_history, load_history
 from katibflow.study.resume import check_resume, is_taken_over
 from katibflow.suggestion.suggester import new_seed
@@ -76,18 +76,11 @@ class RunFolder:
         Raises:
             RunnerError: It could not be written.
         """
-        draft = self.study.with_name(f".{self.study.name}.{os.getpid()}.tmp")
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with draft.open("w", encoding="utf-8") as file:
-                file.write(dump_history(history))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self.study)
+            make_folder(self.path)
+            write_atomically(self.study, dump_history(history), durable=True)
         except OSError as error:
             raise RunnerError(f"{self.study}: cannot be written: {error.strerror}") from error
-        finally:
-            draft.unlink(missing_ok=True)
 
     def history(self, records: Sequence[Trial]) -> History:
         """The history of the run as it stands on record.

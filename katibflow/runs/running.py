@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from katibflow.engine.loop import Result, Update, Watcher, run_experiment
 from katibflow.errors import HistoryError, RunnerError
 from katibflow.experiment.types import Experiment
-from katibflow.report.page import Ending, render_report, write_report
+from katibflow.report.page import render_report, write_report
 from katibflow.runs.folder import RunFolder
 from katibflow.storage.sync import mirrored
 from katibflow.study.decision import decide, used_up
+from katibflow.study.ending import Ending
 from katibflow.study.history import History, TrialState, load_history
 from katibflow.suggestion.suggester import is_used_up, why_over
 
@@ -175,7 +176,7 @@ def write_page(run: Run, path: Path | None = None) -> Path:
 def _ending_of(result: Result) -> Ending:
     decision = result.decision
     if decision.finished:
-        return Ending(decision.succeeded, decision.reason, decision.message)
+        return Ending.of(decision)
     reason = result.interrupted or ""
     return Ending(None, "Interrupted", f"{reason}; the same command goes on from here")
 
@@ -186,5 +187,5 @@ def _ending_on_record(history: History) -> Ending:
     if not decision.finished and not running and is_used_up(history):
         decision = used_up(why_over(history.experiment))
     if decision.finished:
-        return Ending(decision.succeeded, decision.reason, decision.message)
+        return Ending.of(decision)
     return Ending(None, "NotFinished", f"{running} trials are on record as running")

@@ -9,12 +9,13 @@ from collections import Counter
 from pathlib import Path
 
 from katibflow.report.data import result_data
-from katibflow.report.page import Ending, render_report
+from katibflow.report.page import render_report
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
 from katibflow.steps.launching import run_folder, runner_for, runner_name
 from katibflow.steps.markdown import markdown, values_of
 from katibflow.steps.rounds import after_rounds
 from katibflow.study.decision import Decision
+from katibflow.study.ending import Ending
 from katibflow.study.history import History, TrialState
 from katibflow.study.objectives import best_trials
 from katibflow.study.resume import is_taken_over
@@ -64,7 +65,7 @@ def report(
     finally:
         runner.close()
     decision = decision_at_end(history)
-    ending = Ending(decision.succeeded, decision.reason, decision.message)
+    ending = Ending.of(decision)
     _write_page(page, history, ending)
     told = markdown(history.experiment.name, history, f"{decision.reason}: {decision.message}")
     Path(text.path).write_text(told, encoding="utf-8")

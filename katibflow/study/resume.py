@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from katibflow.errors import Fault, InputError, InvalidExperiment
-from katibflow.experiment.job_kinds import job_name
 from katibflow.experiment.types import Experiment, Objective
 from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.job_name import job_name
 from katibflow.study.objectives import needed_metrics
 
 __all__ = [

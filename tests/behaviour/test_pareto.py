@@ -17,8 +17,9 @@ from katibflow.engine.loop import MetricReported, TrialEnded, TrialStarted
 from katibflow.errors import KatibflowError
 from katibflow.progress.status import Board, describe, values_text
 from katibflow.report.data import best_data
-from katibflow.report.page import Ending, render_report
+from katibflow.report.page import render_report
 from katibflow.report.plots import plots_of
+from katibflow.study.ending import Ending
 from katibflow.study.history import History, Point, Trial, TrialState, load_history
 from katibflow.study.objectives import best_trials
 from tests.behaviour.test_report import DONE, browse, plot_titles, table_rows

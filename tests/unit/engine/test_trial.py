@@ -23,9 +23,9 @@ from katibflow.runners.base import (
     StopRequest,
     TrialJob,
 )
+from katibflow.study.checkpoints import Checkpoint
 from katibflow.study.decision import decide
 from katibflow.study.history import History, Observation, Point, Trial, TrialState
-from katibflow.suggestion.algorithms.pbt import Checkpoint
 from katibflow.suggestion.suggester import Suggestion
 from tests.samples import experiment
 

@@ -268,7 +268,7 @@ def follow_to_end(
     from katibflow.client.terminal import Terminal
     from katibflow.progress.display import progress_for
     from katibflow.progress.status import Board
-    from katibflow.runners.base import StopRequest
+    from katibflow.runners.stopping import StopRequest
 
     stream = sys.stderr if as_json else sys.stdout
     stop, stopped = StopRequest(), threading.Event()

@@ -7,16 +7,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from katibflow.errors import RunnerError
-from katibflow.runners.base import (
-    Event,
-    JobOutcome,
-    LogLine,
-    MetricLine,
-    Observer,
-    Runner,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobOutcome, Runner, TrialJob
+from katibflow.runners.events import Event, LogLine, MetricLine, Observer
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 
 __all__ = ["LoggedRunner", "Logs", "copied"]

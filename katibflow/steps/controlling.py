@@ -11,11 +11,14 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from katibflow.engine.loop import MetricReported, Update, run_experiment
+from katibflow.engine.events import MetricReported, Update
+from katibflow.engine.loop import run_experiment
 from katibflow.experiment.timeouts import limits_of
 from katibflow.progress.status import Board, describe, metric_text
-from katibflow.runners.base import LogLine, StopRequest, TrialJob
+from katibflow.runners.base import TrialJob
+from katibflow.runners.events import LogLine
 from katibflow.runners.log_copies import LoggedRunner, Logs
+from katibflow.runners.stopping import StopRequest
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
 from katibflow.steps.launching import runner_for
 

@@ -7,19 +7,10 @@ from pathlib import Path
 import pytest
 
 from katibflow.errors import RunnerError
-from katibflow.runners.base import (
-    Event,
-    JobOutcome,
-    JobState,
-    LogLine,
-    MetricLine,
-    Notice,
-    Observer,
-    Started,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobOutcome, JobState, TrialJob
+from katibflow.runners.events import Event, LogLine, MetricLine, Notice, Observer, Started
 from katibflow.runners.log_copies import LoggedRunner, Logs, copied
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial, TrialState
 
 EVENTS: tuple[Event, ...] = (

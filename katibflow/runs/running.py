@@ -20,6 +20,7 @@ from katibflow.storage.sync import mirrored
 from katibflow.study.decision import decide, used_up
 from katibflow.study.ending import Ending
 from katibflow.study.history import History, TrialState, load_history
+from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, why_over
 
 if TYPE_CHECKING:
@@ -179,7 +180,9 @@ def _ending_of(result: Result) -> Ending:
     if decision.finished:
         return Ending.of(decision)
     reason = result.interrupted or ""
-    return Ending(None, "Interrupted", f"{reason}; the same command goes on from here")
+    return Ending(
+        None, ExperimentReason.INTERRUPTED, f"{reason}; the same command goes on from here"
+    )
 
 
 def _ending_on_record(history: History) -> Ending:
@@ -189,4 +192,4 @@ def _ending_on_record(history: History) -> Ending:
         decision = used_up(why_over(history.experiment))
     if decision.finished:
         return Ending.of(decision)
-    return Ending(None, "NotFinished", f"{running} trials are on record as running")
+    return Ending(None, ExperimentReason.NOT_FINISHED, f"{running} trials are on record as running")

@@ -14,13 +14,14 @@ from pathlib import Path
 from katibflow.engine.events import MetricReported, Update
 from katibflow.engine.loop import run_experiment
 from katibflow.experiment.timeouts import limits_of
-from katibflow.progress.status import Board, describe, metric_text
+from katibflow.progress.status import Board, describe
 from katibflow.runners.base import TrialJob
 from katibflow.runners.events import LogLine
 from katibflow.runners.log_copies import LoggedRunner, Logs
 from katibflow.runners.stopping import StopRequest
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
 from katibflow.steps.launching import runner_for
+from katibflow.study.objectives import value_text
 
 __all__ = ["controller"]
 
@@ -68,7 +69,7 @@ def _lines(board: Board) -> Callable[[Update], None]:
         nonlocal board
         board = board.after(update)
         if isinstance(update, MetricReported):
-            value = metric_text(update.point.value)
+            value = value_text(update.point.value)
             text: str | None = f"trial {update.number}: {update.metric}={value}"
         else:
             text = describe(board, update)

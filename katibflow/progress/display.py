@@ -190,7 +190,7 @@ class TableProgress:
         lines = [Text(f"({hidden} more trials)", style="dim")] if hidden else []
         of = f" of {spec.max_trial_count}" if spec.max_trial_count is not None else ""
         text = f"{board.ended}{of} trials ended"
-        told = (board.standing, goals_text(spec.objective)) if board.standing else ()
+        told = (board.standing, goals_text(spec.objective)) if board.best.trials else ()
         text += "".join(f", {each}" for each in told if each)
         text += _left_text(board, self._since)
         lines.append(Text(text, style="bold"))

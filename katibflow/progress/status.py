@@ -125,7 +125,7 @@ def describe(board: Board, update: Update) -> str | None:
                 text += f": {told}"
             if trial.state is not TrialState.COMPLETE or trial.message:
                 text += f": {trial.reason}: {trial.message}"
-            return text + (f" ({board.standing})" if board.standing else "")
+            return text + (f" ({board.standing})" if board.best.trials else "")
         case Decided(decision):
             return f"{decision.reason}: {decision.message}"
         case _:

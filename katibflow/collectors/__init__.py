@@ -77,8 +77,7 @@ def packages_of(spec: ExperimentSpec) -> tuple[str, ...]:
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the metrics collector and the objective's metrics."""
-    yield from _objective_faults(parts)
+    """What is wrong with the metrics collector."""
     spec = parts.metrics_collector
     if spec is None:
         return
@@ -98,24 +97,3 @@ def faults(parts: Parts) -> Iterator[Fault]:
             continue
         if groups < 2:
             yield Fault(path, f'"{text}"', "two groups at least: the metric's name, then its value")
-
-
-def _objective_faults(parts: Parts) -> Iterator[Fault]:
-    objective = parts.objective
-    if objective is None:
-        return
-    where = "spec.objective"
-    if objective.objective_metric_name in objective.additional_metric_names:
-        yield Fault(
-            f"{where}.additionalMetricNames",
-            f'"{objective.objective_metric_name}"',
-            "metrics other than objectiveMetricName",
-        )
-    seen: set[str] = set()
-    for index, strategy in enumerate(objective.metric_strategies):
-        path = f"{where}.metricStrategies[{index}].name"
-        if strategy.name not in objective.metric_names:
-            yield Fault(path, f'"{strategy.name}"', ", ".join(objective.metric_names))
-        if strategy.name in seen:
-            yield Fault(path, f'"{strategy.name}" again', "each metric once")
-        seen.add(strategy.name)

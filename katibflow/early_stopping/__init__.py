@@ -13,6 +13,7 @@ from katibflow.errors import Fault, InputError
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import ExperimentSpec
 from katibflow.study.history import Trial
+from katibflow.study.objectives import is_several
 
 __all__ = ["RULES", "Rule", "Stopping", "faults", "packages_of", "rule_for"]
 
@@ -85,7 +86,7 @@ def faults(parts: Parts) -> Iterator[Fault]:
     if isinstance(stopping, str):
         yield Fault(f"{where}.algorithmName", f'"{spec.algorithm_name}"', stopping)
         return
-    if parts.objective is not None and parts.objective.goals:
+    if parts.objective is not None and is_several(parts.objective):
         found = f'"{spec.algorithm_name}" with {len(parts.objective.aims)} objectives'
         allowed = "no earlyStopping, since its rules compare one objective; or no goals"
         yield Fault(f"{where}.algorithmName", found, allowed)

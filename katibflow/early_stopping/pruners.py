@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from katibflow.early_stopping.base import Rule, Stopping
 from katibflow.experiment.types import ExperimentSpec
 from katibflow.study.history import Point, Trial, TrialState
+from katibflow.study.objectives import reported_metric
 from katibflow.study.optuna_study import quiet_optuna
 from katibflow.suggestion.algorithms.base import Settings
 from katibflow.suggestion.algorithms.signatures import signature_of
@@ -52,7 +53,7 @@ def optuna_pruner(name: str) -> Stopping | str:
 
     def make(spec: ExperimentSpec, settings: Settings, trials: Iterable[Trial]) -> Rule:
         others = _Others(spec, made(settings), trials, rungs=name in _WITH_RUNGS)
-        metric = spec.objective.objective_metric_name
+        metric = reported_metric(spec.objective)
 
         def rule(point: Point) -> str | None:
             if not others.would_stop(point):

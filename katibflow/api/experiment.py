@@ -150,7 +150,7 @@ class Experiment:
         with caught(stop, (signal.SIGINT,)) if in_main else nullcontext():
             run = run_to_end(model, Path(runs), options, show=show, stop=stop)
         if run.interrupted is not None:
-            raise KeyboardInterrupt(run.interrupted)
+            raise KeyboardInterrupt(run.interrupted.text)
         return Result(run.history, run.ending, run.folder)
 
     def compile(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from katibflow.errors import InputError
+from katibflow.runners.stopping import StopReason
 
 __all__ = [
     "BAD_INPUT",
@@ -23,6 +24,7 @@ __all__ = [
     "Package",
     "RunsFolder",
     "check_output",
+    "interrupted",
 ]
 
 EXPERIMENT_FAILED = 1
@@ -78,6 +80,15 @@ Package = Annotated[
     str | None,
     typer.Option(metavar="katibflow==X", help="Install this release in each step, likewise."),
 ]
+
+
+def interrupted(reason: StopReason) -> typer.Exit:
+    """Returns the end of a command that was asked to stop: 128 + the signal's number, as shells do.
+
+    Args:
+        reason: Why it was asked.
+    """
+    return typer.Exit(EXPERIMENT_FAILED if reason.signal is None else 128 + reason.signal)
 
 
 def check_output(path: Path, source: Path | None = None) -> None:

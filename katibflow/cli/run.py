@@ -15,6 +15,7 @@ from katibflow.cli.options import (
     ConfigMapFile,
     ExperimentFile,
     RunsFolder,
+    interrupted,
 )
 from katibflow.cli.results import print_result
 from katibflow.engine.signals import caught
@@ -122,5 +123,5 @@ def run(
         )
     print_result(done, as_json, done.folder.report)
     if done.interrupted is not None:
-        raise typer.Exit(128 + int(done.interrupted.split()[-1]))
+        raise interrupted(done.interrupted)
     raise typer.Exit(0 if done.ending.succeeded else EXPERIMENT_FAILED)

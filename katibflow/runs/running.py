@@ -24,7 +24,7 @@ from katibflow.suggestion.suggester import is_used_up, why_over
 if TYPE_CHECKING:
     from katibflow.progress.status import Board
     from katibflow.runners.backends import Options
-    from katibflow.runners.stopping import StopRequest
+    from katibflow.runners.stopping import StopReason, StopRequest
 
 __all__ = ["Run", "Show", "read_history", "read_run", "run_to_end", "write_page"]
 
@@ -46,7 +46,7 @@ class Run:
     folder: RunFolder
     history: History
     ending: Ending
-    interrupted: str | None = None
+    interrupted: StopReason | None = None
 
 
 def _to_stderr(text: str) -> None:
@@ -177,8 +177,8 @@ def _ending_of(result: Result) -> Ending:
     decision = result.decision
     if decision.finished:
         return Ending(decision.succeeded, decision.reason, decision.message)
-    reason = result.interrupted or ""
-    return Ending(None, "Interrupted", f"{reason}; the same command goes on from here")
+    why = result.interrupted.text if result.interrupted is not None else ""
+    return Ending(None, "Interrupted", f"{why}; the same command goes on from here")
 
 
 def _ending_on_record(history: History) -> Ending:

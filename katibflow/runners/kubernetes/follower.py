@@ -258,7 +258,7 @@ class TrialFollower:
         """The outcome if there is one, and when to look again without an event."""
         now = monotonic()
         if self._stop.reason is not None:
-            return _outcome(JobState.STOPPED, "TrialStopped", self._stop.reason), now
+            return _outcome(JobState.STOPPED, "TrialStopped", self._stop.reason.text), now
         if self._deleted:
             return _outcome(JobState.FAILED, "JobDeleted", f"{self._name} was deleted"), now
         if self._body is None:

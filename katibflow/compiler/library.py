@@ -1,9 +1,9 @@
 """Packs the library's modules for a compiled pipeline that runs on a stock image.
 
 All modules that a step can come to import are in the pack: the components that are handed the
-study, what `katibflow.steps` imports, at its top or later, and what those import. It is one text,
-and stands once in the pipeline, as the source of a component that never runs; `start` reads it
-there and unpacks it (`components/start.py`).
+study, `katibflow.steps`, the backends that are not this machine, and what those import, at their
+top or later. It is one text, and stands once in the pipeline, as the source of a component that
+never runs; `start` reads it there and unpacks it (`components/start.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import katibflow
 from katibflow.compiler.plain import plain_source
+from katibflow.runners.backends import BACKENDS
 
 __all__ = ["CARRIED", "PACKABLE", "PLAIN", "Pack", "carried_modules", "pack_library"]
 
@@ -29,9 +30,13 @@ PLAIN = "{}$`&<>"
 PACKABLE = ",.:/[]'"
 """Stand in the pack for the characters of base 85 that Argo, KFP, Kubernetes or JSON would read."""
 
-_ROOTS = ("katibflow.steps", *(f"katibflow.components.{name}" for name in CARRIED))
+_ROOTS = (
+    "katibflow.steps",
+    *BACKENDS.values(),
+    *(f"katibflow.components.{name}" for name in CARRIED),
+)
 
-_LAPTOP = "katibflow.runners.local.runner"
+_LAPTOP = "katibflow.runners.local."
 """Beginning of the modules that run trials on the machine where the library is installed."""
 
 

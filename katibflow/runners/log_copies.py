@@ -10,7 +10,7 @@ from pathlib import Path
 from katibflow.errors import RunnerError
 from katibflow.runners.base import JobOutcome, Runner, TrialJob
 from katibflow.runners.events import Event, LogLine, MetricLine, Observer, Started
-from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.folder_records import FolderRecords
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 
@@ -33,7 +33,7 @@ class KeptRunner:
     def __init__(self, runner: Runner, folder: Path) -> None:
         self._runner = runner
         self._folder = folder
-        self._copies = LocalRunner(folder)
+        self._copies = FolderRecords(folder)
 
     def records(self) -> Sequence[Trial]:
         """The other runner's."""
@@ -41,7 +41,7 @@ class KeptRunner:
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
         """Runs the job there and writes its lines here, anew when the job is adopted."""
-        self._copies.record(job.trial)
+        self._copies.put(job.trial)
         name = job.primary_container or "main"
         names = [name] if job.source is None else [name, _METRICS]
         folder = self._folder / "trials" / f"{job.trial.number:04}"
@@ -57,7 +57,7 @@ class KeptRunner:
 
                 def keep(event: Event) -> None:
                     if isinstance(event, Started):
-                        self._copies.record(job.trial.started(event.time))
+                        self._copies.put(job.trial.started(event.time))
                     elif isinstance(event, LogLine):
                         logs[name].write(event.text + "\n")
                     elif isinstance(event, MetricLine):
@@ -73,7 +73,7 @@ class KeptRunner:
     def record(self, trial: Trial) -> None:
         """Puts the trial on record there, then here."""
         self._runner.record(trial)
-        self._copies.record(trial)
+        self._copies.put(trial)
 
     def sweep(self, keep: Collection[int], reason: str) -> None:
         """Stops jobs there."""

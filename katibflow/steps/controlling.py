@@ -18,8 +18,8 @@ from katibflow.progress.status import Board, describe, metric_text
 from katibflow.runners.base import JobOutcome, Runner, TrialJob
 from katibflow.runners.events import Event, LogLine, Observer
 from katibflow.runners.stopping import StopRequest
+from katibflow.steps.backends import runner_for
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
-from katibflow.steps.launching import runner_for
 from katibflow.study.history import Trial
 
 __all__ = ["controller"]

@@ -14,13 +14,13 @@ from katibflow.runners.folder_records import FolderRecords
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 
-__all__ = ["KeptRunner"]
+__all__ = ["CopyingRunner"]
 
 _METRICS = "katibflow-metrics"
 """Name of the log of what was read beside the output, which no container has."""
 
 
-class KeptRunner:
+class CopyingRunner:
     """Another runner whose trials get a folder here, as local ones have; a `runners.base.Runner`.
 
     The records that count are the other runner's.

@@ -82,7 +82,7 @@ def run_to_end(
     from katibflow.progress.status import Board
     from katibflow.runners.backends import backend_of, check_options
     from katibflow.runners.folder_records import locked
-    from katibflow.runners.log_copies import KeptRunner
+    from katibflow.runners.log_copies import CopyingRunner
     from katibflow.suggestion.algorithms import check_packages
 
     check_packages(experiment.spec.algorithm)
@@ -95,7 +95,7 @@ def run_to_end(
         history = folder.begin(options.source, experiment, setup.begin)
         runner = setup.runner(history, folder.path)
         if not setup.fills_folder:
-            runner = KeptRunner(runner, folder.path)
+            runner = CopyingRunner(runner, folder.path)
         try:
             history = history.with_trials(runner.records())
             mirror.follow(history)

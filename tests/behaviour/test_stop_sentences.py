@@ -18,6 +18,7 @@ from katibflow.engine.loop import Result, run_experiment
 from katibflow.runners.local.runner import LocalRunner
 from katibflow.runners.stopping import StopKind, StopReason, StopRequest
 from katibflow.study.history import History, Point, Trial, TrialState
+from katibflow.study.reasons import TrialReason
 from tests.shell_trials import document, experiment, processes_below
 
 SENTENCES = [
@@ -98,5 +99,5 @@ def test_a_trial_is_pruned_the_same_whatever_the_rule_says(
 
     first, second = result.history.trials
     assert first.message == text
-    assert rest(first) == rest(second) == (TrialState.PRUNED, life.EARLY_STOPPED, 1)
+    assert rest(first) == rest(second) == (TrialState.PRUNED, TrialReason.EARLY_STOPPED, 1)
     assert result.interrupted is None

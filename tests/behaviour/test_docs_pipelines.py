@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from katibflow.cli import app
 from katibflow.steps.capacity import MAX_ROUNDS
-from katibflow.steps.starting import RUN_PARAMETERS
+from katibflow.steps.run_parameters import RUN_PARAMETERS
 from tests.paths import ROOT
 
 NAMES = ("pipelines", "troubleshooting")

@@ -29,7 +29,7 @@ from katibflow.validation.rules import check_document
 if TYPE_CHECKING:
     from katibflow.api.run import RemoteRun
     from katibflow.client.submitting import Recurring
-    from katibflow.engine.loop import Watcher
+    from katibflow.engine.events import Watcher
     from katibflow.experiment import types as model
     from katibflow.progress.status import Board
 
@@ -124,7 +124,7 @@ class Experiment:
             KeyboardInterrupt: It was interrupted.
         """
         from katibflow.runners.backends import Options
-        from katibflow.runners.base import StopRequest
+        from katibflow.runners.stopping import StopRequest
         from katibflow.runs.running import run_to_end
 
         for name, seconds in (

@@ -119,7 +119,7 @@ def follow_to_end(
     """
     from katibflow.client.following import ending_of
     from katibflow.client.watching import watch
-    from katibflow.runners.base import StopRequest
+    from katibflow.runners.stopping import StopRequest
 
     stop, stopped = StopRequest(), threading.Event()
     stop.subscribe(stopped.set)

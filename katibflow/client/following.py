@@ -14,7 +14,7 @@ from katibflow.client.base import OutOfReach, Pipelines, Run
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.stalls import Stall
-from katibflow.engine.loop import TrialEnded, TrialStarted, Update
+from katibflow.engine.events import TrialEnded, TrialStarted, Update
 from katibflow.errors import RunnerError
 from katibflow.report.page import Ending
 from katibflow.steps.presenting import decision_at_end

@@ -11,21 +11,11 @@ from katibflow.collectors import Collector, Reports, collector_for, source_for
 from katibflow.collectors.text import observation
 from katibflow.early_stopping import rule_for
 from katibflow.experiment import job_kinds, trial_template
+from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
-from katibflow.runners.base import (
-    Event,
-    JobOutcome,
-    JobState,
-    Limits,
-    LogLine,
-    MetricLine,
-    Observer,
-    Runner,
-    SourceNote,
-    Started,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobOutcome, JobState, Runner, TrialJob
+from katibflow.runners.events import Event, LogLine, MetricLine, Observer, SourceNote, Started
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import History, Trial, TrialState, time_text
 from katibflow.study.objectives import broken_constraints, needed_metrics, objective_values
 from katibflow.suggestion.algorithms.pbt import checkpoint_of

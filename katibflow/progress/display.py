@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from katibflow.engine.loop import TrialEnded, Update
+from katibflow.engine.events import TrialEnded, Update
 from katibflow.progress.status import Board, Row, describe, elapsed, metric_text
 from katibflow.study.history import TrialState
 

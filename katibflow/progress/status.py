@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from katibflow.engine.loop import (
+from katibflow.engine.events import (
     Decided,
     MetricReported,
     TrialEnded,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from katibflow.errors import InputError
-from katibflow.experiment.timeouts import limits_of
+from katibflow.experiment.timeouts import Limits, limits_of
 from katibflow.experiment.types import Experiment
-from katibflow.runners.base import Limits, Runner
+from katibflow.runners.base import Runner
 from katibflow.study.history import History
 
 __all__ = ["BACKENDS", "Options", "Place", "limits_for", "place_for"]

@@ -8,18 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from katibflow.errors import RunnerError
-from katibflow.runners.base import (
-    Event,
-    JobOutcome,
-    LogLine,
-    MetricLine,
-    Observer,
-    Runner,
-    Started,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobOutcome, Runner, TrialJob
+from katibflow.runners.events import Event, LogLine, MetricLine, Observer, Started
 from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 
 __all__ = ["KeptRunner"]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from katibflow.engine.loop import Result, Update, Watcher, run_experiment
+from katibflow.engine.events import Update, Watcher
+from katibflow.engine.loop import Result, run_experiment
 from katibflow.errors import HistoryError, RunnerError
 from katibflow.experiment.types import Experiment
 from katibflow.report.page import Ending, render_report, write_report
@@ -23,7 +24,7 @@ from katibflow.suggestion.suggester import is_used_up, why_over
 if TYPE_CHECKING:
     from katibflow.progress.status import Board
     from katibflow.runners.backends import Options
-    from katibflow.runners.base import StopRequest
+    from katibflow.runners.stopping import StopRequest
 
 __all__ = ["Run", "Show", "read_history", "read_run", "run_to_end", "write_page"]
 

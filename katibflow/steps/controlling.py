@@ -10,19 +10,14 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from katibflow.engine.loop import MetricReported, Update, run_experiment
+from katibflow.engine.events import MetricReported, Update
+from katibflow.engine.loop import run_experiment
 from katibflow.errors import RunnerError
 from katibflow.experiment.timeouts import limits_of
 from katibflow.progress.status import Board, describe, metric_text
-from katibflow.runners.base import (
-    Event,
-    JobOutcome,
-    LogLine,
-    Observer,
-    Runner,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobOutcome, Runner, TrialJob
+from katibflow.runners.events import Event, LogLine, Observer
+from katibflow.runners.stopping import StopRequest
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
 from katibflow.steps.launching import runner_for
 from katibflow.study.history import Trial

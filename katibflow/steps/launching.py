@@ -12,7 +12,9 @@ from katibflow.collectors import collector_for
 from katibflow.engine.trial import collect, conclude, run_trial
 from katibflow.errors import InputError, RunnerError
 from katibflow.experiment.timeouts import limits_of
-from katibflow.runners.base import Event, LogLine, Notice, Runner, StopRequest
+from katibflow.runners.base import Runner
+from katibflow.runners.events import Event, LogLine, Notice
+from katibflow.runners.stopping import StopRequest
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
 from katibflow.steps.messages import read_item
 from katibflow.study.history import History, Trial, TrialState

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from katibflow.engine.loop import MetricReported, TrialEnded, TrialStarted, Update
+from katibflow.engine.events import MetricReported, TrialEnded, TrialStarted, Update
 from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment
 from katibflow.storage.location import Storage, close

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from katibflow.api.result import Result
-from katibflow.engine.loop import MetricReported, TrialEnded, TrialStarted
+from katibflow.engine.events import MetricReported, TrialEnded, TrialStarted
 from katibflow.errors import KatibflowError
 from katibflow.progress.status import Board, describe, values_text
 from katibflow.report.data import best_data

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from katibflow.engine.loop import Result, TrialEnded, Update, Watcher, run_experiment
+from katibflow.engine.events import TrialEnded, Update, Watcher
+from katibflow.engine.loop import Result, run_experiment
+from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
-from katibflow.runners.base import Limits, StopRequest
 from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.decision import MAX_TRIALS_REACHED, SUGGESTION_END_REACHED
 from katibflow.study.history import History, TrialState
 from tests.shell_trials import experiment

@@ -15,18 +15,8 @@ from time import monotonic
 from typing import Any
 
 from katibflow.experiment import job_kinds
-from katibflow.runners.base import (
-    JobOutcome,
-    JobState,
-    LogLine,
-    MetricLine,
-    Notice,
-    Observer,
-    SourceNote,
-    Started,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobOutcome, JobState, TrialJob
+from katibflow.runners.events import LogLine, MetricLine, Notice, Observer, SourceNote, Started
 from katibflow.runners.kubernetes.api import Api, ApiError
 from katibflow.runners.kubernetes.conditions import Conditions
 from katibflow.runners.kubernetes.ending import (
@@ -55,6 +45,7 @@ from katibflow.runners.kubernetes.pods import (
     training_container,
 )
 from katibflow.runners.kubernetes.watch import Changed, Gone, Outage, WatchFailed
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import time_text
 
 __all__ = ["TrialFollower"]

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from katibflow.collectors.sources import Endpoint, FileReader, Files, NoPage, SideContainer
 from katibflow.errors import RunnerError
-from katibflow.runners.base import Event, MetricLine, SourceNote
+from katibflow.runners.events import Event, MetricLine, SourceNote
 from katibflow.runners.kubernetes.api import Api, ApiError, Lost
 from katibflow.runners.kubernetes.logs import Instance, LogReader
 from katibflow.runners.kubernetes.metrics_sidecar import READER

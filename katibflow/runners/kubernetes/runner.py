@@ -21,13 +21,8 @@ from katibflow.errors import InputError, RunnerError
 from katibflow.experiment import job_kinds, trial_template
 from katibflow.experiment.job_kinds import JobKind
 from katibflow.experiment.types import TrialTemplate
-from katibflow.runners.base import (
-    JobOutcome,
-    JobState,
-    Observer,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobOutcome, JobState, TrialJob
+from katibflow.runners.events import Observer
 from katibflow.runners.kubernetes.api import Api, ApiError, connect
 from katibflow.runners.kubernetes.conditions import Conditions
 from katibflow.runners.kubernetes.ending import end_job
@@ -53,6 +48,7 @@ from katibflow.runners.kubernetes.leftovers import Leftovers
 from katibflow.runners.kubernetes.pods import read_pod
 from katibflow.runners.kubernetes.rbac import missing_role
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 from katibflow.study.resume import EarlierTrial
 

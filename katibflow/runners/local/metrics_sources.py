@@ -22,7 +22,7 @@ from katibflow.collectors.sources import (
     NoPage,
     SideContainer,
 )
-from katibflow.runners.base import Event, MetricLine, SourceNote
+from katibflow.runners.events import Event, MetricLine, SourceNote
 from katibflow.runners.local.file_watch import LogWatch, LogWatches
 from katibflow.runners.local.lines import LogTail
 from katibflow.runners.local.manifest import JobPlan

@@ -9,7 +9,9 @@ from dataclasses import replace
 import pytest
 
 from katibflow.errors import InputError, RunnerError
-from katibflow.runners.base import JobState, Limits, StopRequest
+from katibflow.experiment.timeouts import Limits
+from katibflow.runners.base import JobState
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Observation, Point, TrialState
 from tests.behaviour.runner_contract import Watch, trial
 from tests.doubles.kubernetes.bodies import Refused

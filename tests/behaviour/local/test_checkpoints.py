@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from katibflow.engine.loop import run_experiment
-from katibflow.runners.base import JobState, StopRequest, TrialJob
+from katibflow.runners.base import JobState, TrialJob
 from katibflow.runners.local.runner import LocalRunner, PathMap, check_local
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import History, TrialState
 from katibflow.suggestion.algorithms.pbt import Checkpoint
 from tests.behaviour.runner_contract import Watch

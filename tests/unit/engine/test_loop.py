@@ -11,19 +11,15 @@ from typing import Any
 
 import pytest
 
-from katibflow.engine.loop import (
-    Decided,
-    MetricReported,
-    Result,
-    TrialEnded,
-    TrialStarted,
-    Update,
-    run_experiment,
-)
+from katibflow.engine.events import Decided, MetricReported, TrialEnded, TrialStarted, Update
+from katibflow.engine.loop import Result, run_experiment
 from katibflow.errors import RunnerError
+from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
-from katibflow.runners.base import JobOutcome, Limits, Observer, StopRequest, TrialJob
+from katibflow.runners.base import JobOutcome, TrialJob
+from katibflow.runners.events import Observer
 from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.decision import (
     FAILED,
     GOAL_REACHED,

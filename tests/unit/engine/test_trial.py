@@ -11,18 +11,11 @@ import pytest
 from katibflow.collectors import collector_for
 from katibflow.engine.trial import EARLY_STOPPED, collect, conclude, new_trial, now, run_trial
 from katibflow.errors import InputError
+from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
-from katibflow.runners.base import (
-    JobOutcome,
-    JobState,
-    Limits,
-    LogLine,
-    Notice,
-    Observer,
-    Started,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobOutcome, JobState, TrialJob
+from katibflow.runners.events import LogLine, Notice, Observer, Started
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.decision import decide
 from katibflow.study.history import History, Observation, Point, Trial, TrialState
 from katibflow.suggestion.algorithms.pbt import Checkpoint

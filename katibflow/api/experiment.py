@@ -27,8 +27,7 @@ from katibflow.validation.reading import map_in_cluster, map_in_file, read_plain
 from katibflow.validation.rules import check_document
 
 if TYPE_CHECKING:
-    from katibflow.api.run import RemoteRun
-    from katibflow.client.submitting import Recurring
+    from katibflow.api.run import Recurring, RemoteRun
     from katibflow.engine.events import Watcher
     from katibflow.experiment import types as model
     from katibflow.progress.status import Board
@@ -259,9 +258,9 @@ class Experiment:
             InputError: The Experiment cannot run there, or not with these parameters.
             RunnerError: The server cannot be reached, or refuses.
         """
-        from katibflow.api.run import RemoteRun
+        from katibflow.api.run import Recurring, RemoteRun
         from katibflow.client.cluster import access_of
-        from katibflow.client.submitting import Recurring, Submission, submit, trigger_of
+        from katibflow.client.submitting import Submission, submit, trigger_of
 
         given = given_texts(run_parameters, parameters)
         trigger = trigger_of(schedule, every)

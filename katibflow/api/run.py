@@ -12,11 +12,12 @@ from katibflow.client.reading import Sweep
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.stopping import Stopped, stop_run
+from katibflow.client.submitting import Recurring
 from katibflow.client.watching import watch
 from katibflow.client.workflow_reader import WorkflowReader
 from katibflow.errors import RunnerError
 
-__all__ = ["RemoteRun"]
+__all__ = ["Recurring", "RemoteRun"]
 
 
 class RemoteRun:

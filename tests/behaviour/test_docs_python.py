@@ -75,6 +75,7 @@ def test_the_reference_has_all_that_the_package_offers(tmp_path: Path) -> None:
     offered = set(katibflow.__all__) - {"__version__", "search"}
     methods = {"Experiment.from_yaml", "Experiment.run", "Experiment.compile"}
     methods |= {"Experiment.submit", "Experiment.task", "Result.best", "RemoteRun.wait"}
+    methods |= {"Recurring.recurring_run_id", "Recurring.link"}
     assert offered | methods | {"double", "int", "categorical"} <= documented
 
 

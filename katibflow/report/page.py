@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from katibflow.experiment.types import MetricConstraint, Objective
 from katibflow.report.plots import Plot, plots_of
-from katibflow.report.template import PAGE, SCRIPT, STYLE
+from katibflow.report.template import drawing_script, render_page
 from katibflow.study.history import History, Trial, TrialState
 from katibflow.study.objectives import best_trials, none_is_best, objective_value, objective_values
 
@@ -65,16 +65,15 @@ def render_report(history: History, ending: Ending, logs: Mapping[int, Mapping[s
         for plot in plots
         if plot.figure is not None
     ]
-    scripts = [library, SCRIPT] if drawn else []
-    return PAGE.substitute(
-        policy=escape(_policy(scripts)),
-        title=escape(history.experiment.name),
-        style=STYLE,
+    scripts = [library, drawing_script()] if drawn else []
+    return render_page(
+        policy=_policy(scripts),
+        title=history.experiment.name,
         summary=_summary(history, ending),
         plots="\n".join(map(_plot_html, plots)),
         table=_table(history, logs),
         data=_script_safe(json.dumps(drawn)),
-        scripts="".join(f"<script>{script}</script>\n" for script in scripts),
+        scripts=scripts,
     )
 
 

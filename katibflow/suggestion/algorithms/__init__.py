@@ -145,7 +145,7 @@ def check_packages(spec: AlgorithmSpec) -> None:
     Raises:
         MissingPackage: One is not.
     """
-    for package in algorithm_of(spec).packages:
+    for package in (text.partition("==")[0] for text in algorithm_of(spec).packages):
         if find_spec(package) is None:
             raise MissingPackage(package, f"algorithm {spec.algorithm_name}")
 

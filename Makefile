@@ -11,7 +11,7 @@ BIN := .venv/bin
 # Tests wait for processes as often as they compute.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-API := $(addprefix katibflow.,api.experiment api.result api.run pipelines search reporting errors study.history)
+API := $(addprefix katibflow.,api.experiment api.result api.run api.pipeline_task pipelines search reporting errors study.history)
 
 .PHONY: install demo test test-unit lint browser database compiled docs bench clean
 

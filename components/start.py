@@ -2,6 +2,9 @@
 
 Where the pipeline carries the library, it stands in the run's own Workflow object, in the source of
 the component `library`. Outside a cluster, as in `kfp.local`, the installed library is used.
+
+KFP wants to read each input's name, so the compiler puts the run's parameters in the place of
+``**given`` (`katibflow.compiler.run_inputs`).
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
@@ -17,14 +20,7 @@ def start(
     run: str,
     library: str,
     room: int,
-    name: str,
-    parallelTrialCount: str,  # noqa: N803 - the YAML's names
-    maxTrialCount: str,  # noqa: N803
-    maxFailedTrialCount: str,  # noqa: N803
-    goal: str,
-    trialTimeout: str,  # noqa: N803
-    trialStartTimeout: str,  # noqa: N803
-    resume: str,
+    **given: str,
 ) -> None:
     """Checks the Experiment with this run's parameters; the study to begin with."""
     import base64
@@ -80,14 +76,4 @@ def start(
     sys.path.insert(0, archive)
     from katibflow import steps
 
-    given = {
-        "name": name,
-        "parallelTrialCount": parallelTrialCount,
-        "maxTrialCount": maxTrialCount,
-        "maxFailedTrialCount": maxFailedTrialCount,
-        "goal": goal,
-        "trialTimeout": trialTimeout,
-        "trialStartTimeout": trialStartTimeout,
-        "resume": resume,
-    }
     steps.start(experiment, given, layout, run, library, room, study)

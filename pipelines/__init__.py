@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["experiment"]
+
+experiment: Callable[..., Any]
+"""Makes a whole experiment one task of the pipeline in whose function it is called.
+
+It is ``katibflow.api.pipeline_task``, which says what it takes.
+"""
 
 
 def __getattr__(name: str) -> Any:

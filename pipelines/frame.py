@@ -2,6 +2,7 @@
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,untyped-decorator"
 
 from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature
 from typing import Any
 
 from kfp import dsl, kubernetes  # type: ignore[import-untyped]
@@ -26,7 +27,7 @@ def framed(
     library: str,
     room: int,
 ) -> Any:
-    """The pipeline of one experiment, with a layout's tasks between the first and the last.
+    """Returns the pipeline of one experiment: a layout's tasks between the first and the last.
 
     With a component `best` it is to be a part of another pipeline: that is the last task then.
 
@@ -36,24 +37,15 @@ def framed(
         layout: The layout's name.
         title: The pipeline's name.
         document: The Experiment as JSON.
-        defaults: The run's parameters by name.
+        defaults: The run's parameters by name, with their defaults: those of the pipeline.
         job: What `finish` is told of the trials' kind: group, version, plural, stop.
         library: The mark of the library that the pipeline carries; empty if it carries none.
         room: Bytes that rounds may take in the Workflow object.
     """
 
-    @dsl.pipeline(name=title)
-    def experiment(
-        name: str = defaults["name"],
-        parallelTrialCount: str = defaults["parallelTrialCount"],  # noqa: N803 - the YAML's names
-        maxTrialCount: str = defaults["maxTrialCount"],  # noqa: N803
-        maxFailedTrialCount: str = defaults["maxFailedTrialCount"],  # noqa: N803
-        goal: str = defaults["goal"],
-        trialTimeout: str = defaults["trialTimeout"],  # noqa: N803
-        trialStartTimeout: str = defaults["trialStartTimeout"],  # noqa: N803
-        resume: str = defaults["resume"],
-    ) -> None:
-        run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    def experiment(*values: Any) -> None:
+        parameters = dict(zip(defaults, values, strict=True))
+        run, name = dsl.PIPELINE_JOB_ID_PLACEHOLDER, parameters["name"]
         finished = uncached(parts["finish"](run=run, name=name, **job))
         with dsl.ExitHandler(finished, name="experiment"):
             started = retried(
@@ -63,14 +55,7 @@ def framed(
                     run=run,
                     library=library,
                     room=room,
-                    name=name,
-                    parallelTrialCount=parallelTrialCount,
-                    maxTrialCount=maxTrialCount,
-                    maxFailedTrialCount=maxFailedTrialCount,
-                    goal=goal,
-                    trialTimeout=trialTimeout,
-                    trialStartTimeout=trialStartTimeout,
-                    resume=resume,
+                    **parameters,
                 )
             )
             reported = uncached(middle(started))
@@ -80,7 +65,16 @@ def framed(
             with dsl.If(name == "", name="library"):  # never: a run's name is checked by `start`
                 uncached(parts["library"]())
 
-    return experiment
+    experiment.__signature__ = _signature(defaults)  # type: ignore[attr-defined]
+    return dsl.pipeline(name=title)(experiment)
+
+
+def _signature(defaults: Mapping[str, str]) -> Signature:
+    """Returns what KFP reads a pipeline's parameters from: texts with these defaults."""
+    kind = Parameter.POSITIONAL_OR_KEYWORD
+    return Signature(
+        [Parameter(each, kind, default=defaults[each], annotation=str) for each in defaults]
+    )
 
 
 def uncached(task: Any) -> Any:

@@ -12,13 +12,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from katibflow.api.function_source import Constant
 from katibflow.api.result import Result
+from katibflow.api.run_keywords import given_texts, with_run_keywords
 from katibflow.api.tuning import experiment_document
 from katibflow.engine.signals import caught
-from katibflow.errors import InputError
+from katibflow.errors import InputError, KatibflowError
 from katibflow.experiment.config_map import ReadConfigMap, source_of, with_template
 from katibflow.experiment.yaml_reader import dump_document
 from katibflow.runners.backends import DEFAULT, backend_of
@@ -28,7 +29,7 @@ from katibflow.validation.reading import map_in_file, read_plain
 from katibflow.validation.rules import check_document
 
 if TYPE_CHECKING:
-    from katibflow.api.run import RemoteRun
+    from katibflow.api.run import Recurring, RemoteRun
     from katibflow.engine.events import Watcher
     from katibflow.experiment import types as model
     from katibflow.progress.status import Board
@@ -193,6 +194,13 @@ class Experiment:
         write_file(path, compiled.text)
         return path
 
+    @overload
+    def submit(self, *, schedule: str, **arguments: Any) -> Recurring: ...
+
+    @overload
+    def submit(self, *, every: str, **arguments: Any) -> Recurring: ...
+
+    @overload
     def submit(
         self,
         *,
@@ -205,8 +213,35 @@ class Experiment:
         layout: str = "auto",
         image: str | None = None,
         package: str | None = None,
-    ) -> RemoteRun:
+        schedule: None = None,
+        every: None = None,
+        **run_parameters: Any,
+    ) -> RemoteRun: ...
+
+    @with_run_keywords
+    def submit(
+        self,
+        *,
+        host: str | None = None,
+        namespace: str | None = None,
+        context: str | None = None,
+        ca_file: str | Path | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        kfp_experiment: str | None = None,
+        layout: str = "auto",
+        image: str | None = None,
+        package: str | None = None,
+        schedule: str | None = None,
+        every: str | None = None,
+        **run_parameters: Any,
+    ) -> RemoteRun | Recurring:
         """Runs the Experiment in Kubeflow Pipelines: compiled, uploaded once, and started.
+
+        With ``schedule`` or ``every`` it is not started now but made to recur; each run is then a
+        study of its own, unless ``resume`` is given.
+
+        What a run changes of the Experiment is left out, or a value; ``"none"`` takes the
+        Experiment's away.
 
         Args:
             host: The installation's address; by default ``KF_PIPELINES_ENDPOINT``, the cluster
@@ -214,57 +249,74 @@ class Experiment:
             namespace: Of the run and its jobs; needed where users have their own.
             context: The kubeconfig's context, for the trials' jobs; by default the current one.
             ca_file: Certificates to trust in place of the usual ones.
-            parameters: The run's parameters, as ``{"maxTrialCount": 20, "resume": "all"}``;
-                ``"none"`` takes a number away, and a maxTrialCount of ``"+10"`` is 10 beside the
-                trials that were taken over.
+            parameters: What the run changes by the pipeline's names, as ``{"maxTrialCount": 20}``,
+                in place of the keywords below; None takes a value away.
             kfp_experiment: KFP's experiment for the run; by default of the Experiment's name.
             layout: As of ``compile``.
             image: As of ``compile``.
             package: As of ``compile``.
+            schedule: Cron's fields, as ``"0 3 * * *"`` for every day at 3:00 (UTC).
+            every: The time from one start to the next, as ``"6h"``.
+            **run_parameters: What the run changes, see `katibflow.steps.run_parameters`.
+
+        Returns:
+            The run; or the recurring run, with its id and its link.
 
         Raises:
             InputError: The Experiment cannot run there, or not with these parameters.
             RunnerError: The server cannot be reached, or refuses.
         """
-        from katibflow.api.run import RemoteRun
-        from katibflow.client.api import Access, connect
-        from katibflow.client.reading import Sweep
-        from katibflow.client.records import JobRecords, check_earlier, cluster_of
-        from katibflow.client.submitting import Submission, prepare, start, upload
-        from katibflow.client.workflow_reader import WorkflowReader
+        from katibflow.api.run import Recurring, RemoteRun
+        from katibflow.client.cluster import access_of
+        from katibflow.client.submitting import Submission, submit, trigger_of
         from katibflow.runners.kubernetes.config_maps import map_in_cluster
-        from katibflow.runners.kubernetes.job_object import check_name
 
-        if namespace is not None:
-            check_name("namespace", namespace)
-        ready = prepare(
-            Submission(
-                self._with_template(map_in_cluster(context)),
-                self._source,
-                _run_parameters(parameters or {}),
-                layout,
-                image,
-                package,
-                kfp_experiment,
-            )
+        given = given_texts(run_parameters, parameters)
+        trigger = trigger_of(schedule, every)
+        access = access_of(host, namespace, context, ca_file)
+        submission = Submission(
+            self._with_template(map_in_cluster(context)),
+            self._source,
+            given,
+            layout,
+            image,
+            package,
+            kfp_experiment,
         )
-        for warning in ready.warnings:
-            warnings.warn(f"{self._source}: {warning}", stacklevel=2)
-        access = Access(host, namespace, context, None if ca_file is None else Path(ca_file))
-        pipelines = connect(access)
-        try:
-            jobs = cluster_of(namespace or pipelines.namespace, context)
-        except InputError:
-            if context is not None:
-                raise
-            jobs = None  # the run needs no kubeconfig here; reading its trials does
-        if jobs is not None:
-            check_earlier(jobs, ready, ready.resume)
-        run = start(pipelines, ready, upload(pipelines, ready)[0])
-        sweep = Sweep(run, ready.experiment, ready.layout, ready.resume)
-        if jobs is None:
-            return RemoteRun(pipelines, sweep, None)
-        return RemoteRun(pipelines, sweep, JobRecords(jobs, sweep), WorkflowReader(jobs))
+        submitted = submit(submission, access, _Warned(self._source), trigger)
+        made, cluster = submitted.made, submitted.cluster
+        if isinstance(made, Recurring):
+            return made
+        records, reader = cluster.records(made), cluster.reader(made.run)
+        return RemoteRun(submitted.pipelines, made, records, reader)
+
+    @with_run_keywords
+    def task(
+        self,
+        *,
+        layout: str = "auto",
+        image: str | None = None,
+        package: str | None = None,
+        **run_parameters: Any,
+    ) -> Any:
+        """Returns the Experiment as one task of the pipeline in whose function this is called.
+
+        It is the task that ``katibflow.pipelines.experiment`` makes: its outputs are
+        ``best_parameters`` and ``best_value``. What a run changes is a value, or an output of
+        another task or parameter of the pipeline of type ``str``.
+
+        Args:
+            layout: As of ``compile``.
+            image: As of ``compile``.
+            package: As of ``compile``.
+            **run_parameters: What the run changes, see `katibflow.steps.run_parameters`.
+
+        Raises:
+            InputError: An argument is wrong, or the pipeline cannot hold the Experiment.
+        """
+        from katibflow.api.pipeline_task import pipeline_task
+
+        return pipeline_task(self, layout=layout, image=image, package=package, **run_parameters)
 
     def _with_template(self, read: ReadConfigMap | None) -> model.Experiment:
         """The Experiment with its trial template, wherever that is kept, if that can be read."""
@@ -282,15 +334,24 @@ class Experiment:
         return f"<Experiment {self.name}: {names}; {spec.algorithm.algorithm_name}>"
 
 
-def _run_parameters(given: Mapping[str, Any]) -> dict[str, str]:
-    from katibflow.steps.starting import RUN_PARAMETERS
+class _Warned:
+    """A `submitting.Teller` that warns, of an Experiment's limits, whoever calls ``submit``."""
 
-    for name in given:
-        if name not in RUN_PARAMETERS:
-            raise InputError(
-                f"parameters: found {name}; allowed: {', '.join(sorted(RUN_PARAMETERS))}"
-            )
-    return {name: "none" if value is None else str(value) for name, value in given.items()}
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def warning(self, text: str) -> None:
+        # This method, `submitting.submit` and `Experiment.submit` stand between.
+        warnings.warn(f"{self._source}: {text}", stacklevel=4)
+
+    def line(self, text: str) -> None:
+        pass
+
+    def unseen(self, error: KatibflowError) -> None:
+        if isinstance(error, InputError):
+            return  # there is no cluster, and the run needs none: who reads its trials is told
+        # Two methods of the cluster stand between as well.
+        warnings.warn(f"earlier trials cannot be seen from here: {error}", stacklevel=6)
 
 
 def tune(

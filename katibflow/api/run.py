@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import nullcontext
 
 from katibflow.api.result import Result
 from katibflow.client.base import Pipelines, Run
-from katibflow.client.following import ending_of, follow
+from katibflow.client.following import ending_of
 from katibflow.client.reading import Sweep
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.stopping import Stopped, stop_run
-from katibflow.client.terminal import Terminal
+from katibflow.client.submitting import Recurring
+from katibflow.client.watching import watch
 from katibflow.client.workflow_reader import WorkflowReader
 from katibflow.errors import RunnerError
 
-__all__ = ["RemoteRun"]
+__all__ = ["Recurring", "RemoteRun"]
 
 
 class RemoteRun:
@@ -82,24 +82,15 @@ class RemoteRun:
             RunnerError: The server is out of reach for 10 minutes, or refuses; or the trials'
                 jobs cannot be read from here.
         """
-        from katibflow.progress.display import progress_for
-        from katibflow.progress.status import Board
-
-        shown = None
-        if progress and self._records is not None:
-            board = Board.of(self._sweep.experiment, ())
-            shown = progress_for(board, sys.stdout, since=self._sweep.run.created)
-        screen = Terminal(shown, lambda: sys.stdout) if progress else _Blank()
         pause = threading.Event()
-        with shown or nullcontext():
-            run, _ = follow(
-                self._pipelines,
-                self.run_id,
-                self._records,
-                screen,
-                lambda: pause.wait(poll),
-                view=self._view(),
-            )
+        run, _ = watch(
+            self._pipelines,
+            self._sweep,
+            self._records,
+            self._view(),
+            lambda: pause.wait(poll),
+            (lambda: sys.stdout) if progress else None,
+        )
         return self._result(run)
 
     def result(self) -> Result:
@@ -148,16 +139,3 @@ class RemoteRun:
 
     def __repr__(self) -> str:
         return f"<RemoteRun {self.name}: {self.run_id} {self.link}>"
-
-
-class _Blank:
-    """A screen that shows nothing."""
-
-    def update(self, update: object) -> None:
-        pass
-
-    def steps(self, text: str) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass

@@ -12,13 +12,13 @@ import typer
 
 from katibflow.cli.kubeflow import (
     CaFile,
-    Cluster,
     Context,
     Host,
     Namespace,
     Poll,
     RunName,
     access_of,
+    cluster_for,
     follow_to_end,
     found_run,
     link_of,
@@ -62,7 +62,7 @@ def list_(
 
     access = access_of(host, namespace, context, ca_file)
     pipelines = connect(access)
-    cluster = Cluster(pipelines, access)
+    cluster = cluster_for(pipelines, access)
     found = []
     for sweep in latest_sweeps(pipelines, limit):
         history = cluster.history(sweep)
@@ -122,8 +122,8 @@ def show(
     access = access_of(host, namespace, context, ca_file)
     pipelines, sweep = found_run(run, access)
     if follow:
-        raise follow_to_end(pipelines, sweep, access, poll, as_json)
-    cluster = Cluster(pipelines, access)
+        raise follow_to_end(pipelines, sweep, cluster_for(pipelines, access), poll, as_json)
+    cluster = cluster_for(pipelines, access)
     history = cluster.history(sweep)
     view = cluster.view(sweep)
     standing = view.standing(sweep.run, history)
@@ -170,7 +170,7 @@ def best(
 
     access = access_of(host, namespace, context, ca_file)
     pipelines, sweep = found_run(run, access)
-    history = Cluster(pipelines, access).history(sweep)
+    history = cluster_for(pipelines, access).history(sweep)
     if history is None:
         raise RunnerError(
             f"{_UNSEEN}; the run's last step, report, has them: {link_of(pipelines, sweep.run)}"
@@ -261,7 +261,7 @@ def stop(
     pipelines, sweep = found_run(run, access)
     records = reader = None
     if not sweep.run.is_over:
-        cluster = Cluster(pipelines, access)
+        cluster = cluster_for(pipelines, access)
         records, reader = cluster.records(sweep), cluster.reader(sweep.run)
     pause = threading.Event()
     stopped = stop_run(pipelines, sweep, records, reader, lambda: pause.wait(_STOP_POLL))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from katibflow.cli.kubeflow import (
     CaFile,
-    Cluster,
     Context,
     Host,
     Namespace,
     Poll,
-    access_of,
     follow_to_end,
     link_of,
+    print_unseen,
 )
 from katibflow.cli.options import (
     AsJson,
@@ -28,53 +28,19 @@ from katibflow.cli.options import (
     LayoutOption,
     Package,
 )
-from katibflow.errors import InputError
-
-if TYPE_CHECKING:
-    from katibflow.client.base import Trigger
+from katibflow.cli.run_options import with_run_options
+from katibflow.errors import KatibflowError
 
 __all__ = ["submit"]
 
 
+@with_run_options(before="kfp_experiment")
 def submit(
     file: ExperimentFile,
     host: Host = None,
     namespace: Namespace = None,
     context: Context = None,
     ca_file: CaFile = None,
-    name: Annotated[
-        str | None, typer.Option(help="The run's Experiment gets this name, not the file's.")
-    ] = None,
-    parallel: Annotated[
-        str | None, typer.Option(metavar="N|none", help="In place of parallelTrialCount.")
-    ] = None,
-    max_trials: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|+N|none",
-            help="In place of maxTrialCount; +N is N beside the trials that --resume takes over.",
-        ),
-    ] = None,
-    max_failed_trials: Annotated[
-        str | None, typer.Option(metavar="N|none", help="In place of maxFailedTrialCount.")
-    ] = None,
-    goal: Annotated[
-        str | None, typer.Option(metavar="X|none", help="In place of the objective's goal.")
-    ] = None,
-    trial_timeout: Annotated[
-        str | None, typer.Option(metavar="S|none", help="Seconds that a trial may take.")
-    ] = None,
-    trial_start_timeout: Annotated[
-        str | None,
-        typer.Option(metavar="S|none", help="Seconds for a trial's replicas to start in."),
-    ] = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            metavar="all|none|RUN",
-            help="Whether the trials of this name's earlier runs count: of all, or of one.",
-        ),
-    ] = None,
     kfp_experiment: Annotated[
         str | None,
         typer.Option(help="KFP's experiment for the run; by default of the Experiment's name."),
@@ -95,6 +61,7 @@ def submit(
     layout: LayoutOption = Layout.AUTO,
     config_map: ConfigMapFile = None,
     as_json: AsJson = False,
+    **run_parameters: str | None,
 ) -> None:
     """Run an Experiment in Kubeflow Pipelines and follow it to its end.
 
@@ -107,75 +74,49 @@ def submit(
       katibflow submit examples/mnist.yaml --max-trials 20 --goal 0.1 --no-wait
       katibflow submit examples/mnist.yaml --name nightly --schedule "0 3 * * *"
     """
-    from katibflow.client.api import connect
-    from katibflow.client.reading import Sweep, full_run_id
-    from katibflow.client.schedules import read_cron, read_interval
-    from katibflow.client.submitting import (
-        Submission,
-        prepare,
-        start,
-        upload,
-    )
-    from katibflow.client.submitting import schedule as make_recurring
+    from katibflow.client.cluster import access_of
+    from katibflow.client.submitting import Recurring, Submission, trigger_of
+    from katibflow.client.submitting import submit as bring
     from katibflow.runners.kubernetes.config_maps import map_in_cluster
-    from katibflow.study.resume import NONE
     from katibflow.validation.reading import map_in_file, read_experiment
 
-    if schedule is not None and every is not None:
-        raise InputError("--schedule and --every: found both; allowed: one of them")
-    trigger: Trigger | None = None
-    if schedule is not None:
-        trigger = read_cron(schedule)
-    elif every is not None:
-        trigger = read_interval(every)
+    trigger = trigger_of(schedule, every)
     access = access_of(host, namespace, context, ca_file)
-    given = {
-        "name": name,
-        "parallelTrialCount": parallel,
-        "maxTrialCount": max_trials,
-        "maxFailedTrialCount": max_failed_trials,
-        "goal": goal,
-        "trialTimeout": trial_timeout,
-        "trialStartTimeout": trial_start_timeout,
-        "resume": resume,
-    }
-    ready = prepare(
-        Submission(
-            read_experiment(file, read=map_in_file(config_map) or map_in_cluster(context)),
-            str(file),
-            {key: value for key, value in given.items() if value is not None},
-            layout,
-            image,
-            package,
-            kfp_experiment,
-        )
+    submission = Submission(
+        read_experiment(file, read=map_in_file(config_map) or map_in_cluster(context)),
+        str(file),
+        {key: value for key, value in run_parameters.items() if value is not None},
+        layout,
+        image,
+        package,
+        kfp_experiment,
     )
-    stream = sys.stderr if as_json else sys.stdout
-    for warning in ready.warnings:
-        print(f"{file}: {warning}", file=sys.stderr)
-    print(f"layout {ready.layout}: {ready.why}", file=stream)
-    pipelines = connect(access)
-    if resume is not None:
-        ready = ready.resuming(full_run_id(pipelines, resume.strip().lower()))
-    resumes = ready.parameters.get("resume", NONE) if trigger is not None else ready.resume
-    Cluster(pipelines, access).check_earlier(ready, resumes)
-    version, is_new = upload(pipelines, ready)
-    done = "uploaded" if is_new else "there already"
-    print(f"pipeline {ready.pipeline}, version {ready.version}: {done}", file=stream)
-    if trigger is not None:
-        recurring = make_recurring(pipelines, ready, version, trigger)
-        link = pipelines.link(f"recurringrun/details/{recurring}") or recurring
-        print(f"recurring run {ready.experiment.name}: {link}", file=stream)
+    submitted = bring(submission, access, _Printed(file, as_json), trigger)
+    made = submitted.made
+    if isinstance(made, Recurring):
         if as_json:
-            data = {"name": ready.experiment.name, "recurringRun": recurring, "link": link}
+            data = {"name": made.name, "recurringRun": made.recurring_run_id, "link": made.link}
             print(json.dumps(data))
-        return
-    run = start(pipelines, ready, version)
-    link = link_of(pipelines, run)
-    print(f"run {run.name}: {link}", file=stream, flush=True)
-    if not wait:
-        if as_json:
-            print(json.dumps({"run": run.run_id, "name": run.name, "link": link}))
-        return
-    sweep = Sweep(run, ready.experiment, ready.layout, ready.resume)
-    raise follow_to_end(pipelines, sweep, access, poll, as_json)
+    elif wait:
+        raise follow_to_end(submitted.pipelines, made, submitted.cluster, poll, as_json)
+    elif as_json:
+        run = made.run
+        link = link_of(submitted.pipelines, run)
+        print(json.dumps({"run": run.run_id, "name": run.name, "link": link}))
+
+
+class _Printed:
+    """A `submitting.Teller` that prints: what is wrong to standard error, the rest where asked."""
+
+    def __init__(self, file: Path, as_json: bool) -> None:
+        self._file = file
+        self._stream = sys.stderr if as_json else sys.stdout
+
+    def warning(self, text: str) -> None:
+        print(f"{self._file}: {text}", file=sys.stderr)
+
+    def line(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+    def unseen(self, error: KatibflowError) -> None:
+        print_unseen(error)

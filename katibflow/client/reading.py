@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from katibflow.client.base import NotThere, Pipelines, Run
 from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment
-from katibflow.steps.starting import parameters_of, with_parameters
+from katibflow.steps.run_parameters import parameters_of, with_parameters
 
-__all__ = ["Sweep", "find_sweep", "full_run_id", "latest_sweeps", "sweeps_of"]
+__all__ = ["Sweep", "find_sweep", "full_run_id", "latest_sweeps", "link_of", "sweeps_of"]
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PART = re.compile(r"[0-9a-f]{8}")
@@ -149,6 +149,11 @@ def full_run_id(pipelines: Pipelines, text: str) -> str:
         if run.run_id.startswith(text)
     ]
     return found[0] if len(found) == 1 else text
+
+
+def link_of(pipelines: Pipelines, run: Run) -> str:
+    """Returns a run's page in the UI, or else its id."""
+    return pipelines.link(f"runs/details/{run.run_id}") or run.run_id
 
 
 def _find_run(pipelines: Pipelines, wanted: str) -> Run:

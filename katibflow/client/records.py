@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from katibflow.client.reading import Sweep
 from katibflow.errors import InputError
 from katibflow.runners.kubernetes.api import Api, Timing
 from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
-from katibflow.steps.starting import ROUNDS, check_first_round, with_more
+from katibflow.steps.run_parameters import with_more
 from katibflow.study.history import History, Trial, TrialState
 from katibflow.study.resume import ALL, NONE, EarlierTrial, read_resume, run_name, take_over
 
-if TYPE_CHECKING:
-    from katibflow.client.submitting import Ready
-
-__all__ = ["NAMESPACE", "JobRecords", "Records", "check_earlier", "cluster_of", "with_earlier"]
+__all__ = ["NAMESPACE", "JobRecords", "Records", "cluster_of", "with_earlier"]
 
 NAMESPACE = "kubeflow"
 """Where runs are in an installation without users, unless it says otherwise."""
@@ -134,30 +131,3 @@ def with_earlier(
     except InputError:  # what it took over was deleted or changed since
         return ()
     return taken if len(taken) == count else ()
-
-
-def check_earlier(api: Api, ready: Ready, resume: str) -> None:
-    """Refuses what a run's first step would refuse for the trials that it finds.
-
-    Args:
-        api: The namespace of the trials' jobs.
-        ready: The run that is to be started.
-        resume: The run's parameter of that name.
-
-    Raises:
-        InputError: Earlier trials do not fit, or leave nothing to do.
-        RunnerError: They cannot be read.
-    """
-    if read_resume(resume) == NONE:
-        return
-    empty = History(ready.experiment, "new", 0)
-    runner = KubernetesRunner(
-        api,
-        experiment=ready.experiment.name,
-        run=empty.run,
-        template=ready.experiment.spec.trial_template,
-    )
-    history = take_over("the run's parameters", empty, resume, runner.earlier())
-    history = with_more(history, ready.parameters)
-    if ready.layout == ROUNDS:
-        check_first_round(history)

@@ -8,7 +8,6 @@ store its Workflow, or its controller is gone.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,13 +15,13 @@ from typing import Any
 from katibflow.client.base import Run
 from katibflow.client.reading import Sweep
 from katibflow.client.workflow import KFP_RUN, StepPod, Workflow
+from katibflow.steps.run_parameters import run_parameters
 from katibflow.steps.starting import ROUNDS
 from katibflow.study.history import History
 from katibflow.study.resume import ALL, NONE, run_name
 
 __all__ = [
     "FULL",
-    "OPTIONS",
     "STALL",
     "UNSEEN",
     "Facts",
@@ -49,17 +48,6 @@ FULL = 0.95
 
 What Argo could not store is not in the object; a step more is about 1 % of the limit.
 """
-
-OPTIONS: Mapping[str, str] = {
-    "name": "--name",
-    "parallelTrialCount": "--parallel",
-    "maxTrialCount": "--max-trials",
-    "maxFailedTrialCount": "--max-failed-trials",
-    "goal": "--goal",
-    "trialTimeout": "--trial-timeout",
-    "trialStartTimeout": "--trial-start-timeout",
-}
-"""The run's parameters as options of ``katibflow submit``; beside them there is ``resume``."""
 
 _GOING = ("PENDING", "RUNNING", "CANCELING")
 _TRIAL_STEPS = ("launcher", "controller")
@@ -230,9 +218,10 @@ def resuming(sweep: Sweep) -> str:
     words = ["katibflow", "submit", "EXPERIMENT.yaml"]
     words += ["--layout", "controller"] if sweep.layout == ROUNDS else []
     words += ["--resume", resume]
+    table = run_parameters()
     for name, value in sweep.run.parameters.items():
-        if name in OPTIONS:
-            words += [OPTIONS[name], str(value)]
+        if name in table and name != "resume":
+            words += [table[name].option, str(value)]
     return shlex.join(words)
 
 

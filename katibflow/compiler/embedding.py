@@ -21,7 +21,12 @@ from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.layouts import AUTO, MAX_PARTS
 from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment
-from katibflow.steps.starting import RUN_PARAMETERS, with_parameters
+from katibflow.steps.run_parameters import (
+    check_texts,
+    for_start,
+    run_parameters,
+    with_parameters,
+)
 from katibflow.study.objectives import is_several
 from katibflow.validation.rules import check_document
 
@@ -44,12 +49,12 @@ def embed(
     package: str | None = None,
     layout: str = AUTO,
 ) -> Any:
-    """The task of a whole experiment in the pipeline that is being traced.
+    """Returns the task of a whole experiment in the pipeline that is being traced.
 
     Args:
         experiment: A checked Experiment.
         given: The run's parameters that are not the Experiment's own, by name
-            (`steps.starting.parameters_of`): values, which are checked here and now, or outputs and
+            (`steps.run_parameters`): values, which are checked here and now, or outputs and
             parameters of the pipeline, which `start` will check.
         image: As in `compile_experiment`.
         package: Likewise.
@@ -74,8 +79,8 @@ def embed(
             "objectives; allowed: one, whose best parameters are handed on, or the compiled file "
             "as a component, whose output result has the Pareto front"
         )
-    kept = {key for key in now if key == "resume" or now[key].lstrip().startswith("+")}
-    arguments = {**later, **{key: now[key] for key in kept}}
+    check_texts(now)
+    arguments = {**later, **for_start(now)}
     pipeline = Pipeline.get_default_pipeline()
     if pipeline is not None:
         _check_place(pipeline, experiment.name, "name" not in later)
@@ -152,7 +157,9 @@ def _experiments(tasks: Any) -> Iterator[Any]:
     """The tasks that are experiments: they have all of a run's parameters."""
     for task in tasks:
         spec = task.pipeline_spec
-        if spec is not None and set(spec.root.input_definitions.parameters) >= RUN_PARAMETERS:
+        if spec is not None and run_parameters().keys() <= set(
+            spec.root.input_definitions.parameters
+        ):
             yield task
 
 

@@ -19,13 +19,14 @@ from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive, merge_twin
 from katibflow.compiler.layouts import AUTO, Choice, choose_layout
 from katibflow.compiler.library import CARRIED, Pack, pack_library
 from katibflow.compiler.requirements import KFP, packages_of
+from katibflow.compiler.run_inputs import with_inputs, with_inputs_in_source
 from katibflow.errors import InputError
 from katibflow.experiment.job_kinds import kind_of
 from katibflow.experiment.types import Experiment
 from katibflow.runners.kubernetes.checkpoints import check_checkpoints
 from katibflow.runners.kubernetes.job_object import stop_patch
 from katibflow.steps.capacity import Capacity
-from katibflow.steps.starting import parameters_of
+from katibflow.steps.run_parameters import parameters_of
 
 __all__ = ["BASE_IMAGE", "Compiled", "compile_experiment"]
 
@@ -72,11 +73,8 @@ def compile_experiment(
 ) -> Compiled:
     """Compiles an Experiment to a pipeline file for Kubeflow Pipelines v2.
 
-    The run's parameters are texts with the Experiment's values as defaults: ``name``,
-    ``parallelTrialCount``, ``maxTrialCount``, ``maxFailedTrialCount``, ``goal``, ``trialTimeout``
-    and ``trialStartTimeout``; ``none`` takes the place of a number that the Experiment shall not
-    have. ``resume`` names earlier runs whose trials count in this one: ``none``, ``all`` (which is
-    the default unless the Experiment's resumePolicy is Never) or a run's id.
+    Its parameters are those of `katibflow.steps.run_parameters`: texts, with the Experiment's
+    values as defaults.
 
     Args:
         experiment: A checked Experiment.
@@ -120,18 +118,19 @@ def compile_experiment(
     names = [*dag.COMPONENTS]
     names += ["library"] if pack is not None else []
     names += ["best"] if is_part else []
+    defaults = parameters_of(experiment)
     parts = {
-        name: _component(import_module(f"katibflow.components.{name}"), name, image)
+        name: _component(import_module(f"katibflow.components.{name}"), name, image, [*defaults])
         for name in names
     }
     if choice.layout == "rounds":
-        parts[dag.NEXT_ROUND] = _component(dag, dag.NEXT_ROUND, image)
+        parts[dag.NEXT_ROUND] = _component(dag, dag.NEXT_ROUND, image, ())
     spec, *platform = _documents(
         getattr(dag, choice.layout)(
             parts,
             title=experiment.name,
             document=_document(experiment),
-            defaults=parameters_of(experiment),
+            defaults=defaults,
             job=_job(experiment),
             library=pack.mark if pack is not None else "",
             room=choice.room,
@@ -148,25 +147,30 @@ def compile_experiment(
         container["command"] = (
             carried_command(name, _STUDY.get(name, "study"), packages, kfp)
             if name in CARRIED
-            else own_command(container["command"][-1], packages, kfp)
+            else own_command(
+                with_inputs_in_source(container["command"][-1], [*defaults]), packages, kfp
+            )
         )
     if pack is not None:
         _carry(spec, pack)
     for key, task in dag_tasks(spec):
         task["taskInfo"]["name"] = _DISPLAY_NAMES.get(key, task["taskInfo"]["name"])
     return Compiled(
-        _text(spec, platform, experiment),
+        _text(spec, platform, experiment.name, defaults),
         choice.layout,
         choice.why,
         tuple(_warnings(run_as or experiment, choice)),
     )
 
 
-def _component(module: Any, name: str, image: str | None) -> Callable[..., Any]:
+def _component(
+    module: Any, name: str, image: str | None, parameters: Sequence[str]
+) -> Callable[..., Any]:
     from kfp import dsl  # type: ignore[import-untyped]
 
+    function = with_inputs(getattr(module, name), parameters)
     component: Callable[..., Any] = dsl.component(
-        getattr(module, name), base_image=image or BASE_IMAGE, install_kfp_package=False
+        function, base_image=image or BASE_IMAGE, install_kfp_package=False
     )
     return component
 
@@ -223,9 +227,12 @@ def _warnings(experiment: Experiment, choice: Choice) -> list[str]:
 
 
 def _text(
-    spec: Mapping[str, Any], platform: Sequence[Mapping[str, Any]], experiment: Experiment
+    spec: Mapping[str, Any],
+    platform: Sequence[Mapping[str, Any]],
+    name: str,
+    defaults: Mapping[str, str],
 ) -> str:
-    head = [f"# Experiment {experiment.name}, compiled by katibflow. Run parameters:"]
-    head += [f"#   {name}: {value.strip()}" for name, value in parameters_of(experiment).items()]
+    head = [f"# Experiment {name}, compiled by katibflow. Run parameters:"]
+    head += [f"#   {name}: {value.strip()}" for name, value in defaults.items()]
     documents = [yaml.safe_dump(part, sort_keys=True, width=100) for part in (spec, *platform)]
     return "\n".join(head) + "\n" + "---\n".join(documents)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from katibflow.errors import Fault
-from katibflow.experiment.parsing import Parts
+
+if TYPE_CHECKING:
+    from katibflow.experiment.parsing import Parts
 
 __all__ = ["NAME_LENGTH", "count_faults", "name_faults"]
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from katibflow.errors import Fault
-from katibflow.experiment.parsing import Parts
-from katibflow.experiment.types import Experiment
+
+if TYPE_CHECKING:
+    from katibflow.experiment.parsing import Parts
+    from katibflow.experiment.types import Experiment
 
 __all__ = ["START_TIMEOUT", "TRIAL_TIMEOUT", "Limits", "faults", "limits_of"]
 

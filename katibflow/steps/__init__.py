@@ -6,12 +6,20 @@ study travels between the steps as a folder (`katibflow.steps.files`).
 
 from __future__ import annotations
 
-from katibflow.steps.controlling import controller
-from katibflow.steps.launching import launcher
-from katibflow.steps.presenting import report, summary
-from katibflow.steps.rounds import collector, loop, suggestion
-from katibflow.steps.starting import start
-from katibflow.steps.stopping import finish
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from katibflow.steps.tasks import (
+        collector,
+        controller,
+        finish,
+        launcher,
+        loop,
+        report,
+        start,
+        suggestion,
+        summary,
+    )
 
 __all__ = [
     "collector",
@@ -24,3 +32,12 @@ __all__ = [
     "suggestion",
     "summary",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the steps when one is asked for: the command line reads the run's parameters here."""
+    if name in __all__:
+        from katibflow.steps import tasks
+
+        return getattr(tasks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 import katibflow
+from tests.doubles.kfp.server import KfpServer
 from tests.paths import ROOT
 
 
-def test_the_code_of_the_page_runs(tmp_path: Path) -> None:
+@pytest.fixture
+def kfp_server() -> Iterator[KfpServer]:
+    made = KfpServer()
+    yield made
+    made.close()
+
+
+def test_the_code_of_the_page_runs(tmp_path: Path, kfp_server: KfpServer) -> None:
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 8
     blocks[0] = blocks[0].replace('"examples/', f'"{ROOT}/examples/')
     check = (
         "assert result.study.best_params == result.best.params\n"
         "assert len(result.trials) == 6 and failed == []\n"
+        "assert list(tune_in_a_pipeline.pipeline_spec.root.dag.tasks) == ['train']\n"
     )
     script = tmp_path / "page.py"
-    script.write_text("\n\n".join([*blocks, check]), encoding="utf-8")
+    code = "\n\n".join([*blocks, check]).replace("http://localhost:8080", kfp_server.url)
+    script.write_text(code, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=240
+        [sys.executable, script],
+        cwd=tmp_path,
+        env={**os.environ, "KUBECONFIG": str(tmp_path / "absent")},
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    (run,), (nightly,) = kfp_server.runs.values(), kfp_server.recurring.values()
+    assert run["runtime_config"]["parameters"] == {"maxTrialCount": "20", "resume": "all"}
+    assert nightly["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * *"}}
+    lines = done.stdout.splitlines()
+    assert f"PENDING {kfp_server.url}/#/runs/details/{run['run_id']}" in lines
+    recurring = nightly["recurring_run_id"]
+    assert f"{recurring} {kfp_server.url}/#/recurringrun/details/{recurring}" in lines
     assert (tmp_path / "train-pipeline.yaml").is_file()
     assert (tmp_path / "train-controller.yaml").is_file()
 
@@ -50,7 +74,8 @@ def test_the_reference_has_all_that_the_package_offers(tmp_path: Path) -> None:
     documented = set(re.findall(r' id="([\w.]+)"', pages))
     offered = set(katibflow.__all__) - {"__version__", "search"}
     methods = {"Experiment.from_yaml", "Experiment.run", "Experiment.compile"}
-    methods |= {"Experiment.submit", "Result.best", "RemoteRun.wait"}
+    methods |= {"Experiment.submit", "Experiment.task", "Result.best", "RemoteRun.wait"}
+    methods |= {"Recurring.recurring_run_id", "Recurring.link"}
     assert offered | methods | {"double", "int", "categorical"} <= documented
 
 

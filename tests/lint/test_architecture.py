@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,13 @@ def exported(tree: ast.Module) -> list[str]:
 
 
 def bound(tree: ast.Module) -> Iterator[str]:
-    """Every name that a module binds at its top."""
-    for node in tree.body:
+    """Every name that a module binds at its top, or imports there for its readers alone."""
+    readers = (
+        node.body
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    for node in [*tree.body, *chain.from_iterable(readers)]:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             yield node.name
         elif isinstance(node, ast.Assign):

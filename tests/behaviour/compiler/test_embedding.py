@@ -184,6 +184,29 @@ def test_an_experiment_is_taken_in_every_form(tmp_path: Path, form: str) -> None
     assert Model.model_validate(carried) == checked("echo loss=1")
 
 
+def test_an_experiment_of_python_is_a_task_by_its_method(tmp_path: Path) -> None:
+    own = katibflow.Experiment(document("echo loss=1"))
+    options = {"image": "python-katibflow:1", "layout": "controller"}
+
+    def by_method(most: str = "4") -> None:
+        task = own.task(max_trial_count=most, goal=0.1, resume="none", **options)
+        use(best=task.outputs["best_parameters"], value=task.outputs["best_value"])
+
+    def by_function(most: str = "4") -> None:
+        task = experiment(own, max_trial_count=most, goal=0.1, resume="none", **options)
+        use(best=task.outputs["best_parameters"], value=task.outputs["best_value"])
+
+    texts = [compiled(tmp_path, function)[0] for function in (by_method, by_function)]
+    assert texts[0].replace("by-method", "by-function") == texts[1]
+    spec = next(yaml.safe_load_all(texts[0]))
+    assert set(spec["root"]["dag"]["tasks"]["sample"]["inputs"]["parameters"]) == {
+        "maxTrialCount",
+        "resume",
+    }
+    defaults = spec["components"]["comp-sample"]["inputDefinitions"]["parameters"]
+    assert defaults["goal"]["defaultValue"] == "0.1"
+
+
 class TestRefuses:
     """One clear error, while the pipeline is written down and before anything runs."""
 
@@ -213,6 +236,19 @@ class TestRefuses:
             "spec.objective.goal",
             "spec.maxTrialCount",
         ]
+
+    def test_a_keyword_that_is_none(self, tmp_path: Path) -> None:
+        def wrong() -> None:
+            experiment(document("echo loss=1"), max_trials=3)
+
+        told = self.told(tmp_path, wrong)
+        assert told.startswith("max_trials: found a keyword that is no parameter of a run; allowed")
+
+    def test_a_resume_that_is_none(self, tmp_path: Path) -> None:
+        def wrong() -> None:
+            experiment(document("echo loss=1"), resume="yes")
+
+        assert self.told(tmp_path, wrong).startswith('resume: found "yes"; allowed: none, all')
 
     def test_two_of_one_name(self, tmp_path: Path) -> None:
         def both() -> None:

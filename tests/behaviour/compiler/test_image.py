@@ -92,7 +92,7 @@ def test_the_wheel_that_it_builds_has_all_that_steps_call(tmp_path: Path) -> Non
     done = subprocess.run(words, cwd=source, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (wheel,) = wheels.glob("*.whl")
-    code = "from katibflow import steps; print(steps.__file__, *steps.__all__)"
+    code = "from katibflow.steps import tasks; print(tasks.__file__, *tasks.__all__)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -102,4 +102,4 @@ def test_the_wheel_that_it_builds_has_all_that_steps_call(tmp_path: Path) -> Non
         check=True,
     )
     assert done.stdout.startswith(str(wheel))
-    assert "components/start.py" in zipfile.ZipFile(wheel).namelist()
+    assert "katibflow/components/start.py" in zipfile.ZipFile(wheel).namelist()

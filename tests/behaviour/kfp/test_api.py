@@ -72,6 +72,12 @@ def test_without_a_kubeconfig_a_run_is_submitted_and_its_trials_are_elsewhere(
         ({"namespace": "Not A Name"}, "namespace"),
         ({"image": "a", "package": "katibflow==1"}, "found both; allowed: one of them"),
         ({"ca_file": "absent.pem"}, "absent.pem: no such file"),
+        ({"max_trials": 3}, "max_trials: found a keyword that is no parameter of a run; allowed"),
+        ({"max_trial_count": 0}, "spec.maxTrialCount: found 0"),
+        ({"goal": 1, "parameters": {"goal": 1}}, "goal and parameters: found goal in both"),
+        ({"schedule": "@daily", "every": "1d"}, "found both; allowed: one of them"),
+        ({"schedule": "0 3 * *"}, "4 fields; allowed: 5"),
+        ({"every": "6"}, 'found "6"; allowed: a time'),
     ],
 )
 def test_a_wrong_argument_starts_nothing(
@@ -82,3 +88,86 @@ def test_a_wrong_argument_starts_nothing(
         experiment.submit(host=kfp_server.url, **arguments)
     assert says in str(caught.value)
     assert kfp_server.runs == {}
+    assert kfp_server.recurring == {}
+
+
+def test_keywords_are_the_run_s_parameters(kfp_server: KfpServer, tmp_path: Path) -> None:
+    Experiment.from_yaml(experiment_file(tmp_path)).submit(
+        host=kfp_server.url,
+        image="python:katibflow",
+        name="other",
+        max_trial_count=9,
+        goal=None,
+        trial_timeout="none",
+        parameters={"maxFailedTrialCount": None, "resume": "none"},
+    )
+    (run,) = kfp_server.runs.values()
+    assert run["runtime_config"]["parameters"] == {
+        "name": "other",
+        "maxTrialCount": "9",
+        "trialTimeout": "none",
+        "maxFailedTrialCount": "none",
+        "resume": "none",
+    }
+
+
+@pytest.mark.parametrize(
+    ("when", "trigger"),
+    [
+        ({"schedule": "0 3 * * *"}, {"cron_schedule": {"cron": "0 0 3 * * *"}}),
+        ({"every": "6h"}, {"periodic_schedule": {"interval_second": 21600}}),
+    ],
+    ids=lambda value: next(iter(value)),
+)
+def test_a_schedule_gives_the_recurring_run(
+    kfp_server: KfpServer, tmp_path: Path, when: dict[str, Any], trigger: dict[str, Any]
+) -> None:
+    experiment = Experiment.from_yaml(experiment_file(tmp_path))
+    arguments = {"host": kfp_server.url, "image": "python:katibflow", "name": "nightly", **when}
+    nightly = experiment.submit(**arguments)
+    (made,) = kfp_server.recurring.values()
+    assert made["trigger"] == trigger
+    assert made["runtime_config"]["parameters"] == {"name": "nightly", "resume": "none"}
+    assert nightly.recurring_run_id == made["recurring_run_id"]
+    assert nightly.name == made["display_name"] == "nightly"
+    assert nightly.link == f"{kfp_server.url}/#/recurringrun/details/{made['recurring_run_id']}"
+    assert kfp_server.runs == {}
+    with pytest.raises(InputError, match='found "nightly", which recurs already'):
+        experiment.submit(**arguments)
+
+
+def test_earlier_trials_that_leave_nothing_to_do_are_told_before_anything_is_uploaded(
+    kfp_server: KfpServer, cluster: Lab, tmp_path: Path
+) -> None:
+    experiment = Experiment.from_yaml(experiment_file(tmp_path))
+    arguments: dict[str, Any] = {"host": kfp_server.url, "image": "python:katibflow"}
+    first = experiment.submit(**arguments)
+    put_trial(cluster.server, first.run_id, 0, 0.5)
+    with pytest.raises(InputError, match="the experiment is over before it begins"):
+        experiment.submit(
+            resume=first.run_id[:8], max_trial_count=1, parallel_trial_count=1, **arguments
+        )
+    assert len(kfp_server.runs) == 1
+    more = experiment.submit(resume=first.run_id[:8], max_trial_count="+3", **arguments)
+    parameters = kfp_server.runs[more.run_id]["runtime_config"]["parameters"]
+    assert parameters == {"resume": first.run_id, "maxTrialCount": "+3"}
+
+
+def test_what_cannot_be_seen_of_earlier_trials_is_a_warning(
+    kfp_server: KfpServer, cluster: Lab, tmp_path: Path
+) -> None:
+    cluster.server.rules = []
+    experiment = Experiment.from_yaml(experiment_file(tmp_path))
+    with pytest.warns(UserWarning, match="earlier trials cannot be seen from here") as told:
+        experiment.submit(host=kfp_server.url, image="python:katibflow", resume="all")
+    assert [each.filename for each in told] == [__file__]
+    assert len(kfp_server.runs) == 1
+
+
+def test_a_limit_is_warned_of_where_submit_is_called(kfp_server: KfpServer, tmp_path: Path) -> None:
+    experiment = Experiment.from_yaml(experiment_file(tmp_path))
+    with pytest.warns(UserWarning, match="maxTrialCount is missing") as told:
+        experiment.submit(
+            host=kfp_server.url, image="i", layout="rounds", parameters={"maxTrialCount": None}
+        )
+    assert [each.filename for each in told] == [__file__]

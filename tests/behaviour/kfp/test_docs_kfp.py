@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from katibflow.steps.run_parameters import RUN_PARAMETERS
 from katibflow.study.history import Observation, Trial, TrialState
 from katibflow.study.job_name import job_name
 from katibflow.study.resume import run_name, search_text
@@ -205,6 +206,20 @@ def test_every_option_that_is_named_exists(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(named) > 15
     helped = "".join(katibflow(each, "--help").out for each in ("submit", "list", "show", "best"))
     assert [option for option in sorted(named) if option not in helped] == []
+
+
+def test_the_table_is_that_of_the_code() -> None:
+    columns = ["parameter", "`katibflow submit`", "Python", "what", "left out"]
+    rows = [columns, ["---"] * len(columns)]
+    rows += [
+        [f"`{each.name}`", f"`{each.option}`", f"`{each.keyword}`", each.meaning, each.left_out]
+        for each in RUN_PARAMETERS
+    ]
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    section = re.split(r"^## ", TEXT, flags=re.M)[2]
+    assert section.startswith("What a run may change\n")
+    shown = "".join(line for line in section.splitlines(keepends=True) if line.startswith("|"))
+    assert shown == table, f"docs/kfp.md is to have this table:\n{table}"
 
 
 def test_links_lead_to_files() -> None:

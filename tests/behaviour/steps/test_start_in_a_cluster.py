@@ -18,7 +18,7 @@ import yaml
 from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.library import carried_files, pack_library
 from katibflow.steps.files import HISTORY, LIBRARY, read_study
-from katibflow.steps.starting import parameters_of
+from katibflow.steps.run_parameters import parameters_of
 from katibflow.study.resume import run_name
 from tests.behaviour.steps.test_finish import kubeconfig
 from tests.doubles.kubernetes.server import NAMESPACE, ApiServer

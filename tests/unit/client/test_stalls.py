@@ -12,7 +12,6 @@ import pytest
 from katibflow.client.base import Run
 from katibflow.client.reading import Sweep
 from katibflow.client.stalls import (
-    OPTIONS,
     STALL,
     UNSEEN,
     Facts,
@@ -24,7 +23,7 @@ from katibflow.client.stalls import (
     stall_text,
 )
 from katibflow.client.workflow import StepPod, read_workflow
-from katibflow.steps.starting import RUN_PARAMETERS
+from katibflow.steps.run_parameters import RUN_PARAMETERS
 from katibflow.study.history import History, Trial, TrialState
 from katibflow.study.resume import run_name
 from katibflow.validation.rules import check_document
@@ -165,8 +164,12 @@ def test_a_standstill_is_data_too() -> None:
 
 
 def test_every_parameter_of_a_run_is_an_option_of_submit(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(OPTIONS) | {"resume"} == RUN_PARAMETERS
     monkeypatch.setenv("COLUMNS", "200")
     helped = set(re.findall(r"--[a-z-]+", katibflow("submit", "--help").out))
-    words = shlex.split(text_of(Facts(workflow=LARGE, jobs=0, pods=()), sweep()).splitlines()[-1])
-    assert {*OPTIONS.values(), *(word for word in words if word.startswith("--"))} <= helped
+    given = {each.name: each.example for each in RUN_PARAMETERS}
+    told = text_of(Facts(workflow=LARGE, jobs=0, pods=()), sweep(**given))
+    words = shlex.split(told.splitlines()[-1])
+    named = [word for word in words if word.startswith("--")]
+    options = {each.option for each in RUN_PARAMETERS}
+    assert sorted(named) == sorted({*options, "--layout"})
+    assert {*named} <= helped

@@ -1,0 +1,62 @@
+"""The parameters of a run as keywords of Python functions, made from their table."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from katibflow.steps import run_parameters
+
+__all__ = ["given_texts", "with_run_keywords"]
+
+_ENTRY = re.compile(r"^( *)\*\*run_parameters: .*$", re.MULTILINE)
+"""The entry of ``**run_parameters`` among a docstring's arguments: one line."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def with_run_keywords(function: _Function) -> _Function:
+    """Gives a function's signature and docstring the parameters of a run in place of ``**``.
+
+    Args:
+        function: It has ``**run_parameters``; it is changed, and returned.
+    """
+    signature = inspect.signature(function)
+    own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    keywords = [
+        inspect.Parameter(each.keyword, kind, default=None, annotation="Any")
+        for each in run_parameters.RUN_PARAMETERS
+    ]
+    changed = signature.replace(parameters=[*own, *keywords])
+    function.__signature__ = changed  # type: ignore[attr-defined]
+    function.__doc__ = _documented(function.__doc__ or "")
+    return function
+
+
+def _documented(text: str) -> str:
+    entries = [
+        f"{each.keyword}: {each.meaning[0].upper()}{each.meaning[1:]}."
+        for each in run_parameters.RUN_PARAMETERS
+    ]
+    return _ENTRY.sub(lambda line: "\n".join(line[1] + entry for entry in entries), text)
+
+
+def given_texts(
+    keywords: Mapping[str, object], parameters: Mapping[str, object] | None = None
+) -> dict[str, str]:
+    """Returns a run's parameters by name, as texts.
+
+    Args:
+        keywords: By their Python keywords; None is one that is left out.
+        parameters: By name; None is a value that is taken away.
+
+    Raises:
+        InputError: There is no such parameter, or one is given both ways.
+    """
+    given = run_parameters.by_names(parameters or {}, keywords)
+    return {
+        name: run_parameters.NONE if value is None else str(value) for name, value in given.items()
+    }

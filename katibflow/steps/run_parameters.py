@@ -1,0 +1,395 @@
+"""What a run may change of its Experiment: one table, from which all that names it is made.
+
+Made from it are the compiled pipeline's parameters and their defaults, what the step `start` is
+given and checks, the options of ``katibflow submit``, the keywords of ``Experiment.submit``,
+``Experiment.task`` and ``katibflow.pipelines.experiment``, the command that goes on with a run's
+trials, and the table in docs/kfp.md. A parameter is an entry of `RUN_PARAMETERS` with what takes
+its value: a place in the Experiment's document, or a function of the study that a run begins with.
+
+The command line reads the table for each of its commands, so nothing large is imported here before
+a value is looked at.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from katibflow.errors import Fault, InputError
+from katibflow.experiment import timeouts
+from katibflow.experiment.counts import count_faults, name_faults
+
+if TYPE_CHECKING:
+    from katibflow.experiment.parsing import Parts
+    from katibflow.experiment.types import Experiment
+    from katibflow.study.history import History
+    from katibflow.study.resume import EarlierTrial
+
+__all__ = [
+    "NONE",
+    "RUN_PARAMETERS",
+    "RunParameter",
+    "begun",
+    "by_names",
+    "check_texts",
+    "document_rules",
+    "for_start",
+    "parameters_of",
+    "run_parameters",
+    "with_more",
+    "with_parameters",
+]
+
+NONE = "none"
+"""Stands in the place of a value that the Experiment shall not have."""
+
+Document = dict[str, Any]
+Put = Callable[[Document, str], None]
+Rule = Callable[["Parts"], Iterator[Fault]]
+Begin = Callable[[str, "History", Mapping[str, str], Iterable["EarlierTrial"]], "History"]
+
+
+@dataclass(frozen=True)
+class RunParameter:
+    """One parameter of a run. Its value is a text, as Kubeflow Pipelines hands it on.
+
+    Attributes:
+        name: In a pipeline and in mappings: Katib's name, in Katib's spelling.
+        option: The option of ``katibflow submit``.
+        help: The option's help.
+        meaning: What it is, for the documents.
+        example: A value that changes something of an Experiment that does not have it.
+        default: Its value for a run that is told none, from the Experiment.
+        metavar: What stands for the value in the option's help; None for any text.
+        left_out: What holds if it is left out, for the documents.
+        put: Puts the value into the Experiment's document, right or wrong.
+        faults: The rule that holds for the document with the value in it, if fields' types do not
+            say it all.
+        check: Checks the text of a value that is not in the document.
+        begin: Takes the value into the study that a run begins with, given a name for errors, the
+            study, all parameters and the trials of earlier runs.
+
+    Raises:
+        ValueError: Nothing takes its value.
+    """
+
+    name: str
+    option: str
+    help: str
+    meaning: str
+    example: str
+    default: Callable[[Experiment], str]
+    metavar: str | None = None
+    left_out: str = "the Experiment's"
+    put: Put | None = None
+    faults: Rule | None = None
+    check: Callable[[str], object] | None = None
+    begin: Begin | None = None
+
+    def __post_init__(self) -> None:
+        if self.put is None and self.begin is None:
+            raise ValueError(f"run parameter {self.name}: nothing takes its value")
+
+    @property
+    def keyword(self) -> str:
+        """Its name in Python: ``max_trial_count`` of ``maxTrialCount``."""
+        return re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", self.name)
+
+
+def _name(document: Document, text: str) -> None:
+    document["metadata"]["name"] = text
+
+
+def _number(*path: str) -> Put:
+    """Puts a number at a path of the document; the last key goes where there shall be none."""
+
+    def put(document: Document, text: str) -> None:
+        fields: Any = document
+        for key in path[:-1]:
+            fields = fields[key]
+        fields.pop(path[-1], None)
+        if not _is_nothing(text):
+            fields[path[-1]] = _as_number(text)
+
+    return put
+
+
+def _annotation(key: str) -> Put:
+    """Puts a text into the annotations; it goes where there shall be none."""
+
+    def put(document: Document, text: str) -> None:
+        annotations = document["metadata"].pop("annotations", None) or {}
+        annotations.pop(key, None)
+        if not _is_nothing(text):
+            annotations[key] = text
+        if annotations:
+            document["metadata"]["annotations"] = annotations
+
+    return put
+
+
+def _annotated(key: str) -> Callable[[Experiment], str]:
+    return lambda experiment: experiment.metadata.annotations.get(key, NONE)
+
+
+def _all_counts(parts: Parts) -> Iterator[Fault]:
+    """The rules of Katib for the counts, and those that the algorithm has."""
+    from katibflow.suggestion import algorithms
+
+    yield from count_faults(parts)
+    yield from algorithms.count_faults(parts)
+
+
+def _resume(experiment: Experiment) -> str:
+    from katibflow.study.resume import ALL, NONE
+
+    return NONE if experiment.spec.resume_policy == "Never" else ALL
+
+
+def _check_resume(text: str) -> None:
+    from katibflow.study.resume import read_resume
+
+    read_resume(text)
+
+
+def _take_over(
+    source: str, history: History, given: Mapping[str, str], earlier: Iterable[EarlierTrial]
+) -> History:
+    """The study with the trials of earlier runs; a maxTrialCount of ``+10`` counts from there."""
+    from katibflow.study.resume import take_over
+
+    return with_more(take_over(source, history, given.get("resume", NONE), earlier), given)
+
+
+RUN_PARAMETERS: tuple[RunParameter, ...] = (
+    RunParameter(
+        "name",
+        option="--name",
+        help="The run's Experiment gets this name, not the file's.",
+        meaning="the experiment's name, by which its jobs and earlier runs are found",
+        example="nightly",
+        default=lambda experiment: experiment.name,
+        put=_name,
+        faults=name_faults,
+    ),
+    RunParameter(
+        "parallelTrialCount",
+        option="--parallel",
+        metavar="N|none",
+        help="In place of parallelTrialCount.",
+        meaning="trials at a time, from 1",
+        example="2",
+        default=lambda experiment: _text(experiment.spec.parallel_trial_count),
+        put=_number("spec", "parallelTrialCount"),
+        faults=_all_counts,
+    ),
+    RunParameter(
+        "maxTrialCount",
+        option="--max-trials",
+        metavar="N|+N|none",
+        help="In place of maxTrialCount; +N is N beside the trials that --resume takes over.",
+        meaning="trials in all, from 1; `+10`: ten beside those that `resume` takes over",
+        example="20",
+        default=lambda experiment: _text(experiment.spec.max_trial_count),
+        put=_number("spec", "maxTrialCount"),
+        faults=_all_counts,
+    ),
+    RunParameter(
+        "maxFailedTrialCount",
+        option="--max-failed-trials",
+        metavar="N|none",
+        help="In place of maxFailedTrialCount.",
+        meaning="failed trials with which it fails, from 0",
+        example="1",
+        default=lambda experiment: _text(experiment.spec.max_failed_trial_count),
+        put=_number("spec", "maxFailedTrialCount"),
+        faults=_all_counts,
+    ),
+    RunParameter(
+        "goal",
+        option="--goal",
+        metavar="X|none",
+        help="In place of the objective's goal.",
+        meaning="the objective's value with which it ends",
+        example="0.1",
+        default=lambda experiment: _text(experiment.spec.objective.goal),
+        put=_number("spec", "objective", "goal"),
+    ),
+    RunParameter(
+        "trialTimeout",
+        option="--trial-timeout",
+        metavar="S|none",
+        help="Seconds that a trial may take.",
+        meaning="seconds that a trial may take; `none`: no limit",
+        example="3600",
+        default=_annotated(timeouts.TRIAL_TIMEOUT),
+        left_out="the Experiment's annotation",
+        put=_annotation(timeouts.TRIAL_TIMEOUT),
+        faults=timeouts.faults,
+    ),
+    RunParameter(
+        "trialStartTimeout",
+        option="--trial-start-timeout",
+        metavar="S|none",
+        help="Seconds for a trial's replicas to start in.",
+        meaning="seconds within which a trial's pods must run; `none`: 600",
+        example="1800",
+        default=_annotated(timeouts.START_TIMEOUT),
+        left_out="the Experiment's annotation",
+        put=_annotation(timeouts.START_TIMEOUT),
+        faults=timeouts.faults,
+    ),
+    RunParameter(
+        "resume",
+        option="--resume",
+        metavar="all|none|RUN",
+        help="Whether the trials of this name's earlier runs count: of all, or of one.",
+        meaning="earlier runs whose finished trials count: `none`, `all` of this name, or one's id",
+        example="all",
+        default=_resume,
+        left_out="`none`, or `all` if resumePolicy is LongRunning or FromVolume",
+        check=_check_resume,
+        begin=_take_over,
+    ),
+)
+"""The table, in the order in which people see it."""
+
+
+def run_parameters() -> Mapping[str, RunParameter]:
+    """Returns the table by name."""
+    return {parameter.name: parameter for parameter in RUN_PARAMETERS}
+
+
+def parameters_of(experiment: Experiment) -> dict[str, str]:
+    """Returns the parameters of a run that is told none: the Experiment's values as texts.
+
+    A value is `NONE` where the Experiment has none.
+    """
+    return {parameter.name: parameter.default(experiment) for parameter in RUN_PARAMETERS}
+
+
+def by_names(given: Mapping[str, object], keywords: Mapping[str, object]) -> dict[str, object]:
+    """Returns a run's parameters by name, from a mapping and from Python keywords.
+
+    Args:
+        given: By name; None is kept.
+        keywords: By keyword; None is left out.
+
+    Raises:
+        InputError: There is no such parameter, or one is given both ways.
+    """
+    table = run_parameters()
+    for name in given:
+        if name not in table:
+            raise InputError(f"parameters: found {name}; allowed: {', '.join(sorted(table))}")
+    names = {parameter.keyword: name for name, parameter in table.items()}
+    for keyword in keywords:
+        if keyword not in names:
+            raise InputError(
+                f"{keyword}: found a keyword that is no parameter of a run; allowed: "
+                f"{', '.join(names)}"
+            )
+    named = {names[key]: value for key, value in keywords.items() if value is not None}
+    for name in named:
+        if name in given:
+            raise InputError(
+                f"{table[name].keyword} and parameters: found {name} in both; allowed: one of them"
+            )
+    return {**given, **named}
+
+
+def check_texts(given: Mapping[str, str]) -> None:
+    """Checks the values that do not stand in the document.
+
+    Raises:
+        InputError: One is wrong.
+    """
+    for name, parameter in run_parameters().items():
+        if parameter.check is not None and name in given:
+            parameter.check(given[name])
+
+
+def document_rules() -> tuple[Rule, ...]:
+    """Returns the rules for what a run may change in the document, each once."""
+    rules = (parameter.faults for parameter in RUN_PARAMETERS)
+    return tuple(dict.fromkeys(rule for rule in rules if rule is not None))
+
+
+def with_parameters(document: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the Experiment's document with a run's parameters in it, right or wrong.
+
+    `NONE`, or nothing, takes a value away; a parameter that is left out changes nothing. A
+    maxTrialCount of ``+10`` is 10, see `with_more`.
+    """
+    changed = copy.deepcopy(dict(document))
+    for name, parameter in run_parameters().items():
+        if parameter.put is not None and name in given:
+            parameter.put(changed, given[name])
+    return changed
+
+
+def for_start(given: Mapping[str, str]) -> dict[str, str]:
+    """Returns those parameters that `with_parameters` leaves to the step `start`, all or in part.
+
+    They are what is no part of the document, and what counts from the trials that a run takes over.
+    """
+    table = run_parameters()
+    return {
+        name: text
+        for name, text in given.items()
+        if table[name].begin is not None or text.lstrip().startswith("+")
+    }
+
+
+def begun(
+    source: str, history: History, given: Mapping[str, str], earlier: Iterable[EarlierTrial]
+) -> History:
+    """Returns the study that a run begins with.
+
+    Args:
+        source: What is checked, for errors.
+        history: The study without trials, and `with_parameters` in its Experiment.
+        given: The run's parameters.
+        earlier: All trials on record of the Experiment's name; asked for only if they matter.
+
+    Raises:
+        InputError: Earlier trials do not fit, or a value is wrong.
+    """
+    for parameter in RUN_PARAMETERS:
+        if parameter.begin is not None:
+            history = parameter.begin(source, history, given, earlier)
+    return history
+
+
+def with_more(history: History, given: Mapping[str, str]) -> History:
+    """Returns the study in which a maxTrialCount of ``+10`` is 10 beside its trials.
+
+    Args:
+        history: The study with the trials of earlier runs, and `with_parameters` in its Experiment.
+        given: The run's parameters.
+    """
+    experiment, most = history.experiment, history.experiment.spec.max_trial_count
+    if most is None or not given.get("maxTrialCount", "").lstrip().startswith("+"):
+        return history
+    spec = experiment.spec.model_copy(update={"max_trial_count": most + len(history.trials)})
+    return replace(history, experiment=experiment.model_copy(update={"spec": spec}))
+
+
+def _is_nothing(text: str) -> bool:
+    return text.strip().lower() in ("", NONE)
+
+
+def _text(value: float | None) -> str:
+    return NONE if value is None else repr(value)
+
+
+def _as_number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,22 @@
+"""The steps' functions, gathered for `katibflow.steps`."""
+
+from __future__ import annotations
+
+from katibflow.steps.controlling import controller
+from katibflow.steps.launching import launcher
+from katibflow.steps.presenting import report, summary
+from katibflow.steps.rounds import collector, loop, suggestion
+from katibflow.steps.starting import start
+from katibflow.steps.stopping import finish
+
+__all__ = [
+    "collector",
+    "controller",
+    "finish",
+    "launcher",
+    "loop",
+    "report",
+    "start",
+    "suggestion",
+    "summary",
+]

@@ -119,36 +119,45 @@ def _each(*watchers: Watcher) -> Watcher:
     return watch
 
 
-def read_run(path: Path) -> Run:
-    """The run of a folder, over or not.
+def read_run(path: Path, warn: Callable[[str], None] = _to_stderr) -> Run:
+    """The run of a folder, over or not; trials whose records cannot be read are left out.
+
+    Args:
+        path: The run's folder.
+        warn: Told of each record that cannot be read; by default it is a line on standard error.
 
     Raises:
         InputError: There is no run in this folder.
         HistoryError: Its history cannot be read.
     """
-    history = _on_record(RunFolder(path))
+    history = _on_record(RunFolder(path), warn)
     return Run(RunFolder(path), history, _ending_on_record(history))
 
 
-def read_history(path: Path) -> History:
+def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> History:
     """The trials of a run's folder, or of a history file.
+
+    Args:
+        path: Of either.
+        warn: Told of each record of a run's folder that cannot be read; by default it is a line
+            on standard error.
 
     Raises:
         InputError: There is neither.
         HistoryError: It cannot be read.
     """
     if not path.is_file():
-        return _on_record(RunFolder(path))
+        return _on_record(RunFolder(path), warn)
     try:
         return load_history(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise HistoryError(f"{path}: cannot be read: {error}") from error
 
 
-def _on_record(folder: RunFolder) -> History:
+def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:
     from katibflow.runners.local.runner import LocalRunner
 
-    return folder.history(LocalRunner(folder.path, ()).records())
+    return folder.history(LocalRunner(folder.path, ()).readable_records(warn))
 
 
 def write_page(run: Run, path: Path | None = None) -> Path:

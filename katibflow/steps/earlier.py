@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from katibflow.steps.launching import (
@@ -46,8 +47,12 @@ def _in_run_folders(history: History) -> Iterator[EarlierTrial]:
             continue
         file = folder / SEARCH_FILE
         search = file.read_text(encoding="utf-8") if file.is_file() else ""
-        for trial in LocalRunner(folder).records():
+        for trial in LocalRunner(folder).readable_records(_warn):
             yield EarlierTrial(match[1], trial, search)
+
+
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 _PLACES: Mapping[str, Callable[[History], Iterable[EarlierTrial]]] = {

@@ -23,9 +23,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.kubernetes.lab import pod_template, pytorch_job
-from tests.kubernetes.plays import JobPlay
-from tests.kubernetes.server import ApiServer
+from tests.doubles.kubernetes.lab import pod_template, pytorch_job
+from tests.doubles.kubernetes.plays import JobPlay
+from tests.doubles.kubernetes.server import ApiServer
 
 MEMORY_TARGET = 200
 LINES = 20

@@ -116,11 +116,11 @@ def run(
     )
     stream = sys.stderr if as_json else sys.stdout
     stop = StopRequest()
-    with caught(stop):
+    with caught(stop) as signals:
         done = run_to_end(
             experiment, runs, options, show=lambda board: progress_for(board, stream), stop=stop
         )
     print_result(done, as_json, done.folder.report)
     if done.interrupted is not None:
-        raise typer.Exit(128 + int(done.interrupted.split()[-1]))
+        raise typer.Exit(EXPERIMENT_FAILED if signals.first is None else 128 + signals.first)
     raise typer.Exit(0 if done.ending.succeeded else EXPERIMENT_FAILED)

@@ -12,21 +12,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from katibflow.runners.stopping import StopRequest
 
-__all__ = ["ENDING", "caught"]
+__all__ = ["ENDING", "Caught", "caught"]
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends a program that does not catch it."""
 
 
+class Caught:
+    """What was caught.
+
+    Attributes:
+        first: The first signal; None while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.first: signal.Signals | None = None
+
+
 @contextmanager
-def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> Iterator[None]:
+def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> Iterator[Caught]:
     """Turns signals into a stop request while the block runs, in the main thread.
 
     The request is made from a thread that a descriptor wakes. A handler in Python would run when
     the main thread comes to it, and one that has just begun to wait for a lock never does.
 
     Args:
-        stop: The request; its reason ends with the signal's number.
+        stop: The request; its reason is for people.
         numbers: The signals.
 
     Raises:
@@ -34,10 +45,12 @@ def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> I
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
+    seen = Caught()
 
     def watch() -> None:
         while received := reader.recv(1):
             if received[0] in numbers:
+                seen.first = seen.first or signal.Signals(received[0])
                 stop.set(f"interrupted by signal {received[0]}")
 
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
@@ -46,7 +59,7 @@ def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> I
         watcher.start()
         kept = {number: signal.signal(number, lambda number, frame: None) for number in numbers}
         try:
-            yield
+            yield seen
         finally:
             for number, handler in kept.items():
                 signal.signal(number, handler)

@@ -19,9 +19,11 @@ def test_a_signal_is_a_request_while_the_block_runs(number: signal.Signals) -> N
     stop = StopRequest()
     seen: SimpleQueue[None] = SimpleQueue()
     stop.subscribe(lambda: seen.put(None))
-    with caught(stop):
+    with caught(stop) as signals:
+        assert signals.first is None
         os.kill(os.getpid(), number)
         seen.get(timeout=10)
+    assert signals.first is number
     assert stop.reason == f"interrupted by signal {int(number)}"
     assert signal.getsignal(number) is before
     assert signal.set_wakeup_fd(-1) == -1

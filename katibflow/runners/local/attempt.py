@@ -49,8 +49,8 @@ __all__ = [
 ATTEMPT_VERSION = 2
 """Of ``job.json``, and of what stands beside it."""
 
-END_VERSION = 1
-"""Of ``end.json``."""
+END_VERSION = 2
+"""Of ``end.json``; the first version did not carry it."""
 
 _VOID = 0
 _JOB = "job.json"

@@ -40,8 +40,8 @@ from katibflow.study.history import Trial, time_text, trial_from_data, trial_to_
 
 __all__ = ["RECORD_VERSION", "TrialFolder", "digest", "trial_folders"]
 
-RECORD_VERSION = 1
-"""Of ``record.json``."""
+RECORD_VERSION = 2
+"""Of ``record.json``; the first version did not carry it."""
 
 
 class TrialFolder:

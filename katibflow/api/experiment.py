@@ -20,8 +20,9 @@ from katibflow.api.tuning import experiment_document
 from katibflow.engine.signals import caught
 from katibflow.errors import InputError
 from katibflow.experiment.config_map import source_of, with_template
-from katibflow.experiment.yaml_reader import dump_document, write_file
+from katibflow.experiment.yaml_reader import dump_document
 from katibflow.search import Space
+from katibflow.study.files import write_file
 from katibflow.validation.reading import map_in_cluster, map_in_file, read_plain
 from katibflow.validation.rules import check_document
 

@@ -53,7 +53,7 @@ def dashboard(
         raise InputError(f"RUN|FILE, --storage: found {found}; allowed: one of them")
     place = "/dashboard"
     if history is not None:
-        opened, study = follow(HistoryOnDisk(history, _warn), _warn)
+        opened, study = follow(HistoryOnDisk(history), _warn)
         place = f"/dashboard/studies/{study}"
     else:
         opened = Storage(storage or "").existing()

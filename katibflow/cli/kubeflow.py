@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from katibflow.client.run_view import RunView, Standing
     from katibflow.client.submitting import Ready
     from katibflow.client.workflow_reader import WorkflowReader
-    from katibflow.report.page import Ending
     from katibflow.runners.kubernetes.api import Api
+    from katibflow.study.ending import Ending
     from katibflow.study.history import History
 
 __all__ = [

@@ -32,6 +32,8 @@ from katibflow.runners.events import Event, Notice, Started
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History, Point, Trial, TrialState
+from katibflow.study.objectives import reported_metric
+from katibflow.study.reasons import TrialReason
 from katibflow.suggestion.suggester import Suggester, why_over
 
 __all__ = ["Result", "run_experiment"]
@@ -221,7 +223,7 @@ class _Run:
     def _follow(self, trial: Trial, request: StopRequest, resumed: bool) -> None:
         """Runs one trial, in its own thread."""
         experiment = self._history.experiment
-        objective = experiment.spec.objective.objective_metric_name
+        objective = reported_metric(experiment.spec.objective)
         collector = collector_for(experiment.spec)
         reports = self._reports[trial.number]
 
@@ -306,7 +308,7 @@ class _Run:
 
     def _killed(self, trial: Trial, message: str) -> Trial:
         return replace(
-            trial, state=TrialState.KILLED, reason="TrialKilled", message=message, end=now()
+            trial, state=TrialState.KILLED, reason=TrialReason.KILLED, message=message, end=now()
         )
 
     def _keep(self, trial: Trial) -> None:

@@ -106,7 +106,7 @@ def _in_the_cluster(experiment: Experiment, options: Options) -> Place:
     """
     from katibflow.runners.kubernetes.checkpoints import check_checkpoints
     from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
-    from katibflow.runners.log_copies import KeptRunner
+    from katibflow.runners.local.copies import CopyingRunner
     from katibflow.study.resume import NONE, read_resume, search_text, take_over
 
     if options.maps:
@@ -130,7 +130,7 @@ def _in_the_cluster(experiment: Experiment, options: Options) -> Place:
 
     there("0" * 8)  # it checks all names and conditions, here before anything is written
     return Place(
-        lambda history, folder: KeptRunner(there(history.run), folder),
+        lambda history, folder: CopyingRunner(there(history.run), folder),
         None if resume == NONE else begin,
     )
 

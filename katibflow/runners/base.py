@@ -15,8 +15,8 @@ from katibflow.collectors.sources import Source
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.events import Observer
 from katibflow.runners.stopping import StopRequest
+from katibflow.study.checkpoints import Checkpoint
 from katibflow.study.history import Trial
-from katibflow.suggestion.algorithms.pbt import Checkpoint
 
 __all__ = ["JobOutcome", "JobState", "Runner", "TrialJob"]
 

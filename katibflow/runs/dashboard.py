@@ -5,6 +5,7 @@ Import it early: Optuna and its dashboard are imported when one is served.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -55,27 +56,25 @@ class HistoryOnDisk:
 
     Args:
         path: Of either.
-        warn: Told, once each, which records cannot be read.
 
     Raises:
         InputError: There is none.
     """
 
-    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path.resolve()
-        self._warn = warn
         self._told: set[str] = set()
         self._seen, self._is_settled = self._look()
-        self.read()
+        read_history(path, self._tell)
 
     def read(self) -> History:
         """The history as it stands; see `HistorySource`."""
-        return read_history(self._path, self._tell_once)
+        return read_history(self._path, self._tell)
 
-    def _tell_once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            self._warn(text)
+    def _tell(self, fault: str) -> None:
+        if fault not in self._told:
+            self._told.add(fault)
+            print(fault, file=sys.stderr, flush=True)
 
     def wait(self) -> None:
         """Waits until a file of the run was written."""

@@ -14,11 +14,13 @@ from katibflow.engine.events import Update, Watcher
 from katibflow.engine.loop import Result, run_experiment
 from katibflow.errors import HistoryError, RunnerError
 from katibflow.experiment.types import Experiment
-from katibflow.report.page import Ending, render_report, write_report
+from katibflow.report.page import render_report, write_report
 from katibflow.runs.folder import RunFolder
 from katibflow.storage.sync import mirrored
 from katibflow.study.decision import decide, used_up
-from katibflow.study.history import History, TrialState, load_history
+from katibflow.study.ending import Ending
+from katibflow.study.history import History, TrialState, readable_history
+from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, why_over
 
 if TYPE_CHECKING:
@@ -120,11 +122,11 @@ def _each(*watchers: Watcher) -> Watcher:
 
 
 def read_run(path: Path, warn: Callable[[str], None] = _to_stderr) -> Run:
-    """The run of a folder, over or not; trials whose records cannot be read are left out.
+    """Reads the run of a folder, over or not; what of it cannot be read is left out.
 
     Args:
-        path: The run's folder.
-        warn: Told of each record that cannot be read; by default it is a line on standard error.
+        path: The folder.
+        warn: Told of each line of its history and each record that cannot be read.
 
     Raises:
         InputError: There is no run in this folder.
@@ -135,12 +137,11 @@ def read_run(path: Path, warn: Callable[[str], None] = _to_stderr) -> Run:
 
 
 def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> History:
-    """The trials of a run's folder, or of a history file.
+    """Reads the trials of a run's folder, or of a history file.
 
     Args:
         path: Of either.
-        warn: Told of each record of a run's folder that cannot be read; by default it is a line
-            on standard error.
+        warn: Told of each line, and each record of a run's folder, that cannot be read.
 
     Raises:
         InputError: There is neither.
@@ -149,15 +150,19 @@ def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> Histor
     if not path.is_file():
         return _on_record(RunFolder(path), warn)
     try:
-        return load_history(path.read_text(encoding="utf-8"), str(path))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise HistoryError(f"{path}: cannot be read: {error}") from error
+    history, faults = readable_history(text, str(path))
+    for fault in faults:
+        warn(fault)
+    return history
 
 
 def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:
     from katibflow.runners.local.runner import LocalRunner
 
-    return folder.history(LocalRunner(folder.path, ()).readable_records(warn))
+    return folder.history(LocalRunner(folder.path, ()).readable_records(warn), warn)
 
 
 def write_page(run: Run, path: Path | None = None) -> Path:
@@ -185,9 +190,11 @@ def write_page(run: Run, path: Path | None = None) -> Path:
 def _ending_of(result: Result) -> Ending:
     decision = result.decision
     if decision.finished:
-        return Ending(decision.succeeded, decision.reason, decision.message)
+        return Ending.of(decision)
     reason = result.interrupted or ""
-    return Ending(None, "Interrupted", f"{reason}; the same command goes on from here")
+    return Ending(
+        None, ExperimentReason.INTERRUPTED, f"{reason}; the same command goes on from here"
+    )
 
 
 def _ending_on_record(history: History) -> Ending:
@@ -196,5 +203,5 @@ def _ending_on_record(history: History) -> Ending:
     if not decision.finished and not running and is_used_up(history):
         decision = used_up(why_over(history.experiment))
     if decision.finished:
-        return Ending(decision.succeeded, decision.reason, decision.message)
-    return Ending(None, "NotFinished", f"{running} trials are on record as running")
+        return Ending.of(decision)
+    return Ending(None, ExperimentReason.NOT_FINISHED, f"{running} trials are on record as running")

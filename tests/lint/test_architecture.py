@@ -195,4 +195,5 @@ def test_the_wheel_holds_the_packages_and_their_types_and_nothing_else(tmp_path:
     (wheel,) = tmp_path.glob("*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = {(Path("katibflow") / named(f).removeprefix("katibflow/")).as_posix() for f in FILES}
-    assert held == {*files, "katibflow/__init__.pyi", "katibflow/py.typed"}
+    report = {f"katibflow/report/{name}" for name in ("page.html.j2", "script.js", "style.css")}
+    assert held == {*files, *report, "katibflow/__init__.pyi", "katibflow/py.typed"}

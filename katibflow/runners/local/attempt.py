@@ -32,8 +32,8 @@ from katibflow.runners.local.state_files import (
     read_number,
     read_state,
     to_json,
-    write_atomically,
 )
+from katibflow.study.files import write_atomically
 from katibflow.study.history import time_text
 
 __all__ = [

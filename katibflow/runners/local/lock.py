@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 from katibflow.errors import RunBusy
-from katibflow.runners.local.state_files import make_folder, unwritable
+from katibflow.runners.local.state_files import unwritable
+from katibflow.study.files import make_folder
 
 __all__ = ["LockWait", "RunLock", "held", "is_held"]
 

@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import (
     METRICS_PORT,
     Endpoint,
@@ -239,7 +240,7 @@ class _Page:
         self._own = attempt.metrics_port
         self._kept = attempt.folder / "samples.prom"
         self._earlier = self._kept.read_text("utf-8") if self._kept.exists() else ""
-        self.scraper = source.scraper(self._fetch, SCRAPE_PERIOD, wake)
+        self.scraper = Scraper(source.reader(), self._fetch, SCRAPE_PERIOD, wake)
         self.scraper.know(self._earlier)
 
     def read(self) -> tuple[Sequence[Event], bool]:

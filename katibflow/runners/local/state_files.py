@@ -1,10 +1,8 @@
-"""Files that outlive the program: written whole, and read by the version that they carry."""
+"""Files of a run's folder that outlive the program, read by the version that they carry."""
 
 from __future__ import annotations
 
 import json
-import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +13,10 @@ from katibflow.errors import RunnerError
 __all__ = [
     "VERSION_KEY",
     "check_version",
-    "make_folder",
     "read_number",
     "read_state",
-    "sync_folder",
     "to_json",
     "unwritable",
-    "write_atomically",
 ]
 
 VERSION_KEY = "version"
@@ -88,49 +83,3 @@ def to_json(data: Mapping[str, Any], version: int) -> bytes:
     """Returns the JSON text of a file with its version."""
     whole = {VERSION_KEY: version, **data}
     return (json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
-
-
-def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
-    """Replaces a file as a whole.
-
-    Args:
-        path: The file.
-        content: What it holds from now on.
-        durable: Whether it must be on disk, name included, when this returns.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            if durable:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if durable:
-        sync_folder(path.parent)
-
-
-def make_folder(path: Path) -> None:
-    """Makes a folder and those above it, each on disk when this returns."""
-    if path.is_dir():
-        return
-    if not path.parent.is_dir():
-        make_folder(path.parent)
-    path.mkdir(exist_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Waits until the names in a folder are on disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

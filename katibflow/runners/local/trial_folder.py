@@ -30,12 +30,10 @@ from katibflow.runners.local.lock import RunLock, is_held
 from katibflow.runners.local.state_files import (
     VERSION_KEY,
     check_version,
-    make_folder,
-    sync_folder,
     to_json,
     unwritable,
-    write_atomically,
 )
+from katibflow.study.files import make_folder, sync_folder, write_atomically
 from katibflow.study.history import Trial, time_text, trial_from_data, trial_to_data
 
 __all__ = ["RECORD_VERSION", "TrialFolder", "digest", "trial_folders"]

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from katibflow.collectors.prometheus import ChangedSamples
-from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint, Files, SideContainer, Source
 from katibflow.collectors.tfevent import EVENT_FILES, EventFiles
 from katibflow.runners.base import JobState, TrialJob
@@ -184,7 +183,7 @@ def free_port() -> int:
 
 
 def endpoint(port: int = 8080) -> Endpoint:
-    return Endpoint("/m", port, partial(Scraper, ChangedSamples(("loss",))))
+    return Endpoint("/m", port, partial(ChangedSamples, ("loss",)))
 
 
 def samples(watch: Watch) -> list[str]:

@@ -7,37 +7,24 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from katibflow.runners.stopping import StopRequest
+from katibflow.runners.stopping import StopKind, StopRequest
 
-__all__ = ["ENDING", "Caught", "caught"]
+__all__ = ["ENDING", "caught"]
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends a program that does not catch it."""
 
 
-class Caught:
-    """What was caught.
-
-    Attributes:
-        first: The first signal; None while there was none.
-    """
-
-    def __init__(self) -> None:
-        self.first: signal.Signals | None = None
-
-
 @contextmanager
-def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> Iterator[Caught]:
+def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> Iterator[None]:
     """Turns signals into a stop request while the block runs, in the main thread.
 
     The request is made from a thread that a descriptor wakes. A handler in Python would run when
     the main thread comes to it, and one that has just begun to wait for a lock never does.
 
     Args:
-        stop: The request; its reason is for people.
+        stop: The request; its reason has the signal's number.
         numbers: The signals.
 
     Raises:
@@ -45,13 +32,12 @@ def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> I
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    seen = Caught()
 
     def watch() -> None:
         while received := reader.recv(1):
             if received[0] in numbers:
-                seen.first = seen.first or signal.Signals(received[0])
-                stop.set(f"interrupted by signal {received[0]}")
+                number = received[0]
+                stop.set(f"interrupted by signal {number}", StopKind.SIGNAL, number)
 
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
     with reader, writer:
@@ -59,7 +45,7 @@ def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> I
         watcher.start()
         kept = {number: signal.signal(number, lambda number, frame: None) for number in numbers}
         try:
-            yield seen
+            yield
         finally:
             for number, handler in kept.items():
                 signal.signal(number, handler)

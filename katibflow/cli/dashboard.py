@@ -60,12 +60,18 @@ def dashboard(
     with server(opened, host, port) as serving:
         address = f"http://{host}:{serving.server_port}{place}"
         print(f"{address} (Ctrl-C ends it)", flush=True)
-        if browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        if browser and _has_screen():
             typer.launch(address)
         try:
             serving.serve_forever()
         except KeyboardInterrupt:
             print()
+
+
+def _has_screen() -> bool:
+    """Returns whether a browser can open a window; macOS has no variable that tells."""
+    is_mac = sys.platform == "darwin"
+    return is_mac or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _warn(text: str) -> None:

@@ -5,11 +5,12 @@ They have the local runner's form: whatever reads a run's folder finds the same 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from katibflow.runners.local.runner import LocalRunner, RunLock
+from katibflow.runners.local.lock import RunLock
+from katibflow.runners.local.runner import LocalRunner
 from katibflow.study.history import Trial
 
 __all__ = ["FolderRecords", "locked"]
@@ -32,6 +33,17 @@ class FolderRecords:
             RunnerError: One cannot be read.
         """
         return self._runner.records()
+
+    def readable(self, warn: Callable[[str], None]) -> Sequence[Trial]:
+        """Returns those that can be read, by ascending number.
+
+        Args:
+            warn: Told of each that cannot be read, and why.
+
+        Raises:
+            RunnerError: The folder cannot be read.
+        """
+        return self._runner.readable_records(warn)
 
     def put(self, trial: Trial) -> None:
         """Puts a trial's present state on record; durable when it returns.

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-
-from inotify_simple import INotify, flags  # type: ignore[import-untyped]
 
 from katibflow.errors import InputError, KatibflowError, MissingPackage, RunnerError
 from katibflow.runs.folder import RunFolder
@@ -27,9 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["HistoryOnDisk", "HistorySource", "follow", "server"]
 
-_CHANGES = flags.CREATE | flags.MOVED_TO | flags.CLOSE_WRITE
-_TOGETHER_MS = 100
-"""Changes this close to each other are read at once."""
+_PERIOD = 0.5
+"""Seconds between two looks at the files; the page itself asks every 2 s at most."""
+
+_SETTLED = 1.0
+"""Seconds after which no other change can have the same time of change."""
 
 
 class HistorySource(Protocol):
@@ -50,27 +51,21 @@ class HistorySource(Protocol):
 class HistoryOnDisk:
     """The history of a run's folder, or of a history file.
 
+    Its files are looked at, not watched: to watch all that trials may write below the run's folder
+    costs more than a look at the folders of records, which change with every record.
+
     Args:
         path: Of either.
 
     Raises:
         InputError: There is none.
-        RunnerError: The system does not let it be watched.
     """
 
     def __init__(self, path: Path) -> None:
-        self._told: set[str] = set()
-        read_history(path, self._tell)
         self._path = path.resolve()
-        self._watched: dict[Path, int] = {}
-        try:
-            self._changes = INotify()
-            self._cover()
-        except OSError as error:
-            raise RunnerError(
-                f"{path}: cannot be watched: {error.strerror}; a larger "
-                "fs.inotify.max_user_watches or max_user_instances (sysctl) may help"
-            ) from error
+        self._told: set[str] = set()
+        self._seen, self._is_settled = self._look()
+        read_history(path, self._tell)
 
     def read(self) -> History:
         """The history as it stands; see `HistorySource`."""
@@ -83,24 +78,29 @@ class HistoryOnDisk:
 
     def wait(self) -> None:
         """Waits until a file of the run was written."""
-        while not any(
-            self._matters(event) for event in self._changes.read(read_delay=_TOGETHER_MS)
-        ):
-            pass
-        self._cover()
+        while True:
+            time.sleep(_PERIOD)
+            before, was_settled = self._seen, self._is_settled
+            self._seen, self._is_settled = self._look()
+            # What changed twice at a time has one time of change.
+            if self._seen != before or not was_settled:
+                return
 
-    def _cover(self) -> None:
-        for folder in self._folders():
-            if folder not in self._watched and folder.is_dir():
-                self._watched[folder] = self._changes.add_watch(folder, _CHANGES)
+    def _look(self) -> tuple[Mapping[Path, tuple[int, int, int]], bool]:
+        """Returns the state of what changes with the history, and whether it has settled."""
+        seen: dict[Path, tuple[int, int, int]] = {}
+        for path in self._changing():
+            with suppress(OSError):
+                stat = path.stat()
+                seen[path] = stat.st_mtime_ns, stat.st_ino, stat.st_size
+        now = time.time()
+        return seen, all(abs(now - state[0] / 1e9) > _SETTLED for state in seen.values())
 
-    def _folders(self) -> Iterable[Path]:
+    def _changing(self) -> Iterable[Path]:
         if not self._path.is_dir():
-            return [self._path.parent]
-        return [self._path, *RunFolder(self._path).record_folders()]
-
-    def _matters(self, event: Any) -> bool:
-        return self._path.is_dir() or event.name == self._path.name
+            return [self._path]
+        folder = RunFolder(self._path)
+        return [folder.study, *folder.record_folders()]
 
 
 def follow(source: HistorySource, warn: Callable[[str], None]) -> tuple[BaseStorage, int]:

@@ -168,7 +168,7 @@ def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> Histor
 def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:
     from katibflow.runners.folder_records import FolderRecords
 
-    return folder.history(FolderRecords(folder.path).all(), warn)
+    return folder.history(FolderRecords(folder.path).readable(warn), warn)
 
 
 def write_page(run: Run, path: Path | None = None) -> Path:

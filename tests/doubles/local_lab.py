@@ -10,7 +10,7 @@ from typing import Any
 
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import JobOutcome, TrialJob
-from katibflow.runners.local.processes import marked
+from katibflow.runners.local.members import marked
 from katibflow.runners.local.runner import LocalRunner, PathMap
 from katibflow.runners.stopping import StopRequest
 from tests.behaviour.runner_contract import Watch, Work, trial

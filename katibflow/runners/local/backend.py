@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +83,7 @@ class LocalBackend:
                 continue
             file = folder / _SEARCH_FILE
             search = file.read_text(encoding="utf-8") if file.is_file() else ""
-            for trial in LocalRunner(folder).records():
+            for trial in LocalRunner(folder).readable_records(_warn):
                 yield EarlierTrial(match[1], trial, search)
 
     def log_files(self, history: History) -> Mapping[int, Mapping[str, Path]]:
@@ -106,6 +107,10 @@ class LocalBackend:
             runner.sweep((), "the pipeline run is over")
         finally:
             runner.close()
+
+
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _run_folder(experiment: str, run: str) -> Path:

@@ -1,38 +1,34 @@
-"""Follows one trial's processes to their end, by events alone."""
+"""Follows one trial's processes to their end: ends and stops as events, files by looks."""
 
 from __future__ import annotations
 
 import math
-import os
-import select
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from enum import Enum, auto
+from queue import Empty, SimpleQueue
 
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import JobOutcome, JobState
 from katibflow.runners.events import LogLine, Notice, Observer, Started
-from katibflow.runners.local.file_watch import LogWatch, LogWatches
+from katibflow.runners.local.attempt import Attempt
+from katibflow.runners.local.ending import KILL_GRACE, end_all
+from katibflow.runners.local.file_watch import Pace
 from katibflow.runners.local.lines import LogTail
 from katibflow.runners.local.manifest import JobPlan
+from katibflow.runners.local.members import Census, marked
 from katibflow.runners.local.metrics_sources import LocalSource, opened
 from katibflow.runners.local.paths import PathMap
-from katibflow.runners.local.processes import (
-    KILL_GRACE,
-    adopt,
-    end_all,
-    marked,
-    never_connected,
-)
+from katibflow.runners.local.ports import never_connected
+from katibflow.runners.local.processes import adopt
 from katibflow.runners.local.replicas import Replicas, with_log
-from katibflow.runners.local.trial_folder import Attempt, TrialFolder
+from katibflow.runners.local.trial_folder import TrialFolder
 from katibflow.runners.stopping import StopRequest
 
 __all__ = [
     "STRAGGLER_GRACE",
-    "Wakeup",
     "follow",
     "logs_of",
     "remains",
@@ -46,33 +42,9 @@ _OBSERVER_GRACE = 3.0
 """The same for a metrics collector, once all else has ended."""
 
 _BEGINNING_LIMIT = 1.0
-_LONGEST_WAIT = 86_400.0
+"""Seconds that a shell may take from making the file of its pid to writing it."""
 
-
-class Wakeup:
-    """Wakes a poll from any thread; safe against a call that comes after the end."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._descriptor: int | None = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-
-    def __call__(self) -> None:
-        """Wakes it."""
-        with self._lock:
-            if self._descriptor is not None:
-                os.eventfd_write(self._descriptor, 1)
-
-    def fileno(self) -> int:
-        """What to poll for reading."""
-        assert self._descriptor is not None
-        return self._descriptor
-
-    def close(self) -> None:
-        """Lets go of the descriptor."""
-        with self._lock:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
+_BEGINNING_PAUSE = 0.001
 
 
 def remains(plan: JobPlan, folder: TrialFolder, attempt: Attempt) -> bool:
@@ -89,16 +61,21 @@ def _remains(replica: str, folder: TrialFolder, attempt: Attempt) -> bool:
     deadline = time.monotonic() + _BEGINNING_LIMIT
     while attempt.pid(replica) is None and time.monotonic() < deadline:
         # Its shell is between making the file and writing to it, or was killed there.
-        if replica not in {name for _, name in marked(folder.path).values()}:
+        if not _may_write_pid(replica, folder, attempt):
             if attempt.pid(replica) is None:
                 attempt.void(replica, is_dead=True)
                 return False
             break
-    process = adopt(attempt, replica, folder.path)
-    if process is not None:
-        process.close()
+        time.sleep(_BEGINNING_PAUSE)
+    if adopt(attempt, replica, folder.path) is not None:
         return True
     return attempt.exit_code(replica) is not None
+
+
+def _may_write_pid(replica: str, folder: TrialFolder, attempt: Attempt) -> bool:
+    if attempt.has_locks:
+        return attempt.shell_lives(replica)
+    return replica in {marks.replica for marks in marked(folder.path).values()}
 
 
 def logs_of(plan: JobPlan, folder: TrialFolder) -> Mapping[str, str]:
@@ -113,11 +90,12 @@ def replay(
     attempt: Attempt,
     outcome: JobOutcome,
     observe: Observer,
+    census: Census,
 ) -> JobOutcome:
     """Tells of a job whose end is known, and ends what may be left of it."""
-    end_all(folder.path, 0)
+    end_all(folder.path, 0, census=census)
     observe(Started(attempt.start))
-    with _tail(plan, folder) as tail, opened(plan, folder, attempt) as source:
+    with _tail(plan, folder) as tail, opened(plan, folder, attempt, is_over=True) as source:
         for line in tail.rest():
             observe(LogLine(line))
         for event in source.rest():
@@ -142,7 +120,7 @@ def follow(
     limits: Limits,
     observe: Observer,
     stop: StopRequest,
-    watches: LogWatches,
+    census: Census,
 ) -> JobOutcome:
     """Starts what is not started yet and follows the job until no process of it is left.
 
@@ -154,22 +132,22 @@ def follow(
         limits: Counted from the attempt's creation.
         observe: Told of the job from this thread.
         stop: Ends it early.
-        watches: Where the watches on the log and on files come from.
+        census: Finds the job's processes.
 
     Raises:
         RunnerError: A process cannot be made or ended, or the folder cannot be written.
     """
-    log = folder.log(plan.replicas[0].name)
-    log.touch()
-    wakeup = Wakeup()
-    with (
-        closing(wakeup),
-        _tail(plan, folder) as tail,
-        watches.watch(log) as watch,
-        opened(plan, folder, attempt, watches, wakeup) as source,
-    ):
-        job = _Job(plan, folder, attempt, maps, limits, observe, tail, watch, source, wakeup)
-        unsubscribe = stop.subscribe(job.wakeup)
+    folder.log(plan.replicas[0].name).touch()
+    # What has happened: the name of a replica that ended, or None for all else. One that a signal
+    # handler may put into.
+    happened: SimpleQueue[str | None] = SimpleQueue()
+
+    def wake() -> None:
+        happened.put(None)
+
+    with _tail(plan, folder) as tail, opened(plan, folder, attempt, wake) as source:
+        job = _Job(plan, folder, attempt, maps, limits, observe, tail, source, happened, census)
+        unsubscribe = stop.subscribe(wake)
         try:
             outcome = job.until_end(stop)
             job.conclude(outcome)
@@ -189,6 +167,14 @@ def follow(
     return replace(outcome, logs=logs_of(plan, folder))
 
 
+class _Came(Enum):
+    """What a look at the files gave; after MORE there may be more at once."""
+
+    NOTHING = auto()
+    SOMETHING = auto()
+    MORE = auto()
+
+
 class _Job:
     """One job while it is followed."""
 
@@ -201,9 +187,9 @@ class _Job:
         limits: Limits,
         observe: Observer,
         tail: LogTail,
-        watch: LogWatch,
         source: LocalSource,
-        wakeup: Wakeup,
+        happened: SimpleQueue[str | None],
+        census: Census,
     ) -> None:
         self._plan = plan
         self._folder = folder
@@ -211,15 +197,12 @@ class _Job:
         self._limits = limits
         self._observe = observe
         self._tail = tail
-        self._replicas = Replicas(plan, folder, attempt, maps)
+        self._replicas = Replicas(plan, folder, attempt, maps, happened.put)
         self._is_checked = not plan.connects
-        self._registered: set[int] = set()
-        self._poller = select.poll()
-        self._watch = watch
         self._source = source
-        self.wakeup = wakeup
-        for descriptor in (wakeup.fileno(), watch.fileno(), *source.descriptors):
-            self._poller.register(descriptor, select.POLLIN)
+        self._happened = happened
+        self._census = census
+        self._pace = Pace()
 
     def until_end(self, stop: StopRequest) -> JobOutcome:
         """Follows the job until it is known how it ends."""
@@ -232,7 +215,7 @@ class _Job:
         if adopted:
             self._observe(Notice("the job of an earlier run of this tool is taken over"))
         while True:
-            more = self._deliver()
+            came = self._deliver()
             outcome = self._replicas.judge() or self._stopped(stop) or self._overdue()
             if outcome is not None:
                 # A sweep of another tool puts down that it stops the job before it does so.
@@ -241,7 +224,7 @@ class _Job:
             failed = self._replicas.begin()
             if failed is not None:
                 return failed
-            self._wait(0 if more else self._next_deadline() - time.monotonic())
+            self._wait(came, self._next_deadline() - time.monotonic())
 
     def conclude(self, outcome: JobOutcome) -> None:
         """Brings what still runs to its end, as the outcome asks for."""
@@ -258,7 +241,8 @@ class _Job:
 
     def end(self, grace: float) -> None:
         """Ends all processes; SIGKILL comes ``grace`` seconds after SIGTERM."""
-        end_all(self._folder.path, grace, self._replicas.sessions)
+        replicas = self._replicas
+        end_all(self._folder.path, grace, replicas.sessions, replicas.left, self._census)
 
     def close(self) -> None:
         """Lets go of the processes."""
@@ -271,35 +255,35 @@ class _Job:
             left = begun + (_OBSERVER_GRACE if alone else STRAGGLER_GRACE) - time.monotonic()
             if left <= 0:
                 return
-            more = self._deliver()
-            self._wait(0 if more else left)
+            self._wait(self._deliver(), left)
 
-    def _deliver(self) -> bool:
+    def _deliver(self) -> _Came:
         lines, more = self._tail.read()
         for line in lines:
             self._observe(LogLine(line))
         events, more_there = self._source.read()
         for event in events:
             self._observe(event)
-        return more or more_there
+        if more or more_there:
+            return _Came.MORE
+        return _Came.SOMETHING if lines or events else _Came.NOTHING
 
-    def _wait(self, seconds: float) -> None:
-        """Sleeps until something happens, and takes in which replicas ended."""
-        running = {process.pidfd for process in self._replicas.running.values()}
-        for pidfd in running - self._registered:
-            self._poller.register(pidfd, select.POLLIN)
-        self._registered |= running
-        timeout = max(0, math.ceil(min(seconds, _LONGEST_WAIT) * 1000))
-        ready = {descriptor for descriptor, _ in self._poller.poll(timeout)}
-        if self._watch.fileno() in ready:
-            self._watch.clear()
-        if ready.intersection(self._source.descriptors):
-            self._source.clear()
-        if self.wakeup.fileno() in ready:
-            os.eventfd_read(self.wakeup.fileno())
-        ended = ready & running
-        for pidfd in ended:
-            self._poller.unregister(pidfd)
+    def _wait(self, came: _Came, seconds: float) -> None:
+        """Sleeps until something happens, and takes in which replicas ended.
+
+        Args:
+            came: What the last look at the files gave: it decides when the next one is due.
+            seconds: The longest that it may take.
+        """
+        pause = self._pace.next(came is not _Came.NOTHING)
+        timeout = 0.0 if came is _Came.MORE else max(0.0, min(seconds, pause))
+        ended: list[str] = []
+        with suppress(Empty):
+            happened = self._happened.get(timeout=timeout)
+            while True:
+                if happened is not None:
+                    ended.append(happened)
+                happened = self._happened.get_nowait()
         self._replicas.take_ended(ended)
 
     def _stopped(self, stop: StopRequest) -> JobOutcome | None:

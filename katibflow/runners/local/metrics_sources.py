@@ -24,12 +24,13 @@ from katibflow.collectors.sources import (
     SideContainer,
 )
 from katibflow.runners.events import Event, MetricLine, SourceNote
-from katibflow.runners.local.file_watch import LogWatch, LogWatches
+from katibflow.runners.local.attempt import Attempt
 from katibflow.runners.local.lines import LogTail
 from katibflow.runners.local.manifest import JobPlan
 from katibflow.runners.local.paths import PathMap
-from katibflow.runners.local.processes import describe_exit, listener_of
-from katibflow.runners.local.trial_folder import Attempt, TrialFolder
+from katibflow.runners.local.ports import listener_of
+from katibflow.runners.local.processes import describe_exit
+from katibflow.runners.local.trial_folder import TrialFolder
 
 __all__ = ["LocalSource", "maps_of", "opened"]
 
@@ -42,16 +43,7 @@ _CHUNK = 262_144
 
 
 class LocalSource(Protocol):
-    """What a job that is followed reads beside its output.
-
-    Attributes:
-        descriptors: To be polled for reading.
-    """
-
-    descriptors: Sequence[int]
-
-    def clear(self) -> None:
-        """Takes what the descriptors have to tell off them."""
+    """What a job that is followed reads beside its output."""
 
     def read(self) -> tuple[Sequence[Event], bool]:
         """What is there now, and whether more may be there already."""
@@ -103,8 +95,8 @@ def opened(
     plan: JobPlan,
     folder: TrialFolder,
     attempt: Attempt,
-    watches: LogWatches | None = None,
     wake: Callable[[], None] = lambda: None,
+    is_over: bool = False,
 ) -> Iterator[LocalSource]:
     """The plan's source.
 
@@ -112,8 +104,8 @@ def opened(
         plan: What the job is made of.
         folder: The trial's.
         attempt: The job's state on disk.
-        watches: Where watches come from; None for a job that has ended.
-        wake: Called when there is something to read that no descriptor tells of.
+        wake: Called when there is something to read that is in no file.
+        is_over: Whether the job has ended.
     """
     source = plan.source
     match source:
@@ -121,7 +113,7 @@ def opened(
             yield _Nothing()
         case Endpoint():
             page = _Page(source, folder, attempt, wake)
-            if watches is not None:
+            if not is_over:
                 page.scraper.start()
             try:
                 yield page
@@ -130,45 +122,27 @@ def opened(
         case Files() | SideContainer():
             place = _place(attempt.folder, plan, plan.replicas[0].name)
             place.mkdir(exist_ok=True)
-            log = folder.log(plan.observer)
-            if watches is None:
-                with _reading(plan, place, log, attempt, None) as reading:
-                    yield reading
-                return
-            if isinstance(source, SideContainer):
-                log.touch()
-            watched = log if isinstance(source, SideContainer) else place
-            with (
-                watches.watch(watched) as watch,
-                _reading(plan, place, log, attempt, watch) as reading,
-            ):
+            with _reading(plan, place, folder.log(plan.observer), attempt) as reading:
                 yield reading
 
 
 @contextmanager
-def _reading(
-    plan: JobPlan, place: Path, log: Path, attempt: Attempt, watch: LogWatch | None
-) -> Iterator[LocalSource]:
+def _reading(plan: JobPlan, place: Path, log: Path, attempt: Attempt) -> Iterator[LocalSource]:
     source = plan.source
     if isinstance(source, Files) and source.reader is not None:
-        yield _FolderReading(source, source.reader(), place, watch)
+        yield _FolderReading(source, source.reader(), place)
         return
     path = log
     if isinstance(source, Files):
         path = place / PurePosixPath(source.path).name
     tail = LogTail(path)
     try:
-        yield _TextReading(plan, path, tail, attempt, watch)
+        yield _TextReading(plan, path, tail, attempt)
     finally:
         tail.close()
 
 
 class _Nothing:
-    descriptors: Sequence[int] = ()
-
-    def clear(self) -> None:
-        pass
-
     def read(self) -> tuple[Sequence[Event], bool]:
         return (), False
 
@@ -176,25 +150,10 @@ class _Nothing:
         return iter(())
 
 
-class _Watched:
-    """What is told of by a watch, if there is one."""
-
-    def __init__(self, watch: LogWatch | None) -> None:
-        self._watch = watch
-        self.descriptors: Sequence[int] = () if watch is None else (watch.fileno(),)
-
-    def clear(self) -> None:
-        if self._watch is not None:
-            self._watch.clear()
-
-
-class _TextReading(_Watched):
+class _TextReading:
     """A text file, or the output of the observer."""
 
-    def __init__(
-        self, plan: JobPlan, path: Path, tail: LogTail, attempt: Attempt, watch: LogWatch | None
-    ) -> None:
-        super().__init__(watch)
+    def __init__(self, plan: JobPlan, path: Path, tail: LogTail, attempt: Attempt) -> None:
         self._plan = plan
         self._path = path
         self._tail = tail
@@ -224,13 +183,10 @@ def _absent(what: str, place: Path, path: str) -> SourceNote:
     )
 
 
-class _FolderReading(_Watched):
+class _FolderReading:
     """The files in a folder and below it."""
 
-    def __init__(
-        self, files: Files, reader: FileReader, place: Path, watch: LogWatch | None
-    ) -> None:
-        super().__init__(watch)
+    def __init__(self, files: Files, reader: FileReader, place: Path) -> None:
         self._files = files
         self._reader = reader
         self._place = place
@@ -241,13 +197,16 @@ class _FolderReading(_Watched):
         more = False
         for path in self._paths():
             name = path.relative_to(self._place).as_posix()
+            offset = self._offsets.setdefault(name, 0)
             try:
+                if path.stat().st_size <= offset:
+                    continue
                 with path.open("rb") as file:
-                    file.seek(self._offsets.get(name, 0))
+                    file.seek(offset)
                     data = file.read(_CHUNK)
             except OSError:  # it is gone again
                 continue
-            self._offsets[name] = self._offsets.get(name, 0) + len(data)
+            self._offsets[name] = offset + len(data)
             more = more or len(data) == _CHUNK
             events += map(MetricLine, self._reader.feed(name, data))
         return events, more
@@ -255,9 +214,6 @@ class _FolderReading(_Watched):
     def _paths(self) -> Iterator[Path]:
         for root, folders, names in os.walk(self._place):
             folders.sort()
-            for folder in folders:
-                if self._watch is not None:  # before it is listed, so that nothing is missed
-                    self._watch.cover(Path(root, folder))
             for name in sorted(names):
                 if fnmatch(name, self._files.names):
                     yield Path(root, name)
@@ -276,8 +232,6 @@ class _FolderReading(_Watched):
 class _Page:
     """The page of metrics, asked for at the port of the trial's own, else at the file's."""
 
-    descriptors: Sequence[int] = ()
-
     def __init__(
         self, source: Endpoint, folder: TrialFolder, attempt: Attempt, wake: Callable[[], None]
     ) -> None:
@@ -288,9 +242,6 @@ class _Page:
         self._earlier = self._kept.read_text("utf-8") if self._kept.exists() else ""
         self.scraper = Scraper(source.reader(), self._fetch, SCRAPE_PERIOD, wake)
         self.scraper.know(self._earlier)
-
-    def clear(self) -> None:
-        pass
 
     def read(self) -> tuple[Sequence[Event], bool]:
         return self._told(), False

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+import psutil
 
 from katibflow.errors import RunnerError
 from katibflow.runners.base import JobOutcome, JobState
+from katibflow.runners.local.attempt import Attempt
 from katibflow.runners.local.lines import last_lines
 from katibflow.runners.local.manifest import JobPlan, Replica, command_of, program_of
+from katibflow.runners.local.members import FOLDER_MARK, REPLICA_MARK
 from katibflow.runners.local.metrics_sources import maps_of
 from katibflow.runners.local.paths import PathMap
 from katibflow.runners.local.processes import (
-    FOLDER_MARK,
-    REPLICA_MARK,
     TAKEN,
     ReplicaProcess,
     adopt,
     describe_exit,
     start,
 )
-from katibflow.runners.local.trial_folder import Attempt, TrialFolder
+from katibflow.runners.local.trial_folder import TrialFolder
 
 __all__ = ["Ended", "Replicas", "with_log"]
 
@@ -40,18 +43,31 @@ class Replicas:
 
     The plan's observer is one of them, but neither takes anybody's place nor decides anything.
 
+    Args:
+        plan: What the job is made of.
+        folder: The trial's.
+        attempt: The job's state on disk.
+        maps: Container paths and their places here.
+        on_end: Told the name of a replica whose process ended, from another thread.
+
     Attributes:
         running: Name to process.
         ended: Name to end, in the order in which they ended.
     """
 
     def __init__(
-        self, plan: JobPlan, folder: TrialFolder, attempt: Attempt, maps: Sequence[PathMap]
+        self,
+        plan: JobPlan,
+        folder: TrialFolder,
+        attempt: Attempt,
+        maps: Sequence[PathMap],
+        on_end: Callable[[str], None],
     ) -> None:
         self._plan = plan
         self._folder = folder
         self._attempt = attempt
         self._maps = maps
+        self._on_end = on_end
         self._waiting: list[Replica] = []
         self._done: list[ReplicaProcess] = []
         self.running: dict[str, ReplicaProcess] = {}
@@ -70,7 +86,7 @@ class Replicas:
                 if process is not None:
                     self._done.append(process)
             elif process is not None:
-                self.running[name] = process
+                self._follow(name, process)
             elif self._attempt.pid(name) is not None:
                 ended.append((self._attempt.exit_time(name), name, Ended(None)))
             else:
@@ -100,12 +116,13 @@ class Replicas:
                     f"{command.arguments[0]!r} is no program that can be executed here",
                 )
             try:
-                self.running[replica.name] = start(
+                process = start(
                     command,
                     program,
                     self._attempt.base(replica.name),
                     self._folder.log(replica.name),
                 )
+                self._follow(replica.name, process)
             except ValueError as error:  # a NUL byte
                 return _cannot_start(replica, str(error))
             except OSError as error:
@@ -117,13 +134,16 @@ class Replicas:
                 ) from error
         return None
 
+    def _follow(self, name: str, process: ReplicaProcess) -> None:
+        self.running[name] = process
+        process.on_end(partial(self._on_end, name))
+
     def _may_begin(self, replica: Replica) -> bool:
         working = len(self.running.keys() - {self._plan.observer})
         return replica.name == self._plan.observer or working < self._plan.parallelism
 
-    def take_ended(self, pidfds: set[int]) -> None:
-        """Moves the replicas whose processes ended, the earliest first."""
-        names = [name for name, process in self.running.items() if process.pidfd in pidfds]
+    def take_ended(self, names: Collection[str]) -> None:
+        """Moves the replicas of these names, whose processes ended, the earliest first."""
         for name in sorted(names, key=self._attempt.exit_time):
             process = self.running.pop(name)
             self._done.append(process)
@@ -141,6 +161,11 @@ class Replicas:
         """The sessions of the replicas whose pids cannot be anybody else's."""
         processes = (*self._done, *self.running.values())
         return frozenset(process.pid for process in processes if process.is_held)
+
+    @property
+    def left(self) -> tuple[psutil.Process, ...]:
+        """What had not ended where a shell had been killed."""
+        return tuple(each for process in self._done for each in process.left)
 
     def close(self) -> None:
         """Ends the process groups of our own children and lets go of all processes."""

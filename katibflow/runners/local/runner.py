@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import socket
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -14,26 +12,19 @@ from katibflow.errors import RunnerError
 from katibflow.runners.base import JobOutcome, JobState, TrialJob
 from katibflow.runners.events import Observer
 from katibflow.runners.local.checks import check_local, manifest_faults
-from katibflow.runners.local.file_watch import LogWatches
+from katibflow.runners.local.ending import KILL_GRACE, end_all
 from katibflow.runners.local.follower import follow, remains, replay
+from katibflow.runners.local.lock import RunLock
 from katibflow.runners.local.manifest import plan_job
+from katibflow.runners.local.members import Census
 from katibflow.runners.local.paths import PathMap, parse_map, with_map
-from katibflow.runners.local.processes import KILL_GRACE, end_all, marked
-from katibflow.runners.local.trial_folder import (
-    RunLock,
-    TrialFolder,
-    digest,
-    trial_folders,
-    unwritable,
-)
+from katibflow.runners.local.ports import free_port, reserved
+from katibflow.runners.local.state_files import unwritable
+from katibflow.runners.local.trial_folder import TrialFolder, digest, trial_folders
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 
 __all__ = ["LocalRunner", "PathMap", "RunLock", "check_local", "parse_map"]
-
-# Below the range from which Linux takes ports for outgoing connections.
-_PORTS = range(20_000, 32_768)
-_TRIES = 200
 
 
 class LocalRunner:
@@ -51,16 +42,39 @@ class LocalRunner:
         self._maps = tuple(maps)
         self._lock = threading.Condition()
         self._running: dict[int, StopRequest] = {}
-        self._watches = LogWatches()
+        self._census = Census()
 
     def records(self) -> Sequence[Trial]:
-        """The trials on record, by ascending number; folders without a record are passed over.
+        """Returns the trials on record, by ascending number; folders without one are passed over.
 
         Raises:
-            RunnerError: A record is damaged or cannot be read; the file is named.
+            RunnerError: Records are damaged, of a version that this release does not read, or
+                cannot be read; all their files are named.
         """
-        records = (folder.read_record() for folder in trial_folders(self._trials))
-        return tuple(record for record in records if record is not None)
+        wrong: list[str] = []
+        records = self.readable_records(wrong.append)
+        if wrong:
+            raise RunnerError("\n".join(wrong))
+        return records
+
+    def readable_records(self, tell: Callable[[str], None]) -> Sequence[Trial]:
+        """Returns the trials whose records can be read, by ascending number.
+
+        Args:
+            tell: Told why a record cannot be read, once for each such record.
+
+        Raises:
+            RunnerError: The folder of the records cannot be read.
+        """
+        records: list[Trial] = []
+        for folder in trial_folders(self._trials):
+            try:
+                record = folder.read_record()
+            except RunnerError as error:
+                tell(str(error))
+            else:
+                records += [] if record is None else [record]
+        return tuple(records)
 
     def record(self, trial: Trial) -> None:
         """Puts a trial on record, on disk when it returns.
@@ -99,31 +113,44 @@ class LocalRunner:
         """Stops the jobs of all trials but ``keep``, also those of a tool that was killed.
 
         Raises:
-            RunnerError: Processes could not be ended, or a folder not be read or written.
+            RunnerError: Processes could not be ended, or folders not be read or written; what
+                can be stopped is, all the same.
         """
         with self._lock:
             own = {number: stop for number, stop in self._running.items() if number not in keep}
         for stop in own.values():
             stop.set(reason)
-        living = {folder for folder, _ in marked(self._trials).values()}
+        living = {marks.folder for marks in self._census.find(self._trials).values()}
+        wrong: list[str] = []
         for folder in trial_folders(self._trials):
             if folder.number in keep or folder.number in own:
                 continue
-            lives = any(Path(path).is_relative_to(folder.path) for path in living)
-            record = None if lives else folder.read_record()
-            if lives or (record is not None and not record.state.is_finished):
-                # No lock: a living tool that follows the trial finds there that it was stopped.
-                with unwritable(folder.path):
-                    attempt = folder.attempt()
-                    if attempt is not None and attempt.end() is None:
-                        attempt.write_end(JobOutcome(JobState.STOPPED, "Stopped", reason))
-                end_all(folder.path, KILL_GRACE)
+            lives = folder.is_in_use or any(
+                Path(path).is_relative_to(folder.path) for path in living
+            )
+            try:
+                self._stop(folder, lives, reason)
+            except RunnerError as error:  # the others are stopped all the same
+                wrong.append(str(error))
         with self._lock:
             self._lock.wait_for(lambda: not (own.keys() & self._running.keys()))
+        if wrong:
+            raise RunnerError("\n".join(wrong))
+
+    def _stop(self, folder: TrialFolder, lives: bool, reason: str) -> None:
+        """Stops a trial that lives, or that is on record as running."""
+        record = None if lives else folder.read_record()
+        if not lives and (record is None or record.state.is_finished):
+            return
+        # No lock: a living tool that follows the trial finds there that it was stopped.
+        with unwritable(folder.path):
+            attempt = folder.attempt()
+            if attempt is not None and attempt.end() is None:
+                attempt.write_end(JobOutcome(JobState.STOPPED, "Stopped", reason))
+        end_all(folder.path, KILL_GRACE, census=self._census)
 
     def close(self) -> None:
-        """Lets go of watches; processes and records stay, and the runner can be used again."""
-        self._watches.close()
+        """Does nothing: processes and records stay, and the runner holds nothing."""
 
     def _folder(self, number: int) -> TrialFolder:
         return TrialFolder(self._trials / f"{number:04d}", number)
@@ -163,14 +190,14 @@ class LocalRunner:
             plan = plan_job(job.manifest, name, attempt.port, job.source, attempt.metrics_port)
             end = attempt.end()
             if end is not None and end.state is not JobState.STOPPED:
-                return replay(plan, folder, attempt, end, observe)
+                return replay(plan, folder, attempt, end, observe, self._census)
             if end is None and remains(plan, folder, attempt):
-                with _reserved(attempt.port), _reserved(attempt.metrics_port):
+                with reserved(attempt.port), reserved(attempt.metrics_port):
                     return follow(
-                        plan, folder, attempt, maps, job.limits, observe, stop, self._watches
+                        plan, folder, attempt, maps, job.limits, observe, stop, self._census
                     )
         if folder.has_attempts:
-            end_all(folder.path, KILL_GRACE)
+            end_all(folder.path, KILL_GRACE, census=self._census)
         if stop.reason is not None:
             return JobOutcome(JobState.STOPPED, "Stopped", stop.reason.text)
         if job.checkpoint is not None:
@@ -185,40 +212,7 @@ class LocalRunner:
                 )
             folder.renew_checkpoints(source)
         serves = isinstance(job.source, Endpoint)
-        with _free_port() as port, _free_port() if serves else nullcontext(0) as metrics_port:
+        with free_port() as port, free_port() if serves else nullcontext(0) as metrics_port:
             plan = plan_job(job.manifest, name, port, job.source, metrics_port)
             attempt = folder.new_attempt(name, job.manifest, port, metrics_port)
-            return follow(plan, folder, attempt, maps, job.limits, observe, stop, self._watches)
-
-
-@contextmanager
-def _free_port() -> Iterator[int]:
-    """A port that nobody listens on, kept from every other trial on this machine."""
-    for _ in range(_TRIES):
-        port = random.choice(_PORTS)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-        with _reserved(port) as is_ours:
-            if is_ours:
-                yield port
-                return
-    raise RunnerError(f"no port between {_PORTS.start} and {_PORTS.stop - 1} is free")
-
-
-@contextmanager
-def _reserved(port: int) -> Iterator[bool]:
-    """Keeps a port from other trials, whichever process runs them; says whether it was free.
-
-    An abstract Unix socket of the port's name stands for it, as no file does that a kill leaves.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as holder:
-        try:
-            holder.bind(f"\0katibflow-port-{port}")
-        except OSError:
-            yield False
-            return
-        yield True
+            return follow(plan, folder, attempt, maps, job.limits, observe, stop, self._census)

@@ -1,220 +1,45 @@
-"""A trial's folder: its record, its job's state, and the locks that keep two tools apart.
+"""A trial's folder: its record, and the attempts to run its job.
 
-``record.json`` is the trial (history.trial_to_data), durable once written; while the trial runs,
-its start is that of the latest attempt. ``manifest.yaml`` is the rendered manifest. ``attempt-N/``
-belongs to the N-th time the job was created, and only the highest counts::
-
-    job.json          name, manifest (SHA-256 of it), port, boot (the kernel's boot id),
-                      created (seconds of CLOCK_MONOTONIC, which all processes share), start (the
-                      same moment as the history has times)
-    end.json          state, reason, message: how the job ended, once something else than the
-                      replicas' exit codes decides it; written before a process is stopped
-    <replica>.pid     pid of the replica's shell, written by itself before anything runs; 0 once a
-                      later tool has made sure that this shell never will: the replica's next start
-                      has <replica>.again-1.pid and .exit, and so on
-    <replica>.exit    exit code, as a shell has it (128 + signal)
-
-The last two count only when they end in a newline: a kill may leave them empty.
+``record.json`` is the trial (study.history.trial_to_data) with the version of this file, durable
+once written; while the trial runs, its start is that of the latest attempt. ``manifest.yaml`` is
+the rendered manifest. ``<replica>.log`` is a replica's output; its lock is held by every process
+that was started with it, so that it is complete once nobody holds it. ``attempt-N/`` belongs to
+the N-th time the job was created, and only the highest counts (`attempt`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import select
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import yaml
 
-from katibflow.errors import HistoryError, RunBusy, RunnerError
-from katibflow.runners.base import JobOutcome, JobState
+from katibflow.errors import HistoryError, RunnerError
+from katibflow.runners.base import JobState
+from katibflow.runners.local.attempt import Attempt, read_attempt, write_attempt
+from katibflow.runners.local.lock import RunLock, is_held
+from katibflow.runners.local.state_files import (
+    VERSION_KEY,
+    check_version,
+    to_json,
+    unwritable,
+)
 from katibflow.study.files import make_folder, sync_folder, write_atomically
 from katibflow.study.history import Trial, time_text, trial_from_data, trial_to_data
 
-__all__ = [
-    "Attempt",
-    "RunLock",
-    "TrialFolder",
-    "boot_id",
-    "digest",
-    "trial_folders",
-    "unwritable",
-]
+__all__ = ["RECORD_VERSION", "TrialFolder", "digest", "trial_folders"]
 
-_DYING_LIMIT = 1.0
-"""Seconds to wait for a lock: a process that was just killed has it until it is gone."""
-
-_VOID = 0
-
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-@contextmanager
-def unwritable(path: Path) -> Iterator[None]:
-    """Turns an OSError at work on ``path`` into a RunnerError that names it."""
-    try:
-        yield
-    except OSError as error:
-        raise RunnerError(f"{error.filename or path}: {error.strerror or error}") from error
-
-
-class RunLock:
-    """Keeps a run's folder to one process, as a context manager.
-
-    Args:
-        folder: The run's folder; it is made when absent.
-
-    Raises:
-        RunBusy: On entering: another process has it; its pid is named.
-        RunnerError: On entering: the folder cannot be written.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "lock"
-        self._descriptor: int | None = None
-
-    def __enter__(self) -> RunLock:
-        with unwritable(self._path):
-            make_folder(self._path.parent)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                self._acquire(descriptor)
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            except BaseException:
-                os.close(descriptor)
-                raise
-        self._descriptor = descriptor
-        return self
-
-    def _acquire(self, descriptor: int) -> None:
-        deadline = time.monotonic() + _DYING_LIMIT
-        while True:
-            try:
-                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-            left = deadline - time.monotonic()
-            if left <= 0 or holder == str(os.getpid()):
-                raise RunBusy(
-                    f"{self._path.parent}: in use by process {holder or 'unknown'}; "
-                    "wait for its end, or stop it"
-                ) from None
-            _wait_for_end(holder, left)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
-def _wait_for_end(pid: str, seconds: float) -> None:
-    try:
-        pidfd = os.pidfd_open(int(pid))
-    except (OSError, ValueError):
-        pass
-    else:
-        poller = select.poll()
-        poller.register(pidfd, select.POLLIN)
-        poller.poll(seconds * 1000)
-        os.close(pidfd)
-    # A child that it was just making has the lock up to its exec, for a moment.
-    time.sleep(min(seconds, 0.01))
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One creation of a trial's job; fields as in ``job.json``, and its folder."""
-
-    folder: Path
-    name: str
-    manifest: str
-    port: int
-    boot: str
-    created: float
-    metrics_port: int = 0
-    start: str = ""
-
-    def end(self) -> JobOutcome | None:
-        """How it ended, when something else than exit codes decided it."""
-        data = _read_json(self.folder / "end.json")
-        try:
-            return JobOutcome(JobState(data["state"]), str(data["reason"]), str(data["message"]))
-        except (KeyError, ValueError):
-            return None
-
-    def write_end(self, outcome: JobOutcome) -> None:
-        """Puts down how it ends."""
-        write_atomically(
-            self.folder / "end.json",
-            _json({"state": outcome.state, "reason": outcome.reason, "message": outcome.message}),
-        )
-
-    def base(self, replica: str) -> str:
-        """The path that the files of a replica's latest start begin with."""
-        plain = f"{self.folder}/{replica}"
-        base, number = plain, 0
-        while _read_number(f"{base}.pid") == _VOID:
-            number += 1
-            base = f"{plain}.again-{number}"
-        return base
-
-    def pid(self, replica: str) -> int | None:
-        """The replica's pid as its shell wrote it."""
-        return _read_number(f"{self.base(replica)}.pid")
-
-    def exit_code(self, replica: str) -> int | None:
-        """The replica's exit code as its shell wrote it."""
-        return _read_number(f"{self.base(replica)}.exit")
-
-    def exit_time(self, replica: str) -> int:
-        """When the exit code was written, nanoseconds since the epoch; a huge number if never."""
-        try:
-            return os.stat(f"{self.base(replica)}.exit").st_mtime_ns
-        except OSError:
-            return 2**63
-
-    def void(self, replica: str, is_dead: bool = False) -> bool:
-        """Makes sure that a shell which has not begun never will; says whether that is so.
-
-        A tool that is killed may leave one that is just being made, and that nobody can see yet.
-
-        Args:
-            replica: Whose shell.
-            is_dead: The shell is known to have died before it put down its pid.
-        """
-        exclusive = 0 if is_dead else os.O_EXCL
-        try:
-            descriptor = os.open(
-                f"{self.base(replica)}.pid", os.O_WRONLY | os.O_CREAT | exclusive | os.O_CLOEXEC
-            )
-        except FileExistsError:
-            return False
-        try:
-            os.write(descriptor, f"{_VOID}\n".encode())
-        finally:
-            os.close(descriptor)
-        return True
-
-    @property
-    def is_of_this_boot(self) -> bool:
-        """Whether its processes can still run."""
-        return self.boot == boot_id()
+RECORD_VERSION = 2
+"""Of ``record.json``; the first version did not carry it."""
 
 
 class TrialFolder:
@@ -250,11 +75,16 @@ class TrialFolder:
         """Where a replica's output goes."""
         return self.path / f"{replica}.log"
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a process is left that was started with one of its logs."""
+        return any(is_held(log) for log in self.path.glob("*.log"))
+
     def read_record(self) -> Trial | None:
         """The trial on record; None when there is none.
 
         Raises:
-            RunnerError: The record is damaged.
+            RunnerError: The record is damaged, or of a version that this release does not read.
         """
         path = self.path / "record.json"
         try:
@@ -267,7 +97,10 @@ class TrialFolder:
             data = json.loads(text)
             if not isinstance(data, dict):
                 raise HistoryError("not a JSON object")
-            trial = trial_from_data(data)
+            check_version(data, path, RECORD_VERSION)
+            trial = trial_from_data(
+                {key: value for key, value in data.items() if key != VERSION_KEY}
+            )
         except (json.JSONDecodeError, HistoryError) as error:
             raise RunnerError(f"{path}: not a trial's record: {error}; {self._way_out}") from error
         if trial.number != self.number:
@@ -291,7 +124,7 @@ class TrialFolder:
     def write_record(self, trial: Trial) -> None:
         """Puts the trial on record, durable when it returns; nothing happens if it is there."""
         path = self.path / "record.json"
-        text = _json(trial_to_data(trial))
+        text = to_json(trial_to_data(trial), RECORD_VERSION)
         self._make()
         with unwritable(path):
             is_first = not path.exists()
@@ -308,27 +141,13 @@ class TrialFolder:
         return bool(self._attempts())
 
     def attempt(self) -> Attempt | None:
-        """The latest attempt; None when there is none that can be read."""
+        """Returns the latest attempt; None when there is none that can be read.
+
+        Raises:
+            RunnerError: It is of a version that this release does not read.
+        """
         numbers = self._attempts()
-        if not numbers:
-            return None
-        folder = self.path / f"attempt-{numbers[-1]}"
-        data = _read_json(folder / "job.json")
-        try:
-            # that of an earlier release has no start
-            start = data.get("start") or _written(folder / "job.json")
-            return Attempt(
-                folder,
-                str(data["name"]),
-                str(data["manifest"]),
-                int(data["port"]),
-                str(data["boot"]),
-                float(data["created"]),
-                int(data.get("metrics_port", 0)),
-                str(start),
-            )
-        except (KeyError, OSError, TypeError, ValueError):
-            return None
+        return read_attempt(self.path / f"attempt-{numbers[-1]}") if numbers else None
 
     @property
     def checkpoints(self) -> Path:
@@ -380,12 +199,8 @@ class TrialFolder:
             write_atomically(self.path / "manifest.yaml", text.encode())
             created = round(time.monotonic(), 3)
             start = time_text(datetime.now(UTC))
-            attempt = Attempt(
-                folder, name, digest(manifest), port, boot_id(), created, metrics_port, start
-            )
-            data = asdict(attempt)
-            del data["folder"]
-            write_atomically(folder / "job.json", _json(data))
+            attempt = Attempt(folder, name, digest(manifest), port, created, metrics_port, start)
+            write_attempt(attempt)
             return attempt
 
     def _attempts(self) -> list[int]:
@@ -416,36 +231,3 @@ def digest(manifest: Mapping[str, Any]) -> str:
     """A manifest's fingerprint: the SHA-256 of its JSON."""
     text = json.dumps(manifest, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def boot_id() -> str:
-    """The kernel's id of this boot; empty when it has none."""
-    try:
-        return _BOOT_ID.read_text().strip()
-    except OSError:
-        return ""
-
-
-def _json(data: Mapping[str, Any]) -> bytes:
-    return (json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _written(path: Path) -> str:
-    return time_text(datetime.fromtimestamp(path.stat().st_mtime, UTC))
-
-
-def _read_number(path: str) -> int | None:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            text = file.read()
-    except OSError:
-        return None
-    return int(text) if text.endswith("\n") and text.strip().isdigit() else None

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from katibflow.runners.local.processes import end_all, marked
+from katibflow.runners.local.ending import end_all
+from katibflow.runners.local.members import marked
 from tests.doubles.local_lab import LocalLab
 
 

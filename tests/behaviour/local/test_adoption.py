@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +18,10 @@ from katibflow.errors import RunBusy
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import JobOutcome, JobState, TrialJob
 from katibflow.runners.events import LogLine, Notice
+from katibflow.runners.local.lock import LockWait, RunLock
 from katibflow.runners.local.manifest import command_of, plan_job
-from katibflow.runners.local.processes import TAKEN, marked, start
-from katibflow.runners.local.runner import RunLock
+from katibflow.runners.local.members import marked
+from katibflow.runners.local.processes import TAKEN, start
 from katibflow.runners.local.trial_folder import TrialFolder
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import trial_to_data
@@ -64,15 +65,10 @@ def kill_after(lab: LocalLab, job: TrialJob, text: str) -> None:
 
 def end_of(lab: LocalLab, number: int) -> None:
     """Waits until no process of the trial is left."""
-    for pid in marked(lab.folder / "trials" / f"{number:04d}"):
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        poller = select.poll()
-        poller.register(pidfd, select.POLLIN)
-        assert poller.poll(30_000)
-        os.close(pidfd)
+    folder = lab.folder / "trials" / f"{number:04d}"
+    for log in folder.glob("*.log"):
+        LockWait(log)()
+    assert not marked(folder)
 
 
 def test_a_running_job_is_adopted_and_observed_from_its_first_line(lab: LocalLab) -> None:
@@ -185,8 +181,10 @@ def test_a_shell_that_comes_too_late_runs_nothing(lab: LocalLab, by: str) -> Non
     (replica,) = plan_job(job.manifest, "late", 1).replicas
     command = command_of(replica, (), folder.path, {})
     process = start(command, "/bin/sh", base, folder.log("job-0"))
-    assert process.child is not None
-    assert process.child.wait(PATIENCE) == TAKEN
+    ended = threading.Event()
+    process.on_end(ended.set)
+    assert ended.wait(PATIENCE)
+    assert process.exit_code() == TAKEN
     process.close()
     assert lab.executions(0) == 0
 

@@ -18,8 +18,9 @@ from katibflow.errors import RunnerError
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import JobState
 from katibflow.runners.events import Notice
+from katibflow.runners.local.ending import KILL_GRACE
+from katibflow.runners.local.members import marked
 from katibflow.runners.local.paths import PathMap
-from katibflow.runners.local.processes import KILL_GRACE, marked
 from katibflow.runners.stopping import StopRequest
 from tests.behaviour.runner_contract import PATIENCE, Watch
 from tests.doubles.local_lab import LocalLab, batch_job, log_of, pytorch_job, run

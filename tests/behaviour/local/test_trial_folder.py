@@ -11,6 +11,7 @@ import yaml
 from katibflow.errors import RunnerError
 from katibflow.runners.base import JobState
 from katibflow.runners.local.runner import LocalRunner, RunLock
+from katibflow.runners.local.trial_folder import RECORD_VERSION
 from katibflow.study.history import TrialState, trial_to_data
 from tests.behaviour.runner_contract import Work, trial
 from tests.doubles.local_lab import LocalLab, run
@@ -22,7 +23,8 @@ def test_a_trials_folder_holds_manifest_record_and_logs(lab: LocalLab) -> None:
     outcome, _ = run(lab, job)
     folder = lab.folder / "trials" / "0007"
     assert yaml.safe_load((folder / "manifest.yaml").read_text()) == job.manifest
-    assert json.loads((folder / "record.json").read_text()) == trial_to_data(job.trial)
+    data = json.loads((folder / "record.json").read_text())
+    assert data == {"version": RECORD_VERSION, **trial_to_data(job.trial)}
     assert outcome.logs == {"job-0": str(folder / "job-0.log")}
     assert (folder / "job-0.log").read_text() == "loss=0.5\n"
 

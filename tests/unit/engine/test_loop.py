@@ -19,6 +19,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.runners.base import JobOutcome, TrialJob
 from katibflow.runners.events import Observer
 from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.local.trial_folder import RECORD_VERSION
 from katibflow.runners.stopping import StopReason, StopRequest
 from katibflow.study.history import History, Trial, TrialState, trial_to_data
 from katibflow.study.objectives import best_trial
@@ -321,6 +322,6 @@ def test_a_trial_is_on_record_before_it_is_told(tmp_path: Path) -> None:
         if isinstance(update, TrialEnded):
             path = tmp_path / "trials" / f"{update.trial.number:04}" / "record.json"
             told = json.loads(json.dumps(trial_to_data(update.trial)))
-            assert json.loads(path.read_text()) == told
+            assert json.loads(path.read_text()) == {"version": RECORD_VERSION, **told}
 
     run(experiment("echo loss=$X"), tmp_path, watch=watch)

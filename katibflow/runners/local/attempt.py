@@ -1,0 +1,199 @@
+"""One time that a trial's job was created: its state on disk, in ``attempt-N/``.
+
+The files, with the version of their format where they are JSON::
+
+    job.json          name, manifest (SHA-256 of it), port, metrics_port, created (seconds of
+                      time.monotonic, which all processes of a machine share), start (the same
+                      moment as the history has times). Version 1 had the kernel's boot id too, and
+                      no <replica>.alive beside it
+    end.json          state, reason, message: how the job ended, once something else than the
+                      replicas' exit codes decides it; written before a process is stopped
+    <replica>.alive   empty; the replica's shell holds its lock, and nobody else
+    <replica>.pid     pid of the replica's shell, written by itself before anything runs; 0 once a
+                      later tool has made sure that this shell never will: the replica's next start
+                      has <replica>.again-1.pid, .alive and .exit, and so on
+    <replica>.exit    exit code, as a shell has it (128 + signal)
+
+The numbers count only when they end in a newline: a kill may leave the files empty.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from katibflow.runners.base import JobOutcome, JobState
+from katibflow.runners.local.lock import is_held
+from katibflow.runners.local.state_files import (
+    VERSION_KEY,
+    read_number,
+    read_state,
+    to_json,
+)
+from katibflow.study.files import write_atomically
+from katibflow.study.history import time_text
+
+__all__ = [
+    "ATTEMPT_VERSION",
+    "END_VERSION",
+    "Attempt",
+    "alive_file",
+    "living_shells",
+    "read_attempt",
+    "write_attempt",
+]
+
+ATTEMPT_VERSION = 2
+"""Of ``job.json``, and of what stands beside it."""
+
+END_VERSION = 2
+"""Of ``end.json``; the first version did not carry it."""
+
+_VOID = 0
+_JOB = "job.json"
+_END = "end.json"
+_ALIVE = ".alive"
+
+
+def alive_file(base: str) -> str:
+    """Returns the path of the file whose lock a replica's shell holds, by `Attempt.base`."""
+    return f"{base}{_ALIVE}"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One creation of a trial's job; fields as in ``job.json``, and its folder."""
+
+    folder: Path
+    name: str
+    manifest: str
+    port: int
+    created: float
+    metrics_port: int
+    start: str
+    version: int = ATTEMPT_VERSION
+
+    @property
+    def has_locks(self) -> bool:
+        """Whether its shells hold locks; those of version 1 do not."""
+        return self.version > 1
+
+    def end(self) -> JobOutcome | None:
+        """Returns how it ended, when something else than exit codes decided it.
+
+        Raises:
+            RunnerError: That was put down in a version that this release does not read.
+        """
+        data = read_state(self.folder / _END, END_VERSION)
+        try:
+            return JobOutcome(JobState(data["state"]), str(data["reason"]), str(data["message"]))
+        except (KeyError, ValueError):
+            return None
+
+    def write_end(self, outcome: JobOutcome) -> None:
+        """Puts down how it ends."""
+        write_atomically(
+            self.folder / _END,
+            to_json(
+                {"state": outcome.state, "reason": outcome.reason, "message": outcome.message},
+                END_VERSION,
+            ),
+        )
+
+    def base(self, replica: str) -> str:
+        """The path that the files of a replica's latest start begin with."""
+        plain = f"{self.folder}/{replica}"
+        base, number = plain, 0
+        while read_number(f"{base}.pid") == _VOID:
+            number += 1
+            base = f"{plain}.again-{number}"
+        return base
+
+    def pid(self, replica: str) -> int | None:
+        """The replica's pid as its shell wrote it."""
+        return read_number(f"{self.base(replica)}.pid")
+
+    def exit_code(self, replica: str) -> int | None:
+        """The replica's exit code as its shell wrote it."""
+        return read_number(f"{self.base(replica)}.exit")
+
+    def exit_time(self, replica: str) -> int:
+        """When the exit code was written, nanoseconds since the epoch; a huge number if never."""
+        try:
+            return os.stat(f"{self.base(replica)}.exit").st_mtime_ns
+        except OSError:
+            return 2**63
+
+    def void(self, replica: str, is_dead: bool = False) -> bool:
+        """Makes sure that a shell which has not begun never will; says whether that is so.
+
+        A tool that is killed may leave one that is just being made, and that nobody can see yet.
+
+        Args:
+            replica: Whose shell.
+            is_dead: The shell is known to have died before it put down its pid.
+        """
+        exclusive = 0 if is_dead else os.O_EXCL
+        try:
+            descriptor = os.open(
+                f"{self.base(replica)}.pid", os.O_WRONLY | os.O_CREAT | exclusive | os.O_CLOEXEC
+            )
+        except FileExistsError:
+            return False
+        try:
+            os.write(descriptor, f"{_VOID}\n".encode())
+        finally:
+            os.close(descriptor)
+        return True
+
+    def shell_lives(self, replica: str) -> bool:
+        """Returns whether the shell of the replica's latest start holds its lock, if it has one."""
+        return is_held(alive_file(self.base(replica)))
+
+
+def read_attempt(folder: Path) -> Attempt | None:
+    """Returns the attempt of a folder; None when a kill left none that can be read.
+
+    Raises:
+        RunnerError: It is of a version that this release does not read.
+    """
+    path = folder / _JOB
+    data = read_state(path, ATTEMPT_VERSION)
+    try:
+        # that of an earlier release has no start
+        start = data.get("start") or _written(path)
+        return Attempt(
+            folder,
+            str(data["name"]),
+            str(data["manifest"]),
+            int(data["port"]),
+            float(data["created"]),
+            int(data.get("metrics_port", 0)),
+            str(start),
+            int(data[VERSION_KEY]),
+        )
+    except (KeyError, OSError, TypeError, ValueError):
+        return None
+
+
+def write_attempt(attempt: Attempt) -> None:
+    """Puts an attempt down in its folder."""
+    data = asdict(attempt)
+    del data["folder"], data["version"]
+    write_atomically(attempt.folder / _JOB, to_json(data, attempt.version))
+
+
+def living_shells(trial_folder: Path) -> Iterator[tuple[int, str]]:
+    """Yields pid and replica of the shells of a trial that hold their locks."""
+    for path in trial_folder.glob(f"attempt-*/*{_ALIVE}"):
+        if is_held(path):
+            pid = read_number(str(path.with_suffix(".pid")))
+            if pid:
+                yield pid, path.name.removesuffix(_ALIVE).partition(".again-")[0]
+
+
+def _written(path: Path) -> str:
+    return time_text(datetime.fromtimestamp(path.stat().st_mtime, UTC))

@@ -1,0 +1,141 @@
+"""Locks of files: a run that belongs to one process, and files that tell who still lives.
+
+The kernel lets go of a lock (flock) when the last process that has inherited the locked
+descriptor is gone, whatever ended it. So a locked file tells, on every system and without a race,
+whether any process is left that was started with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from katibflow.errors import RunBusy
+from katibflow.runners.local.state_files import unwritable
+from katibflow.study.files import make_folder
+
+__all__ = ["LockWait", "RunLock", "held", "is_held"]
+
+_DYING_LIMIT = 1.0
+"""Seconds to wait for a lock: a process that was just killed has it until it is gone."""
+
+_PAUSE = 0.01
+"""Seconds between two tries for the lock of a dying process."""
+
+
+class RunLock:
+    """Keeps a run's folder to one process, as a context manager.
+
+    Args:
+        folder: The run's folder; it is made when absent.
+
+    Raises:
+        RunBusy: On entering: another process has it; its pid is named.
+        RunnerError: On entering: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "lock"
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> RunLock:
+        with unwritable(self._path):
+            make_folder(self._path.parent)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                self._acquire(descriptor)
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        self._descriptor = descriptor
+        return self
+
+    def _acquire(self, descriptor: int) -> None:
+        deadline = time.monotonic() + _DYING_LIMIT
+        while True:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            if time.monotonic() >= deadline or holder == str(os.getpid()):
+                raise RunBusy(
+                    f"{self._path.parent}: in use by process {holder or 'unknown'}; "
+                    "wait for its end, or stop it"
+                ) from None
+            time.sleep(_PAUSE)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@contextmanager
+def held(path: str | Path) -> Iterator[int]:
+    """Gives a descriptor of a file, for reading and appending, that holds the file's lock.
+
+    A process that is started with the descriptor holds the lock beyond the block.
+
+    Args:
+        path: The file; it is made when absent.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o644)
+    try:
+        # Another tool that asks has it for a moment.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_held(path: str | Path) -> bool:
+    """Returns whether a process holds the file's lock; False when there is no file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Shared, so that two who ask do not take each other for a holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+class LockWait:
+    """A wait for the moment in which nobody holds a file's lock any more.
+
+    Args:
+        path: The file. It may be deleted later on.
+
+    Raises:
+        OSError: There is no such file, or it cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __call__(self) -> None:
+        """Blocks until nobody holds it; to be called once."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        finally:
+            os.close(self._descriptor)

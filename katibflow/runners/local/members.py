@@ -1,0 +1,213 @@
+"""Which processes belong to a trial, wherever they are in the tree of processes.
+
+A trial's process is known by any of these, as no system and no program leaves all of them alone:
+
+- its session: a replica's shell leads one, and its pid is sure to be its own while it holds its
+  lock (`attempt`);
+- its environment, which holds the trial's folder and goes on to every child. macOS shows that of
+  its own programs, as /bin/sh, to nobody;
+- its parents, where its environment cannot be read;
+- what it has open: every process started with a replica's log holds the log's lock.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from katibflow.runners.local.attempt import living_shells
+from katibflow.runners.local.lock import is_held
+
+__all__ = ["FOLDER_MARK", "REPLICA_MARK", "Census", "Marks", "in_session", "marked", "marks_of"]
+
+FOLDER_MARK = "KATIBFLOW_TRIAL_FOLDER"
+"""Holds the trial's folder, in the environment of every process of the trial."""
+
+REPLICA_MARK = "KATIBFLOW_REPLICA"
+
+_MEMORY = 1.0
+"""Seconds for which a session's owner is remembered.
+
+A number is not given out again so soon, and to read every environment of a machine each time that
+a trial ends would cost more than all else at its end.
+"""
+
+_PASSING = (0.001, 0.002, 0.004, 0.008, 0.016)
+"""Pauses in which a process that is just being made lets go of what it will not inherit."""
+
+
+class Marks(NamedTuple):
+    """What a process of a trial is known by: the trial's folder, and the replica or nothing."""
+
+    folder: str
+    replica: str
+
+    def is_below(self, folder: Path) -> bool:
+        """Returns whether the trial's folder is this one or lies below it."""
+        root = str(folder)
+        return self.folder == root or self.folder.startswith(f"{root}/")
+
+
+class Census:
+    """Finds the processes of trials, for any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owners: dict[int, tuple[float, Marks | None]] = {}
+
+    def find(self, folder: Path, sessions: Collection[int] = ()) -> Mapping[psutil.Process, Marks]:
+        """Returns the living processes of the trials in and below a folder, this one left out.
+
+        Args:
+            folder: A trial's folder, or one above.
+            sessions: Sessions that are sure to be the trial's; their processes are taken too.
+        """
+        leaders = {pid: Marks(str(folder), "") for pid in sessions}
+        leaders |= _leaders(folder)
+        with self._lock:
+            found = dict(self._in_sessions(folder, leaders))
+        return found or dict(_holders(folder))
+
+    def _in_sessions(
+        self, folder: Path, leaders: Mapping[int, Marks]
+    ) -> Iterator[tuple[psutil.Process, Marks]]:
+        members = _sessions()
+        now = time.monotonic()
+        self._owners = {
+            session: entry
+            for session, entry in self._owners.items()
+            if session in members and now - entry[0] < _MEMORY
+        }
+        for session, pids in members.items():
+            marks = leaders.get(session)
+            if marks is None:
+                _, owner = self._owners.get(session, (now, None))
+                if session in self._owners and not (owner and owner.is_below(folder)):
+                    continue
+                owner = self._owner(session, pids, now)
+                if owner is None or not owner.is_below(folder):
+                    continue
+                marks = owner
+            for process in map(_process, pids):
+                # The session is read once the process is sure to be one and the same.
+                if process is None or _session(process.pid) != session or not _lives(process):
+                    continue
+                own = marks_of(process)
+                yield process, own or marks
+                if own is None:
+                    yield from ((child, marks) for child in _descendants(process))
+
+    def _owner(self, session: int, pids: Collection[int], now: float) -> Marks | None:
+        """Returns the marks of a session's processes, of which all have the same or none."""
+        is_young = False
+        for process in map(_process, pids):
+            if process is None:
+                continue
+            marks = marks_of(process)
+            if marks is not None:
+                self._owners[session] = now, marks
+                return marks
+            # One that is just beginning may have no environment yet.
+            is_young = is_young or time.time() - process.create_time() < _MEMORY
+        if not is_young:
+            self._owners[session] = now, None
+        return None
+
+
+def marked(folder: Path) -> dict[int, Marks]:
+    """Returns the pids of the living processes of all trials in and below a folder."""
+    return {process.pid: marks for process, marks in Census().find(folder).items()}
+
+
+def in_session(session: int) -> tuple[psutil.Process, ...]:
+    """Returns the living processes of a session."""
+    found = map(_process, _sessions().get(session, ()))
+    return tuple(each for each in found if each is not None and _lives(each))
+
+
+def marks_of(process: psutil.Process) -> Marks | None:
+    """Returns the marks in a process's environment; None without, or when it cannot be read."""
+    try:
+        environment = process.environ()
+    except (psutil.Error, OSError):
+        return None
+    folder = environment.get(FOLDER_MARK)
+    return Marks(folder, environment.get(REPLICA_MARK, "")) if folder else None
+
+
+def _leaders(folder: Path) -> dict[int, Marks]:
+    """Returns the living shells of a trial's replicas, or of all trials in a folder."""
+    places = [folder, *(path.parent for path in folder.glob("[0-9]*/attempt-*"))]
+    return {
+        pid: Marks(str(place), replica)
+        for place in dict.fromkeys(places)
+        for pid, replica in living_shells(place)
+    }
+
+
+def _sessions() -> Mapping[int, list[int]]:
+    """Returns the sessions but this process's and the kernel's, with their processes."""
+    found: dict[int, list[int]] = {}
+    left_out = {None, 0, os.getsid(0)}
+    for pid in psutil.pids():
+        session = _session(pid)
+        if session is not None and session not in left_out:
+            found.setdefault(session, []).append(pid)
+    return found
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.Error:
+        return None
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [child for child in process.children(recursive=True) if _lives(child)]
+    except psutil.Error:
+        return []
+
+
+def _holders(folder: Path) -> Iterator[tuple[psutil.Process, Marks]]:
+    """Yields the processes that hold the lock of a log of the trial whose folder this is."""
+    logs = {str(path): path for path in folder.glob("*.log") if is_held(path)}
+    for pause in _PASSING:
+        if not logs:
+            return
+        time.sleep(pause)
+        logs = {name: path for name, path in logs.items() if is_held(path)}
+    if not logs:
+        return
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        try:
+            names = logs.keys() & {file.path for file in process.open_files()}
+        except (psutil.Error, OSError):
+            continue
+        if names:
+            fresh = _process(process.pid)
+            if fresh is not None:
+                yield fresh, Marks(str(folder), logs[min(names)].stem)

@@ -1,0 +1,85 @@
+"""Files of a run's folder that outlive the program, read by the version that they carry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from katibflow.errors import RunnerError
+
+__all__ = [
+    "VERSION_KEY",
+    "check_version",
+    "read_number",
+    "read_state",
+    "to_json",
+    "unwritable",
+]
+
+VERSION_KEY = "version"
+"""Where a file has its version; files of releases that wrote none are of version 1."""
+
+
+@contextmanager
+def unwritable(path: Path) -> Iterator[None]:
+    """Turns an OSError at work on ``path`` into a RunnerError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise RunnerError(f"{error.filename or path}: {error.strerror or error}") from error
+
+
+def check_version(data: Mapping[str, Any], path: Path, newest: int) -> int:
+    """Returns the version of a file.
+
+    Args:
+        data: What is in the file.
+        path: The file, for the error.
+        newest: The latest version that this release reads; it reads all before it.
+
+    Raises:
+        RunnerError: The file is of a version that this release does not read.
+    """
+    version = data.get(VERSION_KEY, 1)
+    is_number = isinstance(version, int) and not isinstance(version, bool)
+    if is_number and 1 <= version <= newest:
+        return int(version)
+    allowed = "1" if newest == 1 else f"1 to {newest}"
+    raise RunnerError(
+        f"{path}: found version {version!r}; this release of katibflow reads {allowed}; a newer "
+        "release may have written it"
+    )
+
+
+def read_state(path: Path, newest: int) -> Mapping[str, Any]:
+    """Returns what is in a JSON file with its version; empty when a kill left it torn, or none.
+
+    Raises:
+        RunnerError: The file is of a version above ``newest``.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(data, dict):
+        return {}
+    return {**data, VERSION_KEY: check_version(data, path, newest)}
+
+
+def read_number(path: str) -> int | None:
+    """Returns the number in a file; None when there is none, or its newline is not there yet."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return None
+    return int(text) if text.endswith("\n") and text.strip().isdigit() else None
+
+
+def to_json(data: Mapping[str, Any], version: int) -> bytes:
+    """Returns the JSON text of a file with its version."""
+    whole = {VERSION_KEY: version, **data}
+    return (json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()

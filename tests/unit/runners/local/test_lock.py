@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from katibflow.runners.local.lock import LockWait, held, is_held
+
+
+def test_a_lock_is_held_while_the_block_runs(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert not is_held(path)
+    with held(path):
+        assert is_held(path)
+        assert is_held(path)
+    assert path.exists()
+    assert not is_held(path)
+
+
+def test_a_process_that_inherited_the_descriptor_holds_the_lock_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with held(path) as descriptor:
+        process = subprocess.Popen(["sleep", "60"], stdin=descriptor)
+    assert is_held(path)
+    freed = threading.Event()
+    wait = LockWait(path)
+    path.unlink()
+
+    def wait_and_tell() -> None:
+        wait()
+        freed.set()
+
+    threading.Thread(target=wait_and_tell, daemon=True).start()
+    assert not freed.wait(0.05)
+    process.kill()
+    process.wait()
+    assert freed.wait(30)
+
+
+def test_there_is_no_wait_without_a_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        LockWait(tmp_path / "none")

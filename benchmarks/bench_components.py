@@ -26,10 +26,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from katibflow.compiler.library import carried_modules
 from tests.kubernetes.plays import completes
 from tests.kubernetes.server import ApiServer
 from tests.pipeline.test_finish import kubeconfig
+
+from katibflow.compiler.library import carried_modules
 from tests.shell_trials import ROOM, document
 
 TARGET = 1.0

@@ -21,6 +21,7 @@ from katibflow.engine.signals import caught
 from katibflow.errors import InputError
 from katibflow.experiment.config_map import source_of, with_template
 from katibflow.experiment.yaml_reader import dump_document, write_file
+from katibflow.extras import require
 from katibflow.search import Space
 from katibflow.validation.reading import map_in_cluster, map_in_file, read_plain
 from katibflow.validation.rules import check_document
@@ -218,8 +219,10 @@ class Experiment:
             InputError: The Experiment cannot run there, or not with these parameters.
             RunnerError: The server cannot be reached, or refuses.
         """
+        require("kfp", "Experiment.submit")
         from katibflow.api.run import RemoteRun
-        from katibflow.client.api import Access, connect
+        from katibflow.client.access import Access
+        from katibflow.client.api import connect
         from katibflow.client.reading import Sweep
         from katibflow.client.records import JobRecords, check_earlier, cluster_of
         from katibflow.client.submitting import Submission, prepare, start, upload

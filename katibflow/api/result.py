@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from katibflow.errors import KatibflowError
+from katibflow.extras import missing
 from katibflow.runs.running import read_run
 from katibflow.study.history import TrialState
 from katibflow.study.objectives import best_trials, none_is_best, objective_value
@@ -190,14 +191,12 @@ class Result:
         created, and when it ended; ``reason``. What a trial does not have is missing.
 
         Raises:
-            KatibflowError: pandas is not installed.
+            MissingPackage: pandas is not installed.
         """
         try:
             import pandas
         except ImportError as error:
-            raise KatibflowError(
-                "trials_dataframe needs pandas: pip install 'katibflow[notebook]'"
-            ) from error
+            raise missing("pandas", "trials_dataframe") from error
         spec = self.history.experiment.spec
         records = {trial.number: trial for trial in self.history.trials}
         rows = [

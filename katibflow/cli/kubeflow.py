@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from katibflow.client.api import Access
+    from katibflow.client.access import Access
     from katibflow.client.base import Pipelines, Run
     from katibflow.client.reading import Sweep
     from katibflow.client.records import Records
@@ -87,7 +87,7 @@ def access_of(
     Raises:
         InputError: The namespace is no name.
     """
-    from katibflow.client.api import Access
+    from katibflow.client.access import Access
     from katibflow.runners.kubernetes.job_object import check_name
 
     if namespace is not None:

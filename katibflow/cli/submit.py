@@ -29,6 +29,7 @@ from katibflow.cli.options import (
     Package,
 )
 from katibflow.errors import InputError
+from katibflow.extras import require
 
 if TYPE_CHECKING:
     from katibflow.client.base import Trigger
@@ -107,6 +108,7 @@ def submit(
       katibflow submit examples/mnist.yaml --max-trials 20 --goal 0.1 --no-wait
       katibflow submit examples/mnist.yaml --name nightly --schedule "0 3 * * *"
     """
+    require("kfp", "katibflow submit")
     from katibflow.client.api import connect
     from katibflow.client.reading import Sweep, full_run_id
     from katibflow.client.schedules import read_cron, read_interval

@@ -21,6 +21,7 @@ from katibflow.compiler.library import CARRIED, Pack, pack_library
 from katibflow.errors import InputError
 from katibflow.experiment.job_kinds import kind_of
 from katibflow.experiment.types import Experiment
+from katibflow.extras import require
 from katibflow.runners.kubernetes.checkpoints import check_checkpoints
 from katibflow.runners.kubernetes.job_object import stop_patch
 from katibflow.steps.capacity import Capacity
@@ -72,6 +73,7 @@ _ASKS = ("suggestion", "controller")
 _FILTERS = ("start", "launcher", "controller")
 
 _KFP = "kfp==2.17.0"
+"""What a step installs, whichever KFP compiles: all that setup.cfg allows write the same file."""
 
 _REPLACED = re.compile(r"\$(?=[$(]|[^\x00-\x7f])")
 
@@ -130,6 +132,7 @@ def compile_experiment(
             layout is chosen for it, and warnings are about it.
 
     Raises:
+        MissingPackage: KFP's SDK is not installed.
         InputError: The layout cannot hold the experiment, there is no such layout, the trial
             template is kept in a ConfigMap that was not read, or checkpoints have no volume.
     """
@@ -154,6 +157,7 @@ def compile_experiment(
         source=source,
         run_as=run_as,
     )
+    require("kfp", "katibflow compile")
     dag = import_module(f"katibflow.pipelines.{choice.layout}")
     names = [*dag.COMPONENTS]
     names += ["library"] if pack is not None else []
@@ -175,6 +179,7 @@ def compile_experiment(
             room=choice.room,
         )
     )
+    spec["sdkVersion"] = _KFP.replace("==", "-")
     spec = merge_twins(without_versions(spec))
     if choice.layout == "rounds":
         spec = make_recursive(spec, component=dag.ROUND, task=dag.NEXT_ROUND, proceed=dag.PROCEED)

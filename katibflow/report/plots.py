@@ -62,7 +62,7 @@ def plots_of(history: History) -> list[Plot]:
             "importance",
             "Parameter importance",
             _no_importance(complete),
-            lambda: visualization.plot_param_importances(study, target_name=metric),
+            lambda: _importance(study, target_name=metric),
         ),
         _plot(
             "parallel",
@@ -85,6 +85,14 @@ def plots_of(history: History) -> list[Plot]:
             lambda: visualization.plot_intermediate_values(study),
         ),
     ]
+
+
+def _importance(study: optuna.Study, **named: str) -> Any:
+    """The importance of the parameters by PED-ANOVA, which needs no scikit-learn."""
+    from optuna.importance import PedAnovaImportanceEvaluator
+    from optuna.visualization import plot_param_importances
+
+    return plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), **named)
 
 
 _MOST_DRAWN_OBJECTIVES = 3
@@ -119,7 +127,7 @@ def _plots_of_several(history: History) -> list[Plot]:
             "importance",
             "Parameter importance",
             _no_importance(complete),
-            lambda: visualization.plot_param_importances(study),
+            lambda: _importance(study),
         ),
     ]
     draw: Mapping[str, tuple[str, str, Callable[..., Any], int]] = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from katibflow.errors import InputError
 from katibflow.experiment.timeouts import limits_of
 from katibflow.experiment.types import Experiment
+from katibflow.extras import require
 from katibflow.runners.base import Limits, Runner
 from katibflow.study.history import History
 
@@ -101,9 +102,11 @@ def _in_the_cluster(experiment: Experiment, options: Options) -> Place:
     """Jobs of a cluster, by the kubeconfig.
 
     Raises:
+        MissingPackage: Kubernetes's client is not installed.
         InputError: A map is given, or the trials cannot run there.
         RunnerError: There is no cluster to be reached.
     """
+    require("kubernetes", "katibflow run --on kubernetes")
     from katibflow.runners.kubernetes.checkpoints import check_checkpoints
     from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
     from katibflow.runners.log_copies import KeptRunner

@@ -6,15 +6,14 @@ import ast
 import configparser
 import importlib.metadata
 import re
-import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from katibflow.extras import EXTRAS
 from tests.paths import ROOT
 
 ELSEWHERE = ("components", "pipelines")
@@ -171,28 +170,10 @@ def third_party(tree: ast.Module) -> set[str]:
 def test_every_imported_package_is_declared() -> None:
     owners = importlib.metadata.packages_distributions()
     for files, allowed in (
-        (FILES, declared("dashboard", "notebook", "optunahub", "torch")),
-        (sorted((ROOT / "tests").rglob("*.py")), declared("torch", "dev")),
+        (FILES, declared(*EXTRAS)),
+        (sorted((ROOT / "tests").rglob("*.py")), declared(*EXTRAS, "dev")),
     ):
         for file in files:
             for name in third_party(tree_of(file)):
                 packages = set(map(normal, owners.get(name, [name])))
                 assert packages & allowed, f"{named(file)} imports {name}"
-
-
-def test_the_wheel_holds_the_packages_and_their_types_and_nothing_else(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("setup.cfg", "pyproject.toml", "README.md"):
-        if (ROOT / name).is_file():
-            shutil.copy(ROOT / name, source)
-    for name in ("katibflow", *ELSEWHERE, "tests"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
-    options = ("--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--no-index")
-    done = run("-m", "pip", "wheel", "-q", *options, "-w", str(tmp_path), str(source))
-    assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    files = {(Path("katibflow") / named(f).removeprefix("katibflow/")).as_posix() for f in FILES}
-    assert held == {*files, "katibflow/__init__.pyi", "katibflow/py.typed"}

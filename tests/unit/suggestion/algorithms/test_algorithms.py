@@ -192,6 +192,9 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, package in {"sobol": "scipy", "cmaes": "cmaes"}.items():
         with pytest.raises(MissingPackage, match=f"algorithm {name} needs the package '{package}'"):
             check_packages(experiment(name).spec.algorithm)
+    extra = r"bayesianoptimization needs katibflow\[torch\]: pip install 'katibflow\[torch\]'"
+    with pytest.raises(MissingPackage, match=extra):
+        check_packages(experiment("bayesianoptimization").spec.algorithm)
 
 
 def test_what_differs_from_katib_is_said() -> None:

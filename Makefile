@@ -29,7 +29,7 @@ demo: install
 	$(BIN)/katibflow run examples/mnist.yaml --map /opt/pytorch-mnist=trial_image
 
 test: install browser database
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 test-unit: install
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) tests/unit

@@ -1,6 +1,6 @@
 """What a pipeline's steps cost before they do anything: what each imports, cold.
 
-    python benchmarks/bench_components.py [--runs 3]
+    python benchmarks/bench_components.py [--runs 1]
 
 Every step runs for real, in a process of its own, from the packed library as in a compiled
 pipeline, with its trials in the tests' Kubernetes API server. Seconds are those that Python spent
@@ -26,11 +26,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.kubernetes.plays import completes
-from tests.kubernetes.server import ApiServer
-from tests.pipeline.test_finish import kubeconfig
-
 from katibflow.compiler.library import carried_modules
+from tests.behaviour.steps.test_finish import kubeconfig
+from tests.doubles.kubernetes.plays import completes
+from tests.doubles.kubernetes.server import ApiServer
 from tests.shell_trials import ROOM, document
 
 TARGET = 1.0
@@ -105,7 +104,7 @@ def one_run(folder: Path, environment: dict[str, str], times: Times) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=1)
     runs = parser.parse_args().runs
     server = ApiServer()
     values = iter(range(1, 1000))

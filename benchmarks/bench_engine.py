@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from katibflow.engine.loop import run_experiment
-from katibflow.runners.base import StopRequest
 from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import History, TrialState
 from katibflow.validation.rules import check_document
 

@@ -23,9 +23,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.kubernetes.lab import pod_template, pytorch_job
-from tests.kubernetes.plays import JobPlay
-from tests.kubernetes.server import ApiServer
+from tests.doubles.kubernetes.lab import pod_template, pytorch_job
+from tests.doubles.kubernetes.plays import JobPlay
+from tests.doubles.kubernetes.server import ApiServer
 
 MEMORY_TARGET = 200
 LINES = 20
@@ -83,8 +83,8 @@ def document(trials: int, parallel: int) -> dict[str, object]:
 def run_one(trials: int, parallel: int, port: int) -> dict[str, float]:
     """Runs an experiment of that size in this process."""
     from katibflow.engine.loop import run_experiment
-    from katibflow.runners.base import StopRequest
     from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
+    from katibflow.runners.stopping import StopRequest
     from katibflow.study.history import History, TrialState
     from katibflow.validation.rules import check_document
 

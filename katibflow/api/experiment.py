@@ -20,15 +20,16 @@ from katibflow.api.tuning import experiment_document
 from katibflow.engine.signals import caught
 from katibflow.errors import InputError
 from katibflow.experiment.config_map import source_of, with_template
-from katibflow.experiment.yaml_reader import dump_document, write_file
+from katibflow.experiment.yaml_reader import dump_document
 from katibflow.extras import require
 from katibflow.search import Space
+from katibflow.study.files import write_file
 from katibflow.validation.reading import map_in_cluster, map_in_file, read_plain
 from katibflow.validation.rules import check_document
 
 if TYPE_CHECKING:
     from katibflow.api.run import RemoteRun
-    from katibflow.engine.loop import Watcher
+    from katibflow.engine.events import Watcher
     from katibflow.experiment import types as model
     from katibflow.progress.status import Board
 
@@ -123,7 +124,7 @@ class Experiment:
             KeyboardInterrupt: It was interrupted.
         """
         from katibflow.runners.backends import Options
-        from katibflow.runners.base import StopRequest
+        from katibflow.runners.stopping import StopRequest
         from katibflow.runs.running import run_to_end
 
         for name, seconds in (

@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from katibflow.errors import KatibflowError
 from katibflow.extras import missing
+from katibflow.report.table import Kind, Output, columns_of, rows_of
 from katibflow.runs.running import read_run
+from katibflow.study.best import Best, best_of
 from katibflow.study.history import TrialState
-from katibflow.study.objectives import best_trials, none_is_best, objective_value
+from katibflow.study.objectives import objective_value
 from katibflow.study.optuna_study import study_of
 
 if TYPE_CHECKING:
     import optuna
     import pandas
 
-    from katibflow.report.page import Ending
     from katibflow.runs.folder import RunFolder
+    from katibflow.study.ending import Ending
     from katibflow.study.history import History
 
 __all__ = ["Result", "TrialResult"]
-
-_TIMES = ("queued", "start", "end")
-"""The times of a trial, as the history has them."""
 
 
 @dataclass(frozen=True)
@@ -172,16 +171,19 @@ class Result:
         Raises:
             KatibflowError: There are several objectives, and so a `front`.
         """
-        if self.history.experiment.spec.objective.goals:
+        if self._best.is_front:
             raise KatibflowError("best: there are several objectives; allowed: front")
         return next(iter(self.front), None)
 
     @property
     def front(self) -> tuple[TrialResult, ...]:
         """The Pareto front, first the best in the first objective; of one objective the best."""
-        best = best_trials(self.history.experiment.spec.objective, self.history.trials)
         trials = {trial.number: trial for trial in self.trials}
-        return tuple(trials[trial.number] for trial in best)
+        return tuple(trials[trial.number] for trial in self._best.trials)
+
+    @cached_property
+    def _best(self) -> Best:
+        return best_of(self.history.experiment.spec.objective, self.history.trials)
 
     def trials_dataframe(self) -> pandas.DataFrame:
         """All trials as a table with one row each, indexed by number.
@@ -197,42 +199,19 @@ class Result:
             import pandas
         except ImportError as error:
             raise missing("pandas", "trials_dataframe") from error
-        spec = self.history.experiment.spec
-        records = {trial.number: trial for trial in self.history.trials}
-        rows = [
-            {
-                "number": trial.number,
-                "state": trial.state.value,
-                **{
-                    f"metrics_{name}": trial.metrics.get(name)
-                    for name in spec.objective.metric_names
-                },
-                **{f"params_{each.name}": trial.params.get(each.name) for each in spec.parameters},
-                **{column: getattr(records[trial.number], column) for column in _TIMES},
-                "reason": trial.reason,
-            }
-            for trial in self.trials
-        ]
-        columns = [
-            "number",
-            "state",
-            *(f"metrics_{name}" for name in spec.objective.metric_names),
-            *(f"params_{each.name}" for each in spec.parameters),
-            *_TIMES,
-            "reason",
-        ]
-        table = pandas.DataFrame(rows, columns=columns).set_index("number")
-        for column in _TIMES:
+        experiment, trials = self.history.experiment, self.history.trials
+        columns = columns_of(experiment, trials, Output.FRAME)
+        rows = rows_of(experiment, trials)
+        values = {each.name: [each.value(row) for row in rows] for each in columns}
+        table = pandas.DataFrame(values).set_index("number")
+        for column in (each.name for each in columns if each.kind is Kind.TIME):
             table[column] = pandas.to_datetime(table[column], utc=True, format="ISO8601")
         return table
 
     def __repr__(self) -> str:
-        objective = self.history.experiment.spec.objective
         best = self.front
-        found = none_is_best(objective)
-        if best and objective.goals:
-            found = f"Pareto front: {len(best)} trials"
-        elif best:
+        found = self._best.count_text if best else self._best.none
+        if best and not self._best.is_front:
             params = ", ".join(f"{name}={value!r}" for name, value in best[0].params.items())
             found = f"best is trial {best[0].number}: {best[0].value!r} with {params}"
         return f"<Result of {self.name}: {self.reason}; {len(self.trials)} trials; {found}>"

@@ -40,7 +40,7 @@ def compile_(
       katibflow compile examples/mnist.yaml --layout controller -o mnist.yaml
     """
     from katibflow.compiler.emit import compile_experiment
-    from katibflow.experiment.yaml_reader import write_file
+    from katibflow.study.files import write_file
     from katibflow.validation.reading import map_in_file, read_experiment
 
     check_output(output, file)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from katibflow.client.run_view import RunView, Standing
     from katibflow.client.submitting import Ready
     from katibflow.client.workflow_reader import WorkflowReader
-    from katibflow.report.page import Ending
     from katibflow.runners.kubernetes.api import Api
+    from katibflow.study.ending import Ending
     from katibflow.study.history import History
 
 __all__ = [
@@ -268,7 +268,7 @@ def follow_to_end(
     from katibflow.client.terminal import Terminal
     from katibflow.progress.display import progress_for
     from katibflow.progress.status import Board
-    from katibflow.runners.base import StopRequest
+    from katibflow.runners.stopping import StopRequest
 
     stream = sys.stderr if as_json else sys.stdout
     stop, stopped = StopRequest(), threading.Event()

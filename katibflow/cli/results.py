@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from katibflow.cli.tables import age_text, table_lines
+
 if TYPE_CHECKING:
     from katibflow.runs.running import Run
     from katibflow.study.history import History
 
-__all__ = ["best_lines", "print_result"]
+__all__ = ["best_lines", "print_result", "trial_lines"]
+
+_REASON_WIDTH = 100
 
 
 def print_result(run: Run, as_json: bool, page: Path) -> None:
@@ -38,18 +42,22 @@ def print_result(run: Run, as_json: bool, page: Path) -> None:
 
 def best_lines(history: History) -> list[str]:
     """The best trial and its assignments, the same of a whole front, or that there is none."""
-    from katibflow.progress.status import values_text
-    from katibflow.study.objectives import best_trials, none_is_best
+    from katibflow.study.best import best_of
 
-    objective = history.experiment.spec.objective
-    best = best_trials(objective, history.trials)
-    if not best:
-        return [none_is_best(objective)]
-    lines = [f"Pareto front: {len(best)} trial{'s' if best[1:] else ''}"] if objective.goals else []
-    for trial in best:
-        title = "trial" if objective.goals else "best trial:"
-        lines += [
-            f"{title} {trial.number}, {values_text(objective, trial)}",
-            *(f"  {parameter}={text}" for parameter, text in trial.assignments.items()),
-        ]
-    return lines
+    return best_of(history.experiment.spec.objective, history.trials).lines()
+
+
+def trial_lines(history: History) -> list[str]:
+    """Returns the table of trials, a line each."""
+    from datetime import UTC, datetime
+
+    from katibflow.client.shortening import shortened
+    from katibflow.report.table import Output, Style, columns_of, rows_of
+    from katibflow.study.history import time_text
+
+    experiment, trials = history.experiment, history.trials
+    columns = columns_of(experiment, trials, Output.SHOW)
+    style = Style(length=age_text, message=lambda text: shortened(text, _REASON_WIDTH))
+    head = [each.heading if each.is_given else each.heading.upper() for each in columns]
+    rows = rows_of(experiment, trials, now=time_text(datetime.now(UTC)))
+    return table_lines(head, [[each.cell(row, style) for each in columns] for row in rows])

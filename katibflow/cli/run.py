@@ -94,7 +94,7 @@ def run(
     """
     from katibflow.progress.display import progress_for
     from katibflow.runners.backends import Options
-    from katibflow.runners.base import StopRequest
+    from katibflow.runners.stopping import StopRequest
     from katibflow.runs.running import run_to_end
     from katibflow.validation.reading import map_in_cluster, map_in_file, read_experiment
 

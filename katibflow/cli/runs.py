@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,18 +25,17 @@ from katibflow.cli.kubeflow import (
     run_data,
 )
 from katibflow.cli.options import EXPERIMENT_FAILED, AsJson
-from katibflow.cli.results import best_lines
+from katibflow.cli.results import best_lines, trial_lines
 from katibflow.cli.tables import age_text, table_lines
 from katibflow.errors import InputError, RunnerError
 
 if TYPE_CHECKING:
     from katibflow.client.reading import Sweep
     from katibflow.client.run_view import Standing
-    from katibflow.study.history import History, Trial
+    from katibflow.study.history import History
 
 __all__ = ["best", "list_", "logs", "show", "stop"]
 
-_REASON_WIDTH = 100
 _STOP_POLL = 2.0  # seconds
 
 
@@ -85,7 +83,7 @@ def list_(
 
 
 def _row(sweep: Sweep, history: History | None, standing: Standing | None) -> tuple[str, ...]:
-    from katibflow.progress.status import Board, values_text
+    from katibflow.progress.status import Board
 
     run = sweep.run
     trials = best = ""
@@ -93,11 +91,7 @@ def _row(sweep: Sweep, history: History | None, standing: Standing | None) -> tu
         board = Board.of(history.experiment, history.trials)
         most = history.experiment.spec.max_trial_count
         trials = f"{board.ended}" if most is None else f"{board.ended}/{most}"
-        objective = sweep.experiment.spec.objective
-        if objective.goals:
-            best = f"{len(board.best)} on the front"
-        elif board.best:
-            best = values_text(objective, board.best[0])
+        best = board.best.short
     age = age_text((datetime.now(UTC) - run.created).total_seconds())
     state = "STALLED" if standing is not None and standing.stall is not None else run.state
     return run.name, run.run_id[:8], sweep.experiment.name, state, trials, best, age
@@ -123,7 +117,7 @@ def show(
       katibflow show 0a1b2c3d --follow
     """
     from katibflow.client.following import ending_of
-    from katibflow.study.history import trial_to_data
+    from katibflow.report.data import trials_data
 
     access = access_of(host, namespace, context, ca_file)
     pipelines, sweep = found_run(run, access)
@@ -140,11 +134,11 @@ def show(
     ending = ending_of(standing.run, history)
     if as_json:
         data = run_data(sweep, standing.run, history, ending, link, standing)
-        trials = [trial_to_data(trial) for trial in history.trials] if history else None
+        trials = trials_data(history) if history else None
         print(json.dumps({**data, "history": trials}))
         return
     if history is not None:
-        print(*_trial_lines(history), sep="\n")
+        print(*trial_lines(history), sep="\n")
         for line in cluster.failed_steps(standing.run):
             print(line, file=sys.stderr)
     print(f"{ending.reason}: {ending.message}")
@@ -153,43 +147,6 @@ def show(
     if history is not None:
         print(*best_lines(history), sep="\n")
     print(f"run: {link}")
-
-
-def _trial_lines(history: History) -> Iterator[str]:
-    from katibflow.client.shortening import shortened
-    from katibflow.progress.status import metric_text
-    from katibflow.study.objectives import objective_values
-
-    spec = history.experiment.spec
-    names = [parameter.name for parameter in spec.parameters]
-    rows = []
-    for trial in history.trials:
-        rows.append(
-            (
-                str(trial.number),
-                trial.state.value,
-                *map(metric_text, objective_values(spec.objective, trial)),
-                *(trial.assignments.get(name, "") for name in names),
-                _time_text(trial),
-                shortened(f"{trial.reason} {trial.message}", _REASON_WIDTH),
-            )
-        )
-    metrics = (aim.metric for aim in spec.objective.aims)
-    head = ("TRIAL", "STATE", *metrics, *names, "TIME", "REASON")
-    yield from table_lines(head, rows)
-
-
-def _time_text(trial: Trial) -> str:
-    """How long a trial took, or has taken so far, and how long it had waited if that was long."""
-    from katibflow.progress.status import elapsed
-
-    seconds = elapsed(trial)
-    if seconds is None:
-        return "" if trial.state.is_finished else "queued"
-    text = age_text(seconds)
-    if trial.waited is not None and trial.waited > 1:
-        text += f", after {age_text(trial.waited)} in the queue"
-    return text
 
 
 def best(

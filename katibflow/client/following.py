@@ -14,11 +14,12 @@ from katibflow.client.base import OutOfReach, Pipelines, Run
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.stalls import Stall
-from katibflow.engine.loop import TrialEnded, TrialStarted, Update
+from katibflow.engine.events import TrialEnded, TrialStarted, Update
 from katibflow.errors import RunnerError
-from katibflow.report.page import Ending
 from katibflow.steps.presenting import decision_at_end
+from katibflow.study.ending import Ending
 from katibflow.study.history import History, Trial
+from katibflow.study.reasons import ExperimentReason
 
 __all__ = ["PATIENCE", "Screen", "ending_of", "follow", "steps_text", "updates_between"]
 
@@ -149,7 +150,7 @@ def ending_of(run: Run, history: History | None) -> Ending:
         history: Its trials, if they are known.
     """
     if not run.is_over:
-        return Ending(None, "NotFinished", f"the run is {run.state}")
+        return Ending(None, ExperimentReason.NOT_FINISHED, f"the run is {run.state}")
     if run.state != "SUCCEEDED":
         failed = [step.name for step in run.steps if step.state == "FAILED"]
         inner = [name for name in dict.fromkeys(failed) if name not in _ENGINE_STEPS]
@@ -157,11 +158,14 @@ def ending_of(run: Run, history: History | None) -> Ending:
         parts += [f"failed steps: {', '.join(inner)}"] if inner else []
         parts += [run.error] if run.error else []
         parts += run.causes
-        return Ending(False, "PipelineRunEnded", "; ".join(parts))
+        return Ending(False, ExperimentReason.PIPELINE_RUN_ENDED, "; ".join(parts))
     if history is None:
-        return Ending(True, "PipelineRunEnded", "the run is SUCCEEDED; its report tells the rest")
-    decision = decision_at_end(history)
-    return Ending(decision.succeeded, decision.reason, decision.message)
+        return Ending(
+            True,
+            ExperimentReason.PIPELINE_RUN_ENDED,
+            "the run is SUCCEEDED; its report tells the rest",
+        )
+    return Ending.of(decision_at_end(history))
 
 
 _ENGINE_STEPS = frozenset(

@@ -45,14 +45,16 @@ class Standing:
         stall: That it stands still, if it does.
         seen: The same in words; empty if it does not.
         advice: What to do about it, a line each.
-        doubt: Why the engine may not act, in words; empty if there is no cause to doubt it. A run
-            may move all the same, as while a trial runs on.
+        quiet: That the engine may not act, if there is cause to doubt it. A run may move all the
+            same, as while a trial runs on.
+        doubt: Why it may not act, in words.
     """
 
     run: Run
     stall: Stall | None = None
     seen: str = ""
     advice: tuple[str, ...] = ()
+    quiet: Stall | None = None
     doubt: str = ""
 
     @property
@@ -106,11 +108,13 @@ class RunView:
         if is_overdue(run, now, changed):
             stall = stall_of(now, changed, self._facts(run, workflow))
         if stall is None:
-            return Standing(run, doubt=doubt)
+            return Standing(run, quiet=quiet, doubt=doubt)
         namespace = self._reader.namespace if self._reader is not None else ""
         seen = stall_text(stall, now)
         what_to_do = advice(stall, self._sweep, namespace)
-        return Standing(run, stall, seen, what_to_do, doubt or seen)
+        if quiet is None:
+            quiet, doubt = stall, seen
+        return Standing(run, stall, seen, what_to_do, quiet, doubt)
 
     def untold(self) -> tuple[str, ...]:
         """Why something could not be read, each reason once."""

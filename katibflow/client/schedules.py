@@ -95,13 +95,25 @@ def read_cron(text: str) -> Cron:
             f'--schedule: found "{text}", {len(words)} fields; allowed: 5, as in crontab (minute '
             'hour day month weekday: "0 3 * * *" is 3:00 every day), or 6 with seconds first'
         )
-    fields = ["0", *words] if len(words) == 5 else words
-    if len(words) == 5 and fields[-1] == "7":
-        fields[-1] = "0"  # cron's other name of Sunday, which KFP does not know
+    fields = words
+    if len(words) == 5:
+        fields = ["0", *words[:-1], ",".join(map(_without_7, words[-1].split(",")))]
     for field, part in zip(_FIELDS, fields, strict=True):
         if not field.holds(part):
             raise InputError(f'--schedule: {field.name}: found "{part}"; allowed: {field.allowed}')
     return Cron(" ".join(fields))
+
+
+def _without_7(entry: str) -> str:
+    """Returns an entry of crontab's weekdays in which Sunday is 0, not 7, as KFP wants it."""
+    match = _ENTRY.fullmatch(entry)
+    if match is None or (match[2] or match[1]) != "7":
+        return entry
+    first = _FIELDS[-1].number(match[1]) if match[1] != "7" else 7
+    if first is None or match[3] == "0":
+        return entry
+    days = range(first, 8, int(match[3] or 1))
+    return ",".join(str(day % 7) for day in days)
 
 
 def read_interval(text: str) -> Every:

@@ -109,7 +109,7 @@ def stop_run(
     run, asked = _asked_to_end(pipelines, run)
     view = RunView(sweep, records, reader, now)
     before = view.standing(run, _history(records))
-    if run.is_over or not before.doubt:
+    if run.is_over or before.quiet is None:
         return Stopped(run, asked)
     until = now().timestamp() + WAIT
     while now().timestamp() < until:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TextIO
 
-from katibflow.engine.loop import Update, Watcher
+from katibflow.engine.events import Update, Watcher
 
 __all__ = ["Terminal"]
 

@@ -1,32 +1,50 @@
-"""Metrics collectors: one module for each form in which a trial reports its metrics.
+"""Metrics collectors: one module for each format in which a trial reports its metrics.
 
-A collector reads lines. `source_for` says where a runner finds them, and `kinds` which Katib kind
-has which collector and which source.
+A collector reads lines. Each kind, in the module of its format, says what makes the collector and
+where a runner finds the lines; `KINDS` has them by Katib's names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from katibflow.collectors.base import Collector, Reports
-from katibflow.collectors.kinds import KINDS
-from katibflow.collectors.rules import RULES, WHERE
+from katibflow.collectors.custom import CUSTOM
+from katibflow.collectors.files import FILE
+from katibflow.collectors.jsonlines import PUSH
+from katibflow.collectors.kind import WHERE, Kind, filters_of
+from katibflow.collectors.prometheus import PROMETHEUS_METRIC
 from katibflow.collectors.sources import Files, Source
-from katibflow.collectors.text import compile_filter
+from katibflow.collectors.text import FILTER_PACKAGES, STDOUT, compile_filter
+from katibflow.collectors.tfevent import TENSORFLOW_EVENT
 from katibflow.errors import Fault
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import Experiment, ExperimentSpec
 
 __all__ = [
+    "FILTER_PACKAGES",
+    "KINDS",
     "READER_IMAGE",
     "Collector",
     "Reports",
     "Source",
     "collector_for",
     "faults",
+    "packages_of",
     "source_for",
 ]
+
+KINDS: Mapping[str, Kind] = {
+    "StdOut": STDOUT,
+    "File": FILE,
+    "TensorFlowEvent": TENSORFLOW_EVENT,
+    "PrometheusMetric": PROMETHEUS_METRIC,
+    "Push": PUSH,
+    "None": PUSH,
+    "Custom": CUSTOM,
+}
+"""By Katib's name. None is what Push was called before: the trial tells its metrics by itself."""
 
 READER_IMAGE = "katibflow/metricsReaderImage"
 """Annotation of the Experiment: the image that copies files out of a pod; Katib passes it over."""
@@ -51,17 +69,23 @@ def source_for(experiment: Experiment) -> Source | None:
     return source
 
 
+def packages_of(spec: ExperimentSpec) -> tuple[str, ...]:
+    """Returns what pip is to install where the experiment's metrics are read."""
+    given = spec.metrics_collector_spec
+    own = KINDS[given.collector.kind].packages
+    return (*own, *FILTER_PACKAGES) if filters_of(given) else own
+
+
 def faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the metrics collector and the objective's metrics."""
-    yield from _objective_faults(parts)
+    """What is wrong with the metrics collector."""
     spec = parts.metrics_collector
     if spec is None:
         return
-    rule = RULES.get(spec.collector.kind)
-    if rule is None:
-        yield Fault(f"{WHERE}.collector.kind", f'"{spec.collector.kind}"', ", ".join(RULES))
+    kind = KINDS.get(spec.collector.kind)
+    if kind is None:
+        yield Fault(f"{WHERE}.collector.kind", f'"{spec.collector.kind}"', ", ".join(KINDS))
     else:
-        yield from rule(spec)
+        yield from kind.faults(spec)
     if spec.source is None:
         return
     for index, text in enumerate(spec.source.filter.metrics_format if spec.source.filter else ()):
@@ -73,24 +97,3 @@ def faults(parts: Parts) -> Iterator[Fault]:
             continue
         if groups < 2:
             yield Fault(path, f'"{text}"', "two groups at least: the metric's name, then its value")
-
-
-def _objective_faults(parts: Parts) -> Iterator[Fault]:
-    objective = parts.objective
-    if objective is None:
-        return
-    where = "spec.objective"
-    if objective.objective_metric_name in objective.additional_metric_names:
-        yield Fault(
-            f"{where}.additionalMetricNames",
-            f'"{objective.objective_metric_name}"',
-            "metrics other than objectiveMetricName",
-        )
-    seen: set[str] = set()
-    for index, strategy in enumerate(objective.metric_strategies):
-        path = f"{where}.metricStrategies[{index}].name"
-        if strategy.name not in objective.metric_names:
-            yield Fault(path, f'"{strategy.name}"', ", ".join(objective.metric_names))
-        if strategy.name in seen:
-            yield Fault(path, f'"{strategy.name}" again', "each metric once")
-        seen.add(strategy.name)

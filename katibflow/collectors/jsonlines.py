@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from katibflow.collectors.base import RFC3339, Collector, time_of
+from katibflow.collectors.kind import Kind
 from katibflow.study.history import Point
 
-__all__ = ["PUSH_MARK", "JsonCollector", "PushCollector"]
+__all__ = ["PUSH", "PUSH_MARK", "JsonCollector", "PushCollector"]
 
 PUSH_MARK = "katibflow-metrics"
 """The word before the object in a line by which a trial pushes metrics."""
@@ -83,6 +84,9 @@ class PushCollector(JsonCollector):
 
     def _searched(self) -> str:
         return f'{self._lines} lines were read for "{PUSH_MARK} {{...}}", as report_metrics prints'
+
+
+PUSH = Kind(lambda spec, names: PushCollector(names))
 
 
 def _object_at(line: str, start: int) -> Mapping[str, Any] | None:

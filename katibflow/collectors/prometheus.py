@@ -1,4 +1,4 @@
-"""Reads metrics from a page in Prometheus's text format.
+"""Reads metrics from a page in Prometheus's text format: the collector PrometheusMetric.
 
 A runner asks for the page again and again and gives it to `ChangedSamples`; what comes out of it
 are lines of the same format, the samples that are new or changed, each with its time. Those are
@@ -8,13 +8,23 @@ what the collector reads.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from katibflow.collectors.base import Collector, time_of
+from katibflow.collectors.kind import WHERE, Kind, section_of
+from katibflow.collectors.sources import Endpoint
+from katibflow.errors import Fault
+from katibflow.experiment.types import MetricsCollectorSpec
+from katibflow.experiment.yaml_reader import found
 from katibflow.study.history import Point
 
-__all__ = ["ChangedSamples", "PrometheusCollector"]
+__all__ = ["PROMETHEUS_METRIC", "ChangedSamples", "PrometheusCollector"]
+
+_DEFAULT_PORT = 8080
+_DEFAULT_PAGE = "/metrics"
 
 _SAMPLE = re.compile(
     r'([a-zA-Z_:][\w:]*+)(?:[ \t]*+(\{(?:[^"}]|"(?:[^"\\]|\\.)*+")*+\})[ \t]*+|[ \t]++)(\S++)'
@@ -82,9 +92,7 @@ class ChangedSamples:
         """
         lines: list[str] = []
         for sample in _samples(page):
-            if len(self._seen) < _NAMES_KEPT and not sample.name.startswith(
-                ("process_", "python_")
-            ):
+            if len(self._seen) < _NAMES_KEPT and not sample.name.startswith(_ITS_OWN):
                 self._seen[sample.name] = None
             if not any(sample.is_of(name) for name in self._names):
                 continue
@@ -151,3 +159,41 @@ class PrometheusCollector(Collector):
 
     def _searched(self) -> str:
         return f"{self._lines} new values were read from {self._place}"
+
+
+def _port_of(given: Mapping[str, Any]) -> int | None:
+    """Returns the port, or None when it is none. Katib takes a 0 for the default."""
+    port = given.get("port") or _DEFAULT_PORT
+    text = str(port)
+    good = isinstance(port, int | str) and text.isascii() and text.isdigit()
+    return int(text) if good and 0 < int(text[:9]) < 65536 else None
+
+
+def _source(spec: MetricsCollectorSpec, names: Sequence[str]) -> Endpoint:
+    given = section_of(spec).http_get or {}
+    port = _port_of(given) or _DEFAULT_PORT
+    return Endpoint(given.get("path") or _DEFAULT_PAGE, port, partial(ChangedSamples, names))
+
+
+def _collector(spec: MetricsCollectorSpec, names: Sequence[str]) -> PrometheusCollector:
+    endpoint = _source(spec, names)
+    return PrometheusCollector(names, f"port {endpoint.port}, {endpoint.path}")
+
+
+def _faults(spec: MetricsCollectorSpec) -> Iterator[Fault]:
+    where = f"{WHERE}.source.httpGet"
+    given = section_of(spec).http_get or {}
+    if _port_of(given) is None:
+        yield Fault(f"{where}.port", found(given["port"]), "a number from 1 to 65535")
+    path = given.get("path")
+    if path and not (isinstance(path, str) and path.startswith("/")):
+        yield Fault(f"{where}.path", found(path), "a path that begins with /")
+    for key in given:
+        if key == "scheme" and given[key] == "HTTP":
+            continue
+        if key not in ("path", "port") and given[key] is not None:
+            allowed = "HTTP" if key == "scheme" else "path and port: the primary container is asked"
+            yield Fault(f"{where}.{key}", found(given[key]), allowed)
+
+
+PROMETHEUS_METRIC = Kind(_collector, _source, _faults)

@@ -15,7 +15,7 @@ _PATIENCE = 10.0
 
 
 class Scraper:
-    """Asks for a page in a thread of its own, until it is closed; a `sources.PageScraper`.
+    """Asks for a page in a thread of its own, until it is closed.
 
     Args:
         reader: Makes lines of the pages.

@@ -14,7 +14,6 @@ __all__ = [
     "Files",
     "NoPage",
     "PageReader",
-    "PageScraper",
     "SideContainer",
     "Source",
 ]
@@ -52,25 +51,6 @@ class NoPage(Exception):
     """A page was not to be had this time; the text says why."""
 
 
-class PageScraper(Protocol):
-    """Asks for a page again and again, in a thread of its own."""
-
-    def know(self, lines: str) -> None:
-        """Takes lines that were told before, so that they are not told again."""
-
-    def start(self) -> None:
-        """Begins to ask."""
-
-    def take(self) -> list[str]:
-        """The new lines, from any thread."""
-
-    def account(self) -> Sequence[str]:
-        """What explains that a metric did not come."""
-
-    def close(self) -> None:
-        """Stops asking; returns when no request is on its way, or it takes too long."""
-
-
 @dataclass(frozen=True)
 class Files:
     """A text file of the primary container, or the files in a folder of it.
@@ -78,16 +58,15 @@ class Files:
     Attributes:
         path: Absolute, in the container.
         names: Pattern of the files that count, in the folder and below it; empty: it is a file.
-        reader: Makes what reads these files; None: each line counts as it is.
+        reader: Makes what reads the files of a folder; None: each line of the one file counts as
+            it is.
         image: What copies them out of a pod: an image with a shell and base64.
-        collector: The kind of collector that reads them.
     """
 
     path: str
     names: str = ""
     reader: Callable[[], FileReader] | None = None
     image: str = ""
-    collector: str = "File"
 
     @property
     def folder(self) -> str:
@@ -103,15 +82,12 @@ class Endpoint:
     Attributes:
         path: With a slash in front.
         port: The container's.
-        scraper: Makes what asks for the page: from a function that returns it or raises `NoPage`,
-            the seconds from one answer to the next request, and what is called on new lines.
-        collector: The kind of collector that reads it.
+        reader: Makes what reads the page, for one trial.
     """
 
     path: str
     port: int
-    scraper: Callable[[Callable[[], str], float, Callable[[], None]], PageScraper]
-    collector: str = "PrometheusMetric"
+    reader: Callable[[], PageReader]
 
 
 @dataclass(frozen=True)
@@ -121,12 +97,10 @@ class SideContainer:
     Attributes:
         container: As in the Experiment.
         files: What of the primary container it is to see, if anything.
-        collector: The kind of collector that reads its output.
     """
 
     container: Mapping[str, Any] = field(repr=False)
     files: Files | None = None
-    collector: str = "Custom"
 
 
 Source = Files | Endpoint | SideContainer

@@ -1,4 +1,4 @@
-"""Reads metrics from lines of text, as Katib's StdOut and File collectors do.
+"""Reads metrics from lines of text, and the collector StdOut: the primary container's output.
 
 Source: ``pkg/metricscollector/v1beta1/file-metricscollector/file-metricscollector.go``.
 """
@@ -12,13 +12,24 @@ from datetime import datetime
 from typing import Any
 
 from katibflow.collectors.base import RFC3339, Collector
+from katibflow.collectors.kind import Kind, filters_of
 from katibflow.errors import MissingPackage
 from katibflow.study.history import Observation, Point
 
-__all__ = ["DEFAULT_FILTER", "TextCollector", "compile_filter", "observation"]
+__all__ = [
+    "DEFAULT_FILTER",
+    "FILTER_PACKAGES",
+    "STDOUT",
+    "TextCollector",
+    "compile_filter",
+    "observation",
+]
 
 DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 """Katib's filter: a name, an equals sign, a number (``pkg/metricscollector/v1beta1/common``)."""
+
+FILTER_PACKAGES = ("google-re2==1.1.20251105",)
+"""What filters of the user's own take, as pip knows it."""
 
 _IN_WORD = re.compile(r"([\w|-]++)\s*+=\s*+([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)")
 _AT_WORD = re.compile(r"(?<![\w|-])" + _IN_WORD.pattern)
@@ -79,6 +90,9 @@ class TextCollector(Collector):
     def _searched(self) -> str:
         patterns = " or ".join(self._filters or (DEFAULT_FILTER,))
         return f"{self._lines} lines{self._place} were read with the filter {patterns}"
+
+
+STDOUT = Kind(lambda spec, names: TextCollector(names, filters_of(spec)))
 
 
 def compile_filter(text: str) -> Any:

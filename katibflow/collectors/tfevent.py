@@ -1,4 +1,4 @@
-"""Reads metrics from TensorBoard's event files, without TensorFlow.
+"""Reads metrics from TensorBoard's event files, without TensorFlow: the collector TensorFlowEvent.
 
 A runner gives the bytes of the files, as they grow, to `EventFiles`; what comes out of it are
 lines, a JSON object for each scalar, and those are what the collector reads.
@@ -10,17 +10,23 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
-from posixpath import basename, dirname
+from collections.abc import Iterator, Sequence
+from posixpath import basename, dirname, normpath
 
 from katibflow.collectors.base import Collector, time_of
-from katibflow.collectors.wire import checksum, scalars
+from katibflow.collectors.event_messages import EVENT_PACKAGES, checksum, scalars
+from katibflow.collectors.kind import PATH, Kind, file_of, path_faults
+from katibflow.collectors.sources import Files
+from katibflow.errors import Fault
+from katibflow.experiment.types import MetricsCollectorSpec
 from katibflow.study.history import Point
 
-__all__ = ["EVENT_FILES", "EventCollector", "EventFiles"]
+__all__ = ["EVENT_FILES", "TENSORFLOW_EVENT", "EventCollector", "EventFiles"]
 
 EVENT_FILES = "*tfevents*"
 """What TensorBoard's writers call their files; others in the folder are passed over."""
+
+_DEFAULT_FOLDER = "/var/log/katib/tfevent"
 
 _LONGEST_RECORD = 1 << 20
 """Bytes; what is longer holds images or a graph, and is passed over."""
@@ -155,3 +161,27 @@ def _rank(name: str, folder: str, tag: str) -> int:
         return 0
     last = basename(name)
     return 2 if tag == last else int(tag.startswith(last))
+
+
+def _folder(spec: MetricsCollectorSpec) -> str:
+    return normpath(file_of(spec).path or _DEFAULT_FOLDER)
+
+
+def _collector(spec: MetricsCollectorSpec, names: Sequence[str]) -> EventCollector:
+    return EventCollector(names, _folder(spec))
+
+
+def _source(spec: MetricsCollectorSpec, names: Sequence[str]) -> Files:
+    return Files(_folder(spec), EVENT_FILES, EventFiles)
+
+
+def _faults(spec: MetricsCollectorSpec) -> Iterator[Fault]:
+    given = file_of(spec)
+    if given.kind not in (None, "Directory"):
+        yield Fault(f"{PATH}.kind", f'"{given.kind}"', "Directory, for TensorFlowEvent")
+    yield from path_faults(given.path)
+    if given.format is not None:
+        yield Fault(f"{PATH}.format", f'"{given.format}"', "nothing: event files have one format")
+
+
+TENSORFLOW_EVENT = Kind(_collector, _source, _faults, EVENT_PACKAGES)

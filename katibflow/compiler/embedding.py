@@ -23,6 +23,7 @@ from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment
 from katibflow.extras import require
 from katibflow.steps.starting import RUN_PARAMETERS, with_parameters
+from katibflow.study.objectives import is_several
 from katibflow.validation.rules import check_document
 
 __all__ = ["embed"]
@@ -70,7 +71,7 @@ def embed(
     now = {name: str(value) for name, value in given.items() if name not in later}
     document = with_parameters(experiment.document(), now)
     experiment = check_document(document, f"experiment {experiment.name} of the pipeline")
-    if experiment.spec.objective.goals:
+    if is_several(experiment.spec.objective):
         raise InputError(
             f"experiment {experiment.name} of the pipeline: spec.objective.goals: found several "
             "objectives; allowed: one, whose best parameters are handed on, or the compiled file "

@@ -18,6 +18,7 @@ from katibflow.compiler.commands import carried_command, own_command
 from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive, merge_twins, without_versions
 from katibflow.compiler.layouts import AUTO, Choice, choose_layout
 from katibflow.compiler.library import CARRIED, Pack, pack_library
+from katibflow.compiler.requirements import KFP, packages_of
 from katibflow.errors import InputError
 from katibflow.experiment.job_kinds import kind_of
 from katibflow.experiment.types import Experiment
@@ -26,54 +27,14 @@ from katibflow.runners.kubernetes.checkpoints import check_checkpoints
 from katibflow.runners.kubernetes.job_object import stop_patch
 from katibflow.steps.capacity import Capacity
 from katibflow.steps.starting import parameters_of
-from katibflow.suggestion.algorithms import algorithm_of
 
 __all__ = ["BASE_IMAGE", "Compiled", "compile_experiment"]
 
 BASE_IMAGE = "python:3.11-slim"
 """Where the steps run unless ``image`` says otherwise."""
 
-_VERSIONS = {
-    "cmaes": "cmaes==0.13.1",
-    "gjson": "gjson==1.2.0",
-    "google-re2": "google-re2==1.1.20251105",
-    "kubernetes": "kubernetes==30.1.0",
-    "optuna": "optuna==5.0.0",
-    "plotly": "plotly==7.1.0",
-    "psutil": "psutil==7.2.2",
-    "pydantic": "pydantic==2.14.3",
-    "pyyaml": "PyYAML==6.0.3",
-    "scipy": "scipy==1.17.1",
-    "torch": "torch==2.14.1",
-}
-"""What pip is told for each package that steps import."""
-
-_CORE = ("pydantic", "pyyaml")
-
-_PACKAGES: Mapping[str, tuple[str, ...]] = {
-    "start": (*_CORE, "gjson", "kubernetes"),
-    "suggestion": (*_CORE, "optuna"),
-    "launcher": (*_CORE, "gjson", "kubernetes", "psutil"),
-    "controller": (*_CORE, "gjson", "kubernetes", "optuna", "psutil"),
-    "collector": (*_CORE, "gjson", "kubernetes"),
-    "loop": _CORE,
-    "summary": (*_CORE, "optuna", "plotly"),
-    "report": (*_CORE, "gjson", "kubernetes", "optuna", "plotly"),
-    "finish": ("kubernetes",),
-}
-"""Packages that each component imports; the algorithm's own come on top where it is asked."""
-
-_STEPS = ("start", *CARRIED)
-"""Components that import the library."""
-
 _STUDY = {"collector": "before", "controller": "before"}
 """The input that is the study, where it is not called so: these have another study as output."""
-
-_ASKS = ("suggestion", "controller")
-_FILTERS = ("start", "launcher", "controller")
-
-_KFP = "kfp==2.17.0"
-"""What a step installs, whichever KFP compiles: all that setup.cfg allows write the same file."""
 
 _REPLACED = re.compile(r"\$(?=[$(]|[^\x00-\x7f])")
 
@@ -179,15 +140,15 @@ def compile_experiment(
             room=choice.room,
         )
     )
-    spec["sdkVersion"] = _KFP.replace("==", "-")
+    spec["sdkVersion"] = KFP.replace("==", "-")
     spec = merge_twins(without_versions(spec))
     if choice.layout == "rounds":
         spec = make_recursive(spec, component=dag.ROUND, task=dag.NEXT_ROUND, proceed=dag.PROCEED)
     spec = hand_on(spec, group=_GROUP, task="best" if is_part else "report")
     for name in names:
         container = spec["deploymentSpec"]["executors"][f"exec-{name}"]["container"]
-        packages = _packages(name, experiment, image, package)
-        kfp = _KFP if image is None else ""
+        packages = packages_of(name, experiment, package) if image is None else ()
+        kfp = KFP if image is None else ""
         container["command"] = (
             carried_command(name, _STUDY.get(name, "study"), packages, kfp)
             if name in CARRIED
@@ -203,26 +164,6 @@ def compile_experiment(
         choice.why,
         tuple(_warnings(run_as or experiment, choice)),
     )
-
-
-def _packages(
-    name: str, experiment: Experiment, image: str | None, package: str | None
-) -> Sequence[str]:
-    if image is not None:
-        return ()
-    wanted = dict.fromkeys(_PACKAGES.get(name, ()))
-    spec = experiment.spec
-    stopping = spec.early_stopping.algorithm_name if spec.early_stopping is not None else ""
-    if name in _STEPS and ":" in spec.algorithm.algorithm_name + stopping:
-        # Optuna's own classes say what their settings are, wherever the Experiment is read.
-        wanted["optuna"] = None
-    if name in _ASKS:
-        wanted.update(dict.fromkeys(algorithm_of(spec.algorithm).packages))
-    source = spec.metrics_collector_spec.source
-    if name in _FILTERS and source is not None and source.filter is not None:
-        wanted["google-re2"] = None
-    pinned = [_VERSIONS.get(each, each) for each in wanted]
-    return (*pinned, package) if package is not None and name in _STEPS else pinned
 
 
 def _component(module: Any, name: str, image: str | None) -> Callable[..., Any]:

@@ -1,9 +1,10 @@
-"""Packs the library's modules for a compiled pipeline that runs on a stock image.
+"""Packs the library's modules and their data for a compiled pipeline that runs on a stock image.
 
 All modules that a step can come to import are in the pack: the components that are handed the
-study, what `katibflow.steps` imports, at its top or later, and what those import. It is one text,
-and stands once in the pipeline, as the source of a component that never runs; `start` reads it
-there and unpacks it (`components/start.py`).
+study, what `katibflow.steps` imports, at its top or later, and what those import. The files beside
+them that they read as resources go along. It is one text, and stands once in the pipeline, as the
+source of a component that never runs; `start` reads it there and unpacks it
+(`components/start.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from pathlib import Path
 import katibflow
 from katibflow.compiler.plain import plain_source
 
-__all__ = ["CARRIED", "PACKABLE", "PLAIN", "Pack", "carried_modules", "pack_library"]
+__all__ = [
+    "CARRIED",
+    "PACKABLE",
+    "PLAIN",
+    "Pack",
+    "carried_files",
+    "carried_modules",
+    "pack_library",
+]
 
 CARRIED = ("suggestion", "launcher", "collector", "loop", "summary", "controller", "report")
 """The components that are handed the study, and the library with it."""
@@ -30,6 +39,9 @@ PACKABLE = ",.:/[]'"
 """Stand in the pack for the characters of base 85 that Argo, KFP, Kubernetes or JSON would read."""
 
 _ROOTS = ("katibflow.steps", *(f"katibflow.components.{name}" for name in CARRIED))
+
+_DATA = frozenset({".css", ".j2", ".js"})
+"""Suffixes of the files that modules read as resources."""
 
 _LAPTOP = "katibflow.runners.local.runner"
 """Beginning of the modules that run trials on the machine where the library is installed."""
@@ -50,11 +62,11 @@ class Pack:
 
 @cache
 def pack_library() -> Pack:
-    """The library's modules as one text, the same for the same modules.
+    """The library's files as one text, the same for the same files.
 
     They are much alike, so they are compressed as one: half the size of a ZIP archive of theirs.
     """
-    parts = [part for path, text in carried_modules().items() for part in (path, text)]
+    parts = [part for path, text in carried_files().items() for part in (path, text)]
     plain = "\0".join(parts).encode()
     text = base64.b85encode(bz2.compress(plain)).decode("ascii")
     digest = hashlib.sha256(plain).hexdigest()[:12]
@@ -64,8 +76,21 @@ def pack_library() -> Pack:
     )
 
 
+def carried_files() -> dict[str, str]:
+    """Returns what is packed: path in the archive to text, modules first, in the paths' order."""
+    root = Path(katibflow.__file__).parent.parent
+    modules = carried_modules()
+    folders = sorted({(root / path).parent for path in modules})
+    data = [file for folder in folders for file in sorted(folder.iterdir())]
+    return modules | {
+        file.relative_to(root).as_posix(): file.read_text(encoding="utf-8")
+        for file in data
+        if file.suffix in _DATA
+    }
+
+
 def carried_modules() -> dict[str, str]:
-    """What is packed: path in the archive to source text, in the order of the paths."""
+    """Returns the modules that are packed: path in the archive to plain source text."""
     root = Path(katibflow.__file__).parent.parent
     reached: dict[Path, str] = {}
     waiting = [*_ROOTS]

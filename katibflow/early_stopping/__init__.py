@@ -13,8 +13,9 @@ from katibflow.errors import Fault, InputError
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import ExperimentSpec
 from katibflow.study.history import Trial
+from katibflow.study.objectives import is_several
 
-__all__ = ["RULES", "Rule", "Stopping", "faults", "rule_for"]
+__all__ = ["RULES", "Rule", "Stopping", "faults", "packages_of", "rule_for"]
 
 RULES: Mapping[str, Stopping] = {
     "medianstop": MEDIANSTOP,
@@ -37,6 +38,22 @@ def _found(name: str) -> Stopping | str:
     return RULES.get(name) or ", ".join(known)
 
 
+def _known(name: str) -> Stopping:
+    stopping = _found(name)
+    if isinstance(stopping, str):
+        raise InputError(f'earlyStopping: found "{name}"; allowed: {stopping}')
+    return stopping
+
+
+def packages_of(spec: ExperimentSpec) -> tuple[str, ...]:
+    """Returns what pip is to install where trials are followed.
+
+    Raises:
+        InputError: The rule's name is not known here (any more).
+    """
+    return _known(spec.early_stopping.algorithm_name).packages if spec.early_stopping else ()
+
+
 def rule_for(spec: ExperimentSpec, trials: Iterable[Trial]) -> Rule | None:
     """The rule for a trial that is about to start; None when it cannot be stopped.
 
@@ -51,9 +68,7 @@ def rule_for(spec: ExperimentSpec, trials: Iterable[Trial]) -> Rule | None:
     given = spec.early_stopping
     if given is None:
         return None
-    stopping = _found(given.algorithm_name)
-    if isinstance(stopping, str):
-        raise InputError(f'earlyStopping: found "{given.algorithm_name}"; allowed: {stopping}')
+    stopping = _known(given.algorithm_name)
     settings = {
         setting.name: stopping.settings[setting.name].read(setting.value)
         for setting in given.algorithm_settings
@@ -71,7 +86,7 @@ def faults(parts: Parts) -> Iterator[Fault]:
     if isinstance(stopping, str):
         yield Fault(f"{where}.algorithmName", f'"{spec.algorithm_name}"', stopping)
         return
-    if parts.objective is not None and parts.objective.goals:
+    if parts.objective is not None and is_several(parts.objective):
         found = f'"{spec.algorithm_name}" with {len(parts.objective.aims)} objectives'
         allowed = "no earlyStopping, since its rules compare one objective; or no goals"
         yield Fault(f"{where}.algorithmName", found, allowed)

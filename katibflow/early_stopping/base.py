@@ -27,9 +27,11 @@ class Stopping:
         make: Makes the rule for one trial.
         required: Names of the settings that must be given.
         check: What is wrong with the settings together, in words.
+        packages: What it imports besides Optuna, as pip knows it.
     """
 
     settings: Mapping[str, SettingRule]
     make: MakeRule
     required: tuple[str, ...] = ()
     check: Callable[[Settings], Iterator[str]] = field(default=lambda settings: iter(()))
+    packages: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from statistics import median
 from katibflow.early_stopping.base import Rule, Stopping
 from katibflow.experiment.types import ExperimentSpec, ObjectiveType
 from katibflow.study.history import Point, Trial, TrialState
+from katibflow.study.objectives import reported_metric
 from katibflow.suggestion.algorithms.base import Settings
 from katibflow.suggestion.algorithms.settings import whole
 
@@ -38,7 +39,7 @@ def _median_stop(spec: ExperimentSpec, settings: Settings, trials: Iterable[Tria
     minimize = spec.objective.type is ObjectiveType.MINIMIZE
     sign = 1.0 if minimize else -1.0
     best = math.inf
-    metric = spec.objective.objective_metric_name
+    metric = reported_metric(spec.objective)
 
     def rule(point: Point) -> str | None:
         nonlocal best

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from katibflow.early_stopping.base import Rule, Stopping
 from katibflow.experiment.types import ExperimentSpec
 from katibflow.study.history import Point, Trial, TrialState
+from katibflow.study.objectives import reported_metric
 from katibflow.study.optuna_study import quiet_optuna
 from katibflow.suggestion.algorithms.base import Settings
 from katibflow.suggestion.algorithms.signatures import signature_of
@@ -28,7 +29,7 @@ PREFIX = "optuna:"
 
 _WITH_RUNGS = frozenset({"HyperbandPruner", "SuccessiveHalvingPruner"})
 _REFUSED = frozenset({"BasePruner"})
-_PACKAGES: Mapping[str, str] = {"WilcoxonPruner": "scipy"}
+_PACKAGES: Mapping[str, tuple[str, ...]] = {"WilcoxonPruner": ("scipy",)}
 
 
 def optuna_pruner(name: str) -> Stopping | str:
@@ -38,9 +39,10 @@ def optuna_pruner(name: str) -> Stopping | str:
     known = [kind for kind in optuna.pruners.__all__ if kind not in _REFUSED]
     if name not in known:
         return ", ".join(f"{PREFIX}{kind}" for kind in sorted(known))
-    package = _PACKAGES.get(name)
-    if package is not None and find_spec(package) is None:
-        return f"a rule without the package {package}, or pip install {package}"
+    packages = _PACKAGES.get(name, ())
+    for package in packages:
+        if find_spec(package) is None:
+            return f"a rule without the package {package}, or pip install {package}"
     kind: type[BasePruner] = getattr(optuna.pruners, name)
     signature = signature_of(kind)
 
@@ -51,7 +53,7 @@ def optuna_pruner(name: str) -> Stopping | str:
 
     def make(spec: ExperimentSpec, settings: Settings, trials: Iterable[Trial]) -> Rule:
         others = _Others(spec, made(settings), trials, rungs=name in _WITH_RUNGS)
-        metric = spec.objective.objective_metric_name
+        metric = reported_metric(spec.objective)
 
         def rule(point: Point) -> str | None:
             if not others.would_stop(point):
@@ -67,7 +69,7 @@ def optuna_pruner(name: str) -> Stopping | str:
         except (TypeError, ValueError) as error:
             yield str(error)
 
-    return Stopping(signature.rules, make, signature.required, check)
+    return Stopping(signature.rules, make, signature.required, check, packages)
 
 
 def _remembering() -> type[BasePruner]:

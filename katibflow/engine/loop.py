@@ -15,75 +15,28 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 from katibflow.collectors import collector_for
+from katibflow.engine.events import (
+    Decided,
+    MetricReported,
+    TrialEnded,
+    TrialNotice,
+    TrialStarted,
+    Update,
+    Watcher,
+)
 from katibflow.engine.trial import collect, conclude, new_trial, now, run_trial
 from katibflow.errors import KatibflowError
-from katibflow.runners.base import (
-    Event,
-    Limits,
-    Notice,
-    Runner,
-    Started,
-    StopRequest,
-)
+from katibflow.experiment.timeouts import Limits
+from katibflow.runners.base import Runner
+from katibflow.runners.events import Event, Notice, Started
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History, Point, Trial, TrialState
+from katibflow.study.objectives import reported_metric
+from katibflow.study.reasons import TrialReason
 from katibflow.suggestion.suggester import Suggester, why_over
 
-__all__ = [
-    "Decided",
-    "MetricReported",
-    "Result",
-    "TrialEnded",
-    "TrialNotice",
-    "TrialStarted",
-    "Update",
-    "Watcher",
-    "run_experiment",
-]
-
-
-@dataclass(frozen=True)
-class TrialStarted:
-    """A trial's job was created; ``resumed`` when the trial was on record of an earlier process."""
-
-    trial: Trial
-    resumed: bool
-
-
-@dataclass(frozen=True)
-class MetricReported:
-    """A running trial reported a metric."""
-
-    number: int
-    metric: str
-    point: Point
-
-
-@dataclass(frozen=True)
-class TrialNotice:
-    """Something about a running trial that a person should know."""
-
-    number: int
-    text: str
-
-
-@dataclass(frozen=True)
-class TrialEnded:
-    """A trial is finished and on record."""
-
-    trial: Trial
-    logs: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Decided:
-    """The experiment is over; trials that still run are stopped, or waited for when draining."""
-
-    decision: Decision
-
-
-Update = TrialStarted | MetricReported | TrialNotice | TrialEnded | Decided
-Watcher = Callable[[Update], None]
+__all__ = ["Result", "run_experiment"]
 
 
 @dataclass(frozen=True)
@@ -270,7 +223,7 @@ class _Run:
     def _follow(self, trial: Trial, request: StopRequest, resumed: bool) -> None:
         """Runs one trial, in its own thread."""
         experiment = self._history.experiment
-        objective = experiment.spec.objective.objective_metric_name
+        objective = reported_metric(experiment.spec.objective)
         collector = collector_for(experiment.spec)
         reports = self._reports[trial.number]
 
@@ -355,7 +308,7 @@ class _Run:
 
     def _killed(self, trial: Trial, message: str) -> Trial:
         return replace(
-            trial, state=TrialState.KILLED, reason="TrialKilled", message=message, end=now()
+            trial, state=TrialState.KILLED, reason=TrialReason.KILLED, message=message, end=now()
         )
 
     def _keep(self, trial: Trial) -> None:

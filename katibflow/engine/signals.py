@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from katibflow.runners.base import StopRequest
+    from katibflow.runners.stopping import StopRequest
 
 __all__ = ["ENDING", "caught"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,42 +9,26 @@ from datetime import UTC, datetime
 from katibflow.collectors import Collector, Reports, collector_for, source_for
 from katibflow.collectors.text import observation
 from katibflow.early_stopping import rule_for
-from katibflow.experiment import job_kinds, trial_template
+from katibflow.experiment import trial_template
+from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
-from katibflow.runners.base import (
-    Event,
-    JobOutcome,
-    JobState,
-    Limits,
-    LogLine,
-    MetricLine,
-    Observer,
-    Runner,
-    SourceNote,
-    Started,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobOutcome, JobState, Runner, TrialJob
+from katibflow.runners.events import Event, LogLine, MetricLine, Observer, SourceNote, Started
+from katibflow.runners.stopping import StopRequest
+from katibflow.study.checkpoints import checkpoint_of
 from katibflow.study.history import History, Trial, TrialState, time_text
-from katibflow.study.objectives import broken_constraints, needed_metrics, objective_values
-from katibflow.suggestion.algorithms.pbt import checkpoint_of
+from katibflow.study.job_name import job_name
+from katibflow.study.objectives import needed_metrics, reported_metric, unacceptable
+from katibflow.study.reasons import TrialReason
 from katibflow.suggestion.suggester import Suggestion
 
 __all__ = [
-    "CONSTRAINT_BROKEN",
-    "EARLY_STOPPED",
     "collect",
     "conclude",
     "new_trial",
     "now",
     "run_trial",
 ]
-
-CONSTRAINT_BROKEN = "ConstraintBroken"
-"""The reason of a trial that ran to its end and may not be best."""
-
-EARLY_STOPPED = "TrialEarlyStopped"
-"""Katib's reason of a trial that an early stopping rule ended."""
 
 
 def now() -> str:
@@ -61,7 +44,7 @@ def new_trial(history: History, number: int, suggestion: Suggestion) -> Trial:
         assignments=suggestion.assignments,
         attributes=suggestion.attributes,
         queued=now(),
-        job=job_kinds.job_name(history.experiment.name, history.run, number),
+        job=job_name(history.experiment.name, history.run, number),
     )
 
 
@@ -88,8 +71,8 @@ def run_trial(
             what is in it at each report.
 
     Returns:
-        How the job ended, and when it was created; STOPPED with the reason `EARLY_STOPPED` when
-        the rule ended it.
+        How the job ended, and when it was created; STOPPED with the reason
+        `TrialReason.EARLY_STOPPED` when the rule ended it.
 
     Raises:
         InputError: A reference of the template resolves to nothing.
@@ -112,7 +95,7 @@ def run_trial(
         _job_of(checkpoint.parent, trial, earlier) if checkpoint is not None else None,
     )
     rule = rule_for(experiment.spec, earlier)
-    objective = experiment.spec.objective.objective_metric_name
+    objective = reported_metric(experiment.spec.objective)
     collector = collector_for(experiment.spec)
     verdicts: list[str] = []
     start: str | None = None
@@ -133,7 +116,7 @@ def run_trial(
 
     outcome = replace(runner.run(job, watch, stop), start=start)
     if outcome.state is JobState.STOPPED and verdicts and stop.reason == verdicts[0]:
-        return replace(outcome, reason=EARLY_STOPPED, message=verdicts[0])
+        return replace(outcome, reason=TrialReason.EARLY_STOPPED, message=verdicts[0])
     return outcome
 
 
@@ -176,7 +159,7 @@ def conclude(
         end: When it ended (UTC, ISO 8601); now by default.
     """
     objective = experiment.spec.objective
-    metric = objective.objective_metric_name
+    metric = reported_metric(objective)
     series = collector.series
     finished = replace(
         trial if outcome.start is None else trial.started(outcome.start),
@@ -184,19 +167,16 @@ def conclude(
         observations={name: observation(points) for name, points in series.items() if points},
         intermediate=series[metric],
     )
-    if outcome.state is JobState.STOPPED and outcome.reason == EARLY_STOPPED and series[metric]:
-        return replace(
-            finished, state=TrialState.PRUNED, reason=EARLY_STOPPED, message=outcome.message
-        )
     if outcome.state is JobState.STOPPED:
-        return replace(
-            finished, state=TrialState.KILLED, reason="TrialKilled", message=outcome.message
-        )
+        early = outcome.reason == TrialReason.EARLY_STOPPED and series[metric]
+        state = TrialState.PRUNED if early else TrialState.KILLED
+        reason = TrialReason.EARLY_STOPPED if early else TrialReason.KILLED
+        return replace(finished, state=state, reason=reason, message=outcome.message)
     if outcome.state is JobState.FAILED:
         return replace(
             finished,
             state=TrialState.FAIL,
-            reason=outcome.reason or "TrialFailed",
+            reason=outcome.reason or TrialReason.FAILED,
             message=outcome.message,
         )
     missing = " and ".join(name for name in needed_metrics(objective) if not series[name])
@@ -204,16 +184,11 @@ def conclude(
         return replace(
             finished,
             state=TrialState.FAIL,
-            reason="MetricsUnavailable",
+            reason=TrialReason.METRICS_UNAVAILABLE,
             message=f"the job succeeded without reporting {missing}: {collector.search_report()}",
         )
-    finished = replace(finished, state=TrialState.COMPLETE, reason="TrialSucceeded")
-    for aim, value in zip(objective.aims, objective_values(objective, finished), strict=True):
-        if value is None or not math.isfinite(value):
-            message = f"{aim.metric} is {value}; such a trial is never best"
-            return replace(finished, reason="ObjectiveNotFinite", message=message)
-    broken = ", ".join(broken_constraints(objective, finished))
-    if broken:
-        message = f"{broken}; such a trial is never best"
-        return replace(finished, reason=CONSTRAINT_BROKEN, message=message)
-    return finished
+    finished = replace(finished, state=TrialState.COMPLETE, reason=TrialReason.SUCCEEDED)
+    never_best = unacceptable(objective, finished)
+    if never_best is None:
+        return finished
+    return replace(finished, reason=never_best[0], message=never_best[1])

@@ -22,7 +22,6 @@ __all__ = [
     "JobKind",
     "PodTemplate",
     "faults",
-    "job_name",
     "kind_of",
     "pod_templates",
 ]
@@ -179,17 +178,6 @@ def kind_of(manifest: Mapping[str, Any]) -> JobKind:
     """
     api_version, kind = str(manifest.get("apiVersion", "")), str(manifest.get("kind", ""))
     return KINDS.get((api_version, kind)) or JobKind(api_version, kind, f"{kind.lower()}s")
-
-
-def job_name(experiment: str, run: str, number: int) -> str:
-    """The name of a trial's job, the same whenever it is asked for.
-
-    Args:
-        experiment: At most 40 characters.
-        run: The run's id, at most 12 characters of a-z and 0-9.
-        number: The trial's number, from 0.
-    """
-    return f"{experiment}-{run}-{number}"
 
 
 def pod_templates(manifest: Mapping[str, Any]) -> tuple[PodTemplate, ...]:

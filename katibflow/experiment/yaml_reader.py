@@ -8,7 +8,6 @@ base 60 (``1:30``) and no infinite numbers: all of these are text.
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ import yaml
 
 from katibflow.errors import Fault, InputError
 
-__all__ = ["dump_document", "found", "in_file_order", "read_document", "read_file", "write_file"]
+__all__ = ["dump_document", "found", "in_file_order", "read_document", "read_file"]
 
 MAX_FILE_BYTES = 2_000_000
 MAX_DEPTH = 100
@@ -177,27 +176,6 @@ def dump_document(document: Mapping[str, Any]) -> str:
         dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
     )
     return text
-
-
-def write_file(path: Path, text: str) -> None:
-    """Writes a file that the user named, whole or not at all.
-
-    Raises:
-        InputError: It cannot be written.
-    """
-    target = path.resolve()
-    draft = target.with_name(f".{target.name[:100]}.{os.getpid()}")
-    try:
-        if target.exists() and not target.is_file():  # as /dev/stdout
-            target.write_text(text, encoding="utf-8")
-            return
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_document(text: str, source: str) -> dict[str, Any]:

@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, TextIO
+from typing import Literal, Protocol, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from katibflow.engine.loop import TrialEnded, Update
-from katibflow.progress.status import Board, Row, describe, elapsed, metric_text
-from katibflow.study.history import TrialState
+from katibflow.engine.events import TrialEnded, Update
+from katibflow.progress.status import Board, Row, describe
+from katibflow.report.table import Column, Output, Style, columns_of
+from katibflow.report.table import Row as TableRow
+from katibflow.study.history import TrialState, time_text
+from katibflow.study.objectives import goals_text
 
 __all__ = ["LineProgress", "Progress", "TableProgress", "progress_for", "time_left"]
 
@@ -28,6 +31,7 @@ _STYLES = {
     TrialState.FAIL: "red",
     TrialState.KILLED: "dim",
 }
+_STYLE = Style(waits=False)
 _LINES_AROUND_THE_TABLE = 8
 _REFRESHES_PER_SECOND = 4
 
@@ -164,41 +168,21 @@ class TableProgress:
 
     def _render(self) -> RenderableType:
         board = self._board
-        spec = board.experiment.spec
         rows = list(board.rows.values())
         room = max(3, self._console.height - _LINES_AROUND_THE_TABLE)
         shown = _most_telling(rows, board, room)
         table = Table(box=None, header_style="bold", padding=(0, 1), expand=True)
-        table.add_column("trial", no_wrap=True, min_width=6)
-        table.add_column("state", no_wrap=True, min_width=8)
-        for parameter in spec.parameters:
-            table.add_column(parameter.name, justify="right", no_wrap=True, overflow="ellipsis")
-        for aim in spec.objective.aims:
-            table.add_column(aim.metric, justify="right", no_wrap=True)
-        table.add_column("time", justify="right", no_wrap=True, min_width=6)
-        # The notes take what is left and never push a value out.
-        table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
-        for row in shown:
-            table.add_row(*self._cells(row))
+        columns = columns_of(board.experiment, (), Output.LIVE)
+        for column in columns:
+            heading = column.heading if column.is_given else column.heading.lower()
+            side: Literal["left", "right"] = "right" if column.is_number else "left"
+            # The notes, which have no heading, take what is left and never push a value out.
+            width, ratio = (6, None) if heading else (None, 1)
+            table.add_column(heading, justify=side, no_wrap=True, min_width=width, ratio=ratio)
+        now = time_text(datetime.now(UTC))
+        for row in (board.table_row(each, now) for each in shown):
+            table.add_row(*(_cell(column, row) for column in columns))
         return Group(table, *self._lines(len(rows) - len(shown)))
-
-    def _cells(self, row: Row) -> list[Text]:
-        board, trial = self._board, row.trial
-        best = board.is_best(trial)
-        seconds = elapsed(trial)
-        is_queued = trial.state is TrialState.RUNNING and trial.start is None
-        note = row.notice if trial.state is TrialState.RUNNING else trial.message.split("\n")[0]
-        return [
-            Text(f"{trial.number}{' *' if best else ''}", style="bold green" if best else ""),
-            Text(trial.state.lower(), style=_STYLES[trial.state]),
-            *(
-                Text(trial.assignments.get(parameter.name, "-"))
-                for parameter in board.experiment.spec.parameters
-            ),
-            *(Text(metric_text(v), style="bold" if best else "") for v in board.values(row)),
-            Text("queued" if is_queued else "" if seconds is None else f"{seconds:.0f} s"),
-            Text(note, style="dim"),
-        ]
 
     def _lines(self, hidden: int) -> list[Text]:
         board = self._board
@@ -206,16 +190,25 @@ class TableProgress:
         lines = [Text(f"({hidden} more trials)", style="dim")] if hidden else []
         of = f" of {spec.max_trial_count}" if spec.max_trial_count is not None else ""
         text = f"{board.ended}{of} trials ended"
-        if board.best:
-            goals = [f"{aim.goal:g}" for aim in spec.objective.aims if aim.goal is not None]
-            text += f", {board.standing}"
-            if goals:
-                text += f", the goal{'s are' if goals[1:] else ' is'} {' and '.join(goals)}"
+        told = (board.standing, goals_text(spec.objective)) if board.best.trials else ()
+        text += "".join(f", {each}" for each in told if each)
         text += _left_text(board, self._since)
         lines.append(Text(text, style="bold"))
         if board.decision is not None:
             lines.append(Text(f"{board.decision.reason}: {board.decision.message}"))
         return lines
+
+
+def _cell(column: Column, row: TableRow) -> Text:
+    text = column.cell(row, _STYLE)
+    match column.name:
+        case "number":
+            return Text(f"{text} *", style="bold green") if row.is_best else Text(text)
+        case "state":
+            return Text(text.lower(), style=_STYLES[row.trial.state])
+        case "note":
+            return Text(text, style="dim")
+    return Text(text, style="bold" if row.is_best and column.is_objective else "")
 
 
 def _most_telling(rows: list[Row], board: Board, room: int) -> list[Row]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
-from katibflow.engine.loop import (
+from katibflow.engine.events import (
     Decided,
     MetricReported,
     TrialEnded,
@@ -14,18 +13,17 @@ from katibflow.engine.loop import (
     TrialStarted,
     Update,
 )
-from katibflow.experiment.types import Experiment, Objective
+from katibflow.experiment.types import Experiment
+from katibflow.report.table import Row as TableRow
+from katibflow.study.best import Best, best_of
 from katibflow.study.decision import Decision
-from katibflow.study.history import Trial, TrialState, time_text
-from katibflow.study.objectives import best_trials, objective_value, objective_values
+from katibflow.study.history import Trial, TrialState
+from katibflow.study.objectives import values_text
 
 __all__ = [
     "Board",
     "Row",
     "describe",
-    "elapsed",
-    "metric_text",
-    "values_text",
 ]
 
 
@@ -49,8 +47,8 @@ class Board:
     """All trials of an experiment, and the best so far: one, or the Pareto front."""
 
     experiment: Experiment
-    rows: dict[int, Row] = field(default_factory=dict)
-    best: tuple[Trial, ...] = ()
+    rows: dict[int, Row]
+    best: Best
     decision: Decision | None = None
 
     @staticmethod
@@ -59,7 +57,7 @@ class Board:
         return Board(
             experiment,
             {trial.number: Row(trial) for trial in trials},
-            best_trials(experiment.spec.objective, trials),
+            best_of(experiment.spec.objective, trials),
         )
 
     def after(self, update: Update) -> Board:
@@ -75,10 +73,7 @@ class Board:
             case TrialNotice(number, text):
                 return self._with(replace(self.rows[number], notice=text))
             case TrialEnded(trial):
-                # The earlier trial wins a tie, whichever ended first.
-                ordered = sorted([*self.best, trial], key=lambda each: each.number)
-                best = best_trials(self.experiment.spec.objective, ordered)
-                return replace(self._with(Row(trial)), best=best)
+                return replace(self._with(Row(trial)), best=self.best.with_trial(trial))
             case Decided(decision):
                 return replace(self, decision=decision)
 
@@ -97,40 +92,17 @@ class Board:
 
     def is_best(self, trial: Trial) -> bool:
         """Whether a trial is the best one, or on the front."""
-        return any(best.number == trial.number for best in self.best)
+        return self.best.has(trial)
 
     @property
     def standing(self) -> str:
         """The best trials in words; empty while there is none."""
-        objective = self.experiment.spec.objective
-        if not self.best:
-            return ""
-        if len(objective.aims) > 1:
-            numbers = ", ".join(str(trial.number) for trial in self.best)
-            return f"Pareto front: trial{'s' if self.best[1:] else ''} {numbers}"
-        value = objective_value(objective, self.best[0])
-        metric = objective.objective_metric_name
-        return f"best {metric}={metric_text(value)} in trial {self.best[0].number}"
+        return self.best.standing
 
-    def values(self, row: Row) -> tuple[float | None, ...]:
-        """What to show of a trial: its objectives, or their last reports while it runs."""
-        objective = self.experiment.spec.objective
-        if row.trial.state is TrialState.RUNNING:
-            return tuple(row.latest.get(aim.metric) for aim in objective.aims)
-        return objective_values(objective, row.trial)
-
-
-def metric_text(value: float | None) -> str:
-    """A metric's value with six digits; a dash for none."""
-    return "-" if value is None else f"{value:.6g}"
-
-
-def values_text(objective: Objective, trial: Trial) -> str:
-    """An ended trial's objectives, as loss=0.1 latency=4; those that it has not are left out."""
-    paired = zip(objective.aims, objective_values(objective, trial), strict=True)
-    return " ".join(
-        f"{aim.metric}={metric_text(value)}" for aim, value in paired if value is not None
-    )
+    def table_row(self, row: Row, now: str | None = None) -> TableRow:
+        """Returns the row of the table of trials."""
+        objective, is_best = self.experiment.spec.objective, self.is_best(row.trial)
+        return TableRow(row.trial, objective, is_best, now, row.latest, row.notice)
 
 
 def describe(board: Board, update: Update) -> str | None:
@@ -153,7 +125,7 @@ def describe(board: Board, update: Update) -> str | None:
                 text += f": {told}"
             if trial.state is not TrialState.COMPLETE or trial.message:
                 text += f": {trial.reason}: {trial.message}"
-            return text + (f" ({board.standing})" if board.best else "")
+            return text + (f" ({board.standing})" if board.best.trials else "")
         case Decided(decision):
             return f"{decision.reason}: {decision.message}"
         case _:
@@ -165,10 +137,4 @@ def _assignments(trial: Trial) -> str:
 
 
 def _seconds(trial: Trial) -> str:
-    length = elapsed(trial)
-    return f" after {length:.1f} s" if length is not None else ""
-
-
-def elapsed(trial: Trial) -> float | None:
-    """Seconds from a trial's start to its end, or to now; None if it has no start."""
-    return replace(trial, end=trial.end or time_text(datetime.now(UTC))).duration
+    return f" after {trial.duration:.1f} s" if trial.duration is not None else ""

@@ -5,34 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from katibflow.report.page import Ending
-from katibflow.study.history import History
-from katibflow.study.objectives import best_trials, objective_values
+from katibflow.report.table import Output, columns_of, rows_of
+from katibflow.study.best import best_of
+from katibflow.study.ending import Ending
+from katibflow.study.history import History, trial_to_data
 
-__all__ = ["best_data", "result_data"]
+__all__ = ["best_data", "result_data", "trials_data"]
 
 
 def best_data(history: History) -> dict[str, Any]:
-    """What is best as JSON can hold it; assignments are texts, as in Katib.
+    """Returns what is best as JSON can hold it; see `Best.data`."""
+    return best_of(history.experiment.spec.objective, history.trials).data()
 
-    Returns:
-        With one objective ``best``: the best trial's number as ``trial``, its ``objective`` and its
-        ``assignments``; None if there is none. With several ``front``, the Pareto front: a list of
-        ``trial``, ``objectives`` (by metric) and ``assignments``, the best in the first objective
-        first.
-    """
-    objective = history.experiment.spec.objective
-    metrics = [aim.metric for aim in objective.aims]
-    found: list[dict[str, Any]] = []
-    for trial in best_trials(objective, history.trials):
-        values = objective_values(objective, trial)
-        reached = (
-            {"objectives": dict(zip(metrics, values, strict=True))}
-            if objective.goals
-            else {"objective": values[0]}
-        )
-        found.append({"trial": trial.number, **reached, "assignments": dict(trial.assignments)})
-    return {"front": found} if objective.goals else {"best": found[0] if found else None}
+
+def trials_data(history: History) -> list[dict[str, Any]]:
+    """Returns all trials as JSON can hold them: their records, and what the table has beside."""
+    columns = columns_of(history.experiment, history.trials, Output.JSON)
+    return [
+        {
+            **trial_to_data(row.trial),
+            **{each.name: value for each in columns if (value := each.value(row)) is not None},
+        }
+        for row in rows_of(history.experiment, history.trials)
+    ]
 
 
 def result_data(history: History, ending: Ending) -> dict[str, Any]:

@@ -10,38 +10,24 @@ import base64
 import hashlib
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from katibflow.experiment.types import MetricConstraint, Objective
 from katibflow.report.plots import Plot, plots_of
-from katibflow.report.template import PAGE, SCRIPT, STYLE
+from katibflow.report.table import Column, Output, Row, Style, columns_of, rows_of
+from katibflow.report.template import drawing_script, render_page
+from katibflow.study.best import Best, best_of
+from katibflow.study.ending import Ending
+from katibflow.study.files import write_atomically
 from katibflow.study.history import History, Trial, TrialState
-from katibflow.study.objectives import best_trials, none_is_best, objective_value, objective_values
+from katibflow.study.objectives import aims_texts, objective_values, value_text
 
-__all__ = ["Ending", "render_report", "write_report"]
+__all__ = ["render_report", "write_report"]
 
 _NOTHING = '<span class="none">&ndash;</span>'
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How an experiment ended.
-
-    Attributes:
-        succeeded: Whether it succeeded; None while it runs.
-        reason: Why it stopped, as one word.
-        message: Why it stopped, as a sentence.
-    """
-
-    succeeded: bool | None
-    reason: str
-    message: str
 
 
 def render_report(history: History, ending: Ending, logs: Mapping[int, Mapping[str, str]]) -> str:
@@ -65,16 +51,15 @@ def render_report(history: History, ending: Ending, logs: Mapping[int, Mapping[s
         for plot in plots
         if plot.figure is not None
     ]
-    scripts = [library, SCRIPT] if drawn else []
-    return PAGE.substitute(
-        policy=escape(_policy(scripts)),
-        title=escape(history.experiment.name),
-        style=STYLE,
+    scripts = [library, drawing_script()] if drawn else []
+    return render_page(
+        policy=_policy(scripts),
+        title=history.experiment.name,
         summary=_summary(history, ending),
         plots="\n".join(map(_plot_html, plots)),
         table=_table(history, logs),
         data=_script_safe(json.dumps(drawn)),
-        scripts="".join(f"<script>{script}</script>\n" for script in scripts),
+        scripts=scripts,
     )
 
 
@@ -88,15 +73,7 @@ def write_report(path: Path, html: str) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(html.encode("utf-8", errors="replace"))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_atomically(path, html.encode("utf-8", errors="replace"), durable=True)
 
 
 def _policy(scripts: list[str]) -> str:
@@ -133,18 +110,12 @@ def _plot_html(plot: Plot) -> str:
 
 def _summary(history: History, ending: Ending) -> str:
     spec = history.experiment.spec
-    objective = spec.objective
     word, kind = {
         None: ("Running", "running"),
         True: ("Succeeded", "good"),
         False: ("Failed", "bad"),
     }[ending.succeeded]
-    facts = [
-        f"{aim.type.value} {aim.metric}"
-        + (f", goal {_number(aim.goal)}" if aim.goal is not None else "")
-        for aim in objective.aims
-    ]
-    facts += map(_constraint, objective.constraints)
+    facts = aims_texts(spec.objective)
     facts += [f"algorithm {spec.algorithm.algorithm_name}", f"run {history.run}"]
     counts = Counter(trial.state for trial in history.trials)
     tiles = "".join(
@@ -165,57 +136,53 @@ def _summary(history: History, ending: Ending) -> str:
     )
 
 
-def _constraint(entry: MetricConstraint) -> str:
-    bounds = (("at least", entry.min), ("at most", entry.max))
-    given = [f"{words} {_number(bound)}" for words, bound in bounds if bound is not None]
-    return f"{entry.name} {' and '.join(given)}"
-
-
 def _best_html(history: History) -> str:
-    objective = history.experiment.spec.objective
-    found = best_trials(objective, history.trials)
-    if not found:
-        title = "Pareto front" if objective.goals else "Best trial"
-        words = none_is_best(objective)
+    best = best_of(history.experiment.spec.objective, history.trials)
+    if not best.trials:
         return (
-            f'<section class="card" id="best"><h2>{title}</h2>'
-            f"<p>{escape(words[0].upper() + words[1:])}.</p></section>"
+            f'<section class="card" id="best"><h2>{best.title}</h2>'
+            f"<p>{escape(best.none[0].upper() + best.none[1:])}.</p></section>"
         )
-    if objective.goals:
-        return _front_html(objective, found)
-    best = found[0]
+    return (_front_html if best.is_front else _one_html)(best)
+
+
+def _one_html(best: Best) -> str:
+    (trial,) = best.trials
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
-        for name, value in best.assignments.items()
+        for name, value in trial.assignments.items()
     )
-    value = objective_value(objective, best)
+    values = zip(best.objective.aims, objective_values(best.objective, trial), strict=True)
+    reached = "".join(
+        f'<p class="value"><span>{escape(aim.metric)}</span><b>{_number(value)}</b></p>'
+        for aim, value in values
+        if value is not None
+    )
     return (
-        f'<section class="card" id="best"><h2>Best trial: <a href="#trial-{best.number}">'
-        f'{best.number}</a></h2><p class="value"><span>'
-        f"{escape(objective.objective_metric_name)}</span><b>{_number(value)}</b></p>"
-        f"<dl>{rows}</dl></section>"
+        f'<section class="card" id="best"><h2>{best.title}: <a href="#trial-{trial.number}">'
+        f"{trial.number}</a></h2>{reached}<dl>{rows}</dl></section>"
     )
 
 
-def _front_html(objective: Objective, front: tuple[Trial, ...]) -> str:
-    parameters = list(dict.fromkeys(name for trial in front for name in trial.assignments))
-    heads = [*(aim.metric for aim in objective.aims), *parameters]
+def _front_html(best: Best) -> str:
+    parameters = list(dict.fromkeys(name for trial in best.trials for name in trial.assignments))
+    heads = [*(aim.metric for aim in best.objective.aims), *parameters]
     rows = "".join(
         f'<tr><th scope="row"><a href="#trial-{trial.number}">{trial.number}</a></th>'
         + "".join(
             f'<td class="num"><b>{_number(value)}</b></td>'
-            for value in objective_values(objective, trial)
+            for value in objective_values(best.objective, trial)
+            if value is not None
         )
         + "".join(
             f'<td class="num">{escape(trial.assignments.get(name, "")) or _NOTHING}</td>'
             for name in parameters
         )
         + "</tr>"
-        for trial in front
+        for trial in best.trials
     )
-    trials = f"{len(front)} trial{'s' if front[1:] else ''}"
     return (
-        f'<section class="card" id="best"><h2>Pareto front: {trials}</h2><table id="front"><thead>'
+        f'<section class="card" id="best"><h2>{best.count_text}</h2><table id="front"><thead>'
         f"<tr><th>Trial</th>{''.join(f'<th class=num>{escape(head)}</th>' for head in heads)}</tr>"
         "</thead>"
         f"<tbody>{rows}</tbody></table></section>"
@@ -228,36 +195,15 @@ def _front_html(objective: Objective, front: tuple[Trial, ...]) -> str:
 def _table(history: History, logs: Mapping[int, Mapping[str, str]]) -> str:
     if not history.trials:
         return '<p class="none">No trial has been started.</p>'
-    spec = history.experiment.spec
-    parameters = list(
-        dict.fromkeys(
-            [
-                *(parameter.name for parameter in spec.parameters),
-                *(name for trial in history.trials for name in trial.assignments),
-            ]
-        )
-    )
-    objectives = [aim.metric for aim in spec.objective.aims]
-    metrics = [
-        name
-        for name in dict.fromkeys(
-            [
-                *spec.objective.metric_names,
-                *(name for trial in history.trials for name in trial.observations),
-            ]
-        )
-        if name not in objectives
-    ]
-    best = {trial.number for trial in best_trials(spec.objective, history.trials)}
-    heads = [
-        *(f"<th>{name}</th>" for name in ("Trial", "State")),
-        *(f'<th class="num">{escape(name)}</th>' for name in (*parameters, *objectives, *metrics)),
-        '<th class="num">Duration</th>',
-        "<th>Logs</th>",
-    ]
+    trials = sorted(history.trials, key=lambda trial: trial.number)
+    best = best_of(history.experiment.spec.objective, history.trials)
+    columns = columns_of(history.experiment, trials, Output.PAGE)
+    heads = (f"<th{_side(each)}>{escape(each.heading)}</th>" for each in columns)
     rows = (
-        _row(history, trial, parameters, metrics, logs.get(trial.number, {}), trial.number in best)
-        for trial in sorted(history.trials, key=lambda trial: trial.number)
+        f'<tr id="trial-{row.trial.number}"{_BEST if row.is_best else ""}>'
+        + "".join(_cell(each, row, best.mark) for each in columns)
+        + "</tr>"
+        for row in rows_of(history.experiment, trials, logs, best=best)
     )
     return (
         '<div class="card scroll"><table id="trials"><thead><tr>'
@@ -268,38 +214,25 @@ def _table(history: History, logs: Mapping[int, Mapping[str, str]]) -> str:
     )
 
 
-def _row(
-    history: History,
-    trial: Trial,
-    parameters: list[str],
-    metrics: list[str],
-    logs: Mapping[str, str],
-    is_best: bool,
-) -> str:
-    objective = history.experiment.spec.objective
-    values = [
-        *(
-            escape(trial.assignments[name]) if name in trial.assignments else _NOTHING
-            for name in parameters
-        ),
-        *(f"<b>{_number(value)}</b>" for value in objective_values(objective, trial)),
-        *(
-            _number(trial.observations[name].value(objective.strategy(name)))
-            if name in trial.observations
-            else _NOTHING
-            for name in metrics
-        ),
-        escape(_duration(trial)) or _NOTHING,
-    ]
-    cells = "".join(f'<td class="num">{value}</td>' for value in values)
-    mark = ' class="best"' if is_best else ""
-    word = "front" if objective.goals else "best"
-    star = f'<span class="star">{word}</span>' if is_best else ""
-    links = " ".join(_log_link(name, place) for name, place in logs.items())
-    return (
-        f'<tr id="trial-{trial.number}"{mark}><th scope="row">{trial.number}{star}</th>'
-        f"<td>{_state(trial)}</td>{cells}<td>{links or _NOTHING}</td></tr>"
-    )
+_BEST = ' class="best"'
+
+
+def _side(column: Column) -> str:
+    return ' class="num"' if column.is_number else ""
+
+
+def _cell(column: Column, row: Row, mark: str) -> str:
+    match column.name:
+        case "number":
+            star = f'<span class="star">{mark}</span>' if row.is_best else ""
+            return f'<th scope="row">{row.trial.number}{star}</th>'
+        case "state":
+            return f"<td>{_state(row.trial)}</td>"
+        case "logs":
+            links = " ".join(_log_link(name, place) for name, place in row.logs.items())
+            return f"<td>{links or _NOTHING}</td>"
+    text = escape(column.cell(row, _STYLE)) or _NOTHING
+    return f"<td{_side(column)}>{f'<b>{text}</b>' if column.is_objective else text}</td>"
 
 
 def _state(trial: Trial) -> str:
@@ -332,20 +265,10 @@ def _is_safe_place(place: str) -> bool:
     return not parts.scheme and not place.startswith("/")
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return _NOTHING
-    if math.isnan(value):
-        return "NaN"
-    return f"{value:.6g}" if math.isfinite(value) else ("∞" if value > 0 else "-∞")
-
-
-def _duration(trial: Trial) -> str:
-    """Time from start to end, empty if one is not known, and before it if that was over 1 s."""
-    text = _length(trial.duration) if trial.duration is not None else ""
-    if trial.waited is not None and trial.waited > 1:
-        text = f"{text}, after {_length(trial.waited)} in the queue".removeprefix(", ")
-    return text
+def _number(value: float) -> str:
+    if math.isfinite(value):
+        return value_text(value)
+    return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
 
 
 def _length(length: float) -> str:
@@ -355,3 +278,6 @@ def _length(length: float) -> str:
     minutes, seconds = divmod(round(length), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} m {seconds:02} s" if hours else f"{minutes} m {seconds:02} s"
+
+
+_STYLE = Style(number=_number, length=_length, nothing="")

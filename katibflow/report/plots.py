@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from katibflow.study.history import History
+from katibflow.study.objectives import is_several, reported_metric
 from katibflow.study.optuna_study import quiet_optuna, study_of
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def plots_of(history: History) -> list[Plot]:
     from optuna import visualization
     from optuna.trial import TrialState as OptunaState
 
-    if history.experiment.spec.objective.goals:
+    if is_several(history.experiment.spec.objective):
         return _plots_of_several(history)
-    metric = history.experiment.spec.objective.objective_metric_name
+    metric = reported_metric(history.experiment.spec.objective)
     study = study_of(history)
     trials = study.get_trials(deepcopy=False)
     complete = [trial for trial in trials if trial.state is OptunaState.COMPLETE]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from katibflow.errors import InputError
-from katibflow.experiment.timeouts import limits_of
+from katibflow.experiment.timeouts import Limits, limits_of
 from katibflow.experiment.types import Experiment
 from katibflow.extras import require
-from katibflow.runners.base import Limits, Runner
+from katibflow.runners.base import Runner
 from katibflow.study.history import History
 
 __all__ = ["BACKENDS", "Options", "Place", "limits_for", "place_for"]
@@ -109,7 +109,7 @@ def _in_the_cluster(experiment: Experiment, options: Options) -> Place:
     require("kubernetes", "katibflow run --on kubernetes")
     from katibflow.runners.kubernetes.checkpoints import check_checkpoints
     from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
-    from katibflow.runners.log_copies import KeptRunner
+    from katibflow.runners.local.copies import CopyingRunner
     from katibflow.study.resume import NONE, read_resume, search_text, take_over
 
     if options.maps:
@@ -133,7 +133,7 @@ def _in_the_cluster(experiment: Experiment, options: Options) -> Place:
 
     there("0" * 8)  # it checks all names and conditions, here before anything is written
     return Place(
-        lambda history, folder: KeptRunner(there(history.run), folder),
+        lambda history, folder: CopyingRunner(there(history.run), folder),
         None if resume == NONE else begin,
     )
 

@@ -1,37 +1,24 @@
-"""What a runner is: the place where a trial's job runs and where its record is kept.
+"""What a runner is: it runs a trial's job somewhere, and keeps the trial's record there.
 
-One implementation a file: ``local`` (processes on this machine), ``kubernetes``. The engine and
-the pipeline's launcher step know this module only.
+Each place to run trials has a folder beside this module. The engine and the pipeline's steps know
+a runner by this protocol only.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
 from katibflow.collectors.sources import Source
 from katibflow.experiment.timeouts import Limits
+from katibflow.runners.events import Observer
+from katibflow.runners.stopping import StopRequest
+from katibflow.study.checkpoints import Checkpoint
 from katibflow.study.history import Trial
-from katibflow.suggestion.algorithms.pbt import Checkpoint
 
-__all__ = [
-    "Event",
-    "JobOutcome",
-    "JobState",
-    "Limits",
-    "LogLine",
-    "MetricLine",
-    "Notice",
-    "Observer",
-    "Runner",
-    "SourceNote",
-    "Started",
-    "StopRequest",
-    "TrialJob",
-]
+__all__ = ["JobOutcome", "JobState", "Runner", "TrialJob"]
 
 
 @dataclass(frozen=True)
@@ -84,94 +71,6 @@ class JobOutcome:
     message: str = ""
     logs: Mapping[str, str] = field(default_factory=dict)
     start: str | None = None
-
-
-@dataclass(frozen=True)
-class Started:
-    """The job was created, by this call or before it; the first event of every job.
-
-    Attributes:
-        time: When, as `history.time_text` puts it.
-    """
-
-    time: str
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """A line of the primary container's output, without its line end.
-
-    On another replica's lines nothing is sent; they are in that replica's log.
-    """
-
-    text: str
-
-
-@dataclass(frozen=True)
-class MetricLine:
-    """A line from the job's `TrialJob.source`, in the form that the collector of its kind reads."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class SourceNote:
-    """What hindered the reading of the source, or explains that nothing came from it."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something the user should know about the job while it goes on."""
-
-    text: str
-
-
-Event = Started | LogLine | MetricLine | SourceNote | Notice
-Observer = Callable[[Event], None]
-
-
-class StopRequest:
-    """A one-time request to stop a job, made from any thread, seen by the runner at once."""
-
-    def __init__(self) -> None:
-        # Reentrant, because a signal handler may make the request in the middle of a reading.
-        self._lock = threading.RLock()
-        self._reason: str | None = None
-        self._callbacks: list[Callable[[], None]] = []
-
-    def set(self, reason: str) -> None:
-        """Makes the request; the first reason stays."""
-        with self._lock:
-            if self._reason is not None:
-                return
-            self._reason = reason
-            callbacks = list(self._callbacks)
-        for callback in callbacks:
-            callback()
-
-    @property
-    def reason(self) -> str | None:
-        """Why to stop; None while nobody asked."""
-        with self._lock:
-            return self._reason
-
-    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Calls ``callback`` once the request is made (now, if it was); returns the way out."""
-        with self._lock:
-            already = self._reason is not None
-            if not already:
-                self._callbacks.append(callback)
-        if already:
-            callback()
-
-        def unsubscribe() -> None:
-            with self._lock:
-                if callback in self._callbacks:
-                    self._callbacks.remove(callback)
-
-        return unsubscribe
 
 
 class Runner(Protocol):

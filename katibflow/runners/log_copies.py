@@ -1,93 +1,84 @@
-"""Keeps on this machine what happens elsewhere: records and the output of primary containers."""
+"""Keeps in files what trials print, wherever they run: the one writer of copies of logs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from katibflow.errors import RunnerError
-from katibflow.runners.base import (
-    Event,
-    JobOutcome,
-    LogLine,
-    MetricLine,
-    Observer,
-    Runner,
-    Started,
-    StopRequest,
-    TrialJob,
-)
-from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.base import JobOutcome, Runner, TrialJob
+from katibflow.runners.events import Event, LogLine, MetricLine, Observer
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 
-__all__ = ["KeptRunner"]
+__all__ = ["LoggedRunner", "Logs", "copied"]
 
-_METRICS = "katibflow-metrics"
-"""Name of the log of what was read beside the output, which no container has."""
+Logs = Mapping[type[LogLine] | type[MetricLine], Path]
+"""The file for each kind of line that is kept."""
 
 
-class KeptRunner:
-    """Another runner whose trials get a folder here, as local ones have; a `runners.base.Runner`.
-
-    The records that count are the other runner's.
+@contextmanager
+def copied(logs: Logs, observe: Observer) -> Iterator[Observer]:
+    """Gives an observer that writes lines to their files, as they come, before it passes them on.
 
     Args:
-        runner: Where the trials run.
-        folder: The run's folder.
+        logs: The files, which are begun anew.
+        observe: Told all events.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    with ExitStack() as stack:
+        files = {
+            kind: stack.enter_context(
+                path.open("w", encoding="utf-8", errors="replace", buffering=1)
+            )
+            for kind, path in logs.items()
+        }
+
+        def keep(event: Event) -> None:
+            if isinstance(event, LogLine | MetricLine) and type(event) in files:
+                files[type(event)].write(event.text + "\n")
+            observe(event)
+
+        yield keep
+
+
+class LoggedRunner:
+    """Another runner whose trials' lines are kept in files; a `runners.base.Runner`.
+
+    Args:
+        runner: Where the trials run, and their records are.
+        logs_of: The files of a job, whose folders exist.
     """
 
-    def __init__(self, runner: Runner, folder: Path) -> None:
+    def __init__(self, runner: Runner, logs_of: Callable[[TrialJob], Logs]) -> None:
         self._runner = runner
-        self._folder = folder
-        self._copies = LocalRunner(folder)
+        self._logs_of = logs_of
 
     def records(self) -> Sequence[Trial]:
-        """The other runner's."""
+        """Returns the other runner's."""
         return self._runner.records()
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
         """Runs the job there and writes its lines here, anew when the job is adopted."""
-        self._copies.record(job.trial)
-        name = job.primary_container or "main"
-        names = [name] if job.source is None else [name, _METRICS]
-        folder = self._folder / "trials" / f"{job.trial.number:04}"
-        paths = {each: folder / f"{each}.log" for each in names}
+        logs = self._logs_of(job)
         try:
-            with ExitStack() as stack:
-                logs = {
-                    each: stack.enter_context(
-                        path.open("w", encoding="utf-8", errors="replace", buffering=1)
-                    )
-                    for each, path in paths.items()
-                }
-
-                def keep(event: Event) -> None:
-                    if isinstance(event, Started):
-                        self._copies.record(job.trial.started(event.time))
-                    elif isinstance(event, LogLine):
-                        logs[name].write(event.text + "\n")
-                    elif isinstance(event, MetricLine):
-                        logs[_METRICS].write(event.text + "\n")
-                    observe(event)
-
-                outcome = self._runner.run(job, keep, stop)
+            with copied(logs, observe) as keep:
+                return self._runner.run(job, keep, stop)
         except OSError as error:
-            raise RunnerError(f"{folder}: {error.strerror or error}") from error
-        kept = {each: str(path) for each, path in paths.items()}
-        return replace(outcome, logs={**outcome.logs, **kept})
+            where = ", ".join(map(str, logs.values()))
+            raise RunnerError(f"{where}: {error.strerror or error}") from error
 
     def record(self, trial: Trial) -> None:
-        """Puts the trial on record there, then here."""
+        """Puts the trial on record there."""
         self._runner.record(trial)
-        self._copies.record(trial)
 
     def sweep(self, keep: Collection[int], reason: str) -> None:
         """Stops jobs there."""
         self._runner.sweep(keep, reason)
 
     def close(self) -> None:
-        """Lets go of both."""
+        """Lets go of the other runner."""
         self._runner.close()
-        self._copies.close()

@@ -5,6 +5,7 @@ Import it early: Optuna and its dashboard are imported when one is served.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -59,7 +60,8 @@ class HistoryOnDisk:
     """
 
     def __init__(self, path: Path) -> None:
-        read_history(path)
+        self._told: set[str] = set()
+        read_history(path, self._tell)
         self._path = path.resolve()
         self._watched: dict[Path, int] = {}
         try:
@@ -73,7 +75,12 @@ class HistoryOnDisk:
 
     def read(self) -> History:
         """The history as it stands; see `HistorySource`."""
-        return read_history(self._path)
+        return read_history(self._path, self._tell)
+
+    def _tell(self, fault: str) -> None:
+        if fault not in self._told:
+            self._told.add(fault)
+            print(fault, file=sys.stderr, flush=True)
 
     def wait(self) -> None:
         """Waits until a file of the run was written."""

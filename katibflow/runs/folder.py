@@ -8,7 +8,6 @@ runs the experiment.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +15,8 @@ from pathlib import Path
 
 from katibflow.errors import HistoryError, InputError, RunnerError
 from katibflow.experiment.types import Experiment
-from katibflow.study.history import History, Trial, dump_history, load_history
+from katibflow.study.files import make_folder, write_atomically
+from katibflow.study.history import History, Trial, dump_history, load_history, readable_history
 from katibflow.study.resume import check_resume, is_taken_over
 from katibflow.suggestion.suggester import new_seed
 
@@ -76,21 +76,18 @@ class RunFolder:
         Raises:
             RunnerError: It could not be written.
         """
-        draft = self.study.with_name(f".{self.study.name}.{os.getpid()}.tmp")
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with draft.open("w", encoding="utf-8") as file:
-                file.write(dump_history(history))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self.study)
+            make_folder(self.path)
+            write_atomically(self.study, dump_history(history), durable=True)
         except OSError as error:
             raise RunnerError(f"{self.study}: cannot be written: {error.strerror}") from error
-        finally:
-            draft.unlink(missing_ok=True)
 
-    def history(self, records: Sequence[Trial]) -> History:
-        """The history of the run as it stands on record.
+    def history(self, records: Sequence[Trial], warn: Callable[[str], None]) -> History:
+        """Returns the history of the run as it stands on record.
+
+        Args:
+            records: The trials that the run's place has on record.
+            warn: Told of each line that cannot be read; the others are there all the same.
 
         Raises:
             InputError: There is no run in this folder.
@@ -101,7 +98,7 @@ class RunFolder:
                 f"{self.path}: found no {self.study.name}; allowed: the folder of a run, as "
                 "runs/mnist"
             )
-        return self._begun().with_trials(records)
+        return self._begun(warn).with_trials(records)
 
     def logs(self) -> Mapping[int, Mapping[str, str]]:
         """Trial number to replica name to its log, relative to this folder."""
@@ -118,11 +115,20 @@ class RunFolder:
         yield self.path / "trials"
         yield from self.path.glob("trials/[0-9]*/")
 
-    def _begun(self) -> History:
-        """The history as it was at the run's start."""
+    def _begun(self, warn: Callable[[str], None] | None = None) -> History:
+        """Returns the history as it was at the run's start.
+
+        A run that goes on takes all of it or nothing, or a trial would be lost for good.
+        """
         try:
-            history = load_history(self.study.read_text(encoding="utf-8"), str(self.study))
+            text = self.study.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise HistoryError(f"{self.study}: cannot be read: {error}") from error
+        if warn is None:
+            history = load_history(text, str(self.study))
+        else:
+            history, faults = readable_history(text, str(self.study))
+            for fault in faults:
+                warn(fault)
         earlier = tuple(trial for trial in history.trials if is_taken_over(history, trial))
         return replace(history, trials=earlier)

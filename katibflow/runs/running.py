@@ -10,20 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from katibflow.engine.loop import Result, Update, Watcher, run_experiment
+from katibflow.engine.events import Update, Watcher
+from katibflow.engine.loop import Result, run_experiment
 from katibflow.errors import HistoryError, RunnerError
 from katibflow.experiment.types import Experiment
-from katibflow.report.page import Ending, render_report, write_report
+from katibflow.report.page import render_report, write_report
 from katibflow.runs.folder import RunFolder
 from katibflow.storage.sync import mirrored
 from katibflow.study.decision import decide, used_up
-from katibflow.study.history import History, TrialState, load_history
+from katibflow.study.ending import Ending
+from katibflow.study.history import History, TrialState, readable_history
+from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, why_over
 
 if TYPE_CHECKING:
     from katibflow.progress.status import Board
     from katibflow.runners.backends import Options
-    from katibflow.runners.base import StopRequest
+    from katibflow.runners.stopping import StopRequest
 
 __all__ = ["Run", "Show", "read_history", "read_run", "run_to_end", "write_page"]
 
@@ -118,36 +121,48 @@ def _each(*watchers: Watcher) -> Watcher:
     return watch
 
 
-def read_run(path: Path) -> Run:
-    """The run of a folder, over or not.
+def read_run(path: Path, warn: Callable[[str], None] = _to_stderr) -> Run:
+    """Reads the run of a folder, over or not.
+
+    Args:
+        path: The folder.
+        warn: Told of each line of its history that cannot be read.
 
     Raises:
         InputError: There is no run in this folder.
         HistoryError: Its history cannot be read.
     """
-    history = _on_record(RunFolder(path))
+    history = _on_record(RunFolder(path), warn)
     return Run(RunFolder(path), history, _ending_on_record(history))
 
 
-def read_history(path: Path) -> History:
-    """The trials of a run's folder, or of a history file.
+def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> History:
+    """Reads the trials of a run's folder, or of a history file.
+
+    Args:
+        path: Of either.
+        warn: Told of each line that cannot be read.
 
     Raises:
         InputError: There is neither.
         HistoryError: It cannot be read.
     """
     if not path.is_file():
-        return _on_record(RunFolder(path))
+        return _on_record(RunFolder(path), warn)
     try:
-        return load_history(path.read_text(encoding="utf-8"), str(path))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise HistoryError(f"{path}: cannot be read: {error}") from error
+    history, faults = readable_history(text, str(path))
+    for fault in faults:
+        warn(fault)
+    return history
 
 
-def _on_record(folder: RunFolder) -> History:
+def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:
     from katibflow.runners.local.runner import LocalRunner
 
-    return folder.history(LocalRunner(folder.path, ()).records())
+    return folder.history(LocalRunner(folder.path, ()).records(), warn)
 
 
 def write_page(run: Run, path: Path | None = None) -> Path:
@@ -175,9 +190,11 @@ def write_page(run: Run, path: Path | None = None) -> Path:
 def _ending_of(result: Result) -> Ending:
     decision = result.decision
     if decision.finished:
-        return Ending(decision.succeeded, decision.reason, decision.message)
+        return Ending.of(decision)
     reason = result.interrupted or ""
-    return Ending(None, "Interrupted", f"{reason}; the same command goes on from here")
+    return Ending(
+        None, ExperimentReason.INTERRUPTED, f"{reason}; the same command goes on from here"
+    )
 
 
 def _ending_on_record(history: History) -> Ending:
@@ -186,5 +203,5 @@ def _ending_on_record(history: History) -> Ending:
     if not decision.finished and not running and is_used_up(history):
         decision = used_up(why_over(history.experiment))
     if decision.finished:
-        return Ending(decision.succeeded, decision.reason, decision.message)
-    return Ending(None, "NotFinished", f"{running} trials are on record as running")
+        return Ending.of(decision)
+    return Ending(None, ExperimentReason.NOT_FINISHED, f"{running} trials are on record as running")

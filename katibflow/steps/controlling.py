@@ -6,26 +6,22 @@ a controller that is started again goes on with them. What it started is ended b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from katibflow.engine.loop import MetricReported, Update, run_experiment
-from katibflow.errors import RunnerError
+from katibflow.engine.events import MetricReported, Update
+from katibflow.engine.loop import run_experiment
 from katibflow.experiment.timeouts import limits_of
-from katibflow.progress.status import Board, describe, metric_text
-from katibflow.runners.base import (
-    Event,
-    JobOutcome,
-    LogLine,
-    Observer,
-    Runner,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.progress.status import Board, describe
+from katibflow.runners.base import TrialJob
+from katibflow.runners.events import LogLine
+from katibflow.runners.log_copies import LoggedRunner, Logs
+from katibflow.runners.stopping import StopRequest
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
 from katibflow.steps.launching import runner_for
-from katibflow.study.history import Trial
+from katibflow.study.objectives import value_text
 
 __all__ = ["controller"]
 
@@ -43,12 +39,13 @@ def controller(before_path: str, study: Artifact, logs: Artifact) -> str:
         Why it ended: Katib's reason and a sentence.
     """
     history = read_study(before_path)
+    Path(logs.path).mkdir(parents=True, exist_ok=True)
     runner = runner_for(history)
     try:
         history = history.with_trials(runner.records())
         result = run_experiment(
             history,
-            _Logged(runner, Path(logs.path)),
+            LoggedRunner(runner, partial(_log_of, Path(logs.path))),
             watch=_lines(Board.of(history.experiment, history.trials)),
             stop=StopRequest(),
             limits=limits_of(history.experiment),
@@ -61,6 +58,10 @@ def controller(before_path: str, study: Artifact, logs: Artifact) -> str:
     return f"{result.decision.reason}: {result.decision.message}"
 
 
+def _log_of(folder: Path, job: TrialJob) -> Logs:
+    return {LogLine: folder / f"{job.trial.number:04}.log"}
+
+
 def _lines(board: Board) -> Callable[[Update], None]:
     """A watcher that prints a line for each thing that happens, metrics included."""
 
@@ -68,7 +69,7 @@ def _lines(board: Board) -> Callable[[Update], None]:
         nonlocal board
         board = board.after(update)
         if isinstance(update, MetricReported):
-            value = metric_text(update.point.value)
+            value = value_text(update.point.value)
             text: str | None = f"trial {update.number}: {update.metric}={value}"
         else:
             text = describe(board, update)
@@ -76,38 +77,3 @@ def _lines(board: Board) -> Callable[[Update], None]:
             print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", flush=True)
 
     return tell
-
-
-class _Logged:
-    """Another runner that writes each trial's output to a file; a `runners.base.Runner`."""
-
-    def __init__(self, runner: Runner, folder: Path) -> None:
-        self._runner = runner
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def records(self) -> Sequence[Trial]:
-        return self._runner.records()
-
-    def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
-        path = self._folder / f"{job.trial.number:04}.log"
-        try:
-            with path.open("w", encoding="utf-8", errors="replace", buffering=1) as log:
-
-                def keep(event: Event) -> None:
-                    if isinstance(event, LogLine):
-                        log.write(event.text + "\n")
-                    observe(event)
-
-                return self._runner.run(job, keep, stop)
-        except OSError as error:
-            raise RunnerError(f"{path}: {error.strerror or error}") from error
-
-    def record(self, trial: Trial) -> None:
-        self._runner.record(trial)
-
-    def sweep(self, keep: Collection[int], reason: str) -> None:
-        self._runner.sweep(keep, reason)
-
-    def close(self) -> None:
-        self._runner.close()

@@ -12,9 +12,13 @@ from katibflow.collectors import collector_for
 from katibflow.engine.trial import collect, conclude, run_trial
 from katibflow.errors import InputError, RunnerError
 from katibflow.experiment.timeouts import limits_of
-from katibflow.runners.base import Event, LogLine, Notice, Runner, StopRequest
+from katibflow.runners.base import Runner
+from katibflow.runners.events import Event, LogLine, Notice
+from katibflow.runners.log_copies import copied
+from katibflow.runners.stopping import StopRequest
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
 from katibflow.steps.messages import read_item
+from katibflow.study.files import write_atomically
 from katibflow.study.history import History, Trial, TrialState
 from katibflow.study.resume import search_text
 
@@ -69,21 +73,20 @@ def _followed(runner: Runner, history: History, trial: Trial, path: Path) -> Tri
     """Runs the trial's job; keeps its output in a file, and the finished trial on record."""
     experiment = history.experiment
     metrics = collector_for(experiment.spec)
-    with path.open("w", encoding="utf-8", errors="replace") as log:
 
-        def observe(event: Event) -> None:
-            collect(metrics, event)
-            if isinstance(event, LogLine):
-                log.write(event.text + "\n")
-                print(event.text, flush=True)
-            elif isinstance(event, Notice):
-                print(f"katibflow: {event.text}", flush=True)
+    def observe(event: Event) -> None:
+        collect(metrics, event)
+        if isinstance(event, LogLine):
+            print(event.text, flush=True)
+        elif isinstance(event, Notice):
+            print(f"katibflow: {event.text}", flush=True)
 
+    with copied({LogLine: path}, observe) as keep:
         outcome = run_trial(
             runner,
             experiment,
             trial,
-            observe,
+            keep,
             StopRequest(),
             limits_of(experiment),
             earlier=history.trials,
@@ -134,9 +137,7 @@ def _local(history: History) -> Runner:
     folder = run_folder(history.experiment.name, history.run)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / SEARCH_FILE).exists():
-        draft = folder / f"{SEARCH_FILE}.{os.getpid()}"
-        draft.write_text(search_text(history.experiment), encoding="utf-8")
-        draft.replace(folder / SEARCH_FILE)
+        write_atomically(folder / SEARCH_FILE, search_text(history.experiment))
     return LocalRunner(folder, tuple(parse_map(text) for text in maps.split(os.pathsep) if text))
 
 

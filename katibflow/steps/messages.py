@@ -10,8 +10,8 @@ import json
 from urllib.parse import quote, unquote
 
 from katibflow.errors import HistoryError
-from katibflow.experiment.job_kinds import job_name
 from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.job_name import job_name
 
 __all__ = ["item_text", "read_item"]
 

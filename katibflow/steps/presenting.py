@@ -9,14 +9,16 @@ from collections import Counter
 from pathlib import Path
 
 from katibflow.report.data import result_data
-from katibflow.report.page import Ending, render_report
+from katibflow.report.page import render_report
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
 from katibflow.steps.launching import run_folder, runner_for, runner_name
-from katibflow.steps.markdown import markdown, values_of
+from katibflow.steps.markdown import markdown
 from katibflow.steps.rounds import after_rounds
+from katibflow.study.best import best_of
 from katibflow.study.decision import Decision
+from katibflow.study.ending import Ending
 from katibflow.study.history import History, TrialState
-from katibflow.study.objectives import best_trials
+from katibflow.study.reasons import ExperimentReason
 from katibflow.study.resume import is_taken_over
 
 __all__ = ["decision_at_end", "report", "summary"]
@@ -64,7 +66,7 @@ def report(
     finally:
         runner.close()
     decision = decision_at_end(history)
-    ending = Ending(decision.succeeded, decision.reason, decision.message)
+    ending = Ending.of(decision)
     _write_page(page, history, ending)
     told = markdown(history.experiment.name, history, f"{decision.reason}: {decision.message}")
     Path(text.path).write_text(told, encoding="utf-8")
@@ -108,22 +110,15 @@ def decision_at_end(history: History) -> Decision:
     decision = after_rounds(history, rounds)
     if decision.finished:
         return decision
-    return Decision(True, False, "PipelineEnded", "the run ended before the experiment did", 0)
+    text = "the run ended before the experiment did"
+    return Decision(True, False, ExperimentReason.PIPELINE_ENDED, text, 0)
 
 
 def _metrics(history: History) -> dict[str, float]:
-    objective = history.experiment.spec.objective
-    best = best_trials(objective, history.trials)
     counts = Counter(trial.state for trial in history.trials)
-    metrics = {
+    best = best_of(history.experiment.spec.objective, history.trials)
+    return {
         "trials": float(len(history.trials)),
         "failed trials": float(counts[TrialState.FAIL]),
+        **best.metrics(),
     }
-    if objective.goals:
-        metrics["trials on the Pareto front"] = float(len(best))
-    elif best:
-        metrics["best trial"] = float(best[0].number)
-    values = [values_of(history, trial) for trial in best]
-    for index, aim in enumerate(objective.aims if best else ()):
-        metrics[f"best {aim.metric}"] = aim.sign * min(aim.sign * row[index] for row in values)
-    return metrics

@@ -15,11 +15,10 @@ from katibflow.steps.markdown import markdown
 from katibflow.steps.messages import item_text
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History
+from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, suggest, why_over
 
-__all__ = ["ROUNDS_USED_UP", "after_rounds", "collector", "loop", "suggestion"]
-
-ROUNDS_USED_UP = "PipelineRoundsUsedUp"
+__all__ = ["after_rounds", "collector", "loop", "suggestion"]
 
 
 @says_what_is_wrong
@@ -110,7 +109,7 @@ def after_rounds(history: History, rounds: int) -> Decision:
     return Decision(
         True,
         True,
-        ROUNDS_USED_UP,
+        ExperimentReason.ROUNDS_USED_UP,
         f"{rounds} rounds with {len(history.trials)} trials are over, and Argo can store no more "
         f"of one run; to go on with them: katibflow submit FILE --resume {history.run} (in the UI "
         f"a run with resume={history.run}), or --layout controller, which has no such end",

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from katibflow.engine.loop import MetricReported, TrialEnded, TrialStarted, Update
+from katibflow.engine.events import MetricReported, TrialEnded, TrialStarted, Update
 from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment
 from katibflow.storage.location import Storage, close
 from katibflow.study.history import History, Point, Trial
+from katibflow.study.objectives import reported_metric
 from katibflow.study.optuna_study import frozen_trials, quiet_optuna, study_of
 from katibflow.study.resume import check_searched, searched
 
@@ -281,7 +282,7 @@ class Mirror:
     def _metric(self) -> str | None:
         if self._history is None:
             return None
-        return self._history.experiment.spec.objective.objective_metric_name
+        return reported_metric(self._history.experiment.spec.objective)
 
     def _take(self, trial: Trial) -> None:
         if self._trials.get(trial.number) == trial:

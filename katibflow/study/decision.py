@@ -11,22 +11,14 @@ from dataclasses import dataclass
 
 from katibflow.experiment.types import Experiment, Objective
 from katibflow.study.history import Trial, TrialState
-from katibflow.study.objectives import goals_met, objective_values
+from katibflow.study.objectives import goals_met, goals_text, objective_values
+from katibflow.study.reasons import ExperimentReason
 
 __all__ = [
-    "FAILED",
-    "GOAL_REACHED",
-    "MAX_TRIALS_REACHED",
-    "SUGGESTION_END_REACHED",
     "Decision",
     "decide",
     "used_up",
 ]
-
-GOAL_REACHED = "ExperimentGoalReached"
-MAX_TRIALS_REACHED = "ExperimentMaxTrialsReached"
-SUGGESTION_END_REACHED = "ExperimentSuggestionEndReached"
-FAILED = "ExperimentFailed"
 
 
 @dataclass(frozen=True)
@@ -36,7 +28,7 @@ class Decision:
     Attributes:
         finished: Whether the experiment is over.
         succeeded: Whether it ended well; False while it goes on.
-        reason: Katib's condition reason; empty while it goes on.
+        reason: An `ExperimentReason`, Katib's where it has one; empty while it goes on.
         message: The reason in a sentence, with its numbers.
         wanted: New trials to start now; 0 when finished.
     """
@@ -65,31 +57,35 @@ def decide(experiment: Experiment, trials: Iterable[Trial]) -> Decision:
     active = sum(trial.state is TrialState.RUNNING for trial in trials)
     winner = goals_met(spec.objective, trials)
     if winner is not None:
-        return _end(GOAL_REACHED, _goals_reached(spec.objective, winner))
+        return _end(ExperimentReason.GOAL_REACHED, _goals_reached(spec.objective, winner))
     limit = spec.max_failed_trial_count
     if limit is not None and failed and failed >= limit:
-        return _end(FAILED, f"{failed} trials failed, maxFailedTrialCount is {limit}", False)
+        return _end(
+            ExperimentReason.FAILED,
+            f"{failed} trials failed, maxFailedTrialCount is {limit}",
+            False,
+        )
     most = spec.max_trial_count
     if most is not None and completed >= most:
-        return _end(MAX_TRIALS_REACHED, f"{completed} trials ended, maxTrialCount is {most}")
+        return _end(
+            ExperimentReason.MAX_TRIALS_REACHED,
+            f"{completed} trials ended, maxTrialCount is {most}",
+        )
     room = spec.parallelism if most is None else min(spec.parallelism, most - completed)
     return Decision(False, False, "", "", max(0, room - active))
 
 
 def used_up(why: str = "every combination of the search space was tried") -> Decision:
     """The end of an experiment whose algorithm has no suggestion left, and why that is so."""
-    return _end(SUGGESTION_END_REACHED, why)
+    return _end(ExperimentReason.SUGGESTION_END_REACHED, why)
 
 
 def _goals_reached(objective: Objective, winner: Trial) -> str:
     paired = zip(objective.aims, objective_values(objective, winner), strict=True)
     met = [(aim, value) for aim, value in paired if aim.goal is not None]
     reached = " and ".join(f"{aim.metric}={value:g}" for aim, value in met)
-    goals = " and ".join(f"{aim.goal:g}" for aim, _ in met)
-    return (
-        f"trial {winner.number} reached {reached}, the goal{'s are' if met[1:] else ' is'} {goals}"
-    )
+    return f"trial {winner.number} reached {reached}, {goals_text(objective)}"
 
 
-def _end(reason: str, message: str, succeeded: bool = True) -> Decision:
+def _end(reason: ExperimentReason, message: str, succeeded: bool = True) -> Decision:
     return Decision(True, succeeded, reason, message, 0)

@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -45,6 +45,7 @@ __all__ = [
     "TrialState",
     "dump_history",
     "load_history",
+    "readable_history",
     "time_text",
     "trial_from_data",
     "trial_to_data",
@@ -314,39 +315,67 @@ def dump_history(history: History) -> str:
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _numbered_objects(text: str, source: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            data = json.loads(line)
-        except (RecursionError, ValueError) as error:
-            raise HistoryError(f"{source}, line {number}: not JSON: {error}") from error
-        if not isinstance(data, dict):
-            raise HistoryError(f"{source}, line {number}: found {line[:40]!r}, allowed: an object")
-        yield number, data
-
-
 def load_history(text: str, source: str = "history") -> History:
-    """Reads a history of any format version so far (1).
+    """Reads a history of any format version so far (1), all of it or nothing.
 
     Args:
         text: The file's text.
         source: The file's name, for errors.
 
     Raises:
-        HistoryError: The text is no history, or of a later version.
+        HistoryError: The text is no history, or of a later version, or lines of it cannot be read;
+            all of them are told.
     """
-    objects = _numbered_objects(text, source)
-    _, header = next(objects, (0, {}))
-    if header.get("format") != FORMAT:
-        raise HistoryError(f"{source}, line 1: no history; allowed: a header of format {FORMAT!r}")
-    if header.get("version") != VERSION:
-        raise HistoryError(
-            f"{source}, line 1: found version {header.get('version')!r}; allowed: {VERSION}"
-        )
+    history, faults = readable_history(text, source)
+    if faults:
+        raise HistoryError("\n".join(faults))
+    return history
+
+
+def readable_history(text: str, source: str = "history") -> tuple[History, tuple[str, ...]]:
+    """Reads what can be read of a history, for those who only look at it.
+
+    Args:
+        text: The file's text.
+        source: The file's name, for errors.
+
+    Returns:
+        The history with all trials whose lines can be read, and what is wrong with the other lines.
+
+    Raises:
+        HistoryError: The text is no history, or of a later version: then no line can be trusted.
+    """
+    lines = [(n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    history = _header(*(lines[0] if lines else (1, "{}")), source)
+    trials: dict[int, Trial] = {}
+    faults: list[str] = []
+    for number, line in lines[1:]:
+        try:
+            trial = trial_from_data(_object(line))
+            if trial.number in trials:
+                raise HistoryError(f"trial {trial.number} is there already")
+        except HistoryError as error:
+            faults.append(f"{source}, line {number}: {error}")
+        else:
+            trials[trial.number] = trial
+    return history.with_trials(trials.values()), tuple(faults)
+
+
+def _header(number: int, line: str, source: str) -> History:
+    where = f"{source}, line {number}"
     try:
-        history = History(
+        header = _object(line)
+    except HistoryError as error:
+        raise HistoryError(f"{where}: {error}") from error
+    if header.get("format") != FORMAT:
+        raise HistoryError(f"{where}: no history; allowed: a header of format {FORMAT!r}")
+    found = header.get("version")
+    if found != VERSION:
+        newer = isinstance(found, int) and found > VERSION
+        hint = "; it was written by a newer katibflow" if newer else ""
+        raise HistoryError(f"{where}: found version {found!r}; allowed: {VERSION}{hint}")
+    try:
+        return History(
             experiment=Experiment.model_validate(header["experiment"]),
             run=_text(header["run"]),
             seed=_count(header["seed"]),
@@ -354,16 +383,14 @@ def load_history(text: str, source: str = "history") -> History:
             most_rounds=_optional_count(header.get("most_rounds")),
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
-        raise HistoryError(f"{source}, line 1: not a header of version {VERSION}: {error}") from (
-            error
-        )
-    trials: dict[int, Trial] = {}
-    for number, data in objects:
-        try:
-            trial = trial_from_data(data)
-        except HistoryError as error:
-            raise HistoryError(f"{source}, line {number}: {error}") from error
-        if trial.number in trials:
-            raise HistoryError(f"{source}, line {number}: trial {trial.number} is there already")
-        trials[trial.number] = trial
-    return history.with_trials(trials.values())
+        raise HistoryError(f"{where}: not a header of version {VERSION}: {error}") from error
+
+
+def _object(line: str) -> Mapping[str, Any]:
+    try:
+        data = json.loads(line)
+    except (RecursionError, ValueError) as error:
+        raise HistoryError(f"not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise HistoryError(f"found {line[:40]!r}, allowed: an object")
+    return data

@@ -1,7 +1,10 @@
 """What the objectives make of trials: their values, which are acceptable, and which are best.
 
-With one objective there is one best trial. With several (``objective.goals``) the best are the
-Pareto front: the trials that no other one beats in one objective without losing in another.
+One objective is several with one entry: with one there is one best trial, with several (Katib's and
+those of ``objective.goals``) the best are the Pareto front, the trials that no other one beats in
+one objective without losing in another. Which metrics are needed, what each is aimed at, how a
+value is written and what is wrong with an objective is said here and nowhere else; what is best, in
+words and as data, is in `study.best`.
 """
 
 from __future__ import annotations
@@ -13,20 +16,72 @@ from katibflow.errors import Fault
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import MetricConstraint, Objective
 from katibflow.study.history import Trial, TrialState
+from katibflow.study.reasons import TrialReason
 
 __all__ = [
+    "aims_texts",
     "best_trial",
     "best_trials",
-    "broken_constraints",
+    "differences",
     "faults",
     "finite_values",
     "goals_met",
+    "goals_text",
+    "is_several",
     "needed_metrics",
     "none_is_best",
     "objective_value",
     "objective_values",
+    "reported_metric",
+    "unacceptable",
+    "value_text",
+    "values_text",
     "violations",
 ]
+
+
+def is_several(objective: Objective) -> bool:
+    """Returns whether there is a front in place of one best trial."""
+    return len(objective.aims) > 1
+
+
+def reported_metric(objective: Objective) -> str:
+    """Returns the metric whose reports are kept one by one: that of the first objective."""
+    return objective.aims[0].metric
+
+
+def value_text(value: float | None) -> str:
+    """Writes a metric's value with six digits; a dash for none."""
+    return "-" if value is None else f"{value:.6g}"
+
+
+def values_text(objective: Objective, trial: Trial) -> str:
+    """Writes a trial's objectives as loss=0.1 latency=4, without those that it does not have."""
+    paired = zip(objective.aims, objective_values(objective, trial), strict=True)
+    return " ".join(
+        f"{aim.metric}={value_text(value)}" for aim, value in paired if value is not None
+    )
+
+
+def goals_text(objective: Objective) -> str:
+    """Writes the goals there are, as "the goals are 0.1 and 4"; empty if there is none."""
+    goals = [value_text(aim.goal) for aim in objective.aims if aim.goal is not None]
+    return f"the goal{'s are' if goals[1:] else ' is'} {' and '.join(goals)}" if goals else ""
+
+
+def aims_texts(objective: Objective) -> list[str]:
+    """Writes each objective and each constraint, as "minimize loss, goal 0.1"."""
+    aims = [
+        f"{aim.type.value} {aim.metric}"
+        + (f", goal {value_text(aim.goal)}" if aim.goal is not None else "")
+        for aim in objective.aims
+    ]
+    limits = []
+    for entry in objective.constraints:
+        bounds = (("at least", entry.min), ("at most", entry.max))
+        given = [f"{words} {value_text(bound)}" for words, bound in bounds if bound is not None]
+        limits.append(f"{entry.name} {' and '.join(given)}")
+    return aims + limits
 
 
 def _value(objective: Objective, metric: str, trial: Trial) -> float | None:
@@ -81,8 +136,20 @@ def _excess(entry: MetricConstraint, value: float) -> float:
     return max(above, below)
 
 
-def broken_constraints(objective: Objective, trial: Trial) -> Iterator[str]:
-    """Which constraints an ended trial does not meet, each in words."""
+def unacceptable(objective: Objective, trial: Trial) -> tuple[TrialReason, str] | None:
+    """Returns why a trial that ran to its end is never best, and a sentence; None if it may be."""
+    for aim, value in zip(objective.aims, objective_values(objective, trial), strict=True):
+        if value is None or not math.isfinite(value):
+            text = f"{aim.metric} is {value}; such a trial is never best"
+            return TrialReason.OBJECTIVE_NOT_FINITE, text
+    broken = ", ".join(_broken_constraints(objective, trial))
+    if broken:
+        return TrialReason.CONSTRAINT_BROKEN, f"{broken}; such a trial is never best"
+    return None
+
+
+def _broken_constraints(objective: Objective, trial: Trial) -> Iterator[str]:
+    """Yields the constraints that an ended trial does not meet, each in words."""
     for entry in objective.constraints:
         value = _value(objective, entry.name, trial)
         if value is None or not math.isfinite(value):
@@ -96,7 +163,7 @@ def broken_constraints(objective: Objective, trial: Trial) -> Iterator[str]:
 def _losses(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
     """The objectives, the smaller the better; None of a trial that may not be best."""
     values = finite_values(objective, trial)
-    if values is None or next(broken_constraints(objective, trial), None) is not None:
+    if values is None or next(_broken_constraints(objective, trial), None) is not None:
         return None
     return tuple(aim.sign * value for aim, value in zip(objective.aims, values, strict=True))
 
@@ -120,7 +187,7 @@ def best_trials(objective: Objective, trials: Iterable[Trial]) -> tuple[Trial, .
     scored = [
         (losses, trial) for trial in trials if (losses := _losses(objective, trial)) is not None
     ]
-    if len(objective.aims) == 1:
+    if not is_several(objective):
         return (min(scored, key=lambda each: each[0])[1],) if scored else ()
     front: list[tuple[tuple[float, ...], Trial]] = []
     # In this order none is beaten by a later one, and what beats it is, or is beaten by, one of
@@ -150,21 +217,48 @@ def goals_met(objective: Objective, trials: Iterable[Trial]) -> Trial | None:
 
 def none_is_best(objective: Objective) -> str:
     """Why there is no best trial, in a sentence without a full stop."""
-    what = "finite values of all objectives" if objective.goals else "a finite objective value"
+    several = is_several(objective)
+    what = "finite values of all objectives" if several else "a finite objective value"
     also = " and meets the constraints" if objective.constraints else ""
     return f"no trial has {what}{also}"
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the goals and the constraints of the objective."""
+    """What is wrong with the objective's metrics, strategies, goals and constraints."""
     objective = parts.objective
     if objective is None:
         return
-    where = "spec.objective"
+    yield from _metric_faults(objective)
+    yield from _goal_faults(objective)
+    yield from _constraint_faults(objective)
+
+
+_WHERE = "spec.objective"
+
+
+def _metric_faults(objective: Objective) -> Iterator[Fault]:
+    names = objective.additional_metric_names
+    if objective.objective_metric_name in names:
+        yield Fault(
+            f"{_WHERE}.additionalMetricNames",
+            f'"{objective.objective_metric_name}"',
+            "metrics other than objectiveMetricName",
+        )
+    seen: set[str] = set()
+    for index, strategy in enumerate(objective.metric_strategies):
+        path = f"{_WHERE}.metricStrategies[{index}].name"
+        if strategy.name not in objective.metric_names:
+            yield Fault(path, f'"{strategy.name}"', ", ".join(objective.metric_names))
+        if strategy.name in seen:
+            yield Fault(path, f'"{strategy.name}" again', "each metric once")
+        seen.add(strategy.name)
+
+
+def _goal_faults(objective: Objective) -> Iterator[Fault]:
     names = objective.additional_metric_names
     seen: set[str] = set()
     for index, goal in enumerate(objective.goals):
-        path = f"{where}.goals[{index}].name"
+        path = f"{_WHERE}.goals[{index}].name"
         if goal.name in seen:
             yield Fault(path, f'"{goal.name}" again', "each metric once")
         elif goal.name == objective.objective_metric_name:
@@ -172,9 +266,12 @@ def faults(parts: Parts) -> Iterator[Fault]:
         elif goal.name not in names:
             yield Fault(path, f'"{goal.name}"', _listed(names))
         seen.add(goal.name)
-    seen.clear()
+
+
+def _constraint_faults(objective: Objective) -> Iterator[Fault]:
+    seen: set[str] = set()
     for index, entry in enumerate(objective.constraints):
-        path = f"{where}.constraints[{index}]"
+        path = f"{_WHERE}.constraints[{index}]"
         if entry.name in seen:
             yield Fault(f"{path}.name", f'"{entry.name}" again', "each metric once")
         elif entry.name not in objective.metric_names:
@@ -188,3 +285,45 @@ def faults(parts: Parts) -> Iterator[Fault]:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "a metric that additionalMetricNames has, which is empty"
+
+
+def differences(new: Objective, old: Objective, why: str) -> Iterator[Fault]:
+    """Yields what keeps trials of one objective from counting for another; goals may change.
+
+    Args:
+        new: The objective that is to be aimed at.
+        old: That of the trials.
+        why: The end of what is allowed.
+    """
+    metric, then_metric = reported_metric(new), reported_metric(old)
+    if new.type is not old.type:
+        yield Fault("spec.objective.type", new.type, f"{old.type}{why}")
+    if metric != then_metric:
+        yield Fault("spec.objective.objectiveMetricName", metric, f"{then_metric}{why}")
+    elif new.strategy(metric) is not old.strategy(metric):
+        yield Fault(
+            "spec.objective.metricStrategies",
+            new.strategy(metric),
+            f"{old.strategy(metric)} for {metric}{why}",
+        )
+    goals = [(goal.name, goal.type) for goal in new.goals]
+    then_goals = [(goal.name, goal.type) for goal in old.goals]
+    if goals != then_goals:
+        yield Fault("spec.objective.goals", _pairs(goals), f"{_pairs(then_goals)}{why}")
+    found, then = _limits(new), _limits(old)
+    if found != then:
+        yield Fault("spec.objective.constraints", found, f"{then}{why}")
+    for name in needed_metrics(new):
+        now, before = new.strategy(name), old.strategy(name)
+        if name != metric and now is not before:
+            path = "spec.objective.metricStrategies"
+            yield Fault(path, f"{now} for {name}", f"{before} for {name}{why}")
+
+
+def _pairs(goals: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{kind} {name}" for name, kind in goals) or "none"
+
+
+def _limits(objective: Objective) -> str:
+    limits = [entry.model_dump_json(exclude_none=True) for entry in objective.constraints]
+    return ", ".join(limits) or "none"

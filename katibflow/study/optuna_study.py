@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
-__all__ = ["frozen_trials", "quiet_optuna", "study_of"]
+__all__ = ["frozen_trials", "quiet_optuna", "study_of", "typed_value"]
 
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
 _MESSAGE_LENGTH = 2000
@@ -186,14 +186,15 @@ def _local_time(text: str | None) -> datetime | None:
 def _values(parameter: Parameter, trials: Iterable[Trial]) -> dict[int, Any]:
     """A parameter's typed value by trial number; trials without a usable one are left out."""
     values = {
-        trial.number: _typed(parameter, trial.assignments[parameter.name])
+        trial.number: typed_value(parameter, trial.assignments[parameter.name])
         for trial in trials
         if parameter.name in trial.assignments
     }
     return {number: value for number, value in values.items() if value is not None}
 
 
-def _typed(parameter: Parameter, text: str) -> float | int | str | None:
+def typed_value(parameter: Parameter, text: str) -> float | int | str | None:
+    """Returns what an assignment means: a number, or a text; None if it is no value of its type."""
     if parameter.type is ParameterType.CATEGORICAL:
         return text
     if parameter.type is ParameterType.DOUBLE and parameter.feasible_space.list is None:
@@ -236,10 +237,10 @@ def _distribution(parameter: Parameter, values: Iterable[Any]) -> BaseDistributi
         ParameterType.DISCRETE,
         ParameterType.CATEGORICAL,
     ):
-        items = [_typed(parameter, item) for item in space.list or ()]
+        items = [typed_value(parameter, item) for item in space.list or ()]
         choices = [choice for choice in dict.fromkeys([*items, *values]) if choice is not None]
         return CategoricalDistribution(choices) if choices else None
-    edges = [_typed(parameter, edge) for edge in (space.min, space.max) if edge is not None]
+    edges = [typed_value(parameter, edge) for edge in (space.min, space.max) if edge is not None]
     numbers: list[Any] = [number for number in (*edges, *values) if number is not None]
     if not numbers:
         return None

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from katibflow.errors import Fault, InputError, InvalidExperiment
-from katibflow.experiment.job_kinds import job_name
-from katibflow.experiment.types import Experiment, Objective
+from katibflow.experiment.types import Experiment
+from katibflow.study import objectives
 from katibflow.study.history import History, Trial, TrialState
-from katibflow.study.objectives import needed_metrics
+from katibflow.study.job_name import job_name
 
 __all__ = [
     "ALL",
@@ -259,39 +259,4 @@ def _differences(new: Experiment, old: Experiment, why: str) -> Iterator[Fault]:
     for name in before:
         if name not in after:
             yield Fault("spec.parameters", f"no {name}", f"a parameter {name}{why}")
-    yield from _objective_differences(new.spec.objective, old.spec.objective, why)
-
-
-def _objective_differences(aim: Objective, then_aim: Objective, why: str) -> Iterator[Fault]:
-    metric, then_metric = aim.objective_metric_name, then_aim.objective_metric_name
-    if aim.type is not then_aim.type:
-        yield Fault("spec.objective.type", aim.type, f"{then_aim.type}{why}")
-    if metric != then_metric:
-        yield Fault("spec.objective.objectiveMetricName", metric, f"{then_metric}{why}")
-    elif aim.strategy(metric) is not then_aim.strategy(metric):
-        yield Fault(
-            "spec.objective.metricStrategies",
-            aim.strategy(metric),
-            f"{then_aim.strategy(metric)} for {metric}{why}",
-        )
-    goals = [(goal.name, goal.type) for goal in aim.goals]
-    then_goals = [(goal.name, goal.type) for goal in then_aim.goals]
-    if goals != then_goals:
-        yield Fault("spec.objective.goals", _pairs(goals), f"{_pairs(then_goals)}{why}")
-    found, then = _limits(aim), _limits(then_aim)
-    if found != then:
-        yield Fault("spec.objective.constraints", found, f"{then}{why}")
-    for name in needed_metrics(aim):
-        now, before = aim.strategy(name), then_aim.strategy(name)
-        if name != metric and now is not before:
-            path = "spec.objective.metricStrategies"
-            yield Fault(path, f"{now} for {name}", f"{before} for {name}{why}")
-
-
-def _pairs(goals: Iterable[tuple[str, str]]) -> str:
-    return ", ".join(f"{kind} {name}" for name, kind in goals) or "none"
-
-
-def _limits(objective: Objective) -> str:
-    limits = [entry.model_dump_json(exclude_none=True) for entry in objective.constraints]
-    return ", ".join(limits) or "none"
+    yield from objectives.differences(new.spec.objective, old.spec.objective, why)

@@ -9,6 +9,7 @@ from katibflow.early_stopping.pruners import PREFIX
 from katibflow.errors import InvalidExperiment
 from katibflow.experiment.types import DEFAULT_PARALLEL_TRIAL_COUNT, Experiment
 from katibflow.runners.kubernetes.checkpoints import check_checkpoints
+from katibflow.study.objectives import is_several
 from katibflow.suggestion import algorithms
 
 __all__ = ["notes_on"]
@@ -34,8 +35,8 @@ def _refusals(experiment: Experiment) -> Iterator[str]:
     stopping = spec.early_stopping
     if stopping is not None and stopping.algorithm_name.startswith(PREFIX):
         yield f"earlyStopping {stopping.algorithm_name}: an extension, Katib refuses it"
-    if spec.objective.goals:
-        metrics = ", ".join(goal.name for goal in spec.objective.goals)
+    if is_several(spec.objective):
+        metrics = ", ".join(aim.metric for aim in spec.objective.aims[1:])
         yield f"objective.goals ({metrics}): an extension, Katib ignores it and has one objective"
     if spec.objective.constraints:
         yield "objective.constraints: an extension, Katib ignores it"

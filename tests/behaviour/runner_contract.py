@@ -12,17 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from katibflow.runners.base import (
-    Event,
-    JobOutcome,
-    JobState,
-    Limits,
-    LogLine,
-    Runner,
-    Started,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.experiment.timeouts import Limits
+from katibflow.runners.base import JobOutcome, JobState, Runner, TrialJob
+from katibflow.runners.events import Event, LogLine, Started
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Observation, Trial, TrialState
 
 PATIENCE = 30.0

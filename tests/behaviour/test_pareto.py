@@ -13,14 +13,15 @@ import pytest
 import yaml
 
 from katibflow.api.result import Result
-from katibflow.engine.loop import MetricReported, TrialEnded, TrialStarted
+from katibflow.engine.events import MetricReported, TrialEnded, TrialStarted
 from katibflow.errors import KatibflowError
-from katibflow.progress.status import Board, describe, values_text
+from katibflow.progress.status import Board, describe
 from katibflow.report.data import best_data
-from katibflow.report.page import Ending, render_report
+from katibflow.report.page import render_report
 from katibflow.report.plots import plots_of
+from katibflow.study.ending import Ending
 from katibflow.study.history import History, Point, Trial, TrialState, load_history
-from katibflow.study.objectives import best_trials
+from katibflow.study.objectives import best_trials, values_text
 from tests.behaviour.test_report import DONE, browse, plot_titles, table_rows
 from tests.paths import ROOT
 from tests.shell_trials import document
@@ -188,7 +189,8 @@ def test_the_board_keeps_the_front_and_the_last_reports() -> None:
     board = Board.of(history.experiment, ()).after(TrialStarted(first, resumed=False))
     for metric, value in (("latency", 7.0), ("loss", 2.0), ("other", 1.0), ("loss", 1.0)):
         board = board.after(MetricReported(0, metric, Point(0, value)))
-    assert board.values(board.rows[0]) == (1.0, 7.0, None)
+    row = board.table_row(board.rows[0])
+    assert tuple(map(row.shown, ("loss", "latency", "accuracy"))) == (1.0, 7.0, None)
     for trial in history.trials:
         update = TrialEnded(trial, {})
         board = board.after(update)

@@ -16,7 +16,8 @@ import optuna
 import pytest
 
 from katibflow.experiment.types import Experiment
-from katibflow.report.page import Ending, render_report, write_report
+from katibflow.report.page import render_report, write_report
+from katibflow.study.ending import Ending
 from katibflow.study.history import History, Observation, Point, Trial, TrialState
 from katibflow.study.optuna_study import study_of
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from katibflow.engine.loop import Result, TrialEnded, Update, Watcher, run_experiment
+from katibflow.engine.events import TrialEnded, Update, Watcher
+from katibflow.engine.loop import Result, run_experiment
+from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
-from katibflow.runners.base import Limits, StopRequest
 from katibflow.runners.local.runner import LocalRunner
-from katibflow.study.decision import MAX_TRIALS_REACHED, SUGGESTION_END_REACHED
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import History, TrialState
+from katibflow.study.reasons import ExperimentReason as Why
 from tests.shell_trials import experiment
 
 HYPERBAND = {
@@ -42,7 +44,7 @@ def test_hyperband_runs_all_its_brackets_and_says_so(tmp_path: Path) -> None:
         {"spec.algorithm": HYPERBAND, "spec.parallelTrialCount": 4, "spec.maxTrialCount": None},
     )
     result = run(of, tmp_path)
-    assert result.decision.reason == SUGGESTION_END_REACHED
+    assert result.decision.reason == Why.SUGGESTION_END_REACHED
     assert result.decision.message == "all brackets of hyperband are done"
     assert [trial.assignments["x"] for trial in result.history.trials] == (
         ["1"] * 4 + ["2"] * 2 + ["4"] + ["2"] * 3 + ["4"] * 2 + ["4"] * 3
@@ -52,7 +54,7 @@ def test_hyperband_runs_all_its_brackets_and_says_so(tmp_path: Path) -> None:
 def test_hyperband_goes_on_where_an_earlier_run_ended(tmp_path: Path) -> None:
     changes = {"spec.algorithm": HYPERBAND, "spec.parallelTrialCount": 4}
     first = run(experiment("echo loss=$X", {**changes, "spec.maxTrialCount": 5}), tmp_path)
-    assert first.decision.reason == MAX_TRIALS_REACHED
+    assert first.decision.reason == Why.MAX_TRIALS_REACHED
     result = run(experiment("echo loss=$X", {**changes, "spec.maxTrialCount": 8}), tmp_path)
     assert [trial.assignments["x"] for trial in result.history.trials] == (
         ["1"] * 4 + ["2"] * 2 + ["4"] + ["2"]

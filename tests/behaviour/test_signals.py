@@ -10,7 +10,7 @@ from queue import SimpleQueue
 import pytest
 
 from katibflow.engine.signals import ENDING, caught
-from katibflow.runners.base import StopRequest
+from katibflow.runners.stopping import StopRequest
 
 
 @pytest.mark.parametrize("number", ENDING)

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 
 from katibflow.api.experiment import Experiment
 from katibflow.cli import app
-from katibflow.engine.loop import MetricReported, TrialEnded, TrialStarted
+from katibflow.engine.events import MetricReported, TrialEnded, TrialStarted
 from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment as Checked
 from katibflow.runs.running import read_run

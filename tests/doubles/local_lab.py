@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from katibflow.runners.base import JobOutcome, Limits, StopRequest, TrialJob
+from katibflow.experiment.timeouts import Limits
+from katibflow.runners.base import JobOutcome, TrialJob
 from katibflow.runners.local.processes import marked
 from katibflow.runners.local.runner import LocalRunner, PathMap
+from katibflow.runners.stopping import StopRequest
 from tests.behaviour.runner_contract import Watch, Work, trial
 
 

@@ -22,9 +22,12 @@ from typing import Any
 import pytest
 
 from katibflow.compiler.library import pack_library
+from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import TrialTemplate
-from katibflow.runners.base import JobState, Limits, Notice, StopRequest, TrialJob
+from katibflow.runners.base import JobState, TrialJob
+from katibflow.runners.events import Notice
 from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import TrialState
 from katibflow.study.resume import run_name
 from tests.behaviour.runner_contract import Watch, trial

@@ -35,6 +35,10 @@ RUN_ELSEWHERE = {
 }
 
 
+# One worker runs them all: they share a checkout, and the runs that are in it.
+pytestmark = pytest.mark.xdist_group("readme")
+
+
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the repository's files with the environment that runs the tests as .venv."""
@@ -97,9 +101,9 @@ def test_the_files_of_a_run_are_where_the_readme_says(checkout: Path) -> None:
         assert (checkout / name).is_file(), name
 
 
-def test_ci_runs_the_test_command_and_nothing_else() -> None:
+def test_ci_runs_the_test_command_and_lint_and_nothing_else() -> None:
     script = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert script == ["#!/usr/bin/env bash", "exec make test"]
+    assert script == ["#!/usr/bin/env bash", "set -e", "make test", "make lint"]
     assert "make test" in COMMANDS
 
 

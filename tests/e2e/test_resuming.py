@@ -16,8 +16,8 @@ from katibflow.steps import collector, controller, launcher, loop, start, sugges
 from katibflow.steps.capacity import Capacity
 from katibflow.steps.files import read_study
 from katibflow.steps.messages import read_item
-from katibflow.steps.rounds import ROUNDS_USED_UP
 from katibflow.study.history import History, TrialState
+from katibflow.study.reasons import ExperimentReason as Why
 from katibflow.study.resume import run_name
 from tests.behaviour.steps.test_finish import kubeconfig
 from tests.doubles.kubernetes.plays import JobPlay, completes
@@ -149,7 +149,7 @@ def test_rounds_that_are_used_up_are_gone_on_with_in_another_run(
     assert a_round(tmp_path) == (True, "")
     proceed, reason = a_round(tmp_path)
     assert not proceed
-    assert reason.startswith(f"{ROUNDS_USED_UP}: 2 rounds with 2 trials are over")
+    assert reason.startswith(f"{Why.ROUNDS_USED_UP}: 2 rounds with 2 trials are over")
     assert f"katibflow submit FILE --resume {run_name('one')} " in reason
     assert "--layout controller" in reason
     assert suggestion(str(tmp_path / "study")) == []
@@ -161,7 +161,7 @@ def test_rounds_that_are_used_up_are_gone_on_with_in_another_run(
     (item,) = suggestion(str(tmp_path / "study"))
     assert read_item(item, taken).number == 2
     assert a_round(tmp_path) == (True, "")
-    assert a_round(tmp_path)[1].startswith(f"{ROUNDS_USED_UP}: 2 rounds with 4 trials are over")
+    assert a_round(tmp_path)[1].startswith(f"{Why.ROUNDS_USED_UP}: 2 rounds with 4 trials are over")
     trials = read_study(str(tmp_path / "study")).trials
     assert [trial.number for trial in trials] == [0, 1, 2, 3]
     assert trials[:2] == earlier

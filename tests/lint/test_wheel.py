@@ -79,7 +79,8 @@ def test_the_wheel_holds_the_package_and_its_types_and_nothing_else(
     held = contents(wheel)
     code = {name for name in held if name.endswith((".py", ".pyi", "py.typed"))}
     assert code == expected(source)
-    assert {name.split("/")[0] for name in held} == {"katibflow"}
+    data = {f"katibflow/report/{name}" for name in ("page.html.j2", "script.js", "style.css")}
+    assert set(held) == code | data
     assert b"def start(" in held["katibflow/components/start.py"]
     assert b"def rounds(" in held["katibflow/pipelines/rounds.py"]
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from katibflow.errors import InputError, RunnerError
 from katibflow.extras import require
 
-__all__ = ["Api", "ApiError", "Backoff", "Lost", "Stream", "Timing", "connect"]
+__all__ = ["Api", "ApiError", "Asked", "Backoff", "Lost", "Stream", "Timing", "connect"]
 
 _ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _MERGE_PATCH = "application/merge-patch+json"
@@ -62,17 +62,56 @@ class Timing:
     silence: float = 600.0
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A request as permissions see it.
+
+    Attributes:
+        verb: As in a Role, ``list``.
+        group: The API group; empty for Kubernetes's core.
+        resource: Plural, ``pods``.
+        subresource: As ``log``; empty for the object itself.
+    """
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str = ""
+
+    @classmethod
+    def of(cls, method: str, path: str, query: Mapping[str, Any] | None = None) -> Asked:
+        """Reads it from a request in a namespace."""
+        root, _, rest = path.partition("/namespaces/")
+        _, resource, *names = rest.split("/")
+        verb = {
+            "DELETE": "delete" if names else "deletecollection",
+            "GET": "get" if names else "list",
+            "PATCH": "patch",
+            "POST": "create",
+        }[method]
+        group = root.split("/")[2] if root.startswith("/apis/") else ""
+        verb = "watch" if "watch" in (query or {}) else verb
+        return cls(verb, group, resource, "".join(names[1:2]))
+
+
 class ApiError(RunnerError):
     """The API server refused a request.
 
     Args:
-        status: The HTTP status; 0 when there was no answer at all.
-        message: The server's words.
+        status: The HTTP status.
+        message: The server's words, for people.
+        reason: One word of the API's; empty when it was not the API that answered, as where it has
+            no such path.
+        asked: What was asked, if it was in a namespace.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(
+        self, status: int, message: str, reason: str = "", asked: Asked | None = None
+    ) -> None:
         self.status = status
         self.message = message
+        self.reason = reason
+        self.asked = asked
         super().__init__(f"the API server answers {status}: {message}" if status else message)
 
 
@@ -229,6 +268,29 @@ class Api:
             if not token:
                 return
 
+    def may(self, asked: Asked) -> bool | None:
+        """Returns whether the account may do that in the namespace, or None if nobody says."""
+        attributes = {"namespace": self.namespace, **vars(asked)}
+        answer = self._review(
+            "authorization.k8s.io/v1", "SelfSubjectAccessReview", resourceAttributes=attributes
+        )
+        return answer.get("allowed")
+
+    def account(self) -> str:
+        """Returns the account's name as the server knows it, or nothing if it does not say."""
+        answer = self._review("authentication.k8s.io/v1", "SelfSubjectReview")
+        return str(answer.get("userInfo", {}).get("username", ""))
+
+    def _review(self, group: str, kind: str, **spec: object) -> dict[str, Any]:
+        """The status of a review, asked for once; empty if there is none."""
+        body = {"apiVersion": group, "kind": kind, "spec": spec}
+        path = f"/apis/{group}/{kind.lower()}s"
+        try:
+            answer = _read_object(self._call("POST", path, None, body, (10.0, 60.0)))
+        except (ApiError, Lost):
+            return {}
+        return answer.get("status") or {}
+
     def stream(self, path: str, query: Mapping[str, Any]) -> Stream:
         """Opens a watch or a log.
 
@@ -264,7 +326,8 @@ class Api:
                 _request_timeout=timeout,
             )
         except ApiException as error:
-            raise _refusal(error) from error
+            asked = Asked.of(method, path, query) if "/namespaces/" in path else None
+            raise _refusal(error, asked) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Lost(f"the API server does not answer: {error}") from error
 
@@ -283,19 +346,20 @@ def _read_object(response: Any) -> dict[str, Any]:
     return data
 
 
-def _refusal(error: Any) -> ApiError | Lost:
+def _refusal(error: Any, asked: Asked | None) -> ApiError | Lost:
     status = int(error.status or 0)
     body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else error.body
-    message = (body or error.reason or "").strip()
+    message, reason = (body or error.reason or "").strip(), ""
     try:
-        message = json.loads(message)["message"]
-    except (ValueError, KeyError, TypeError):
+        answer = json.loads(message)
+        message, reason = answer["message"], answer.get("reason") or ""
+    except (ValueError, KeyError, TypeError, AttributeError):
         message = message[:300]
     if status == 429 or status >= 500 or status == 0:
         text = (error.headers or {}).get("Retry-After", "")
         seconds = float(text) if text.isdecimal() else 0.0
         return Lost(f"the API server answers {status}: {message}", seconds)
-    return ApiError(status, message)
+    return ApiError(status, message, reason, asked)
 
 
 def connect(

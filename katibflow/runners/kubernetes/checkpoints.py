@@ -18,7 +18,7 @@ from katibflow.errors import Fault, InvalidExperiment
 from katibflow.experiment import job_kinds
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import found
-from katibflow.suggestion.algorithms.pbt import (
+from katibflow.study.checkpoints import (
     GENERATION_LABEL,
     PARENT_LABEL,
     Checkpoint,

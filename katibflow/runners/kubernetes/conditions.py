@@ -18,7 +18,8 @@ from katibflow.runners.base import JobState
 __all__ = ["Conditions", "JobEnd"]
 
 
-# What gjson says of a path that leads nowhere (yet); all else it says is about the expression.
+# What gjson says of a path that leads nowhere (yet); all else it says is about the expression. It
+# has no code or type for the difference, so its words are read; a test asks it for each of them.
 _ABSENT = re.compile(
     r"Mapping object does not have|Query for first element does not match|No key matching"
     r"|Queries are supported only for seq|Index .* out of range|Expected a sequence like object"

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 
 from katibflow.experiment.job_kinds import JobKind
-from katibflow.runners.base import JobOutcome
 from katibflow.runners.kubernetes.api import Api, ApiError
 from katibflow.runners.kubernetes.job_object import holds_still, stop_patch
 from katibflow.runners.kubernetes.logs import Instance, LogReader, tail
 from katibflow.runners.kubernetes.pods import Finding, Pod, replica_name, training_container
 
 __all__ = [
-    "CAUSES",
     "HAS_LOG",
     "TAIL_LINES",
     "delete_pod",
     "end_job",
-    "explained",
     "failed_log",
     "outcome_logs",
 ]
 
-TAIL_LINES, LINE_LENGTH = 20, 500
+TAIL_LINES = 20
 """What of a log gets into an outcome's message."""
 
 HAS_LOG = ("running", "terminated")
 """States of a container that has a log."""
-
-CAUSES = ("OOMKilled", "Evicted")
-"""Reasons of pods that say more than the job's own."""
 
 
 def end_job(api: Api, kind: JobKind, name: str, reason: str) -> None:
@@ -95,17 +88,3 @@ def failed_log(
         return []
     previous = container.state == "running" and container.restarts > 0
     return tail(api, pod.name, container.name, TAIL_LINES, previous=previous)
-
-
-def explained(failure: JobOutcome, cause: Finding | None, lines: Sequence[str]) -> JobOutcome:
-    """A failed job's outcome with what its pods say of it, and the last lines of the log."""
-    reason, text = failure.reason, failure.message
-    if cause and str(cause) not in text:
-        text = f"{text}; {cause}" if text else str(cause)
-        reason = cause.reason if cause.reason in CAUSES else reason
-    reason = reason or (cause.reason if cause else "JobFailed")
-    if lines:
-        text = f"{text or reason}; the last lines of its log:\n" + "\n".join(
-            line[:LINE_LENGTH] for line in lines
-        )
-    return replace(failure, reason=reason, message=text)

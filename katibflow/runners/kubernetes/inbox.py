@@ -7,7 +7,7 @@ from collections import deque
 from time import monotonic
 from typing import Any
 
-from katibflow.runners.base import Event, LogLine, MetricLine, SourceNote
+from katibflow.runners.events import Event, LogLine, MetricLine, SourceNote
 
 __all__ = ["FOREVER", "Inbox"]
 

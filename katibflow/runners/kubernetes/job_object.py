@@ -3,7 +3,8 @@
 The job carries the labels ``katibflow/experiment``, ``katibflow/run``, ``katibflow/trial`` (its
 number) and, once its outcome is on record, ``katibflow/state`` (a `TrialState`). Annotations:
 ``katibflow/assignments`` (JSON, parameter name to value), ``katibflow/record`` (the trial as JSON,
-see `history`; while it runs its start is the job's creationTimestamp), ``katibflow/search`` (what
+see `history`, and the record's ``version``, of which the first had no such key; while the trial
+runs its start is the job's creationTimestamp), ``katibflow/search`` (what
 the experiment searches, see `resume`), and ``katibflow/stopped`` (why it was stopped) on a job that
 was to end early. The pods carry the first three labels and ``katibflow/replica``, the type of
 replica, in lower case.
@@ -25,18 +26,20 @@ from katibflow.runners.base import TrialJob
 from katibflow.runners.kubernetes.checkpoints import AddCheckpoint, add_checkpoint
 from katibflow.runners.kubernetes.metrics_registry import add_source
 from katibflow.runners.kubernetes.pods import REPLICA_LABEL
-from katibflow.study.history import Trial, time_text, trial_from_data, trial_to_data
+from katibflow.study.history import Trial, TrialState, time_text, trial_from_data, trial_to_data
 
 __all__ = [
     "ASSIGNMENTS",
     "CHECKPOINTS",
     "EXPERIMENT",
     "RECORD",
+    "RECORD_VERSION",
     "RUN",
     "SEARCH",
     "STATE",
     "STOPPED",
     "TRIAL",
+    "UNREADABLE",
     "Identity",
     "Shape",
     "check_name",
@@ -46,6 +49,7 @@ __all__ = [
     "merged",
     "read_record",
     "record_patch",
+    "stand_in",
     "stop_patch",
     "was_stopped",
 ]
@@ -53,6 +57,9 @@ __all__ = [
 EXPERIMENT, RUN, TRIAL, STATE = (f"katibflow/{x}" for x in ("experiment", "run", "trial", "state"))
 ASSIGNMENTS, RECORD, STOPPED = (f"katibflow/{x}" for x in ("assignments", "record", "stopped"))
 SEARCH = "katibflow/search"
+RECORD_VERSION = 2
+"""Of the records that are written, and the newest that can be read."""
+
 RECORD_LIMIT = 200_000
 """Bytes of a record; Kubernetes allows 256 KiB for all annotations of an object together."""
 
@@ -60,6 +67,9 @@ CHECKPOINTS: Mapping[str, AddCheckpoint] = {
     "pbt": add_checkpoint,
 }
 """What gives a trial its checkpoint folder, by the algorithm that asks for one."""
+
+UNREADABLE = "RecordUnreadable"
+"""Reason of a trial that is over, and whose record cannot be read."""
 
 _SIDECAR = "sidecar.istio.io/inject"
 _TRIAL_NAME = "KATIB_TRIAL_NAME"  # Katib sets it on the primary container
@@ -241,7 +251,8 @@ def _record_text(trial: Trial) -> str:
     """The record, its series thinned if it is too long for an annotation."""
 
     def text(changed: Trial) -> str:
-        return json.dumps(trial_to_data(changed), ensure_ascii=False, separators=(",", ":"))
+        data = {"version": RECORD_VERSION, **trial_to_data(changed)}
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
     record, step, points = text(trial), 1, trial.intermediate
     while len(record.encode()) > RECORD_LIMIT and step < len(points):
@@ -268,14 +279,14 @@ def read_record(body: Mapping[str, Any]) -> Trial | None:
     """The trial on a job's record; None when the job has none.
 
     Raises:
-        RunnerError: The record cannot be read.
+        RunnerError: The record cannot be read; the error says what it found and what can be read.
     """
     text = (body["metadata"].get("annotations") or {}).get(RECORD)
     if text is None:
         return None
     try:
-        trial = trial_from_data(json.loads(text))
-    except (ValueError, HistoryError) as error:
+        trial = _trial_of(json.loads(text))
+    except (ValueError, RecursionError, HistoryError) as error:
         name = body["metadata"].get("name")
         raise RunnerError(f"the annotation {RECORD} of {name} cannot be read: {error}") from error
     if trial.state.is_finished:
@@ -283,6 +294,44 @@ def read_record(body: Mapping[str, Any]) -> Trial | None:
     if was_stopped(body) is not None:  # or it never ran; its job is to be created (anew)
         return replace(trial, start=None)
     return trial.started(time_text(created_at(body)))
+
+
+def _trial_of(data: object) -> Trial:
+    if not isinstance(data, dict):
+        raise HistoryError("it is no JSON object")
+    version = data.get("version", 1)
+    if type(version) is not int or not 1 <= version <= RECORD_VERSION:
+        raise HistoryError(
+            f"a record of version {version!r}, this katibflow reads up to {RECORD_VERSION}"
+        )
+    return trial_from_data(data)
+
+
+def stand_in(body: Mapping[str, Any], why: str) -> Trial | None:
+    """The trial of a job whose record cannot be read, by its other marks; None if they lack too.
+
+    One that is over is a failed one, as its result is not known; its number stays taken.
+
+    Args:
+        body: The job.
+        why: Why the record cannot be read.
+    """
+    metadata = body["metadata"]
+    labels, annotations = (metadata.get(key) or {} for key in ("labels", "annotations"))
+    number = labels.get(TRIAL, "")
+    try:
+        assignments = json.loads(annotations.get(ASSIGNMENTS, ""))
+    except (ValueError, RecursionError):
+        return None
+    if not (number.isdecimal() and isinstance(assignments, dict)):
+        return None
+    texts = {key: str(value) for key, value in assignments.items()}
+    trial = Trial(int(number), TrialState.RUNNING, texts, job=metadata.get("name"))
+    if was_stopped(body) is None:
+        trial = trial.started(time_text(created_at(body)))
+    if labels.get(STATE) is None:
+        return trial
+    return replace(trial, state=TrialState.FAIL, reason=UNREADABLE, message=why)
 
 
 def created_at(body: Mapping[str, Any]) -> datetime:

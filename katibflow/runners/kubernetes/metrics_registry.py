@@ -1,4 +1,4 @@
-"""How each kind of metrics collector is served in a cluster, as plain data."""
+"""How each kind of source of metrics is served in a cluster, as plain data."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from katibflow.collectors.sources import Source
+from katibflow.collectors.sources import Endpoint, Files, SideContainer, Source
 from katibflow.runners.kubernetes.api import Api
 from katibflow.runners.kubernetes.metrics_sidecar import (
     add_container,
-    add_copier,
-    add_follower,
     add_port,
+    add_reader,
     primary_of,
 )
 from katibflow.runners.kubernetes.metrics_sources import (
@@ -20,8 +19,7 @@ from katibflow.runners.kubernetes.metrics_sources import (
     PodSource,
     Tell,
     no_source,
-    read_copies,
-    read_lines,
+    read_files,
     read_page,
     read_printed,
 )
@@ -31,7 +29,7 @@ __all__ = ["READINGS", "Reading", "add_source", "source_of"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What one kind needs.
+    """What one kind of source needs.
 
     Attributes:
         add: Adds to a pod's spec, given the primary container and the source, what it takes.
@@ -42,13 +40,12 @@ class Reading:
     read: Callable[[Api, Any, Tell, Callable[[], None], Failed], PodSource]
 
 
-READINGS: Mapping[str, Reading] = {
-    "File": Reading(add_follower, read_lines),
-    "TensorFlowEvent": Reading(add_copier, read_copies),
-    "PrometheusMetric": Reading(add_port, read_page),
-    "Custom": Reading(add_container, read_printed),
+READINGS: Mapping[type[Source], Reading] = {
+    Files: Reading(add_reader, read_files),
+    Endpoint: Reading(add_port, read_page),
+    SideContainer: Reading(add_container, read_printed),
 }
-"""By Katib's name. Every entry stands on a line of its own, as in `collectors.kinds`."""
+"""By the source's type."""
 
 
 def add_source(body: dict[str, Any], source: Source | None, primary: str | None) -> None:
@@ -64,7 +61,7 @@ def add_source(body: dict[str, Any], source: Source | None, primary: str | None)
     """
     if source is not None:
         pod, container = primary_of(body, primary)
-        READINGS[source.collector].add(pod, container, source)
+        READINGS[type(source)].add(pod, container, source)
 
 
 def source_of(
@@ -81,4 +78,4 @@ def source_of(
     """
     if source is None:
         return no_source(done)
-    return READINGS[source.collector].read(api, source, tell, done, failed)
+    return READINGS[type(source)].read(api, source, tell, done, failed)

@@ -20,9 +20,8 @@ __all__ = [
     "COPY_STEP",
     "READER",
     "add_container",
-    "add_copier",
-    "add_follower",
     "add_port",
+    "add_reader",
     "primary_of",
 ]
 
@@ -96,22 +95,16 @@ def add_port(pod: dict[str, Any], container: dict[str, Any], source: Endpoint) -
         variables.append({"name": METRICS_PORT, "value": str(source.port)})
 
 
-def add_follower(pod: dict[str, Any], container: dict[str, Any], source: Files) -> None:
-    """Adds the container that follows a text file, and the volume through which it sees it.
+def add_reader(pod: dict[str, Any], container: dict[str, Any], source: Files) -> None:
+    """Adds the container that copies a text file or a folder's files, and the volume they are in.
 
     Raises:
         InputError: No volume can be mounted there.
     """
-    _add_reader(pod, container, source, _FOLLOW_FILE, source.path)
-
-
-def add_copier(pod: dict[str, Any], container: dict[str, Any], source: Files) -> None:
-    """Adds the container that copies the files of a folder, and the volume.
-
-    Raises:
-        InputError: No volume can be mounted there.
-    """
-    _add_reader(pod, container, source, _COPY_FILES, source.path, source.names)
+    if source.reader is None:
+        _add_reader(pod, container, source, _FOLLOW_FILE, source.path)
+    else:
+        _add_reader(pod, container, source, _COPY_FILES, source.path, source.names)
 
 
 def add_container(pod: dict[str, Any], container: dict[str, Any], source: SideContainer) -> None:

@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint, FileReader, Files, NoPage, SideContainer
 from katibflow.errors import RunnerError
-from katibflow.runners.base import Event, MetricLine, SourceNote
+from katibflow.runners.events import Event, MetricLine, SourceNote
 from katibflow.runners.kubernetes.api import Api, ApiError, Lost
 from katibflow.runners.kubernetes.logs import Instance, LogReader
 from katibflow.runners.kubernetes.metrics_sidecar import READER
@@ -22,8 +23,7 @@ __all__ = [
     "PodSource",
     "Tell",
     "no_source",
-    "read_copies",
-    "read_lines",
+    "read_files",
     "read_page",
     "read_printed",
 ]
@@ -224,7 +224,7 @@ class _Page:
         self._failed = failed
         self._pod = ""
         self._is_ended = False
-        self._scraper = source.scraper(self._fetch, SCRAPE_PERIOD, self._hand_on)
+        self._scraper = Scraper(source.reader(), self._fetch, SCRAPE_PERIOD, self._hand_on)
 
     def pod_changed(self, pod: Pod, primary: Container) -> None:
         if primary.state != "running":
@@ -274,14 +274,10 @@ def no_source(done: Done) -> PodSource:
     return _Nothing(done)
 
 
-def read_lines(api: Api, source: Files, tell: Tell, done: Done, failed: Failed) -> PodSource:
-    """Reads a text file's lines from the container that follows it."""
-    return _Log(api, READER, _Lines(source), tell, done, failed)
-
-
-def read_copies(api: Api, source: Files, tell: Tell, done: Done, failed: Failed) -> PodSource:
-    """Reads files from the container that copies them."""
-    return _Log(api, READER, _Copies(source), tell, done, failed)
+def read_files(api: Api, source: Files, tell: Tell, done: Done, failed: Failed) -> PodSource:
+    """Reads a text file's lines, or a folder's files, from the container that copies them."""
+    reader = _Lines(source) if source.reader is None else _Copies(source)
+    return _Log(api, READER, reader, tell, done, failed)
 
 
 def read_printed(

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
+
+from katibflow.runners.kubernetes.causes import CAUSES, Prospect, Reason, prospect_of
 
 __all__ = [
     "REPLICA_LABEL",
     "Container",
     "Finding",
     "Pod",
-    "Prospect",
     "findings",
+    "followed_container",
     "held_open",
     "primary_pods",
     "read_pod",
@@ -29,26 +30,7 @@ REPLICA_LABEL = "katibflow/replica"
 
 _OPERATOR = "training.kubeflow.org"
 _INDEX_LABELS = (f"{_OPERATOR}/replica-index", "batch.kubernetes.io/job-completion-index")
-_IMAGE_TROUBLE = ("ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable")
-_HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 _PARTS = ("metadata", "spec", "status")
-_STARTING = ("", "ContainerCreating", "PodInitializing")
-
-
-class Prospect(IntEnum):
-    """What becomes of a finding, the worst last.
-
-    REMARK: goes on by itself, worth a word. SLOW: normal for a while, worth a word if it lasts.
-    WAITING: may heal, within the time a trial has to start. SETTLING: may heal within a minute.
-    CONTROLLER: over, unless the job's controller decides otherwise in a moment. HOPELESS: over.
-    """
-
-    REMARK = 0
-    SLOW = 1
-    WAITING = 2
-    SETTLING = 3
-    CONTROLLER = 4
-    HOPELESS = 5
 
 
 @dataclass(frozen=True)
@@ -108,18 +90,18 @@ class Pod:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a pod that the user should know.
+    """Something about a pod that the user should know; what becomes of it makes no other finding.
 
     Attributes:
         container: Empty when it is about the pod as a whole.
-        reason: One word, as Kubernetes has it.
+        reason: One word: a `Reason` of ours, or as Kubernetes has it.
     """
 
     pod: str
     container: str
     reason: str
     message: str
-    prospect: Prospect
+    prospect: Prospect = field(compare=False)
 
     def __str__(self) -> str:
         where = f"pod {self.pod}" if self.pod else ""
@@ -136,7 +118,7 @@ def read_pod(data: Mapping[str, Any]) -> Pod:
     scheduled = next((item for item in conditions if item.get("type") == "PodScheduled"), {})
     unscheduled = None
     if scheduled.get("status") == "False":
-        unscheduled = (scheduled.get("reason", "Unschedulable"), scheduled.get("message", ""))
+        unscheduled = (scheduled.get("reason", Reason.UNSCHEDULABLE), scheduled.get("message", ""))
     return Pod(
         name=metadata.get("name", ""),
         uid=metadata.get("uid", ""),
@@ -199,6 +181,11 @@ def training_container(pod: Pod, primary: str | None) -> Container | None:
     return next((item for item in mains if item.name == primary), mains[0] if mains else None)
 
 
+def followed_container(pod: Pod, primary: str | None) -> Container | None:
+    """The container of a primary pod whose output holds the metrics."""
+    return (pod.container(primary) if primary else None) or training_container(pod, None)
+
+
 def primary_pods(
     pods: Collection[Pod],
     labels: Mapping[str, str] | None,
@@ -242,13 +229,14 @@ def findings(pod: Pod, primary: str | None, allowed_restarts: int | None) -> Ite
         for item in pod.containers:
             if item.restarts and pod.phase == "Succeeded":
                 text = f"it crashed {item.restarts} times before it ended well"
-                yield Finding(pod.name, item.name, "Restarted", text, Prospect.REMARK)
+                yield Finding(pod.name, item.name, Reason.RESTARTED, text, Prospect.REMARK)
         return
     if pod.unscheduled:
         reason, message = pod.unscheduled
-        yield Finding(pod.name, "", reason, message, Prospect.WAITING)
+        yield Finding(pod.name, "", reason, message, prospect_of(reason, Prospect.WAITING))
     elif pod.phase == "Pending" and not any(item.state for item in pod.containers):
-        yield Finding(pod.name, "", pod.reason or "Pending", pod.message, Prospect.SLOW)
+        reason = pod.reason or Reason.PENDING
+        yield Finding(pod.name, "", reason, pod.message, prospect_of(reason, Prospect.SLOW))
     training = training_container(pod, primary)
     for item in pod.containers:
         yield from _container_findings(pod, item, item is training, allowed_restarts)
@@ -260,43 +248,43 @@ def _container_findings(
     def finding(reason: str, message: str, prospect: Prospect) -> Finding:
         return Finding(pod.name, item.name, reason, message, prospect)
 
-    too_often = item.restarts > (allowed or 0)
-    out_of_memory = "OOMKilled" in (item.reason, item.last_reason)
-    if out_of_memory and (allowed is None or too_often or not pod.restarting):
-        yield finding("OOMKilled", _memory_text(item), Prospect.HOPELESS)
+    too_often = allowed is None or item.restarts > allowed
+    out_of_memory = Reason.OUT_OF_MEMORY in (item.reason, item.last_reason)
+    if out_of_memory and (too_often or not pod.restarting):
+        prospect = CAUSES[Reason.OUT_OF_MEMORY].prospect
+        yield finding(Reason.OUT_OF_MEMORY, _memory_text(item), prospect)
     elif item.state == "waiting":
-        crashing = item.reason == "CrashLoopBackOff"
-        if item.reason in _HOPELESS or (crashing and (allowed is None or too_often)):
-            prospect = Prospect.HOPELESS
-        elif crashing:
+        crashing = item.reason == Reason.CRASH_LOOP
+        prospect = prospect_of(item.reason, Prospect.SETTLING if item.reason else Prospect.SLOW)
+        if crashing and not too_often:
             prospect = Prospect.REMARK
-        elif item.reason in _IMAGE_TROUBLE:
-            prospect = Prospect.WAITING
-        else:
-            prospect = Prospect.SLOW if item.reason in _STARTING else Prospect.SETTLING
         message = f"{_exit_text(item)}; {item.message}" if crashing else item.message
-        if item.reason != "PodInitializing":
-            yield finding(item.reason or "ContainerWaiting", message, prospect)
+        cause = CAUSES.get(item.reason)
+        if not (cause and cause.is_silent):
+            yield finding(item.reason or Reason.CONTAINER_WAITING, message, prospect)
     elif item.state == "running" and item.init:
-        yield finding("InitContainerRunning", "the pod waits for it to end", Prospect.SLOW)
+        text = "the pod waits for it to end"
+        yield finding(Reason.INIT_CONTAINER_RUNNING, text, Prospect.SLOW)
     elif item.state == "terminated" and item.exit_code:
         ends_it = is_training and not pod.restarting
         prospect = Prospect.CONTROLLER if ends_it else Prospect.REMARK
-        yield finding(item.reason or "Error", _exit_text(item), prospect)
+        yield finding(item.reason or Reason.ERROR, _exit_text(item), prospect)
     elif item.restarts:
-        yield finding("Restarted", _exit_text(item), Prospect.REMARK)
+        yield finding(Reason.RESTARTED, _exit_text(item), Prospect.REMARK)
 
 
 def _failed_pod(pod: Pod) -> Finding:
     failed = next((item for item in pod.containers if item.exit_code), None)
-    killed = next((item for item in pod.containers if item.reason == "OOMKilled"), failed)
+    killed = next((item for item in pod.containers if item.reason == Reason.OUT_OF_MEMORY), failed)
     if pod.reason or killed is None:
-        return Finding(pod.name, "", pod.reason or "PodFailed", pod.message, Prospect.CONTROLLER)
-    is_memory = killed.reason == "OOMKilled"
+        reason = pod.reason or Reason.POD_FAILED
+        prospect = prospect_of(reason, Prospect.CONTROLLER)
+        return Finding(pod.name, "", reason, pod.message, prospect)
+    is_memory = killed.reason == Reason.OUT_OF_MEMORY
     return Finding(
         pod.name,
         killed.name,
-        "OOMKilled" if is_memory else "ReplicaFailed",
+        Reason.OUT_OF_MEMORY if is_memory else Reason.REPLICA_FAILED,
         _memory_text(killed) if is_memory else _exit_text(killed),
         Prospect.CONTROLLER,
     )
@@ -339,7 +327,7 @@ def held_open(pods: Collection[Pod], primary: str | None, expected: int) -> Find
             holder = Finding(
                 pod.name,
                 alive[0].name,
-                "SidecarKeepsPodAlive",
+                Reason.SIDECAR_KEEPS_POD_ALIVE,
                 f"{training.name} ended with exit code 0, but this container runs on",
                 Prospect.CONTROLLER,
             )

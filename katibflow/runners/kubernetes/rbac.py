@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from katibflow.experiment.job_kinds import KINDS, JobKind
+from katibflow.runners.kubernetes.api import Asked
 
 __all__ = [
     "JOB_VERBS",
@@ -33,7 +34,8 @@ PAGE_RULE = ("pods/proxy", ("get",))
 """What the runner does to read a trial's page of metrics, for the collector PrometheusMetric."""
 
 _PAGES = "katibflow-metrics-pages"
-_ACCOUNT = re.compile(r'"system:serviceaccount:([^:"]+):([^"]+)"')
+_ACCOUNT = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
+"""The name of a service account as a user, which Kubernetes has laid down."""
 
 
 def role(kinds: Iterable[JobKind], name: str) -> dict[str, Any]:
@@ -87,19 +89,21 @@ _HEADER = """\
 """
 
 
-def missing_role(kind: JobKind, namespace: str, refusal: str) -> str:
+def missing_role(kind: JobKind, namespace: str, asked: Asked, account: str) -> str:
     """What to apply after the API server's 403, as YAML.
 
     Args:
         kind: The kind of the trials.
         namespace: Where they run.
-        refusal: The server's words, which name the account.
+        asked: What the server refused.
+        account: Who asked, as the server knows it; bound to the role if it is a service account.
     """
-    needed = pages_role() if "pods/proxy" in refusal else role([kind], f"katibflow-{kind.plural}")
+    is_page = f"{asked.resource}/{asked.subresource}" == PAGE_RULE[0]
+    needed = pages_role() if is_page else role([kind], f"katibflow-{kind.plural}")
     name = needed["metadata"]["name"]
     documents = [needed]
-    account = _ACCOUNT.search(refusal)
-    if account:
+    service = _ACCOUNT.fullmatch(account)
+    if service:
         documents.append(
             {
                 "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -111,7 +115,7 @@ def missing_role(kind: JobKind, namespace: str, refusal: str) -> str:
                     "name": name,
                 },
                 "subjects": [
-                    {"kind": "ServiceAccount", "namespace": account[1], "name": account[2]}
+                    {"kind": "ServiceAccount", "namespace": service[1], "name": service[2]}
                 ],
             }
         )

@@ -21,13 +21,8 @@ from katibflow.errors import InputError, RunnerError
 from katibflow.experiment import job_kinds, trial_template
 from katibflow.experiment.job_kinds import JobKind
 from katibflow.experiment.types import TrialTemplate
-from katibflow.runners.base import (
-    JobOutcome,
-    JobState,
-    Observer,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobOutcome, JobState, TrialJob
+from katibflow.runners.events import Observer
 from katibflow.runners.kubernetes.api import Api, ApiError, connect
 from katibflow.runners.kubernetes.conditions import Conditions
 from katibflow.runners.kubernetes.ending import end_job
@@ -46,13 +41,16 @@ from katibflow.runners.kubernetes.job_object import (
     merged,
     read_record,
     record_patch,
+    stand_in,
     stop_patch,
     was_stopped,
 )
 from katibflow.runners.kubernetes.leftovers import Leftovers
 from katibflow.runners.kubernetes.pods import read_pod
 from katibflow.runners.kubernetes.rbac import missing_role
+from katibflow.runners.kubernetes.verdict import Adoption, adoption
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 from katibflow.study.resume import EarlierTrial
 
@@ -82,8 +80,8 @@ class KubernetesRunner:
         template: The trialTemplate: kind, conditions, labels, and whether pods are kept.
         owner: apiVersion, kind, name and uid of the object whose deletion deletes the jobs too.
         search: What the experiment searches, as `resume.search_text` puts it; kept on every job.
-        tell: Told what a person should know of trials that are over, from any thread; by default it
-            is a line on standard error.
+        tell: Told what a person should know of trials beside those that run, from any thread; by
+            default it is a line on standard error.
 
     Raises:
         InputError: A name is no Kubernetes name, or a condition no GJSON.
@@ -121,13 +119,15 @@ class KubernetesRunner:
         self._pods_path = api.path("v1", "pods")
         self._watches = tuple(self._make_watches(Shape.of(spec), labels))
         self._leftovers = Leftovers(api, self._watches, tell)
+        self._tell = tell
+        self._told: set[str] = set()
 
     def _make_watches(self, shape: Shape, labels: Mapping[str, str]) -> Iterator[Watch[Any]]:
         own = _selector(self._identity.labels)
         running = {"labelSelector": f"{own},!{STATE}"}
-        yield Watch(self._api, self._jobs_path, running, _trial_of, lambda body: body)
+        yield Watch(self._api, self._jobs_path, running, _number_of, lambda body: body)
         if shape.labelled:
-            yield Watch(self._api, self._pods_path, {"labelSelector": own}, _trial_of, read_pod)
+            yield Watch(self._api, self._pods_path, {"labelSelector": own}, _number_of, read_pod)
         prefix = f"{self._identity.experiment}-{self._identity.run}-"
 
         def by_job_name(name: str, pod_labels: Mapping[str, str]) -> str | None:
@@ -143,28 +143,54 @@ class KubernetesRunner:
             yield Watch(self._api, self._pods_path, by_labels, by_job_name, read_pod)
 
     def records(self) -> Sequence[Trial]:
-        """The trials of this run on record, running ones included, by ascending number."""
-        own = (each.trial for each in self._on_record(self._identity.labels))
+        """The trials of this run on record, running ones included, by ascending number.
+
+        Of one whose record cannot be read, that is told, and its job says what it can (`stand_in`).
+        """
+        own = self._each_job(self._identity.labels, lambda body: self._trial_of(body, stand_in))
         return tuple(sorted(own, key=lambda trial: trial.number))
 
     def earlier(self) -> Sequence[EarlierTrial]:
         """The trials on record of every run of the experiment, this one included.
 
+        One whose record cannot be read is told, and left out.
+
         Raises:
             RunnerError: The records cannot be read.
         """
-        return self._on_record({EXPERIMENT: self._identity.experiment})
 
-    def _on_record(self, labels: Mapping[str, str]) -> list[EarlierTrial]:
-        def read() -> Iterator[EarlierTrial]:
+        def read(body: Mapping[str, Any]) -> EarlierTrial | None:
+            trial, metadata = self._trial_of(body), body["metadata"]
+            search = (metadata.get("annotations") or {}).get(SEARCH, "")
+            run = metadata["labels"].get(RUN, "")
+            return None if trial is None else EarlierTrial(run, trial, search)
+
+        return self._each_job({EXPERIMENT: self._identity.experiment}, read)
+
+    def _each_job(
+        self, labels: Mapping[str, str], read: Callable[[Mapping[str, Any]], Result | None]
+    ) -> list[Result]:
+        """What is read of each job with the labels; jobs are not kept, as there may be many."""
+
+        def results() -> Iterator[Result | None]:
             for page in self._api.pages(self._jobs_path, {"labelSelector": _selector(labels)}):
-                for body in page.get("items") or ():
-                    trial, metadata = read_record(body), body["metadata"]
-                    if trial is not None:
-                        search = (metadata.get("annotations") or {}).get(SEARCH, "")
-                        yield EarlierTrial(metadata["labels"].get(RUN, ""), trial, search)
+                yield from map(read, page.get("items") or ())
 
-        return self._explained(lambda: list(read()))
+        return self._explained(lambda: [each for each in results() if each is not None])
+
+    def _trial_of(
+        self,
+        body: Mapping[str, Any],
+        otherwise: Callable[[Mapping[str, Any], str], Trial | None] = lambda body, why: None,
+    ) -> Trial | None:
+        """The trial on a job's record; that a record cannot be read is told, once."""
+        try:
+            return read_record(body)
+        except RunnerError as error:
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                self._tell(str(error))
+            return otherwise(body, str(error))
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
         """Creates the trial's job or adopts the one there is, and follows it to its end."""
@@ -209,16 +235,17 @@ class KubernetesRunner:
                 if error.status != 404:
                     raise
                 continue
-            if not self._identity.owns(found, job.trial.number):
-                raise RunnerError(
-                    f"{self._kind.kind} {name} in namespace {self._api.namespace} exists and is "
-                    f"not this run's: its labels are {found['metadata'].get('labels') or {}}; "
-                    "delete it, or give the experiment another name"
-                )
-            gone = "deletionTimestamp" in found["metadata"]
-            if not gone and was_stopped(found) is None:
-                return found, True
-            self._remove(name, gone)
+            match adoption(self._identity, job.trial.number, found):
+                case Adoption.FOREIGN:
+                    raise RunnerError(
+                        f"{self._kind.kind} {name} in namespace {self._api.namespace} exists and "
+                        f"is not this run's: its labels are {found['metadata'].get('labels') or {}}"
+                        "; delete it, or give the experiment another name"
+                    )
+                case Adoption.ADOPTED:
+                    return found, True
+                case Adoption.LEAVING | Adoption.STOPPED as present:
+                    self._remove(name, present is Adoption.LEAVING)
 
     def _remove(self, name: str, gone: bool) -> None:
         """Deletes a job with its pods; returns when it is no longer there."""
@@ -335,11 +362,11 @@ class KubernetesRunner:
             raise RunnerError(self._explanation(error)) from error
 
     def _explanation(self, error: ApiError) -> str:
-        kind, words = self._kind, error.message
-        if error.status == 403 and "cannot" in words:
-            role = missing_role(kind, self._api.namespace, words)
+        kind, api = self._kind, self._api
+        if error.status == 403 and error.asked and api.may(error.asked) is not True:
+            role = missing_role(kind, api.namespace, error.asked, api.account())
             return f"{error}\nApply this in the cluster:\n{role}"
-        if error.status == 404 and "not found" in words and "namespaces" not in words:
+        if error.status == 404 and not error.reason:  # the API has no such path
             return _missing_kind(kind, error)
         return f"trials cannot run in namespace {self._api.namespace}: {error}"
 
@@ -358,5 +385,5 @@ def _selector(labels: Mapping[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
-def _trial_of(name: str, labels: Mapping[str, str]) -> str | None:
+def _number_of(name: str, labels: Mapping[str, str]) -> str | None:
     return labels.get(TRIAL)

@@ -19,7 +19,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import found
 from katibflow.runners.local.manifest import count, search_path
 from katibflow.runners.local.paths import PathMap, map_paths, with_map
-from katibflow.suggestion.algorithms.pbt import checkpoint_path
+from katibflow.study.checkpoints import checkpoint_path
 
 __all__ = ["check_local", "manifest_faults"]
 

@@ -11,16 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
-from katibflow.runners.base import (
-    JobOutcome,
-    JobState,
-    Limits,
-    LogLine,
-    Notice,
-    Observer,
-    Started,
-    StopRequest,
-)
+from katibflow.experiment.timeouts import Limits
+from katibflow.runners.base import JobOutcome, JobState
+from katibflow.runners.events import LogLine, Notice, Observer, Started
 from katibflow.runners.local.file_watch import LogWatch, LogWatches
 from katibflow.runners.local.lines import LogTail
 from katibflow.runners.local.manifest import JobPlan
@@ -35,6 +28,7 @@ from katibflow.runners.local.processes import (
 )
 from katibflow.runners.local.replicas import Replicas, with_log
 from katibflow.runners.local.trial_folder import Attempt, TrialFolder
+from katibflow.runners.stopping import StopRequest
 
 __all__ = [
     "STRAGGLER_GRACE",

@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import (
     METRICS_PORT,
     Endpoint,
@@ -22,7 +23,7 @@ from katibflow.collectors.sources import (
     NoPage,
     SideContainer,
 )
-from katibflow.runners.base import Event, MetricLine, SourceNote
+from katibflow.runners.events import Event, MetricLine, SourceNote
 from katibflow.runners.local.file_watch import LogWatch, LogWatches
 from katibflow.runners.local.lines import LogTail
 from katibflow.runners.local.manifest import JobPlan
@@ -285,7 +286,7 @@ class _Page:
         self._own = attempt.metrics_port
         self._kept = attempt.folder / "samples.prom"
         self._earlier = self._kept.read_text("utf-8") if self._kept.exists() else ""
-        self.scraper = source.scraper(self._fetch, SCRAPE_PERIOD, wake)
+        self.scraper = Scraper(source.reader(), self._fetch, SCRAPE_PERIOD, wake)
         self.scraper.know(self._earlier)
 
     def clear(self) -> None:

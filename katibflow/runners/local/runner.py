@@ -11,13 +11,8 @@ from pathlib import Path
 
 from katibflow.collectors.sources import Endpoint
 from katibflow.errors import RunnerError
-from katibflow.runners.base import (
-    JobOutcome,
-    JobState,
-    Observer,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobOutcome, JobState, TrialJob
+from katibflow.runners.events import Observer
 from katibflow.runners.local.checks import check_local, manifest_faults
 from katibflow.runners.local.file_watch import LogWatches
 from katibflow.runners.local.follower import follow, remains, replay
@@ -31,6 +26,7 @@ from katibflow.runners.local.trial_folder import (
     trial_folders,
     unwritable,
 )
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 
 __all__ = ["LocalRunner", "PathMap", "RunLock", "check_local", "parse_map"]

@@ -25,7 +25,6 @@ import json
 import os
 import select
 import shutil
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +38,7 @@ import yaml
 
 from katibflow.errors import HistoryError, RunBusy, RunnerError
 from katibflow.runners.base import JobOutcome, JobState
+from katibflow.study.files import make_folder, sync_folder, write_atomically
 from katibflow.study.history import Trial, time_text, trial_from_data, trial_to_data
 
 __all__ = [
@@ -47,10 +47,8 @@ __all__ = [
     "TrialFolder",
     "boot_id",
     "digest",
-    "make_folder",
     "trial_folders",
     "unwritable",
-    "write_atomically",
 ]
 
 _DYING_LIMIT = 1.0
@@ -302,7 +300,7 @@ class TrialFolder:
             write_atomically(path, text, durable=True)
             if is_first:
                 # Last, when the journal has it already and there is nothing to wait for.
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
 
     @property
     def has_attempts(self) -> bool:
@@ -426,51 +424,6 @@ def boot_id() -> str:
         return _BOOT_ID.read_text().strip()
     except OSError:
         return ""
-
-
-def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
-    """Replaces a file as a whole.
-
-    Args:
-        path: The file.
-        content: What it holds from now on.
-        durable: Whether it must be on disk, name included, when this returns.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            if durable:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if durable:
-        _sync_folder(path.parent)
-
-
-def make_folder(path: Path) -> None:
-    """Makes a folder and those above it, each on disk when this returns."""
-    if path.is_dir():
-        return
-    if not path.parent.is_dir():
-        make_folder(path.parent)
-    path.mkdir(exist_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _json(data: Mapping[str, Any]) -> bytes:

@@ -17,6 +17,7 @@ from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import Algorithm as AlgorithmSpec
 from katibflow.experiment.types import Experiment, Setting
 from katibflow.extras import missing
+from katibflow.study.objectives import is_several
 from katibflow.suggestion.algorithms.base import (
     Ability,
     Algorithm,
@@ -146,7 +147,7 @@ def check_packages(spec: AlgorithmSpec) -> None:
     Raises:
         MissingPackage: One is not.
     """
-    for package in algorithm_of(spec).packages:
+    for package in (text.partition("==")[0] for text in algorithm_of(spec).packages):
         if find_spec(package) is None:
             raise missing(package, f"algorithm {spec.algorithm_name}")
 
@@ -184,7 +185,7 @@ def faults(parts: Parts) -> Iterator[Fault]:
 def _ability_faults(parts: Parts, name: str, algorithm: Algorithm) -> Iterator[Fault]:
     """What the Experiment asks for and the algorithm cannot do."""
     asked: list[tuple[Ability, str]] = []
-    if parts.objective is not None and parts.objective.goals:
+    if parts.objective is not None and is_several(parts.objective):
         asked.append((Ability.OBJECTIVES, "spec.objective.goals"))
     if parts.objective is not None and parts.objective.constraints:
         asked.append((Ability.CONSTRAINTS, "spec.objective.constraints"))

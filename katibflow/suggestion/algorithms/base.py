@@ -118,7 +118,8 @@ class Algorithm:
         propose: Its own way from the history to a suggestion.
         check: What is wrong with the Experiment for this algorithm, from what could be read of it
             and of the settings.
-        packages: What it imports besides Optuna, as pip knows it.
+        packages: What it imports besides Optuna, as pip knows it, by the name of the module; with
+            its version, unless several name it (`compiler.requirements.VERSIONS`).
         one_seed: Whether the sampler gets the same seed for all trials, not one for each.
         repeats: Whether a combination may come again on purpose; a finite space is not used up.
         over: Whether no suggestion is left, of an algorithm with ``repeats``.

@@ -151,6 +151,6 @@ CMAES = Algorithm(
     },
     propose=_cmaes,
     check=_faults,
-    packages=("cmaes",),
+    packages=("cmaes==0.13.1",),
     lacks=frozenset(Ability),
 )

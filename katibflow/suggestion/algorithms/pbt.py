@@ -4,7 +4,7 @@ A generation is a population of trials. From its results the next one is made: t
 (below the ``truncation_threshold`` quantile) are replaced by copies of the best ones (exploit), and
 the others go on with values changed a little (explore): times 0.8 or 1.2, or the neighbour in a
 list, or with ``resample_probability`` drawn anew. Each trial of a later generation has a parent,
-and its checkpoint folder starts as a copy of its parent's; see `Checkpoint`.
+and its checkpoint folder starts as a copy of its parent's; see `study.checkpoints`.
 
 Source: Katib's ``pkg/suggestion/v1beta1/pbt/service.py``, and https://arxiv.org/abs/1711.09846.
 Different on purpose: a copy of a best trial goes on from that trial's checkpoint (in Katib from
@@ -17,13 +17,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from katibflow.errors import Fault
 from katibflow.experiment.parsing import Parts
-from katibflow.experiment.types import Experiment, ObjectiveType
+from katibflow.experiment.types import ObjectiveType
+from katibflow.study.checkpoints import FOLDER_SETTING, GENERATION, PARENT
 from katibflow.study.history import History, Trial, TrialState
 from katibflow.study.objectives import objective_value
 from katibflow.suggestion.algorithms.base import Ability, Algorithm, Settings, Suggestion, chance
@@ -31,59 +31,12 @@ from katibflow.suggestion.algorithms.settings import RANDOM_STATE, number, text,
 from katibflow.suggestion.space.dimensions import Choices, Dimension, Grid, Warped
 from katibflow.suggestion.space.search_space import Space
 
-__all__ = [
-    "GENERATION_LABEL",
-    "PARENT_LABEL",
-    "PBT",
-    "Checkpoint",
-    "checkpoint_of",
-    "checkpoint_path",
-]
+__all__ = ["PBT"]
 
-GENERATION_LABEL = "pbt.suggestion.katib.kubeflow.org/generation"
-PARENT_LABEL = "pbt.suggestion.katib.kubeflow.org/parent"
-"""Katib's labels of the job; the parent's value is the name of the parent's job."""
-
-_GENERATION = "pbt:generation"
-_PARENT = "pbt:parent"
 _AGAIN = "pbt:again"
 """Number of the failed trial that this one is a second attempt at."""
 _POOL = "pbt:pool"
 """Numbers of the trials that a generation is made from; at the generation's first trial."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The checkpoint folder that a runner must give to a trial.
-
-    Every replica of the trial finds its own folder at ``path``, which outlives the trial: later
-    trials may start from it. It is empty at first, or a copy of the parent's folder as that stood
-    when the parent had ended. A trial that is created anew under its number gets it afresh.
-
-    Attributes:
-        path: Where the trial's containers see it; the setting ``suggestion_trial_dir``.
-        generation: The generation, from 0.
-        parent: Number of the trial whose folder is copied; None: it starts empty.
-    """
-
-    path: str
-    generation: int
-    parent: int | None
-
-
-def checkpoint_path(experiment: Experiment) -> str | None:
-    """Where the containers see their checkpoint folder; None without population based training."""
-    settings = {entry.name: entry.value for entry in experiment.spec.algorithm.algorithm_settings}
-    return settings.get("suggestion_trial_dir")
-
-
-def checkpoint_of(experiment: Experiment, trial: Trial) -> Checkpoint | None:
-    """The checkpoint folder of a trial; None of one that no population based training made."""
-    path, generation = checkpoint_path(experiment), trial.attributes.get(_GENERATION)
-    if path is None or not isinstance(generation, int):
-        return None
-    parent = trial.attributes.get(_PARENT)
-    return Checkpoint(path, generation, parent if isinstance(parent, int) else None)
 
 
 def _pbt(space: Space, settings: Settings, history: History, attempt: int) -> Suggestion:
@@ -91,31 +44,31 @@ def _pbt(space: Space, settings: Settings, history: History, attempt: int) -> Su
         trial
         for trial in history.trials
         if trial.state is not TrialState.KILLED
-        and isinstance(trial.attributes.get(_GENERATION), int)
+        and isinstance(trial.attributes.get(GENERATION), int)
     ]
     failed = _first_failed(members)
     if failed is not None:
         attributes = {key: failed.attributes[key] for key in _LINEAGE if key in failed.attributes}
         return Suggestion(dict(failed.assignments), attributes | {_AGAIN: failed.number})
-    generation = max((trial.attributes[_GENERATION] for trial in members), default=0)
+    generation = max((trial.attributes[GENERATION] for trial in members), default=0)
     scores = _scores(history, members)
-    present = [trial for trial in members if trial.attributes[_GENERATION] == generation]
+    present = [trial for trial in members if trial.attributes[GENERATION] == generation]
     if sum(trial.number in scores for trial in present) >= settings["n_population"]:
         pool = [trial for trial in present if trial.number in scores]
         return _member(space, settings, history, generation + 1, pool, 0, scores, opens=True)
     if generation == 0:
         dice = chance(history, "pbt")
         assignments = space.at([dice.random() for _ in space.dimensions])
-        return Suggestion(assignments, {_GENERATION: 0})
+        return Suggestion(assignments, {GENERATION: 0})
     numbers: list[int] = next((t.attributes[_POOL] for t in present if _POOL in t.attributes), [])
     pool = [trial for trial in members if trial.number in scores and trial.number in numbers]
     if not pool:
-        pool = [t for t in members if t.number in scores and t.attributes[_GENERATION] < generation]
+        pool = [t for t in members if t.number in scores and t.attributes[GENERATION] < generation]
     index = sum(_AGAIN not in trial.attributes for trial in present)
     return _member(space, settings, history, generation, pool, index, scores)
 
 
-_LINEAGE = (_GENERATION, _PARENT, _POOL)
+_LINEAGE = (GENERATION, PARENT, _POOL)
 
 
 def _first_failed(members: list[Trial]) -> Trial | None:
@@ -162,7 +115,7 @@ def _member(
     values = dict(parent.assignments)
     if index % len(plan) >= len(worst):
         values = _explored(space, settings, values, chance(history, "pbt"))
-    attributes: dict[str, Any] = {_GENERATION: generation, _PARENT: parent.number}
+    attributes: dict[str, Any] = {GENERATION: generation, PARENT: parent.number}
     if opens:
         attributes[_POOL] = [trial.number for trial in pool]
     return Suggestion(values, attributes)
@@ -217,7 +170,7 @@ def _perturbed(dimension: Dimension, text: str, dice: random.Random) -> str:
 def _faults(parts: Parts, settings: Settings) -> Iterator[Fault]:
     assert parts.algorithm is not None
     for index, setting in enumerate(parts.algorithm.algorithm_settings):
-        if setting.name == "suggestion_trial_dir" and not setting.value.startswith("/"):
+        if setting.name == FOLDER_SETTING and not setting.value.startswith("/"):
             path = f"spec.algorithm.algorithmSettings[{index}].value"
             yield Fault(path, f'"{setting.value}"', "an absolute path inside the containers")
 
@@ -225,12 +178,12 @@ def _faults(parts: Parts, settings: Settings) -> Iterator[Fault]:
 PBT = Algorithm(
     {
         **RANDOM_STATE,
-        "suggestion_trial_dir": text("the path of the checkpoint folder inside the containers"),
+        FOLDER_SETTING: text("the path of the checkpoint folder inside the containers"),
         "n_population": whole(5),
         "truncation_threshold": number(least=0, most=1),
         "resample_probability": number(least=0, most=1),
     },
-    required=("suggestion_trial_dir", "n_population", "truncation_threshold"),
+    required=(FOLDER_SETTING, "n_population", "truncation_threshold"),
     propose=_pbt,
     check=_faults,
     repeats=True,

@@ -15,7 +15,8 @@ import pytest
 from katibflow.collectors import Collector, collector_for
 from katibflow.engine.trial import collect, conclude
 from katibflow.experiment.types import Experiment
-from katibflow.runners.base import Event, JobOutcome
+from katibflow.runners.base import JobOutcome
+from katibflow.runners.events import Event
 from katibflow.study.history import Observation, Point, Trial, TrialState
 from katibflow.validation.rules import check_document
 from tests.behaviour.collectors.forms import FORMS, Form

@@ -12,10 +12,12 @@ import pytest
 
 from katibflow.engine.trial import run_trial
 from katibflow.errors import RunnerError
+from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
-from katibflow.runners.base import Event, Limits, StopRequest
+from katibflow.runners.events import Event
 from katibflow.runners.kubernetes import metrics_sources
 from katibflow.runners.kubernetes.rbac import pages_role
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial, TrialState
 from tests.behaviour.collectors.collector_contract import (
     REPORTS,

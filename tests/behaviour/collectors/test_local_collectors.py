@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from katibflow.engine.trial import run_trial
+from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
-from katibflow.runners.base import Event, Limits, StopRequest
+from katibflow.runners.events import Event
 from katibflow.runners.local import metrics_sources
 from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial, TrialState
 from tests.behaviour.collectors.collector_contract import (
     CollectorContract,

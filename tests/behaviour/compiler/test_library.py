@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from katibflow.compiler.library import CARRIED, carried_modules, pack_library
+from katibflow.compiler.library import CARRIED, carried_files, carried_modules, pack_library
 from katibflow.components import start as component
 from tests.paths import ROOT
 from tests.shell_trials import ROOM, document
@@ -25,7 +25,7 @@ class Refused:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in REFUSED:
             raise ImportError(f"{name} is not installed here")
-REFUSED = {"kfp", "kubernetes", "optuna", "plotly", "numpy", "scipy", "psutil", "re2"}
+REFUSED = {"kfp", "kubernetes", "optuna", "plotly", "numpy", "scipy", "psutil", "re2", "jinja2"}
 sys.meta_path.insert(0, Refused())
 from types import SimpleNamespace
 from katibflow import steps
@@ -125,6 +125,7 @@ def test_every_module_in_it_imports_only_what_is_in_it(archive: Path) -> None:
         "import importlib, sys, zipfile\n"
         "sys.path[:0] = sys.argv[1:2]; sys.path.append(sys.argv[2])\n"
         "for name in zipfile.ZipFile(sys.argv[1]).namelist():\n"
+        "    if not name.endswith('.py'): continue\n"
         "    module = name.removesuffix('.py').replace('/', '.').removesuffix('.__init__')\n"
         "    assert importlib.import_module(module).__file__.startswith(sys.argv[1])\n"
         "    if module.startswith('katibflow.components.'):\n"
@@ -137,7 +138,10 @@ def test_every_module_in_it_imports_only_what_is_in_it(archive: Path) -> None:
 
 def test_it_holds_what_steps_in_a_cluster_can_reach_and_no_more(archive: Path) -> None:
     held = set(zipfile.ZipFile(archive).namelist())
-    assert held == set(carried_modules())
+    assert held == set(carried_files())
+    assert held - set(carried_modules()) == {
+        f"katibflow/report/{name}" for name in ("page.html.j2", "script.js", "style.css")
+    }
     assert all((ROOT / name).is_file() for name in held)
     for name in (
         "components/loop",

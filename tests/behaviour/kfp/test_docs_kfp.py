@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from katibflow.experiment.job_kinds import job_name
 from katibflow.study.history import Observation, Trial, TrialState
+from katibflow.study.job_name import job_name
 from katibflow.study.resume import run_name, search_text
 from katibflow.validation.reading import read_experiment
 from tests.doubles.kfp.lab import Done, katibflow

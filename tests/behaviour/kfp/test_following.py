@@ -15,7 +15,7 @@ from katibflow.client.following import ending_of, follow, steps_text, updates_be
 from katibflow.client.reading import Sweep
 from katibflow.client.records import JobRecords, cluster_of, with_earlier
 from katibflow.client.submitting import Submission, prepare, start, upload
-from katibflow.engine.loop import TrialEnded, TrialStarted, Update
+from katibflow.engine.events import TrialEnded, TrialStarted, Update
 from katibflow.errors import RunnerError
 from katibflow.experiment.types import Experiment
 from katibflow.progress.display import time_left

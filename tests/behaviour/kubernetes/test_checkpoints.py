@@ -12,11 +12,12 @@ import pytest
 
 from katibflow.engine.loop import run_experiment
 from katibflow.errors import InvalidExperiment
-from katibflow.runners.base import StopRequest, TrialJob
+from katibflow.runners.base import TrialJob
 from katibflow.runners.kubernetes.checkpoints import check_checkpoints
 from katibflow.runners.kubernetes.job_object import Identity, job_body
+from katibflow.runners.stopping import StopRequest
+from katibflow.study.checkpoints import Checkpoint
 from katibflow.study.history import History
-from katibflow.suggestion.algorithms.pbt import Checkpoint
 from katibflow.validation.rules import check_document
 from tests.behaviour.kubernetes.test_engine_on_kubernetes import document
 from tests.behaviour.runner_contract import trial

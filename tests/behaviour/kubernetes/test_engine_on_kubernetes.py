@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from katibflow.engine.loop import Result, Update, run_experiment
+from katibflow.engine.events import Update
+from katibflow.engine.loop import Result, run_experiment
 from katibflow.errors import RunnerError
-from katibflow.runners.base import StopRequest
 from katibflow.runners.kubernetes.runner import KubernetesRunner
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import History, TrialState
 from katibflow.validation.rules import check_document
 from tests.doubles.kubernetes.lab import EXPERIMENT, RUN, Lab, batch_job, container, pod_template

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from katibflow.errors import RunnerError
-from katibflow.runners.base import JobState, StopRequest
+from katibflow.runners.base import JobState
 from katibflow.runners.kubernetes.api import ApiError
+from katibflow.runners.stopping import StopRequest
 from tests.behaviour.runner_contract import Watch
 from tests.doubles.kubernetes.lab import FAST, Lab, notices
 from tests.doubles.kubernetes.plays import JobPlay, PodPlay, completes

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from katibflow.engine.loop import run_experiment
-from katibflow.runners.base import JobOutcome, JobState, StopRequest
+from katibflow.runners.base import JobOutcome, JobState
 from katibflow.runners.kubernetes.runner import KubernetesRunner
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import History, TrialState
 from katibflow.validation.rules import check_document
 from tests.behaviour.kubernetes.test_engine_on_kubernetes import document

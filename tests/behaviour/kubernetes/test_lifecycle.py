@@ -9,9 +9,12 @@ from dataclasses import replace
 import pytest
 
 from katibflow.errors import InputError, RunnerError
-from katibflow.runners.base import JobState, Limits, StopRequest
+from katibflow.experiment.timeouts import Limits
+from katibflow.runners.base import JobState
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Observation, Point, TrialState
 from tests.behaviour.runner_contract import Watch, trial
+from tests.doubles.kubernetes import server
 from tests.doubles.kubernetes.bodies import Refused
 from tests.doubles.kubernetes.lab import (
     EXPERIMENT,
@@ -337,11 +340,34 @@ def test_what_was_searched_is_on_every_job(lab: Lab) -> None:
     assert [each.search for each in lab.runner().earlier()] == ['{"parameters":[]}'] * 2
 
 
-def test_a_record_that_cannot_be_read_is_named(lab: Lab) -> None:
-    lab.runner().record(trial(0))
-    lab.server.patch("jobs", NAME, {"metadata": {"annotations": {"katibflow/record": "{"}}})
-    with pytest.raises(RunnerError, match=f"katibflow/record of {NAME}"):
-        lab.runner().records()
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "it is no JSON object"),
+        ('{"version":9,"number":0}', "a record of version 9, this katibflow reads up to 2"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(
+    lab: Lab, text: str, why: str
+) -> None:
+    lab.runner().record(finished(0))
+    lab.runner().record(trial(1))
+    lab.runner().record(finished(2))
+    for number in (0, 1):
+        name = f"contract-0a1b2c3d-{number}"
+        lab.server.patch("jobs", name, {"metadata": {"annotations": {"katibflow/record": text}}})
+    told: list[str] = []
+    runner = lab.runner(tell=told.append)
+    over, running, readable = runner.records()
+    assert readable == finished(2)
+    assert (over.number, over.state, over.reason) == (0, TrialState.FAIL, "RecordUnreadable")
+    assert why in over.message and f"katibflow/record of {NAME}" in over.message
+    assert (running.number, running.state) == (1, TrialState.RUNNING)
+    assert over.assignments == running.assignments == finished(2).assignments
+    assert [each.trial for each in runner.earlier()] == [finished(2)]
+    assert runner.records() == (over, running, readable)
+    assert len(told) == 2 and over.message in told
 
 
 def test_a_sweep_leaves_other_runs_and_ended_jobs_alone(lab: Lab) -> None:
@@ -415,6 +441,42 @@ def test_a_missing_permission_is_told_with_the_role_to_apply(
     assert "kind: Role\n" in text and "kind: RoleBinding" in text
     assert f"- {resource}" in text and "name: pipeline-runner" in text
     assert "namespace: kubeflow" in text
+
+
+@pytest.mark.parametrize("words", ["it is not allowed", 'pods "x" not found', "cannot, namespaces"])
+def test_what_is_missing_is_not_read_from_the_servers_words(lab: Lab, words: str) -> None:
+    lab.server.words = lambda _: words
+    rules, lab.server.rules = lab.server.rules, []
+    with pytest.raises(RunnerError) as caught:
+        lab.runner().run(lab.trial_job(), Watch(), StopRequest())
+    text = str(caught.value)
+    assert text.startswith(f"the API server answers 403: {words}\nApply this in the cluster:\n")
+    assert "kind: RoleBinding" in text and "name: pipeline-runner" in text
+    lab.server.rules = rules
+
+    def full(plural: str, body: dict[str, object]) -> None:
+        raise Refused(403, "Forbidden", "exceeded quota: jobs")
+
+    lab.server.admit = full  # which is no want of permission
+    with pytest.raises(RunnerError) as caught:
+        lab.runner().run(lab.trial_job(), Watch(), StopRequest())
+    where = "trials cannot run in namespace kubeflow"
+    assert str(caught.value) == f"{where}: the API server answers 403: {words}"
+    lab.server.fail(lambda r: True, 404, message='namespaces "kubeflow" not found')
+    with pytest.raises(RunnerError) as caught:
+        lab.runner().run(lab.trial_job(), Watch(), StopRequest())
+    assert str(caught.value) == f"{where}: the API server answers 404: {words}"
+
+
+def test_a_server_that_reviews_nothing_is_taken_to_miss_a_role(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in list(server.REVIEWS):
+        monkeypatch.delitem(server.REVIEWS, path)  # type: ignore[attr-defined]
+    lab.server.rules = []
+    with pytest.raises(RunnerError) as caught:
+        lab.runner().run(lab.trial_job(), Watch(), StopRequest())
+    assert "kind: Role\n" in str(caught.value) and "RoleBinding" not in str(caught.value)
 
 
 def test_a_template_that_the_server_rejects_is_told_in_its_words(lab: Lab) -> None:

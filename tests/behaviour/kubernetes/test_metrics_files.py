@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from katibflow.collectors.prometheus import ChangedSamples
-from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint, Files, SideContainer
 from katibflow.collectors.tfevent import EVENT_FILES, EventFiles
 from katibflow.errors import InputError
@@ -27,7 +26,7 @@ from tests.behaviour.collectors.event_files import event, record, simple
 from tests.doubles.kubernetes.lab import batch_job, container, pod_template, pytorch_job
 
 FILE = Files("/var/log/katib/metrics.log", image="busybox")
-EVENTS = Files("/logs", EVENT_FILES, EventFiles, "busybox", "TensorFlowEvent")
+EVENTS = Files("/logs", EVENT_FILES, EventFiles, "busybox")
 
 
 def pod_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +132,7 @@ class TestOthers:
     def test_the_port_is_told_to_the_primary_container(self) -> None:
         def env(given: list[dict[str, str]]) -> list[dict[str, str]]:
             body = copy.deepcopy(batch_job(pod_template(container(env=given))))
-            add_source(body, Endpoint("/m", 9000, partial(Scraper, ChangedSamples(()))), "main")
+            add_source(body, Endpoint("/m", 9000, partial(ChangedSamples, ())), "main")
             found: list[dict[str, str]] = pod_of(body)["containers"][0]["env"]
             return found
 
@@ -219,12 +218,7 @@ class TestScripts:
 
     def test_a_file_that_never_comes_ends_as_well(self, path: str, tmp_path: Path) -> None:
         assert Reader(Files(str(tmp_path / "m.log")), path).end() == []
-        assert (
-            Reader(
-                Files(str(tmp_path / "x"), EVENT_FILES, EventFiles, "", "TensorFlowEvent"), path
-            ).end()
-            == []
-        )
+        assert Reader(Files(str(tmp_path / "x"), EVENT_FILES, EventFiles), path).end() == []
 
     def test_files_are_copied_byte_by_byte(self, path: str, tmp_path: Path) -> None:
         folder = tmp_path / "a folder"
@@ -237,7 +231,7 @@ class TestScripts:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)
         (folder / "checkpoint").write_bytes(b"no")
-        source = Files(str(folder), EVENT_FILES, EventFiles, "", "TensorFlowEvent")
+        source = Files(str(folder), EVENT_FILES, EventFiles)
         reader = Reader(source, path)
         first = [next(reader.lines) for _ in range(5)]
         more = os.urandom(100)

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from katibflow.runners.base import JobState, Limits, LogLine
+from katibflow.experiment.timeouts import Limits
+from katibflow.runners.base import JobState
+from katibflow.runners.events import LogLine
 from katibflow.runners.kubernetes.api import Timing
 from tests.doubles.kubernetes.lab import (
     FAST,

@@ -9,8 +9,10 @@ import json
 import sys
 from pathlib import Path
 
-from katibflow.runners.base import Limits, StopRequest, TrialJob
+from katibflow.experiment.timeouts import Limits
+from katibflow.runners.base import TrialJob
 from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import trial_from_data
 
 

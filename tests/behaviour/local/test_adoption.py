@@ -15,19 +15,14 @@ from contextlib import contextmanager
 import pytest
 
 from katibflow.errors import RunBusy
-from katibflow.runners.base import (
-    JobOutcome,
-    JobState,
-    Limits,
-    LogLine,
-    Notice,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.experiment.timeouts import Limits
+from katibflow.runners.base import JobOutcome, JobState, TrialJob
+from katibflow.runners.events import LogLine, Notice
 from katibflow.runners.local.manifest import command_of, plan_job
 from katibflow.runners.local.processes import TAKEN, marked, start
 from katibflow.runners.local.runner import RunLock
 from katibflow.runners.local.trial_folder import TrialFolder
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import trial_to_data
 from tests.behaviour.runner_contract import PATIENCE, Watch, Work
 from tests.doubles.local_lab import LocalLab, pytorch_job, run

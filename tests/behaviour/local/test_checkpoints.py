@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from katibflow.engine.loop import run_experiment
-from katibflow.runners.base import JobState, StopRequest, TrialJob
+from katibflow.runners.base import JobState, TrialJob
 from katibflow.runners.local.runner import LocalRunner, PathMap, check_local
+from katibflow.runners.stopping import StopRequest
+from katibflow.study.checkpoints import Checkpoint
 from katibflow.study.history import History, TrialState
-from katibflow.suggestion.algorithms.pbt import Checkpoint
 from tests.behaviour.runner_contract import Watch
 from tests.doubles.local_lab import LocalLab, batch_job, pytorch_job, run
 from tests.shell_trials import experiment

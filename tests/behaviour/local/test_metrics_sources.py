@@ -15,21 +15,13 @@ from pathlib import Path
 import pytest
 
 from katibflow.collectors.prometheus import ChangedSamples
-from katibflow.collectors.scraping import Scraper
 from katibflow.collectors.sources import Endpoint, Files, SideContainer, Source
 from katibflow.collectors.tfevent import EVENT_FILES, EventFiles
-from katibflow.runners.base import (
-    Event,
-    JobState,
-    LogLine,
-    MetricLine,
-    Notice,
-    SourceNote,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobState, TrialJob
+from katibflow.runners.events import Event, LogLine, MetricLine, Notice, SourceNote
 from katibflow.runners.local import metrics_sources
 from katibflow.runners.local.runner import LocalRunner, PathMap
+from katibflow.runners.stopping import StopRequest
 from tests.behaviour.collectors.event_files import event, record, simple
 from tests.behaviour.runner_contract import PATIENCE, Watch
 from tests.doubles.local_lab import LocalLab, batch_job, container, pytorch_job, run
@@ -191,7 +183,7 @@ def free_port() -> int:
 
 
 def endpoint(port: int = 8080) -> Endpoint:
-    return Endpoint("/m", port, partial(Scraper, ChangedSamples(("loss",))))
+    return Endpoint("/m", port, partial(ChangedSamples, ("loss",)))
 
 
 def samples(watch: Watch) -> list[str]:

@@ -15,9 +15,12 @@ import psutil
 import pytest
 
 from katibflow.errors import RunnerError
-from katibflow.runners.base import JobState, Limits, Notice, StopRequest
+from katibflow.experiment.timeouts import Limits
+from katibflow.runners.base import JobState
+from katibflow.runners.events import Notice
 from katibflow.runners.local.paths import PathMap
 from katibflow.runners.local.processes import KILL_GRACE, marked
+from katibflow.runners.stopping import StopRequest
 from tests.behaviour.runner_contract import PATIENCE, Watch
 from tests.doubles.local_lab import LocalLab, batch_job, log_of, pytorch_job, run
 

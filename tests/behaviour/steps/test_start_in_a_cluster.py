@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from katibflow.compiler.emit import compile_experiment
-from katibflow.compiler.library import carried_modules, pack_library
+from katibflow.compiler.library import carried_files, pack_library
 from katibflow.steps.files import HISTORY, LIBRARY, read_study
 from katibflow.steps.starting import parameters_of
 from katibflow.study.resume import run_name
@@ -123,7 +123,7 @@ def test_the_library_comes_from_the_runs_own_workflow(
     assert {file.name for file in done.study.iterdir()} == {HISTORY, LIBRARY}
     archive = zipfile.ZipFile(done.study / LIBRARY)
     held = {name: archive.read(name).decode() for name in archive.namelist()}
-    assert held == carried_modules()
+    assert held == carried_files()
     history = read_study(str(done.study))
     assert history.run == run_name(RUN)
     assert history.experiment == TRIED

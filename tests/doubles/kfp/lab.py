@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from katibflow.cli import main
-from katibflow.experiment.job_kinds import job_name
 from katibflow.runners.base import TrialJob
 from katibflow.runners.kubernetes.job_object import Identity, job_body, record_patch
 from katibflow.study.history import Observation, Trial, TrialState
+from katibflow.study.job_name import job_name
 from katibflow.study.resume import run_name, search_text
 from katibflow.validation.rules import check_document
 from tests.doubles.kubernetes.lab import Lab

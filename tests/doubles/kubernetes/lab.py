@@ -12,11 +12,14 @@ from typing import Any
 import yaml
 
 from katibflow.experiment import job_kinds
+from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import TrialTemplate
-from katibflow.runners.base import JobOutcome, Limits, Notice, StopRequest, TrialJob
+from katibflow.runners.base import JobOutcome, TrialJob
+from katibflow.runners.events import Notice
 from katibflow.runners.kubernetes.api import Timing, connect
 from katibflow.runners.kubernetes.rbac import role
 from katibflow.runners.kubernetes.runner import KubernetesRunner
+from katibflow.runners.stopping import StopRequest
 from tests.behaviour.runner_contract import Watch, Work, trial
 from tests.doubles.kubernetes.plays import JobPlay, Script, completes
 from tests.doubles.kubernetes.server import NAMESPACE, ApiServer

@@ -2,8 +2,9 @@
 
 Objects with create, get, list in pages, merge patch and delete; lists of metadata alone; selectors
 by label and by a pod's phase; watches with resourceVersions, bookmarks and 410; pods' logs with
-follow, timestamps and sinceTime; RBAC by the rules of a Role; and faults on demand. What the
-cluster does with a job that was created is a script (see `plays`), run in a thread of its own.
+follow, timestamps and sinceTime; RBAC by the rules of a Role, and reviews of it; and faults on
+demand. What the cluster does with a job that was created is a script (see `plays`), run in a thread
+of its own.
 """
 
 from __future__ import annotations
@@ -99,6 +100,8 @@ class ApiServer(HttpDouble):
         self.rules = list(rules) if rules is not None else None
         self.script: Callable[[Any], None] | None = None
         self.admit: Callable[[str, dict[str, Any]], None] = lambda plural, body: None
+        self.words: Callable[[str], str] = lambda text: text
+        """What it says where it would say that text."""
         self.can_suspend = True
         self.drops_suspend = False  # as the definition of an old operator's kind does
         self.page_size = 0  # makes pages smaller than the client asks for
@@ -218,6 +221,22 @@ class ApiServer(HttpDouble):
         return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}.{time.time_ns() % 10**9:09d}Z"
 
 
+def _may(cluster: ApiServer, spec: Mapping[str, Any]) -> dict[str, Any]:
+    asked = spec["resourceAttributes"]
+    resource = "/".join(filter(None, (asked["resource"], asked["subresource"])))
+    return {"allowed": cluster.allowed(asked["group"], Request(asked["verb"], resource))}
+
+
+def _who(cluster: ApiServer, spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {"userInfo": {"username": ACCOUNT}}
+
+
+REVIEWS: Mapping[str, Callable[[ApiServer, Mapping[str, Any]], dict[str, Any]]] = {
+    "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews": _may,
+    "/apis/authentication.k8s.io/v1/selfsubjectreviews": _who,
+}
+
+
 class _Handler(Handler):
     double: ApiServer
 
@@ -229,6 +248,9 @@ class _Handler(Handler):
         parts = [unquote(part) for part in url.path.strip("/").split("/")]
         version = parts[1] if parts[0] == "api" else "/".join(parts[1:3])
         rest = parts[2:] if parts[0] == "api" else parts[3:]
+        if url.path in REVIEWS:
+            self._json(201, {"status": REVIEWS[url.path](self.double, body["spec"])})
+            return
         try:
             _, namespace, plural, *names = rest
         except ValueError:
@@ -453,6 +475,7 @@ class _Handler(Handler):
     def _status(
         self, status: int, reason: str, message: str, headers: Mapping[str, str] | None = None
     ) -> None:
+        message = self.double.words(message)
         data = {"kind": "Status", "code": status, "reason": reason, "message": message}
         self._send(status, json.dumps(data).encode(), "application/json", headers or {})
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from katibflow.collectors.event_messages import scalars
 from katibflow.collectors.tfevent import EventCollector, EventFiles
-from katibflow.collectors.wire import scalars
 from tests.behaviour.collectors.event_files import event, record, simple, tensor, version
 from tests.paths import GOLDEN
 

@@ -11,27 +11,18 @@ from typing import Any
 
 import pytest
 
-from katibflow.engine.loop import (
-    Decided,
-    MetricReported,
-    Result,
-    TrialEnded,
-    TrialStarted,
-    Update,
-    run_experiment,
-)
+from katibflow.engine.events import Decided, MetricReported, TrialEnded, TrialStarted, Update
+from katibflow.engine.loop import Result, run_experiment
 from katibflow.errors import RunnerError
+from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
-from katibflow.runners.base import JobOutcome, Limits, Observer, StopRequest, TrialJob
+from katibflow.runners.base import JobOutcome, TrialJob
+from katibflow.runners.events import Observer
 from katibflow.runners.local.runner import LocalRunner
-from katibflow.study.decision import (
-    FAILED,
-    GOAL_REACHED,
-    MAX_TRIALS_REACHED,
-    SUGGESTION_END_REACHED,
-)
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import History, Trial, TrialState, trial_to_data
 from katibflow.study.objectives import best_trial
+from katibflow.study.reasons import ExperimentReason as Why
 from tests.shell_trials import experiment, processes_below
 
 RUN = "0a1b2c3d"
@@ -86,7 +77,10 @@ def test_all_trials_run_a_few_at_a_time(tmp_path: Path) -> None:
     result = run(of, tmp_path, watch=updates.append)
     assert states(result) == [TrialState.COMPLETE] * 6
     assert [trial.number for trial in result.history.trials] == list(range(6))
-    assert (result.decision.reason, result.interrupted) == (MAX_TRIALS_REACHED, None)
+    assert (result.decision.reason, result.interrupted) == (
+        Why.MAX_TRIALS_REACHED,
+        None,
+    )
     assert overlaps(result.history.trials) == 3
     assert all(
         trial.observations["loss"].latest == float(trial.assignments["x"])
@@ -114,7 +108,7 @@ def test_a_new_trial_starts_as_soon_as_one_ends(tmp_path: Path) -> None:
 def test_the_goal_stops_running_trials_and_they_do_not_count(tmp_path: Path) -> None:
     script = 'case "$KATIB_TRIAL_NAME" in *-1) echo loss=0.5;; *) sleep 600;; esac'
     result = run(experiment(script, {"spec.objective.goal": 0.5}), tmp_path)
-    assert result.decision.reason == GOAL_REACHED
+    assert result.decision.reason == Why.GOAL_REACHED
     assert states(result) == [TrialState.KILLED, TrialState.COMPLETE, TrialState.KILLED]
     assert result.decision.message in result.history.trials[0].message
     assert processes_below(tmp_path) == []
@@ -129,7 +123,7 @@ def test_draining_lets_running_trials_finish(tmp_path: Path) -> None:
     esac"""
     of = experiment(script, {"spec.objective.goal": 0.5})
     result = run(of, tmp_path / "run", drain=True, limits=Limits(trial=30))
-    assert result.decision.reason == GOAL_REACHED
+    assert result.decision.reason == Why.GOAL_REACHED
     assert states(result) == [TrialState.COMPLETE] * 3
     best = best_trial(of.spec.objective, result.history.trials)
     assert best is not None
@@ -144,7 +138,7 @@ def test_the_first_failure_ends_the_experiment_when_none_are_allowed(
         "echo it broke; exit 3", {"spec.maxFailedTrialCount": most, "spec.parallelTrialCount": 1}
     )
     result = run(of, tmp_path)
-    assert (result.decision.reason, result.decision.succeeded) == (FAILED, False)
+    assert (result.decision.reason, result.decision.succeeded) == (Why.FAILED, False)
     assert states(result) == [TrialState.FAIL]
     assert "it broke" in result.history.trials[0].message
 
@@ -152,7 +146,10 @@ def test_the_first_failure_ends_the_experiment_when_none_are_allowed(
 def test_failed_trials_use_up_the_budget(tmp_path: Path) -> None:
     result = run(experiment("exit 1"), tmp_path)
     assert states(result) == [TrialState.FAIL] * 6
-    assert (result.decision.reason, result.decision.succeeded) == (MAX_TRIALS_REACHED, True)
+    assert (result.decision.reason, result.decision.succeeded) == (
+        Why.MAX_TRIALS_REACHED,
+        True,
+    )
 
 
 def test_a_trial_without_the_metric_fails_with_what_was_searched(tmp_path: Path) -> None:
@@ -171,7 +168,7 @@ def test_values_that_are_not_finite_are_never_best(tmp_path: Path) -> None:
     of = experiment(script, {"spec.maxTrialCount": 3, "spec.objective.goal": -1000})
     result = run(of, tmp_path)
     assert states(result) == [TrialState.COMPLETE] * 3
-    assert result.decision.reason == MAX_TRIALS_REACHED
+    assert result.decision.reason == Why.MAX_TRIALS_REACHED
     best = best_trial(of.spec.objective, result.history.trials)
     assert best is not None
     assert best.number == 2
@@ -181,7 +178,10 @@ def test_values_that_are_not_finite_are_never_best(tmp_path: Path) -> None:
 def test_a_used_up_space_ends_the_experiment(tmp_path: Path) -> None:
     space = {"name": "x", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "4"}}
     result = run(experiment("echo loss=$X", {"spec.parameters": [space]}), tmp_path)
-    assert (result.decision.reason, result.decision.succeeded) == (SUGGESTION_END_REACHED, True)
+    assert (result.decision.reason, result.decision.succeeded) == (
+        Why.SUGGESTION_END_REACHED,
+        True,
+    )
     assert sorted(trial.assignments["x"] for trial in result.history.trials) == list("1234")
 
 
@@ -193,7 +193,7 @@ def test_without_a_limit_only_the_goal_ends(tmp_path: Path) -> None:
     )
     result = run(of, tmp_path)
     assert len(result.history.trials) == 10
-    assert result.decision.reason == GOAL_REACHED
+    assert result.decision.reason == Why.GOAL_REACHED
 
 
 def test_median_stop_prunes_a_trial_that_is_behind(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_trials_left_running_when_the_goal_was_met_are_killed_at_the_next_start(
     )
     runner.record(left)
     second = run(of, tmp_path)
-    assert second.decision.reason == GOAL_REACHED
+    assert second.decision.reason == Why.GOAL_REACHED
     assert second.history.trials[-1].state is TrialState.KILLED
     assert LocalRunner(tmp_path).records()[-1].state is TrialState.KILLED
 

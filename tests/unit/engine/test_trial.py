@@ -9,23 +9,17 @@ from typing import Any
 import pytest
 
 from katibflow.collectors import collector_for
-from katibflow.engine.trial import EARLY_STOPPED, collect, conclude, new_trial, now, run_trial
+from katibflow.engine.trial import collect, conclude, new_trial, now, run_trial
 from katibflow.errors import InputError
+from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
-from katibflow.runners.base import (
-    JobOutcome,
-    JobState,
-    Limits,
-    LogLine,
-    Notice,
-    Observer,
-    Started,
-    StopRequest,
-    TrialJob,
-)
+from katibflow.runners.base import JobOutcome, JobState, TrialJob
+from katibflow.runners.events import LogLine, Notice, Observer, Started
+from katibflow.runners.stopping import StopRequest
+from katibflow.study.checkpoints import Checkpoint
 from katibflow.study.decision import decide
 from katibflow.study.history import History, Observation, Point, Trial, TrialState
-from katibflow.suggestion.algorithms.pbt import Checkpoint
+from katibflow.study.reasons import TrialReason
 from katibflow.suggestion.suggester import Suggestion
 from tests.samples import experiment
 
@@ -192,10 +186,10 @@ def test_a_reference_that_resolves_to_nothing_runs_no_job() -> None:
             "goal reached",
         ),
         (
-            JobOutcome(JobState.STOPPED, EARLY_STOPPED, "worse than the median"),
+            JobOutcome(JobState.STOPPED, TrialReason.EARLY_STOPPED, "worse than the median"),
             ["loss=0.5"],
             TrialState.PRUNED,
-            EARLY_STOPPED,
+            TrialReason.EARLY_STOPPED,
             "worse than the median",
         ),
     ],
@@ -253,7 +247,7 @@ def test_a_trial_worse_than_the_median_is_stopped_and_pruned() -> None:
     of, runner, events = stopping(), Scripted("loss=9", "loss=8", "loss=0.1"), list[Any]()
     stop = StopRequest()
     outcome = run_trial(runner, of, RUNNING, events.append, stop, Limits(), earlier(1, 2, 9))
-    assert (outcome.state, outcome.reason) == (JobState.STOPPED, EARLY_STOPPED)
+    assert (outcome.state, outcome.reason) == (JobState.STOPPED, TrialReason.EARLY_STOPPED)
     assert outcome.message == stop.reason
     assert "the best loss is 8, the median of 3 earlier trials" in outcome.message
     assert events == [Started(TIME), LogLine("loss=9"), LogLine("loss=8")]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from katibflow.experiment.job_kinds import KINDS, job_name, kind_of, pod_templates
+from katibflow.experiment.job_kinds import KINDS, kind_of, pod_templates
 from tests.samples import JOB
 
 POD = {"spec": {"containers": [{"name": "main"}]}}
@@ -77,11 +77,6 @@ def test_every_kind_is_found_by_its_names() -> None:
     for (api_version, kind), known in KINDS.items():
         assert kind_of({"apiVersion": api_version, "kind": kind}) is known
         assert not (known.replica_specs and known.pod_template)
-
-
-def test_job_names_are_the_same_whenever_asked_for_and_fit_a_label() -> None:
-    assert job_name("sample", "0a1b2c3d", 7) == "sample-0a1b2c3d-7"
-    assert len(job_name("a" * 40, "b" * 12, 999_999_999)) <= 63
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from katibflow.engine.trial import new_trial
 from katibflow.errors import HistoryError
-from katibflow.experiment.job_kinds import job_name
 from katibflow.steps.messages import item_text, read_item
 from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.job_name import job_name
 from katibflow.suggestion.suggester import Suggestion
 from tests.shell_trials import experiment
 

@@ -9,17 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from katibflow.experiment.types import Experiment
-from katibflow.study.decision import (
-    FAILED,
-    GOAL_REACHED,
-    MAX_TRIALS_REACHED,
-    SUGGESTION_END_REACHED,
-    Decision,
-    decide,
-    used_up,
-)
+from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import Observation, Trial, TrialState
 from katibflow.study.objectives import best_trial
+from katibflow.study.reasons import ExperimentReason as Why
 from tests.samples import experiment
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
@@ -88,13 +81,13 @@ def test_the_goal_is_reached_by_the_best_finite_value(
     kind: str, goal: float | None, value: float, reached: bool
 ) -> None:
     setup = limits(goal=goal, type=kind)
-    assert reason(setup, value) == (GOAL_REACHED if reached else "")
+    assert reason(setup, value) == (Why.GOAL_REACHED if reached else "")
 
 
 def test_the_goal_is_said_with_its_numbers() -> None:
     decision = decide(limits(goal=0.5), trials(0.9, FAIL, 0.25))
     assert decision == Decision(
-        True, True, GOAL_REACHED, "trial 2 reached loss=0.25, the goal is 0.5", 0
+        True, True, Why.GOAL_REACHED, "trial 2 reached loss=0.25, the goal is 0.5", 0
     )
 
 
@@ -105,14 +98,14 @@ def test_the_goal_is_said_with_its_numbers() -> None:
 def test_only_trials_that_ended_well_or_early_reach_the_goal(
     state: TrialState, reached: bool
 ) -> None:
-    assert (reason(limits(goal=0.5), (state, 0.1)) == GOAL_REACHED) == reached
+    assert (reason(limits(goal=0.5), (state, 0.1)) == Why.GOAL_REACHED) == reached
 
 
 def test_goal_comes_before_failures_and_failures_before_the_budget() -> None:
     all_at_once = [0.1, FAIL, FAIL]
-    assert reason(limits(goal=0.5, failed=2, most=3), *all_at_once) == GOAL_REACHED
-    assert reason(limits(goal=0.05, failed=2, most=3), *all_at_once) == FAILED
-    assert reason(limits(goal=0.05, failed=3, most=3), *all_at_once) == MAX_TRIALS_REACHED
+    assert reason(limits(goal=0.5, failed=2, most=3), *all_at_once) == Why.GOAL_REACHED
+    assert reason(limits(goal=0.05, failed=2, most=3), *all_at_once) == Why.FAILED
+    assert reason(limits(goal=0.05, failed=3, most=3), *all_at_once) == Why.MAX_TRIALS_REACHED
     assert reason(limits(goal=0.05, failed=3, most=4), *all_at_once) == ""
 
 
@@ -134,7 +127,7 @@ def test_too_many_failed_trials_end_the_experiment(
     decision = decide(limits(failed=limit), trials(0.5, KILLED, PRUNED, *[FAIL] * failed))
     assert decision.finished == ends
     if ends:
-        assert decision.reason == FAILED
+        assert decision.reason == Why.FAILED
         assert not decision.succeeded
         assert decision.message == f"{failed} trials failed, maxFailedTrialCount is {limit}"
 
@@ -142,7 +135,7 @@ def test_too_many_failed_trials_end_the_experiment(
 @pytest.mark.parametrize("state", [FAIL, PRUNED, COMPLETE])
 def test_every_ended_trial_uses_up_the_budget(state: TrialState) -> None:
     assert reason(limits(most=3), state, state) == ""
-    assert reason(limits(most=3), state, state, state) == MAX_TRIALS_REACHED
+    assert reason(limits(most=3), state, state, state) == Why.MAX_TRIALS_REACHED
 
 
 def test_killed_trials_count_for_nothing() -> None:
@@ -156,7 +149,7 @@ def test_running_trials_do_not_use_up_the_budget_yet() -> None:
 
 def test_a_trial_whose_objective_is_not_finite_is_no_failure_and_uses_up_the_budget() -> None:
     assert reason(limits(most=2, failed=0), math.nan) == ""
-    assert reason(limits(most=2, failed=0), math.nan, math.inf) == MAX_TRIALS_REACHED
+    assert reason(limits(most=2, failed=0), math.nan, math.inf) == Why.MAX_TRIALS_REACHED
 
 
 @pytest.mark.parametrize(
@@ -183,7 +176,11 @@ def test_as_many_trials_are_wanted_as_fit(
 
 def test_a_used_up_space_ends_well() -> None:
     assert used_up() == Decision(
-        True, True, SUGGESTION_END_REACHED, "every combination of the search space was tried", 0
+        True,
+        True,
+        Why.SUGGESTION_END_REACHED,
+        "every combination of the search space was tried",
+        0,
     )
 
 
@@ -265,12 +262,12 @@ def test_an_experiment_never_runs_more_than_it_may(
         so_far[chosen.number] = trials(*[RUNNING] * chosen.number, (state, value))[-1]
         decision = decide(setup, so_far)
     count = [trial.state for trial in so_far].count
-    if decision.reason == FAILED:
+    if decision.reason == Why.FAILED:
         assert failed is not None
         assert count(FAIL) == max(failed, 1)
-    if decision.reason == MAX_TRIALS_REACHED:
+    if decision.reason == Why.MAX_TRIALS_REACHED:
         assert count(COMPLETE) + count(PRUNED) + count(FAIL) == most
-    if decision.reason == GOAL_REACHED:
+    if decision.reason == Why.GOAL_REACHED:
         best = best_trial(setup.spec.objective, so_far)
         assert best is not None
         assert goal is not None

@@ -22,6 +22,7 @@ from katibflow.study.history import (
     TrialState,
     dump_history,
     load_history,
+    readable_history,
     time_text,
     trial_from_data,
     trial_to_data,
@@ -280,6 +281,64 @@ def test_what_is_no_history_is_refused_with_its_line(text: str, says: str) -> No
     with pytest.raises(HistoryError) as caught:
         load_history(text, "study.jsonl")
     assert str(caught.value).startswith(f"study.jsonl, {says}")
+
+
+def test_a_newer_history_is_one_error_that_says_what_was_found_and_what_is_read() -> None:
+    """Nothing else of it is read: a newer format may mean anything by the same words."""
+    newer = lines({"number": "later"}, "no JSON", version=2, experiment="later")
+    for read in (load_history, readable_history):
+        with pytest.raises(HistoryError) as caught:
+            read(newer, "study.jsonl")
+        assert str(caught.value) == (
+            "study.jsonl, line 1: found version 2; allowed: 1; it was written by a newer katibflow"
+        )
+    with pytest.raises(HistoryError) as unknown:
+        load_history(lines(version="1"))
+    assert str(unknown.value) == "history, line 1: found version '1'; allowed: 1"
+
+
+def test_a_history_of_each_version_so_far_is_read_with_what_later_ones_added() -> None:
+    text = (GOLDEN / "history-v1.jsonl").read_text("utf-8")
+    assert {path.name for path in GOLDEN.glob("history-v*")} == {"history-v1.jsonl"}
+    added = "\n".join(
+        json.dumps(json.loads(line) | {"later": {"key": 1}}) for line in text.rstrip().split("\n")
+    )
+    history, faults = readable_history(added)
+    assert (dump_history(history), faults) == (dump_history(load_history(text)), ())
+
+
+BROKEN: dict[str, Any] = {
+    "torn": '{"number": 1, "sta',
+    "no object": "5",
+    "no trial": {**MINIMAL, "number": 3, "state": "DONE"},
+    "twice": MINIMAL,  # it stands behind the first
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [(kind, place) for kind in BROKEN for place in range(3) if (kind, place) != ("twice", 0)],
+)
+def test_a_line_that_cannot_be_read_is_told_and_hides_no_other(kind: str, place: int) -> None:
+    trials = [{**MINIMAL, "number": number} for number in (0, 7)]
+    line = BROKEN[kind]
+    mixed: list[Any] = [*trials[:place], line, *trials[place:]]
+    history, faults = readable_history(lines(*mixed), "study.jsonl")
+    assert [trial.number for trial in history.trials] == [0, 7]
+    (fault,) = faults
+    told = int(fault.removeprefix("study.jsonl, line ").split(":")[0])
+    assert json.dumps(mixed[told - 2]) == json.dumps(line)
+    with pytest.raises(HistoryError) as caught:
+        load_history(lines(*mixed), "study.jsonl")
+    assert str(caught.value) == fault
+
+
+def test_all_lines_that_cannot_be_read_are_told_at_once() -> None:
+    with pytest.raises(HistoryError) as caught:
+        load_history(lines("5", MINIMAL, "[", ""), "f")
+    first, second = str(caught.value).splitlines()
+    assert first == "f, line 2: found '5', allowed: an object"
+    assert second.startswith("f, line 4: not JSON")
 
 
 @given(st.data())

@@ -14,7 +14,7 @@ from optuna.trial import TrialState as OptunaState
 from katibflow.errors import InvalidExperiment
 from katibflow.experiment.types import Experiment, StrategyValue
 from katibflow.report.data import best_data
-from katibflow.study.decision import GOAL_REACHED, decide
+from katibflow.study.decision import decide
 from katibflow.study.history import (
     History,
     Observation,
@@ -25,6 +25,7 @@ from katibflow.study.history import (
 )
 from katibflow.study.objectives import best_trial, best_trials, goals_met
 from katibflow.study.optuna_study import study_of
+from katibflow.study.reasons import ExperimentReason as Why
 from katibflow.study.resume import check_resume
 from katibflow.validation.rules import check_document
 from tests.samples import changed
@@ -153,7 +154,7 @@ class TestGoal:
         apart = tried((0.4, 9, 0), (0.9, 1, 0))
         assert not decide(experiment, apart).finished
         decision = decide(experiment, tried((0.4, 9, 0), (0.9, 1, 0), (0.5, 5, 0)))
-        assert (decision.reason, decision.succeeded) == (GOAL_REACHED, True)
+        assert (decision.reason, decision.succeeded) == (Why.GOAL_REACHED, True)
         assert decision.message == "trial 2 reached loss=0.5 and latency=5, the goals are 0.5 and 5"
 
     def test_an_objective_without_a_goal_does_not_count_but_must_be_there(self) -> None:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from katibflow.errors import SuggestionError
 from katibflow.experiment.types import Experiment
+from katibflow.study.checkpoints import checkpoint_of
 from katibflow.study.history import History, TrialState, dump_history, load_history
 from katibflow.suggestion.algorithms import ALGORITHMS
-from katibflow.suggestion.algorithms.pbt import checkpoint_of
 from katibflow.suggestion.space.dimensions import Warped
 from katibflow.suggestion.space.search_space import space_of
 from katibflow.suggestion.suggester import (

@@ -110,3 +110,21 @@ def test_an_object_or_an_array_with_something_in_it_is_a_match(
 def test_what_is_no_gjson_is_refused_at_once(expression: str) -> None:
     with pytest.raises(InputError, match="allowed: a GJSON expression"):
         Conditions(expression, "status.failed").end({"status": {"conditions": []}})
+
+
+@pytest.mark.parametrize(
+    ("status", "path"),
+    [
+        ({}, "a.b"),
+        ({"a": [{"x": 1}]}, "a.#(x==2)"),
+        ({}, "x*"),
+        ({"a": {}}, "a.#(x==1)"),
+        ({"a": []}, "a.0"),
+        ({"a": {}}, "a.#"),
+        ({"a": [1]}, "a.x*"),
+        ({"a": "text"}, "a.0"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_no_fault_of_the_expression(status: object, path: str) -> None:
+    """Each is another sentence of gjson's, of which the reader of conditions has to know."""
+    assert Conditions(f"status.{path}", "status.none").end({"status": status}) is None

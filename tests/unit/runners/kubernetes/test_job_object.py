@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,17 +11,23 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from katibflow.errors import InputError
+from katibflow.errors import InputError, RunnerError
 from katibflow.runners.base import TrialJob
 from katibflow.runners.kubernetes.job_object import (
+    ASSIGNMENTS,
     RECORD,
     RECORD_LIMIT,
+    RECORD_VERSION,
+    STATE,
+    TRIAL,
+    UNREADABLE,
     Identity,
     Shape,
     job_body,
     merged,
     read_record,
     record_patch,
+    stand_in,
 )
 from katibflow.study.history import Point, TrialState
 from tests.behaviour.runner_contract import trial
@@ -122,6 +129,65 @@ def test_a_record_comes_back_as_it_was() -> None:
     made = trial(3, TrialState.PRUNED, intermediate=(Point(0, float("nan"), "t", 1),))
     body = {"metadata": {"name": "x", "annotations": {RECORD: recorded(made)}}}
     assert repr(read_record(body)) == repr(made)
+
+
+def with_record(text: str, **labels: str) -> dict[str, Any]:
+    metadata = body_of(batch_job())["metadata"]
+    metadata["annotations"][RECORD] = text
+    metadata["labels"] |= labels
+    return {"metadata": metadata | {"creationTimestamp": "2026-01-01T00:00:05Z"}}
+
+
+def test_a_record_says_its_version() -> None:
+    assert json.loads(recorded(trial(3)))["version"] == RECORD_VERSION
+
+
+def test_a_record_of_today_s_release_has_no_version_and_is_read() -> None:
+    text = '{"number":3,"state":"COMPLETE","assignments":{"lr":"0.1"},"job":"j","reason":"Good"}'
+    read = read_record(with_record(text))
+    assert read is not None
+    assert (read.number, read.state, read.reason) == (3, TrialState.COMPLETE, "Good")
+
+
+@pytest.mark.parametrize("version", range(1, RECORD_VERSION + 1))
+def test_a_record_of_each_version_so_far_is_read(version: int) -> None:
+    data = json.loads(recorded(trial(3, TrialState.COMPLETE))) | {"version": version}
+    assert read_record(with_record(json.dumps(data))) == trial(3, TrialState.COMPLETE)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"version":9}', r"a record of version 9, this katibflow reads up to 2$"),
+        ('{"version":"2"}', r"a record of version '2', this katibflow reads up to 2$"),
+        ('{"version":0}', r"a record of version 0, this katibflow reads up to 2$"),
+        ('{"version":true}', r"a record of version True, this katibflow reads up to 2$"),
+        ('{"version":2}', "not a trial of format version 1: KeyError"),
+        ("{", "Expecting property name"),
+        ("[" * 100_000, "recursion"),
+        ("[]", "it is no JSON object"),
+        ("", "Expecting value"),
+    ],
+)
+def test_a_record_that_cannot_be_read_says_what_was_found(text: str, why: str) -> None:
+    with pytest.raises(RunnerError, match=f"katibflow/record of contract-0a1b2c3d-3.*{why}"):
+        read_record(with_record(text))
+
+
+def test_a_job_stands_in_for_its_record() -> None:
+    running = stand_in(with_record("{"), "why")
+    assert running == trial(3, start="2026-01-01T00:00:05.000+00:00", queued=None)
+    over = stand_in(with_record("{", **{STATE: "COMPLETE"}), "why")
+    assert over is not None and running is not None
+    assert over == replace(running, state=TrialState.FAIL, reason=UNREADABLE, message="why")
+
+
+def test_a_job_without_its_other_marks_cannot_stand_in() -> None:
+    assert stand_in(with_record("{", **{TRIAL: "x"}), "why") is None
+    body = with_record("{")
+    for text in ("{", "[]", ""):
+        body["metadata"]["annotations"][ASSIGNMENTS] = text
+        assert stand_in(body, "why") is None
 
 
 @given(st.integers(1, 40_000), st.integers(0, 400_000))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from katibflow.runners.kubernetes.causes import Prospect
 from katibflow.runners.kubernetes.pods import (
     Container,
     Pod,
-    Prospect,
     findings,
     held_open,
     primary_pods,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import yaml
 
 from katibflow.experiment.job_kinds import KINDS
+from katibflow.runners.kubernetes.api import Asked
 from katibflow.runners.kubernetes.rbac import missing_role, pages_role, role, shipped_roles
 from tests.paths import ROOT
 
@@ -27,8 +28,11 @@ def test_a_role_has_no_wildcard_and_no_secrets() -> None:
 
 def test_a_missing_role_is_bound_to_the_account_that_the_server_names() -> None:
     (kind,) = (kind for kind in KINDS.values() if kind.kind == "TFJob")
-    refusal = 'tfjobs is forbidden: User "system:serviceaccount:team-a:runner" cannot create'
-    granted, binding = yaml.safe_load_all(missing_role(kind, "team-a", refusal))
+    asked, account = (
+        Asked("create", "kubeflow.org", "tfjobs"),
+        "system:serviceaccount:team-a:runner",
+    )
+    granted, binding = yaml.safe_load_all(missing_role(kind, "team-a", asked, account))
     assert granted["rules"] == role([kind], "x")["rules"]
     assert binding["roleRef"]["name"] == granted["metadata"]["name"] == "katibflow-tfjobs"
     assert binding["subjects"] == [
@@ -39,7 +43,8 @@ def test_a_missing_role_is_bound_to_the_account_that_the_server_names() -> None:
 
 def test_without_leave_for_pages_only_that_is_granted() -> None:
     (kind,) = (kind for kind in KINDS.values() if kind.kind == "Job")
-    (granted,) = yaml.safe_load_all(missing_role(kind, "ns", "cannot get resource pods/proxy"))
+    asked = Asked("get", "", "pods", "proxy")
+    (granted,) = yaml.safe_load_all(missing_role(kind, "ns", asked, ""))
     assert granted["rules"] == [
         {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]},
     ]
@@ -47,4 +52,5 @@ def test_without_leave_for_pages_only_that_is_granted() -> None:
 
 def test_a_person_gets_the_role_without_a_binding() -> None:
     (kind,) = (kind for kind in KINDS.values() if kind.kind == "Job")
-    assert len(list(yaml.safe_load_all(missing_role(kind, "ns", 'User "ann" cannot create')))) == 1
+    asked = Asked("create", "batch", "jobs")
+    assert len(list(yaml.safe_load_all(missing_role(kind, "ns", asked, "ann")))) == 1

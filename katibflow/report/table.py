@@ -1,0 +1,280 @@
+"""The table of trials as data: its columns, each with a value for programs and a text for people.
+
+A terminal, the report, Markdown, pandas and JSON show the same table: each takes the columns that
+are for it and says how it writes numbers and times, and what a column is or holds is said here
+alone. A new column is one line of `COLUMNS`, and is shown everywhere unless it says where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from katibflow.experiment.types import Experiment, Objective, Parameter
+from katibflow.study.best import Best, best_of
+from katibflow.study.history import Trial, TrialState
+from katibflow.study.objectives import objective_values, value_text
+from katibflow.study.optuna_study import typed_value
+
+__all__ = ["COLUMNS", "Column", "Kind", "Output", "Row", "Style", "columns_of", "rows_of"]
+
+
+class Output(StrEnum):
+    """Where the table is shown."""
+
+    SHOW = "show"  # `katibflow show`
+    LIVE = "live"  # on a terminal, while the trials run
+    PAGE = "page"  # the report
+    MARKDOWN = "markdown"  # beside a step of the pipeline
+    FRAME = "frame"  # pandas
+    JSON = "json"  # beside the record of each trial, which has its own keys
+
+
+_EVERYWHERE = frozenset(Output)
+
+
+class Kind(StrEnum):
+    """What a column's values are."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    LENGTH = "length"  # seconds
+    TIME = "time"  # UTC, ISO 8601
+
+
+@dataclass(frozen=True)
+class Style:
+    """How an output writes values.
+
+    Attributes:
+        number: Writes a number.
+        length: Writes seconds.
+        nothing: Stands where there is no value.
+        message: Cuts a sentence to its place; None: sentences have no place.
+        waits: Whether a long time in the queue is told too.
+    """
+
+    number: Callable[[float], str] = value_text
+    length: Callable[[float], str] = "{:.0f} s".format
+    nothing: str = "-"
+    message: Callable[[str], str] | None = None
+    waits: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial, and what is known of it beside its record.
+
+    Attributes:
+        trial: The trial.
+        objective: The experiment's.
+        is_best: Whether it is the best one, or on the front.
+        now: The time (UTC, ISO 8601), if a running trial is to show how long it runs.
+        latest: The last report of each objective's metric, while it runs.
+        notice: The last notice about it.
+        logs: Replica to the place of its log.
+    """
+
+    trial: Trial
+    objective: Objective
+    is_best: bool = False
+    now: str | None = None
+    latest: Mapping[str, float] = field(default_factory=dict)
+    notice: str = ""
+    logs: Mapping[str, str] = field(default_factory=dict)
+
+    def seen(self, metric: str) -> float | None:
+        """Returns a metric's value by its strategy, or None if it was not observed."""
+        observation = self.trial.observations.get(metric)
+        return None if observation is None else observation.value(self.objective.strategy(metric))
+
+    def shown(self, metric: str) -> float | None:
+        """Returns an objective's value, or its last report while the trial runs."""
+        if self.trial.state is TrialState.RUNNING:
+            return self.latest.get(metric)
+        metrics = [aim.metric for aim in self.objective.aims]
+        return objective_values(self.objective, self.trial)[metrics.index(metric)]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, or has taken up to now; None if that is not known."""
+        return replace(self.trial, end=self.trial.end or self.now).duration
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: Its name for programs.
+        heading: Its name for people.
+        value: Returns a row's value as plain data; None if there is none.
+        text: Writes it for people; by default the value, as its kind is written.
+        kind: What its values are.
+        is_given: Whether the heading is a name from the Experiment, to be left as it is.
+        is_objective: Whether it holds an objective.
+        outputs: Where it is shown; everywhere by default.
+    """
+
+    name: str
+    heading: str
+    value: Callable[[Row], Any]
+    text: Callable[[Row, Style], str] | None = None
+    kind: Kind = Kind.TEXT
+    is_given: bool = False
+    is_objective: bool = False
+    outputs: frozenset[Output] = _EVERYWHERE
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its cells are numbers, which stand at the right."""
+        return self.kind in (Kind.NUMBER, Kind.LENGTH)
+
+    def cell(self, row: Row, style: Style) -> str:
+        """Writes a row's cell."""
+        told = self.text(row, style) if self.text is not None else self._plain(row, style)
+        return told or style.nothing
+
+    def _plain(self, row: Row, style: Style) -> str:
+        value = self.value(row)
+        if value is None:
+            return ""
+        writers = {Kind.NUMBER: style.number, Kind.LENGTH: style.length}
+        return writers.get(self.kind, str)(value)
+
+
+Columns = Callable[[Experiment, Sequence[Trial]], Iterator[Column]]
+"""Makes the columns that depend on the experiment."""
+
+_TOLD = _EVERYWHERE - {Output.JSON}
+"""Where what is in a trial's record is shown: in JSON the record is there itself."""
+
+
+def _objectives(experiment: Experiment, _: Sequence[Trial]) -> Iterator[Column]:
+    for aim in experiment.spec.objective.aims:
+
+        def text(row: Row, style: Style, metric: str = aim.metric) -> str:
+            value = row.shown(metric)
+            return "" if value is None else style.number(value)
+
+        yield replace(_metric(aim.metric), text=text, is_objective=True, outputs=_TOLD)
+
+
+def _metrics(experiment: Experiment, trials: Sequence[Trial]) -> Iterator[Column]:
+    objective = experiment.spec.objective
+    aims = {aim.metric for aim in objective.aims}
+    observed = (name for trial in trials for name in trial.observations)
+    for name in dict.fromkeys([*objective.metric_names, *observed]):
+        if name not in aims:
+            yield _metric(name)
+
+
+def _metric(name: str) -> Column:
+    return Column(
+        f"metrics_{name}",
+        name,
+        lambda row: row.seen(name),
+        kind=Kind.NUMBER,
+        is_given=True,
+        outputs=frozenset({Output.PAGE, Output.FRAME}),
+    )
+
+
+def _parameters(experiment: Experiment, trials: Sequence[Trial]) -> Iterator[Column]:
+    known = {parameter.name: parameter for parameter in experiment.spec.parameters}
+    assigned = (name for trial in trials for name in trial.assignments)
+    for name in dict.fromkeys([*known, *assigned]):
+        yield _parameter(name, known.get(name))
+
+
+def _parameter(name: str, parameter: Parameter | None) -> Column:
+    def value(row: Row) -> Any:
+        text = row.trial.assignments.get(name)
+        return text if parameter is None or text is None else typed_value(parameter, text)
+
+    return Column(
+        f"params_{name}",
+        name,
+        value,
+        lambda row, _: row.trial.assignments.get(name, ""),
+        Kind.NUMBER,
+        is_given=True,
+        outputs=_TOLD,
+    )
+
+
+def _duration(row: Row, style: Style) -> str:
+    """How long it took, and how long it had waited if that was over a second."""
+    if row.trial.state is TrialState.RUNNING and row.trial.start is None:
+        return "queued"
+    text = "" if row.seconds is None else style.length(row.seconds)
+    if style.waits and row.trial.waited is not None and row.trial.waited > 1:
+        text = f"{text}, after {style.length(row.trial.waited)} in the queue".removeprefix(", ")
+    return text
+
+
+def _reason(row: Row, style: Style) -> str:
+    if style.message is None:
+        return row.trial.reason
+    return style.message(f"{row.trial.reason} {row.trial.message}".strip())
+
+
+def _note(row: Row, _: Style) -> str:
+    is_over = row.trial.state.is_finished
+    return row.trial.message.split("\n")[0] if is_over else row.notice
+
+
+_FRAME = frozenset({Output.FRAME})
+_WHERE_TIMED = frozenset({Output.SHOW, Output.LIVE, Output.PAGE})
+_WHERE_REASONED = frozenset({Output.SHOW, Output.MARKDOWN, Output.FRAME})
+
+COLUMNS: tuple[Column | Columns, ...] = (
+    Column("number", "Trial", lambda row: row.trial.number, outputs=_TOLD),
+    Column("state", "State", lambda row: row.trial.state.value, outputs=_TOLD),
+    _objectives,
+    _metrics,
+    _parameters,
+    Column("queued", "Queued", lambda row: row.trial.queued, None, Kind.TIME, outputs=_FRAME),
+    Column("start", "Start", lambda row: row.trial.start, None, Kind.TIME, outputs=_FRAME),
+    Column("end", "End", lambda row: row.trial.end, None, Kind.TIME, outputs=_FRAME),
+    Column("time", "Time", lambda row: row.seconds, _duration, Kind.LENGTH, outputs=_WHERE_TIMED),
+    Column("reason", "Reason", lambda row: row.trial.reason, _reason, outputs=_WHERE_REASONED),
+    Column("note", "", lambda row: row.notice, _note, outputs=frozenset({Output.LIVE})),
+    Column("logs", "Logs", lambda row: dict(row.logs), outputs=frozenset({Output.PAGE})),
+)
+"""The columns in their order."""
+
+
+def columns_of(experiment: Experiment, trials: Sequence[Trial], output: Output) -> list[Column]:
+    """Returns the columns of an output for some trials of an experiment."""
+    made: list[Column] = []
+    for entry in COLUMNS:
+        made += [entry] if isinstance(entry, Column) else entry(experiment, trials)
+    return [column for column in made if output in column.outputs]
+
+
+def rows_of(
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    logs: Mapping[int, Mapping[str, str]] | None = None,
+    now: str | None = None,
+    best: Best | None = None,
+) -> list[Row]:
+    """Returns a row for each trial.
+
+    Args:
+        experiment: What they are trials of.
+        trials: The trials, in the rows' order.
+        logs: Trial number to replica name to the log's place.
+        now: The time, if running trials are to show how long they run.
+        best: The best of all trials; by default of these.
+    """
+    objective = experiment.spec.objective
+    best = best or best_of(objective, trials)
+    numbers = {trial.number for trial in best.trials}
+    return [
+        Row(trial, objective, trial.number in numbers, now, logs=(logs or {}).get(trial.number, {}))
+        for trial in trials
+    ]

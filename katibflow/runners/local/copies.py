@@ -1,0 +1,66 @@
+"""Keeps on this machine what happens elsewhere: records, and the output of primary containers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from katibflow.runners.base import JobOutcome, Runner, TrialJob
+from katibflow.runners.events import Event, LogLine, MetricLine, Observer, Started
+from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.log_copies import LoggedRunner, Logs
+from katibflow.runners.stopping import StopRequest
+from katibflow.study.history import Trial
+
+__all__ = ["CopyingRunner"]
+
+_METRICS = "katibflow-metrics"
+"""Name of the log of what was read beside the output, which no container has."""
+
+
+class CopyingRunner(LoggedRunner):
+    """Another runner whose trials get a folder here, as local ones have.
+
+    The records that count are the other runner's.
+
+    Args:
+        runner: Where the trials run.
+        folder: The run's folder.
+    """
+
+    def __init__(self, runner: Runner, folder: Path) -> None:
+        super().__init__(runner, self._logs)
+        self._folder = folder
+        self._copies = LocalRunner(folder)
+
+    def _logs(self, job: TrialJob) -> Logs:
+        folder = self._folder / "trials" / f"{job.trial.number:04}"
+        logs: dict[type[LogLine] | type[MetricLine], Path] = {
+            LogLine: folder / f"{job.primary_container or 'main'}.log"
+        }
+        if job.source is not None:
+            logs[MetricLine] = folder / f"{_METRICS}.log"
+        return logs
+
+    def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
+        """Runs the job there; its record and its lines come here, anew when it is adopted."""
+
+        def keep(event: Event) -> None:
+            if isinstance(event, Started):
+                self._copies.record(job.trial.started(event.time))
+            observe(event)
+
+        self._copies.record(job.trial)
+        outcome = super().run(job, keep, stop)
+        kept = {path.stem: str(path) for path in self._logs(job).values()}
+        return replace(outcome, logs={**outcome.logs, **kept})
+
+    def record(self, trial: Trial) -> None:
+        """Puts the trial on record there, then here."""
+        super().record(trial)
+        self._copies.record(trial)
+
+    def close(self) -> None:
+        """Lets go of both."""
+        super().close()
+        self._copies.close()

@@ -1,0 +1,175 @@
+"""What is best, in words and as data: one trial, or the Pareto front of several objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from katibflow.experiment.types import Objective
+from katibflow.study.history import Trial
+from katibflow.study.objectives import (
+    best_trials,
+    finite_values,
+    is_several,
+    none_is_best,
+    reported_metric,
+    value_text,
+    values_text,
+)
+
+__all__ = ["Best", "best_of"]
+
+
+@dataclass(frozen=True)
+class _Words:
+    mark: str
+    title: str
+    one_of_them: str
+    line: str
+
+
+_ONE = _Words("best", "Best trial", "Best", "best trial:")
+_FRONT = _Words("front", "Pareto front", "On the Pareto front", "trial")
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best of some trials.
+
+    Attributes:
+        objective: What they are best in.
+        trials: At most one with one objective; with several the front, in its order.
+    """
+
+    objective: Objective
+    trials: tuple[Trial, ...]
+
+    @property
+    def is_front(self) -> bool:
+        """Whether it is a front, of however many trials."""
+        return is_several(self.objective)
+
+    @property
+    def _words(self) -> _Words:
+        return _FRONT if self.is_front else _ONE
+
+    @property
+    def mark(self) -> str:
+        """The word at such a trial in a table, and the key of `data`: best, or front."""
+        return self._words.mark
+
+    @property
+    def title(self) -> str:
+        """What a heading calls it."""
+        return self._words.title
+
+    @property
+    def none(self) -> str:
+        """Why there is none, in a sentence without a full stop."""
+        return none_is_best(self.objective)
+
+    @property
+    def count_text(self) -> str:
+        """The front's size, as "Pareto front: 3 trials"."""
+        return f"{self.title}: {len(self.trials)} trial{'s' if self.trials[1:] else ''}"
+
+    def has(self, trial: Trial) -> bool:
+        """Returns whether a trial is among them, by its number."""
+        return any(each.number == trial.number for each in self.trials)
+
+    def with_trial(self, trial: Trial) -> Best:
+        """Returns the best of these and one more trial."""
+        # The earlier trial wins a tie, whichever ended first.
+        ordered = sorted([*self.trials, trial], key=lambda each: each.number)
+        return best_of(self.objective, ordered)
+
+    def data(self) -> dict[str, Any]:
+        """Returns it as JSON can hold it; assignments are texts, as in Katib.
+
+        Returns:
+            With one objective ``best``: the best trial's number as ``trial``, its ``objective`` and
+            its ``assignments``; None if there is none. With several ``front``, the Pareto front: a
+            list of ``trial``, ``objectives`` (by metric) and ``assignments``, the best in the first
+            objective first.
+        """
+        found = [
+            {
+                "trial": trial.number,
+                **self._values_data(trial),
+                "assignments": dict(trial.assignments),
+            }
+            for trial in self.trials
+        ]
+        return {self.mark: found if self.is_front else next(iter(found), None)}
+
+    def _values_data(self, trial: Trial) -> dict[str, Any]:
+        values = finite_values(self.objective, trial) or ()
+        if not self.is_front:
+            return {"objective": values[0]}
+        metrics = (aim.metric for aim in self.objective.aims)
+        return {"objectives": dict(zip(metrics, values, strict=True))}
+
+    def lines(self) -> list[str]:
+        """Returns each trial with its assignments on lines of their own, or that there is none."""
+        if not self.trials:
+            return [self.none]
+        lines = [self.count_text] if self.is_front else []
+        for trial in self.trials:
+            lines += [
+                f"{self._words.line} {trial.number}, {values_text(self.objective, trial)}",
+                *(f"  {parameter}={text}" for parameter, text in trial.assignments.items()),
+            ]
+        return lines
+
+    def sentences(self) -> list[str]:
+        """Returns a sentence for each trial, as "Best: trial 2, loss 0.1 with x=2"."""
+        told = []
+        for trial in self.trials:
+            chosen = ", ".join(f"{name}={value}" for name, value in trial.assignments.items())
+            values = finite_values(self.objective, trial) or ()
+            reached = ", ".join(
+                f"{aim.metric} {value_text(value)}"
+                for aim, value in zip(self.objective.aims, values, strict=True)
+            )
+            told.append(f"{self._words.one_of_them}: trial {trial.number}, {reached} with {chosen}")
+        return told
+
+    @property
+    def standing(self) -> str:
+        """What is best so far, on one line; empty while nothing is."""
+        if not self.trials:
+            return ""
+        if self.is_front:
+            numbers = ", ".join(str(trial.number) for trial in self.trials)
+            return f"{self.title}: trial{'s' if self.trials[1:] else ''} {numbers}"
+        value = value_text(self._first_value)
+        return f"best {reported_metric(self.objective)}={value} in trial {self.trials[0].number}"
+
+    @property
+    def short(self) -> str:
+        """What is best in a table's cell: the value, or how many trials are on the front."""
+        if self.is_front:
+            return f"{len(self.trials)} on the front"
+        return values_text(self.objective, self.trials[0]) if self.trials else ""
+
+    @property
+    def _first_value(self) -> float:
+        return (finite_values(self.objective, self.trials[0]) or ())[0]
+
+    def metrics(self) -> dict[str, float]:
+        """Returns the numbers that stand for it: which or how many, and each best value."""
+        found: dict[str, float] = {}
+        if self.is_front:
+            found["trials on the Pareto front"] = float(len(self.trials))
+        elif self.trials:
+            found["best trial"] = float(self.trials[0].number)
+        rows = [finite_values(self.objective, trial) or () for trial in self.trials]
+        for index, aim in enumerate(self.objective.aims if rows else ()):
+            found[f"best {aim.metric}"] = aim.sign * min(aim.sign * row[index] for row in rows)
+        return found
+
+
+def best_of(objective: Objective, trials: Iterable[Trial]) -> Best:
+    """Returns the best of some trials."""
+    return Best(objective, best_trials(objective, trials))

@@ -32,9 +32,9 @@ def connect(access: Access) -> Pipelines:
         InputError: Nothing says where it is, or what says so is wrong.
         RunnerError: It does not answer, refuses, or is none.
     """
+    client = log_in(access)
     from kfp_server_api import HealthzServiceApi  # type: ignore[import-untyped]
 
-    client = log_in(access)
     api = client.runs.api_client
     address = api.configuration.host
     with translated(address):

@@ -27,7 +27,10 @@ def translated(address: str) -> Iterator[None]:
         RunnerError: The installation refuses, cannot be reached, or its answer cannot be used.
     """
     import urllib3
-    from kfp_server_api import ApiException, OpenApiException
+    from kfp_server_api import (  # type: ignore[import-untyped]
+        ApiException,
+        OpenApiException,
+    )
 
     try:
         yield

@@ -63,7 +63,7 @@ def plots_of(history: History) -> list[Plot]:
             "importance",
             "Parameter importance",
             _no_importance(complete),
-            lambda: _importance(study, target_name=metric),
+            lambda: _importance(study, metric),
         ),
         _plot(
             "parallel",
@@ -88,12 +88,13 @@ def plots_of(history: History) -> list[Plot]:
     ]
 
 
-def _importance(study: optuna.Study, **named: str) -> Any:
+def _importance(study: optuna.Study, metric: str = "Objective Value") -> Any:
     """The importance of the parameters by PED-ANOVA, which needs no scikit-learn."""
     from optuna.importance import PedAnovaImportanceEvaluator
     from optuna.visualization import plot_param_importances
 
-    return plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), **named)
+    evaluator = PedAnovaImportanceEvaluator()
+    return plot_param_importances(study, evaluator=evaluator, target_name=metric)
 
 
 _MOST_DRAWN_OBJECTIVES = 3

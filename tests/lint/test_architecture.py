@@ -177,3 +177,24 @@ def test_every_imported_package_is_declared() -> None:
             for name in third_party(tree_of(file)):
                 packages = set(map(normal, owners.get(name, [name])))
                 assert packages & allowed, f"{named(file)} imports {name}"
+
+
+def private_names(tree: ast.Module) -> Iterator[str]:
+    """Attributes with a leading underscore of anything but the object or module itself."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr.startswith("_")
+            and not node.attr.startswith("__")
+            and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+        ):
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for file in FILES if {"kfp", "kfp_server_api"} & third_party(tree_of(file))],
+    ids=named,
+)
+def test_nothing_private_of_kfp_is_touched(file: Path) -> None:
+    assert list(private_names(tree_of(file))) == []

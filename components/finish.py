@@ -3,7 +3,7 @@
 On Kubernetes it finds the experiment's jobs of the run by label and stops each as its kind can be
 stopped (the body of a merge patch), or deletes it where there is no such way. One that has ended is
 left as it is: it has a condition that says so, or, as a Workflow and a RayJob, a word for its
-state. For trials on this machine it goes by the run folder; the library is installed there.
+state. Elsewhere the library is installed, and does it.
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
@@ -28,12 +28,10 @@ def finish(
 
     short = hashlib.sha256(run.encode()).hexdigest()[:8]
     runner = os.environ.get("KATIBFLOW_RUNNER", "")
-    if runner == "local" or not (runner or "KUBERNETES_SERVICE_HOST" in os.environ):
-        folder = f"{os.environ.get('KATIBFLOW_RUNS') or 'runs'}/{name}-{short}"
-        if os.path.isdir(folder):
-            from katibflow import steps
+    if runner != "kubernetes" and (runner or "KUBERNETES_SERVICE_HOST" not in os.environ):
+        from katibflow import steps
 
-            steps.finish(folder)
+        steps.finish(name, short)
         return
     from kubernetes import client, config
 

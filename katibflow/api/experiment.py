@@ -19,12 +19,13 @@ from katibflow.api.result import Result
 from katibflow.api.tuning import experiment_document
 from katibflow.engine.signals import caught
 from katibflow.errors import InputError
-from katibflow.experiment.config_map import source_of, with_template
+from katibflow.experiment.config_map import ReadConfigMap, source_of, with_template
 from katibflow.experiment.yaml_reader import dump_document
 from katibflow.extras import require
+from katibflow.runners.backends import DEFAULT, backend_of
 from katibflow.search import Space
 from katibflow.study.files import write_file
-from katibflow.validation.reading import map_in_cluster, map_in_file, read_plain
+from katibflow.validation.reading import map_in_file, read_plain
 from katibflow.validation.rules import check_document
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Experiment:
     def run(
         self,
         *,
-        on: str = "local",
+        on: str = DEFAULT,
         runs: str | Path = "runs",
         maps: Mapping[str, str | Path] | None = None,
         namespace: str | None = None,
@@ -94,6 +95,7 @@ class Experiment:
         drain: bool = False,
         storage: str | None = None,
         progress: bool = True,
+        **others: Any,
     ) -> Result:
         """Runs the Experiment to its end, or goes on with the run of its name that is there.
 
@@ -114,6 +116,7 @@ class Experiment:
             storage: An Optuna storage that mirrors the run while it goes on: a URL, as
                 ``sqlite:///studies.db``, or a journal's file.
             progress: Whether to show what happens on standard output.
+            others: Options that another backend takes, by name.
 
         Returns:
             The result, also when too many trials failed: see its ``succeeded``.
@@ -123,8 +126,8 @@ class Experiment:
             RunnerError: No trial can be run there.
             KeyboardInterrupt: It was interrupted.
         """
-        from katibflow.runners.backends import Options
         from katibflow.runners.stopping import StopRequest
+        from katibflow.runs.options import Options
         from katibflow.runs.running import run_to_end
 
         for name, seconds in (
@@ -133,26 +136,30 @@ class Experiment:
         ):
             if seconds is not None and not 0 < seconds < float("inf"):
                 raise InputError(f"{name}: found {seconds}; allowed: seconds, a number above 0")
+        of_backend = {
+            "maps": [f"{inside}={here}" for inside, here in (maps or {}).items()],
+            "namespace": namespace,
+            "context": context,
+            "resume": resume,
+            **others,
+        }
         options = Options(
             source=self._source,
             on=on,
-            maps=[f"{inside}={here}" for inside, here in (maps or {}).items()],
-            namespace=namespace,
-            context=context,
-            resume=resume,
+            of_backend=of_backend,
             trial_timeout=trial_timeout,
             trial_start_timeout=trial_start_timeout,
             drain=drain,
             storage=storage,
         )
-        model = self._with_template(context if on == "kubernetes" else None, on == "kubernetes")
+        model = self._with_template(backend_of(on).template_reader(of_backend))
         show = _shown if progress else _unseen
         stop = StopRequest()
         in_main = threading.current_thread() is threading.main_thread()  # only it gets signals
         with caught(stop, (signal.SIGINT,)) if in_main else nullcontext():
             run = run_to_end(model, Path(runs), options, show=show, stop=stop)
         if run.interrupted is not None:
-            raise KeyboardInterrupt(run.interrupted)
+            raise KeyboardInterrupt(run.interrupted.text)
         return Result(run.history, run.ending, run.folder)
 
     def compile(
@@ -177,7 +184,7 @@ class Experiment:
         """
         from katibflow.compiler.emit import compile_experiment
 
-        model = self._with_template(None, False)
+        model = self._with_template(None)
         compiled = compile_experiment(
             model, image=image, package=package, layout=layout, source=self._source
         )
@@ -228,13 +235,14 @@ class Experiment:
         from katibflow.client.records import JobRecords, check_earlier, cluster_of
         from katibflow.client.submitting import Submission, prepare, start, upload
         from katibflow.client.workflow_reader import WorkflowReader
+        from katibflow.runners.kubernetes.config_maps import map_in_cluster
         from katibflow.runners.kubernetes.job_object import check_name
 
         if namespace is not None:
             check_name("namespace", namespace)
         ready = prepare(
             Submission(
-                self._with_template(context, True),
+                self._with_template(map_in_cluster(context)),
                 self._source,
                 _run_parameters(parameters or {}),
                 layout,
@@ -261,14 +269,14 @@ class Experiment:
             return RemoteRun(pipelines, sweep, None)
         return RemoteRun(pipelines, sweep, JobRecords(jobs, sweep), WorkflowReader(jobs))
 
-    def _with_template(self, context: str | None, in_cluster: bool) -> model.Experiment:
-        """The Experiment with its trial template, wherever that is kept."""
+    def _with_template(self, read: ReadConfigMap | None) -> model.Experiment:
+        """The Experiment with its trial template, wherever that is kept, if that can be read."""
         document = self._document
         place = source_of(document)
         if place is None:
             return self.model
-        if in_cluster:
-            document = with_template(document, *map_in_cluster(context)(place))
+        if read is not None:
+            document = with_template(document, *read(place))
         return check_document(document, self._source)
 
     def __repr__(self) -> str:

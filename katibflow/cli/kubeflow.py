@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from katibflow.cli.options import EXPERIMENT_FAILED
+from katibflow.cli.options import EXPERIMENT_FAILED, interrupted
 from katibflow.cli.results import best_lines
 from katibflow.engine.signals import caught
 from katibflow.errors import InputError, KatibflowError, RunnerError
@@ -298,7 +298,7 @@ def follow_to_end(
         raise RunnerError(f"{error}\n{how}") from error
     if stop.reason is not None and not run.is_over:
         print(how, file=sys.stderr)
-        return typer.Exit(128 + int(stop.reason.split()[-1]))
+        return interrupted(stop.reason)
     history = cluster.believed(run, history)
     ending = ending_of(run, history)
     if history is not None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from katibflow.errors import InputError
+from katibflow.runners.backends import BACKENDS, OwnedOption, all_options, backend_of
+from katibflow.runners.stopping import StopReason
 
 __all__ = [
     "BAD_INPUT",
     "EXPERIMENT_FAILED",
     "AsJson",
-    "Backend",
     "ConfigMapFile",
     "ExperimentFile",
     "Image",
@@ -23,6 +26,8 @@ __all__ = [
     "Package",
     "RunsFolder",
     "check_output",
+    "interrupted",
+    "with_backends",
 ]
 
 EXPERIMENT_FAILED = 1
@@ -30,13 +35,6 @@ EXPERIMENT_FAILED = 1
 
 BAD_INPUT = 2
 """Exit status: the input is wrong, and nothing was started."""
-
-
-class Backend(StrEnum):
-    """Where trials run."""
-
-    LOCAL = "local"
-    KUBERNETES = "kubernetes"
 
 
 class Layout(StrEnum):
@@ -78,6 +76,63 @@ Package = Annotated[
     str | None,
     typer.Option(metavar="katibflow==X", help="Install this release in each step, likewise."),
 ]
+
+
+def with_backends(command: Callable[..., None]) -> Callable[..., None]:
+    """Makes a command take each backend in its argument ``on``, and the options of all of them.
+
+    Args:
+        command: It has ``on``, with a default, and takes the backends' options as keywords.
+
+    Returns:
+        The command, with a signature that lists them after ``on``.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        if parameter.name != "on":
+            parameters.append(parameter)
+            continue
+        names = _enumeration("Backend", {name.upper(): name for name in BACKENDS})
+        summaries = ", or ".join(backend_of(name).summary for name in BACKENDS)
+        choice = typer.Option(help=f"Where trials run: {summaries}.")
+        default = names(parameter.default)
+        parameters.append(parameter.replace(annotation=Annotated[names, choice], default=default))
+        parameters += map(_parameter, all_options().values())
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
+
+
+_enumeration: Any = StrEnum
+"""Makes an enumeration of names that are known when it runs."""
+
+
+def _parameter(owned: OwnedOption) -> inspect.Parameter:
+    option = owned.option
+    kind: Any = option.type
+    told = typer.Option(
+        option.words,
+        metavar=option.metavar,
+        help=f"{option.help} {owned.allowed.capitalize()}.",
+        show_default=False,
+    )
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=Annotated[(list[kind] if option.is_list else kind) | None, told],
+    )
+
+
+def interrupted(reason: StopReason) -> typer.Exit:
+    """Returns the end of a command that was asked to stop: 128 + the signal's number, as shells do.
+
+    Args:
+        reason: Why it was asked.
+    """
+    return typer.Exit(EXPERIMENT_FAILED if reason.signal is None else 128 + reason.signal)
 
 
 def check_output(path: Path, source: Path | None = None) -> None:

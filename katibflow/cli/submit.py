@@ -119,8 +119,9 @@ def submit(
         upload,
     )
     from katibflow.client.submitting import schedule as make_recurring
+    from katibflow.runners.kubernetes.config_maps import map_in_cluster
     from katibflow.study.resume import NONE
-    from katibflow.validation.reading import map_in_cluster, map_in_file, read_experiment
+    from katibflow.validation.reading import map_in_file, read_experiment
 
     if schedule is not None and every is not None:
         raise InputError("--schedule and --every: found both; allowed: one of them")

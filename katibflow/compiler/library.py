@@ -1,10 +1,10 @@
 """Packs the library's modules and their data for a compiled pipeline that runs on a stock image.
 
 All modules that a step can come to import are in the pack: the components that are handed the
-study, what `katibflow.steps` imports, at its top or later, and what those import. The files beside
-them that they read as resources go along. It is one text, and stands once in the pipeline, as the
-source of a component that never runs; `start` reads it there and unpacks it
-(`components/start.py`).
+study, `katibflow.steps`, the backends that are not this machine, and what those import, at their
+top or later. The files beside them that they read as resources go along. It is one text, and stands
+once in the pipeline, as the source of a component that never runs; `start` reads it there and
+unpacks it (`components/start.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import katibflow
 from katibflow.compiler.plain import plain_source
+from katibflow.runners.backends import BACKENDS
 
 __all__ = [
     "CARRIED",
@@ -38,12 +39,16 @@ PLAIN = "{}$`&<>"
 PACKABLE = ",.:/[]'"
 """Stand in the pack for the characters of base 85 that Argo, KFP, Kubernetes or JSON would read."""
 
-_ROOTS = ("katibflow.steps", *(f"katibflow.components.{name}" for name in CARRIED))
+_ROOTS = (
+    "katibflow.steps",
+    *BACKENDS.values(),
+    *(f"katibflow.components.{name}" for name in CARRIED),
+)
 
 _DATA = frozenset({".css", ".j2", ".js"})
 """Suffixes of the files that modules read as resources."""
 
-_LAPTOP = "katibflow.runners.local.runner"
+_LAPTOP = "katibflow.runners.local."
 """Beginning of the modules that run trials on the machine where the library is installed."""
 
 

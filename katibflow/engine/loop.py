@@ -29,7 +29,7 @@ from katibflow.errors import KatibflowError
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import Runner
 from katibflow.runners.events import Event, Notice, Started
-from katibflow.runners.stopping import StopRequest
+from katibflow.runners.stopping import StopReason, StopRequest
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History, Point, Trial, TrialState
 from katibflow.study.objectives import reported_metric
@@ -46,17 +46,17 @@ class Result:
     Attributes:
         history: All trials; after an interruption some may still be RUNNING.
         decision: The last decision; not finished when the run was interrupted.
-        interrupted: Why a stop was requested from outside; None if it was not.
+        interrupted: Why a stop was requested from outside; None if nobody did.
     """
 
     history: History
     decision: Decision
-    interrupted: str | None = None
+    interrupted: StopReason | None = None
 
 
 @dataclass(frozen=True)
 class _Interrupted:
-    reason: str
+    reason: StopReason
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,12 @@ def run_experiment(
         InputError: The template cannot be rendered; as above.
     """
     run = _Run(history, runner, watch, limits or Limits(), drain)
-    unsubscribe = stop.subscribe(lambda: run.interrupt(stop.reason or "stopped"))
+
+    def interrupt() -> None:
+        if stop.reason is not None:
+            run.interrupt(stop.reason)
+
+    unsubscribe = stop.subscribe(interrupt)
     try:
         return run.to_its_end()
     finally:
@@ -155,11 +160,11 @@ class _Run:
         self._events: SimpleQueue[Update | _Internal] = SimpleQueue()
         self._active: dict[int, tuple[threading.Thread, StopRequest]] = {}
         self._reports: dict[int, list[Point]] = {}
-        self._interrupted: str | None = None
+        self._interrupted: StopReason | None = None
         self._error: BaseException | None = None
         self._halted = threading.Event()
 
-    def interrupt(self, reason: str) -> None:
+    def interrupt(self, reason: StopReason) -> None:
         """Asks the run to end; from any thread."""
         self._events.put(_Interrupted(reason))
 
@@ -174,7 +179,8 @@ class _Run:
             with suppress(KatibflowError):
                 self._runner.sweep((), "the run ended with an error")
             raise
-        self._runner.sweep((), decision.message or self._interrupted or "the run is over")
+        interrupted = self._interrupted.text if self._interrupted is not None else ""
+        self._runner.sweep((), decision.message or interrupted or "the run is over")
         return Result(self._history, decision, self._interrupted)
 
     def _go(self) -> Decision:
@@ -261,7 +267,7 @@ class _Run:
         match event:
             case _Interrupted(reason):
                 self._interrupted = self._interrupted or reason
-                self._halt(reason)
+                self._halt(reason.text)
                 return True
             case _Broken(number, error):
                 self._leave(number)

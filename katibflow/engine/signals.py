@@ -7,10 +7,8 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from katibflow.runners.stopping import StopRequest
+from katibflow.runners.stopping import StopKind, StopRequest
 
 __all__ = ["ENDING", "caught"]
 
@@ -26,7 +24,7 @@ def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> I
     the main thread comes to it, and one that has just begun to wait for a lock never does.
 
     Args:
-        stop: The request; its reason ends with the signal's number.
+        stop: The request; its reason has the signal's number.
         numbers: The signals.
 
     Raises:
@@ -38,7 +36,8 @@ def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> I
     def watch() -> None:
         while received := reader.recv(1):
             if received[0] in numbers:
-                stop.set(f"interrupted by signal {received[0]}")
+                number = received[0]
+                stop.set(f"interrupted by signal {number}", StopKind.SIGNAL, number)
 
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
     with reader, writer:

@@ -14,7 +14,7 @@ from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
 from katibflow.runners.base import JobOutcome, JobState, Runner, TrialJob
 from katibflow.runners.events import Event, LogLine, MetricLine, Observer, SourceNote, Started
-from katibflow.runners.stopping import StopRequest
+from katibflow.runners.stopping import StopKind, StopRequest
 from katibflow.study.checkpoints import checkpoint_of
 from katibflow.study.history import History, Trial, TrialState, time_text
 from katibflow.study.job_name import job_name
@@ -97,27 +97,30 @@ def run_trial(
     rule = rule_for(experiment.spec, earlier)
     objective = reported_metric(experiment.spec.objective)
     collector = collector_for(experiment.spec)
-    verdicts: list[str] = []
+    is_judged = False
     start: str | None = None
 
     def watch(event: Event) -> None:
-        nonlocal start
+        nonlocal is_judged, start
         observe(event)
         if isinstance(event, Started):
             start = event.time
-        if rule is None or verdicts:
+        if rule is None or is_judged:
             return
         for metric, point in collect(collector, event):
             verdict = rule(point) if metric == objective else None
             if verdict:
-                verdicts.append(verdict)
-                stop.set(verdict)
+                is_judged = True
+                stop.set(verdict, StopKind.EARLY_STOPPING)
                 return
 
     outcome = replace(runner.run(job, watch, stop), start=start)
-    if outcome.state is JobState.STOPPED and verdicts and stop.reason == verdicts[0]:
-        return replace(outcome, reason=TrialReason.EARLY_STOPPED, message=verdicts[0])
-    return outcome
+    why = stop.reason
+    if outcome.state is not JobState.STOPPED or why is None:
+        return outcome
+    if why.kind is not StopKind.EARLY_STOPPING:
+        return outcome
+    return replace(outcome, reason=TrialReason.EARLY_STOPPED, message=why.text)
 
 
 def _job_of(parent: int | None, trial: Trial, others: Iterable[Trial]) -> str | None:

@@ -8,14 +8,14 @@ Source: GetTrialTemplate in Katib's ``pkg/controller.v1beta1/experiment/manifest
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from katibflow.errors import InputError
 from katibflow.experiment.yaml_reader import found, read_document
 
-__all__ = ["TemplateSource", "source_of", "with_template"]
+__all__ = ["ReadConfigMap", "TemplateSource", "source_of", "with_template"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,10 @@ class TemplateSource:
 
     def __str__(self) -> str:
         return f"ConfigMap {self.name} of namespace {self.namespace}"
+
+
+ReadConfigMap = Callable[[TemplateSource], tuple[Mapping[str, Any], str]]
+"""The ConfigMap, and where it was read."""
 
 
 def source_of(document: Mapping[str, Any]) -> TemplateSource | None:

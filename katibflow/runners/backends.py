@@ -1,145 +1,238 @@
-"""Where a run's trials go, and how long they may take: what a caller's options make of it."""
+"""Where trials can run: what such a backend brings, which there are, and their options.
+
+Each backend is a folder beside this module. Its module ``backend`` has a `Backend` of the name
+``BACKEND``, and a line in `BACKENDS` makes it known. That module is imported by every command, so
+it imports what runs trials when it is asked to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
-from katibflow.errors import InputError
-from katibflow.experiment.timeouts import Limits, limits_of
-from katibflow.experiment.types import Experiment
-from katibflow.extras import require
-from katibflow.runners.base import Runner
-from katibflow.study.history import History
+from katibflow import __version__
+from katibflow.errors import InputError, RunnerError
 
-__all__ = ["BACKENDS", "Options", "Place", "limits_for", "place_for"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from katibflow.experiment.config_map import ReadConfigMap
+    from katibflow.experiment.types import Experiment
+    from katibflow.runners.base import Runner
+    from katibflow.study.history import History
+    from katibflow.study.resume import EarlierTrial
+
+__all__ = [
+    "BACKENDS",
+    "DEFAULT",
+    "Backend",
+    "Given",
+    "Option",
+    "OwnedOption",
+    "RunSetup",
+    "all_options",
+    "backend_of",
+    "backend_of_steps",
+    "check_options",
+]
+
+BACKENDS: Mapping[str, str] = {
+    "local": "katibflow.runners.local.backend",
+    "kubernetes": "katibflow.runners.kubernetes.backend",
+}
+"""Name of a backend to the module that has it."""
+
+DEFAULT = "local"
+"""Where trials of ``katibflow run`` go, unless it says otherwise."""
+
+_IN_CLUSTER = "kubernetes"
+"""Where trials of a pipeline's steps go that run in a cluster."""
+
+Given = Mapping[str, Any]
+"""The options that a caller gave to a backend, by name; None, or nothing, where it gave none."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the user says of a run, beside the Experiment.
+class Option:
+    """An option of ``katibflow run``, and argument of ``Experiment.run``, that a backend takes.
 
     Attributes:
-        source: Where the Experiment comes from, for errors.
-        on: Where trials run, a key of ``BACKENDS``.
-        maps: Of ``--map``: container paths and what stands for them here, as ``CONTAINER=HERE``.
-        namespace: Of the jobs; by default the Experiment's, or else the kubeconfig's.
-        context: The kubeconfig's; by default the current one.
-        resume: Whose trials to begin with, of earlier runs in the cluster: ``all`` or a run's id.
-        trial_timeout: Seconds a trial may take; by default the Experiment's, or else no limit.
-        trial_start_timeout: Seconds within which its replicas must have started and connected;
-            by default the Experiment's, or else 600.
-        drain: Whether to let running trials finish when the experiment is over.
-        storage: Where an Optuna study mirrors the run: a URL, or a journal's file.
+        name: Its name in Python.
+        help: What it says, in a sentence or two.
+        flag: Its name on the command line; by default ``--name``.
+        metavar: What stands for its value in the help; by default the type.
+        type: Of its value, or of each of its values.
+        is_list: Whether it may be given several times.
     """
 
-    source: str
-    on: str = "local"
-    maps: Sequence[str] = ()
-    namespace: str | None = None
-    context: str | None = None
-    resume: str | None = None
-    trial_timeout: float | None = None
-    trial_start_timeout: float | None = None
-    drain: bool = False
-    storage: str | None = None
+    name: str
+    help: str
+    flag: str = ""
+    metavar: str | None = None
+    type: type = str
+    is_list: bool = False
+
+    @property
+    def words(self) -> str:
+        """Its name on the command line."""
+        return self.flag or f"--{self.name.replace('_', '-')}"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a run's trials go.
+class OwnedOption:
+    """An option, and the names of the backends that take it."""
+
+    option: Option
+    backends: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        """Which choice of a backend it goes with, in words."""
+        return "only with " + " or ".join(f"--on {name}" for name in self.backends)
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """What a run on this machine needs of a backend that was found fit for it.
 
     Attributes:
         runner: Makes the runner of a run, whose folder is given.
         begin: Adds trials of earlier runs to a new history; None when none are wanted.
+        fills_folder: Whether the runner itself puts records and logs into the run's folder;
+            otherwise they are copied to it.
     """
 
     runner: Callable[[History, Path], Runner]
     begin: Callable[[History], History] | None = None
+    fills_folder: bool = False
 
 
-def place_for(experiment: Experiment, options: Options) -> Place:
-    """Where the options want the trials to run.
+class Backend(Protocol):
+    """A place where trials run, as runs on this machine and the steps of a pipeline use it."""
+
+    @property
+    def summary(self) -> str:
+        """What trials are there, in two or three words."""
+
+    @property
+    def options(self) -> Sequence[Option]:
+        """The options that it takes, beside those of every run."""
+
+    def check(self, experiment: Experiment, given: Given, source: str) -> None:
+        """Checks that an Experiment's trials can run there, before anything is touched.
+
+        Args:
+            experiment: What is to be run.
+            given: Its options.
+            source: Where the Experiment comes from, for errors.
+
+        Raises:
+            InputError: They cannot, or an option is wrong.
+        """
+
+    def set_up(self, experiment: Experiment, given: Given, source: str) -> RunSetup:
+        """Makes ready for a run of this machine; the arguments are those that `check` let pass.
+
+        Raises:
+            InputError: The trials cannot run there.
+            RunnerError: It cannot be reached.
+        """
+
+    def template_reader(self, given: Given) -> ReadConfigMap | None:
+        """Returns what reads a trial template's ConfigMap there, or None if there are none."""
+
+    def step_runner(self, history: History) -> Runner:
+        """Makes the runner of a pipeline's run, in one of its steps.
+
+        Raises:
+            RunnerError: It cannot be reached from here.
+        """
+
+    def earlier(self, history: History) -> Iterable[EarlierTrial]:
+        """Finds all trials on record of the Experiment's name, in a step of a pipeline.
+
+        Raises:
+            RunnerError: The records cannot be read.
+        """
+
+    def log_files(self, history: History) -> Mapping[int, Mapping[str, Path]]:
+        """Finds the logs of a pipeline's trials: number to replica to file; none if elsewhere."""
+
+    @property
+    def finish(self) -> Callable[[str, str], None] | None:
+        """Stops what still runs of a pipeline's run, given the Experiment's name and the run's id.
+
+        None if the component `finish` does so by itself, without this library.
+        """
+
+
+def backend_of(name: str) -> Backend:
+    """Returns the backend of a name.
 
     Raises:
-        InputError: An option does not fit the place, or the trials cannot run there.
-        RunnerError: There is no cluster to be reached.
+        InputError: There is none.
+        RunnerError: It is not in the library that a pipeline carries.
     """
-    if options.on not in BACKENDS:
-        raise InputError(f"on: found {options.on}; allowed: {', '.join(BACKENDS)}")
-    return BACKENDS[options.on](experiment, options)
+    if name not in BACKENDS:
+        raise InputError(f"on: found {name}; allowed: {', '.join(BACKENDS)}")
+    module = BACKENDS[name]
+    try:
+        backend: Backend = import_module(module).BACKEND
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise RunnerError(
+            f"trials of the backend {name} need katibflow in the steps' Python: "
+            f"pip install katibflow=={__version__}"
+        ) from error
+    return backend
 
 
-def limits_for(experiment: Experiment, options: Options) -> Limits:
-    """How long trials may take: as the options say, or else the Experiment's annotations."""
-    limits = limits_of(experiment)
-    return replace(
-        limits,
-        trial=options.trial_timeout or limits.trial,
-        start=options.trial_start_timeout or limits.start,
-    )
-
-
-def _on_this_machine(experiment: Experiment, options: Options) -> Place:
-    """Processes of this machine.
+def backend_of_steps() -> Backend:
+    """Returns the backend that ``KATIBFLOW_RUNNER`` names; else the one of where this runs.
 
     Raises:
-        InputError: An option is of the cluster only, a map is none, or the trials cannot run here.
+        InputError: It names none.
+        RunnerError: It is not in the library that a pipeline carries.
     """
-    from katibflow.runners.local.runner import LocalRunner, check_local, parse_map
-
-    for name in ("namespace", "context", "resume"):
-        value = getattr(options, name)
-        if value is not None:
-            raise InputError(f"--{name}: found {value}; allowed: only with --on kubernetes")
-    maps = [parse_map(text) for text in options.maps]
-    check_local(experiment, maps, options.source)
-    return Place(lambda history, folder: LocalRunner(folder, maps))
+    is_inside = "KUBERNETES_SERVICE_HOST" in os.environ
+    name = os.environ.get("KATIBFLOW_RUNNER") or (_IN_CLUSTER if is_inside else DEFAULT)
+    if name not in BACKENDS:
+        allowed = ", ".join(sorted(BACKENDS))
+        raise InputError(f'KATIBFLOW_RUNNER: found "{name}"; allowed: {allowed}')
+    return backend_of(name)
 
 
-def _in_the_cluster(experiment: Experiment, options: Options) -> Place:
-    """Jobs of a cluster, by the kubeconfig.
+def all_options() -> Mapping[str, OwnedOption]:
+    """Returns the options of all backends, by name; of one that several have, the first says it."""
+    owned: dict[str, OwnedOption] = {}
+    for name in BACKENDS:
+        for option in backend_of(name).options:
+            known = owned.get(option.name, OwnedOption(option, ()))
+            owned[option.name] = OwnedOption(known.option, (*known.backends, name))
+    return owned
+
+
+def check_options(on: str, given: Given) -> None:
+    """Checks that a backend takes the options that were given.
+
+    Args:
+        on: Its name.
+        given: The options.
 
     Raises:
-        MissingPackage: Kubernetes's client is not installed.
-        InputError: A map is given, or the trials cannot run there.
-        RunnerError: There is no cluster to be reached.
+        InputError: One is another backend's, or nobody's.
     """
-    require("kubernetes", "katibflow run --on kubernetes")
-    from katibflow.runners.kubernetes.checkpoints import check_checkpoints
-    from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
-    from katibflow.runners.local.copies import CopyingRunner
-    from katibflow.study.resume import NONE, read_resume, search_text, take_over
-
-    if options.maps:
-        raise InputError(f"--map: found {options.maps[0]}; allowed: only with --on local")
-    check_checkpoints(experiment, options.source)
-    resume = read_resume(options.resume or NONE)
-    api = connect(options.namespace or experiment.metadata.namespace, options.context)
-
-    def there(run: str) -> KubernetesRunner:
-        return KubernetesRunner(
-            api,
-            experiment=experiment.name,
-            run=run,
-            template=experiment.spec.trial_template,
-            search=search_text(experiment),
-        )
-
-    def begin(history: History) -> History:
-        earlier = there(history.run).earlier()
-        return take_over(options.source, history, resume, earlier)
-
-    there("0" * 8)  # it checks all names and conditions, here before anything is written
-    return Place(
-        lambda history, folder: CopyingRunner(there(history.run), folder),
-        None if resume == NONE else begin,
-    )
-
-
-BACKENDS: Mapping[str, Callable[[Experiment, Options], Place]] = {
-    "local": _on_this_machine,
-    "kubernetes": _in_the_cluster,
-}
-"""Names of places: processes of this machine, or jobs of a cluster by the kubeconfig."""
+    known = all_options()
+    for name, value in given.items():
+        if value is None or value in ([], ()):
+            continue
+        owned = known.get(name)
+        if owned is None:
+            raise InputError(f"{name}: found {value}; allowed: {', '.join(known)}")
+        if on not in owned.backends:
+            found = value[0] if owned.option.is_list else value
+            raise InputError(f"{owned.option.words}: found {found}; allowed: {owned.allowed}")

@@ -1,11 +1,40 @@
-"""A request to stop, made once and from any thread."""
+"""A request to stop, made once and from any thread, and the reason for it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 
-__all__ = ["StopRequest"]
+__all__ = ["StopKind", "StopReason", "StopRequest"]
+
+
+class StopKind(StrEnum):
+    """What made a request to stop.
+
+    REQUESTED: whoever runs the trials, as when the experiment is over. SIGNAL: a signal to this
+    process. EARLY_STOPPING: the experiment's early stopping rule, of the trial it judged.
+    """
+
+    REQUESTED = "REQUESTED"
+    SIGNAL = "SIGNAL"
+    EARLY_STOPPING = "EARLY_STOPPING"
+
+
+@dataclass(frozen=True)
+class StopReason:
+    """Why to stop.
+
+    Attributes:
+        text: A sentence for a person; nothing is decided by it.
+        kind: What made the request.
+        signal: The signal's number; None where no signal made it.
+    """
+
+    text: str
+    kind: StopKind = StopKind.REQUESTED
+    signal: int | None = None
 
 
 class StopRequest:
@@ -14,11 +43,22 @@ class StopRequest:
     def __init__(self) -> None:
         # Reentrant, because a signal handler may make the request in the middle of a reading.
         self._lock = threading.RLock()
-        self._reason: str | None = None
+        self._reason: StopReason | None = None
         self._callbacks: list[Callable[[], None]] = []
 
-    def set(self, reason: str) -> None:
-        """Makes the request; the first reason stays."""
+    def set(
+        self, text: str, kind: StopKind = StopKind.REQUESTED, signal: int | None = None
+    ) -> None:
+        """Makes the request; the first reason stays.
+
+        Args:
+            text: The reason for a person.
+            kind: What makes the request.
+            signal: The signal's number, if one makes it.
+        """
+        self._make(StopReason(text, kind, signal))
+
+    def _make(self, reason: StopReason) -> None:
         with self._lock:
             if self._reason is not None:
                 return
@@ -28,7 +68,7 @@ class StopRequest:
             callback()
 
     @property
-    def reason(self) -> str | None:
+    def reason(self) -> StopReason | None:
         """Why to stop; None while nobody asked."""
         with self._lock:
             return self._reason
@@ -48,3 +88,17 @@ class StopRequest:
                     self._callbacks.remove(callback)
 
         return unsubscribe
+
+    def pass_on(self, other: StopRequest) -> Callable[[], None]:
+        """Makes the other request, for the same reason, once this one is made.
+
+        Returns:
+            Ends the passing on.
+        """
+
+        def make() -> None:
+            reason = self.reason
+            if reason is not None:
+                other._make(reason)
+
+        return self.subscribe(make)

@@ -16,6 +16,7 @@ from katibflow.errors import HistoryError, RunnerError
 from katibflow.experiment.types import Experiment
 from katibflow.report.page import render_report, write_report
 from katibflow.runs.folder import RunFolder
+from katibflow.runs.options import Options, limits_for
 from katibflow.storage.sync import mirrored
 from katibflow.study.decision import decide, used_up
 from katibflow.study.ending import Ending
@@ -25,8 +26,7 @@ from katibflow.suggestion.suggester import is_used_up, why_over
 
 if TYPE_CHECKING:
     from katibflow.progress.status import Board
-    from katibflow.runners.backends import Options
-    from katibflow.runners.stopping import StopRequest
+    from katibflow.runners.stopping import StopReason, StopRequest
 
 __all__ = ["Run", "Show", "read_history", "read_run", "run_to_end", "write_page"]
 
@@ -48,7 +48,7 @@ class Run:
     folder: RunFolder
     history: History
     ending: Ending
-    interrupted: str | None = None
+    interrupted: StopReason | None = None
 
 
 def _to_stderr(text: str) -> None:
@@ -82,16 +82,22 @@ def run_to_end(
         KatibflowError: The run cannot go on; what is on record stays there.
     """
     from katibflow.progress.status import Board
-    from katibflow.runners.backends import limits_for, place_for
-    from katibflow.runners.local.runner import RunLock
+    from katibflow.runners.backends import backend_of, check_options
+    from katibflow.runners.folder_records import locked
+    from katibflow.runners.record_copies import CopyingRunner
     from katibflow.suggestion.algorithms import check_packages
 
     check_packages(experiment.spec.algorithm)
-    place = place_for(experiment, options)
+    backend = backend_of(options.on)
+    check_options(options.on, options.of_backend)
+    backend.check(experiment, options.of_backend, options.source)
+    setup = backend.set_up(experiment, options.of_backend, options.source)
     folder = RunFolder(runs / experiment.name)
-    with mirrored(options.storage, experiment, warn) as mirror, RunLock(folder.path):
-        history = folder.begin(options.source, experiment, place.begin)
-        runner = place.runner(history, folder.path)
+    with mirrored(options.storage, experiment, warn) as mirror, locked(folder.path):
+        history = folder.begin(options.source, experiment, setup.begin)
+        runner = setup.runner(history, folder.path)
+        if not setup.fills_folder:
+            runner = CopyingRunner(runner, folder.path)
         try:
             history = history.with_trials(runner.records())
             mirror.follow(history)
@@ -160,9 +166,9 @@ def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> Histor
 
 
 def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:
-    from katibflow.runners.local.runner import LocalRunner
+    from katibflow.runners.folder_records import FolderRecords
 
-    return folder.history(LocalRunner(folder.path, ()).records(), warn)
+    return folder.history(FolderRecords(folder.path).all(), warn)
 
 
 def write_page(run: Run, path: Path | None = None) -> Path:
@@ -191,10 +197,8 @@ def _ending_of(result: Result) -> Ending:
     decision = result.decision
     if decision.finished:
         return Ending.of(decision)
-    reason = result.interrupted or ""
-    return Ending(
-        None, ExperimentReason.INTERRUPTED, f"{reason}; the same command goes on from here"
-    )
+    why = result.interrupted.text if result.interrupted is not None else ""
+    return Ending(None, ExperimentReason.INTERRUPTED, f"{why}; the same command goes on from here")
 
 
 def _ending_on_record(history: History) -> Ending:

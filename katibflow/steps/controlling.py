@@ -19,8 +19,8 @@ from katibflow.runners.base import TrialJob
 from katibflow.runners.events import LogLine
 from katibflow.runners.log_copies import LoggedRunner, Logs
 from katibflow.runners.stopping import StopRequest
+from katibflow.steps.backends import runner_for
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
-from katibflow.steps.launching import runner_for
 from katibflow.study.objectives import value_text
 
 __all__ = ["controller"]

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import katibflow
 from katibflow.collectors import collector_for
 from katibflow.engine.trial import collect, conclude, run_trial
-from katibflow.errors import InputError, RunnerError
 from katibflow.experiment.timeouts import limits_of
 from katibflow.runners.base import Runner
 from katibflow.runners.events import Event, LogLine, Notice
 from katibflow.runners.log_copies import copied
 from katibflow.runners.stopping import StopRequest
+from katibflow.steps.backends import runner_for
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
 from katibflow.steps.messages import read_item
-from katibflow.study.files import write_atomically
 from katibflow.study.history import History, Trial, TrialState
-from katibflow.study.resume import search_text
 
-if TYPE_CHECKING:
-    from katibflow.runners.kubernetes.runner import KubernetesRunner
-
-__all__ = [
-    "RUNNERS",
-    "SEARCH_FILE",
-    "kubernetes_runner",
-    "launcher",
-    "run_folder",
-    "runner_for",
-    "runner_name",
-]
-
-SEARCH_FILE = "search.json"
-"""What a local run searches (`resume.search_text`), in its folder."""
+__all__ = ["launcher"]
 
 
 @says_what_is_wrong
@@ -94,72 +74,3 @@ def _followed(runner: Runner, history: History, trial: Trial, path: Path) -> Tri
     finished = conclude(experiment, trial, outcome, metrics)
     runner.record(finished)
     return finished
-
-
-def runner_for(history: History) -> Runner:
-    """The runner of this run's trials.
-
-    Raises:
-        InputError: ``KATIBFLOW_RUNNER`` names no runner.
-        RunnerError: That runner cannot be used here.
-    """
-    return RUNNERS[runner_name()](history)
-
-
-def runner_name() -> str:
-    """The runner that ``KATIBFLOW_RUNNER`` names; by default Kubernetes in a cluster, else local.
-
-    Raises:
-        InputError: It names none.
-    """
-    inside = "KUBERNETES_SERVICE_HOST" in os.environ
-    name = os.environ.get("KATIBFLOW_RUNNER") or ("kubernetes" if inside else "local")
-    if name not in RUNNERS:
-        raise InputError(f'KATIBFLOW_RUNNER: found "{name}"; allowed: {", ".join(sorted(RUNNERS))}')
-    return name
-
-
-def run_folder(experiment: str, run: str) -> Path:
-    """Where a pipeline run's local trials are kept: a folder of its own for every run."""
-    return Path(os.environ.get("KATIBFLOW_RUNS") or "runs").absolute() / f"{experiment}-{run}"
-
-
-def _local(history: History) -> Runner:
-    try:
-        from katibflow.runners.local.runner import LocalRunner, parse_map
-    except ModuleNotFoundError as error:  # the packed library is for clusters
-        raise RunnerError(
-            "trials on this machine need katibflow in the steps' Python: "
-            f"pip install katibflow=={katibflow.__version__}"
-        ) from error
-
-    maps = os.environ.get("KATIBFLOW_MAPS") or ""
-    folder = run_folder(history.experiment.name, history.run)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / SEARCH_FILE).exists():
-        write_atomically(folder / SEARCH_FILE, search_text(history.experiment))
-    return LocalRunner(folder, tuple(parse_map(text) for text in maps.split(os.pathsep) if text))
-
-
-def kubernetes_runner(history: History) -> KubernetesRunner:
-    """The runner of this run's trials in the cluster.
-
-    Raises:
-        RunnerError: There is no cluster to be reached from here.
-    """
-    from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
-
-    return KubernetesRunner(
-        connect(),
-        experiment=history.experiment.name,
-        run=history.run,
-        template=history.experiment.spec.trial_template,
-        search=search_text(history.experiment),
-    )
-
-
-RUNNERS: Mapping[str, Callable[[History], Runner]] = {
-    "kubernetes": kubernetes_runner,
-    "local": _local,
-}
-"""Runner by the name that ``KATIBFLOW_RUNNER`` gives it."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from katibflow.report.data import result_data
 from katibflow.report.page import render_report
+from katibflow.runners.backends import backend_of_steps
+from katibflow.steps.backends import runner_for
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
-from katibflow.steps.launching import run_folder, runner_for, runner_name
 from katibflow.steps.markdown import markdown
 from katibflow.steps.rounds import after_rounds
 from katibflow.study.best import best_of
@@ -91,14 +92,14 @@ def _write_page(page: Artifact, history: History, ending: Ending) -> None:
 def _logs(history: History, page_path: str) -> dict[int, dict[str, str]]:
     """What a page shows for the trials' logs: links on this machine, elsewhere the jobs' names."""
     logs = {trial.number: {trial.job: ""} for trial in history.trials if trial.job is not None}
-    if runner_name() == "local":
-        page = Path(page_path).resolve().parent
-        trials = run_folder(history.experiment.name, history.run) / "trials"
-        for trial in history.trials:
-            paths = sorted(trials.glob(f"{trial.number:04}/*.log"))
-            if paths and not is_taken_over(history, trial):
-                places = {path.stem: os.path.relpath(path.resolve(), page) for path in paths}
-                logs[trial.number] = places
+    page = Path(page_path).resolve().parent
+    files = backend_of_steps().log_files(history)
+    for trial in history.trials:
+        if trial.number in files and not is_taken_over(history, trial):
+            logs[trial.number] = {
+                replica: os.path.relpath(path.resolve(), page)
+                for replica, path in files[trial.number].items()
+            }
     return logs
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from katibflow.engine.trial import new_trial
 from katibflow.errors import SuggestionError
+from katibflow.steps.backends import runner_for
 from katibflow.steps.capacity import MAX_ROUNDS
 from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
-from katibflow.steps.launching import runner_for
 from katibflow.steps.markdown import markdown
 from katibflow.steps.messages import item_text
 from katibflow.study.decision import Decision, decide, used_up

@@ -16,8 +16,8 @@ from katibflow.experiment import timeouts
 from katibflow.experiment.counts import count_faults, name_faults
 from katibflow.experiment.parsing import checked
 from katibflow.experiment.types import Experiment
+from katibflow.steps.backends import earlier_trials
 from katibflow.steps.capacity import Capacity
-from katibflow.steps.earlier import earlier_trials
 from katibflow.steps.files import Artifact, says_what_is_wrong, write_study
 from katibflow.steps.rounds import after_rounds
 from katibflow.study.history import History

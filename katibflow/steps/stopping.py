@@ -1,21 +1,26 @@
-"""What `finish` does for trials on this machine; on Kubernetes the component stands alone."""
+"""What `finish` does where the library is installed; on Kubernetes the component stands alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from katibflow.runners.backends import backend_of_steps
 from katibflow.steps.files import says_what_is_wrong
 
 __all__ = ["finish"]
 
 
 @says_what_is_wrong
-def finish(folder: str) -> None:
-    """Stops what still runs of the pipeline run whose local run folder this is."""
-    from katibflow.runners.local.runner import LocalRunner
+def finish(experiment: str, run: str = "") -> None:
+    """Stops what still runs of a pipeline's run.
 
-    runner = LocalRunner(Path(folder), ())
-    try:
-        runner.sweep((), "the pipeline run is over")
-    finally:
-        runner.close()
+    Args:
+        experiment: The Experiment's name.
+        run: The run's id. Pipelines of version 0.1.0 hand the folder of the run alone, whose name
+            is both.
+    """
+    if not run:
+        experiment, _, run = Path(experiment).name.rpartition("-")
+    end = backend_of_steps().finish
+    if end is not None:
+        end(experiment, run)

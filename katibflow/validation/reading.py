@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from katibflow.errors import InputError
-from katibflow.experiment.config_map import TemplateSource, source_of, with_template
+from katibflow.experiment.config_map import ReadConfigMap, source_of, with_template
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import found, read_document, read_file
 from katibflow.validation.rules import check_document
 
 __all__ = [
-    "ReadConfigMap",
     "experiment_of",
-    "map_in_cluster",
     "map_in_file",
     "read_experiment",
     "read_plain",
 ]
-
-ReadConfigMap = Callable[[TemplateSource], tuple[Mapping[str, Any], str]]
-"""The ConfigMap, and where it was read."""
 
 
 def read_experiment(
@@ -107,18 +102,3 @@ def map_in_file(path: Path | None) -> ReadConfigMap | None:
     if path is None:
         return None
     return lambda source: (read_document(read_file(path), str(path)), str(path))
-
-
-def map_in_cluster(context: str | None = None) -> ReadConfigMap:
-    """Reads the ConfigMap from the cluster.
-
-    Args:
-        context: The kubeconfig's context; by default the current one.
-    """
-    from katibflow.runners.kubernetes.config_maps import read_config_map
-    from katibflow.runners.kubernetes.runner import connect
-
-    return lambda source: (
-        read_config_map(connect(source.namespace, context), source),
-        str(source),
-    )

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 import pytest
 
 from katibflow.engine.signals import ENDING, caught
-from katibflow.runners.stopping import StopRequest
+from katibflow.runners.stopping import StopKind, StopReason, StopRequest
 
 
 @pytest.mark.parametrize("number", ENDING)
@@ -22,7 +22,9 @@ def test_a_signal_is_a_request_while_the_block_runs(number: signal.Signals) -> N
     with caught(stop):
         os.kill(os.getpid(), number)
         seen.get(timeout=10)
-    assert stop.reason == f"interrupted by signal {int(number)}"
+    assert stop.reason == StopReason(
+        f"interrupted by signal {int(number)}", StopKind.SIGNAL, int(number)
+    )
     assert signal.getsignal(number) is before
     assert signal.set_wakeup_fd(-1) == -1
 

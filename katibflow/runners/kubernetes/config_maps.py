@@ -6,10 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from katibflow.errors import RunnerError
-from katibflow.experiment.config_map import TemplateSource
-from katibflow.runners.kubernetes.api import Api, ApiError
+from katibflow.experiment.config_map import ReadConfigMap, TemplateSource
+from katibflow.runners.kubernetes.api import Api, ApiError, connect
 
-__all__ = ["read_config_map"]
+__all__ = ["map_in_cluster", "read_config_map"]
+
+
+def map_in_cluster(context: str | None = None) -> ReadConfigMap:
+    """Returns what reads a ConfigMap from the cluster.
+
+    Args:
+        context: The kubeconfig's context; by default the current one.
+    """
+    return lambda source: (
+        read_config_map(connect(source.namespace, context), source),
+        str(source),
+    )
 
 
 def read_config_map(api: Api, source: TemplateSource) -> Mapping[str, Any]:

@@ -239,7 +239,9 @@ class TrialFollower:
 
     def _judge(self) -> Verdict:
         """What was seen means now; tells what has become worth a word."""
-        verdict = judge(self._terms, self._seen, self._stop.reason, monotonic())
+        asked = self._stop.reason
+        stop = None if asked is None else asked.text
+        verdict = judge(self._terms, self._seen, stop, monotonic())
         self._seen = judged(self._seen, verdict)
         if verdict.standing is Standing.SUSPENDED:
             self._tell(f"{self._terms.name} is suspended, as by a queue; waiting for its start")

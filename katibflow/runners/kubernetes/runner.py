@@ -199,7 +199,7 @@ class KubernetesRunner:
     def _run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
         body = job_body(job, self._identity, self._owner, self._search)
         if stop.reason is not None:
-            return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason)
+            return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason.text)
         made, is_found = self._create(job, body)
         follower = TrialFollower(
             self._api,

@@ -305,7 +305,7 @@ class _Job:
     def _stopped(self, stop: StopRequest) -> JobOutcome | None:
         if stop.reason is None:
             return None
-        return JobOutcome(JobState.STOPPED, "Stopped", stop.reason)
+        return JobOutcome(JobState.STOPPED, "Stopped", stop.reason.text)
 
     def _next_deadline(self) -> float:
         created = self._attempt.created

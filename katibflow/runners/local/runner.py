@@ -88,7 +88,7 @@ class LocalRunner:
         folder = self._folder(job.trial.number)
         inner = StopRequest()
         with unwritable(folder.path), folder.locked(), self._registered(job.trial.number, inner):
-            unsubscribe = stop.subscribe(lambda: inner.set(stop.reason or "stopped"))
+            unsubscribe = stop.pass_on(inner)
             try:
                 folder.write_record(job.trial)
                 return self._run(job, folder, maps, observe, inner)
@@ -172,7 +172,7 @@ class LocalRunner:
         if folder.has_attempts:
             end_all(folder.path, KILL_GRACE)
         if stop.reason is not None:
-            return JobOutcome(JobState.STOPPED, "Stopped", stop.reason)
+            return JobOutcome(JobState.STOPPED, "Stopped", stop.reason.text)
         if job.checkpoint is not None:
             parent = job.checkpoint.parent
             source = None if parent is None else self._checkpoints_of(parent, job.parent)

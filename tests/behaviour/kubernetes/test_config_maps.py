@@ -15,7 +15,8 @@ import yaml
 
 from katibflow.compiler.emit import compile_experiment
 from katibflow.errors import InputError, RunnerError
-from katibflow.validation.reading import map_in_cluster, map_in_file, read_experiment
+from katibflow.runners.kubernetes.config_maps import map_in_cluster
+from katibflow.validation.reading import map_in_file, read_experiment
 from tests.samples import ABSENT, JOB, changed
 
 SOURCE = {"configMapName": "templates", "configMapNamespace": "team", "templatePath": "job.yaml"}

@@ -44,7 +44,8 @@ def _finish(tmp_path: Path, environment: dict[str, str], **arguments: str) -> No
     )
 
 
-def test_local_trials_of_a_killed_launcher_are_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_old", [False, True], ids=["", "a pipeline of version 0.1.0"])
+def test_local_trials_of_a_killed_launcher_are_ended(tmp_path: Path, is_old: bool) -> None:
     environment = {"KATIBFLOW_RUNNER": "local", "KATIBFLOW_RUNS": str(tmp_path / "runs")}
     study, log = outputs(tmp_path, "study", "log")
     text = json.dumps(document("echo started; sleep 600"))
@@ -63,7 +64,12 @@ def test_local_trials_of_a_killed_launcher_are_ended(tmp_path: Path) -> None:
     assert processes_below(tmp_path / "runs")
     _finish(tmp_path, environment, name="another")
     assert processes_below(tmp_path / "runs")
-    _finish(tmp_path, environment)
+    if is_old:  # its component hands over the folder of the run
+        folder = f"{tmp_path}/runs/sample-{run_name(RUN)}"
+        code = f"from katibflow import steps; steps.finish({folder!r})"
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, check=True)
+    else:
+        _finish(tmp_path, environment)
     assert not processes_below(tmp_path / "runs")
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from katibflow.errors import InputError
 from katibflow.steps import collector, launcher, start, suggestion
+from katibflow.steps.backends import runner_for
 from katibflow.steps.files import read_study
-from katibflow.steps.launching import runner_for
 from katibflow.study.history import Trial, TrialState
 from tests.behaviour.steps.test_finish import kubeconfig
 from tests.doubles.kubernetes.plays import completes

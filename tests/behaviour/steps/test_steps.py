@@ -14,9 +14,9 @@ import katibflow
 from katibflow.errors import InvalidExperiment
 from katibflow.experiment.timeouts import Limits, limits_of
 from katibflow.steps import collector, loop, start, suggestion, summary
+from katibflow.steps.backends import runner_for
 from katibflow.steps.capacity import MAX_ROUNDS, Capacity
 from katibflow.steps.files import HISTORY, LIBRARY, read_study, write_study
-from katibflow.steps.launching import runner_for
 from katibflow.steps.messages import read_item
 from katibflow.study.history import History, Observation, Trial, TrialState
 from katibflow.validation.rules import check_document

@@ -19,7 +19,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.runners.base import JobOutcome, TrialJob
 from katibflow.runners.events import Observer
 from katibflow.runners.local.runner import LocalRunner
-from katibflow.runners.stopping import StopRequest
+from katibflow.runners.stopping import StopReason, StopRequest
 from katibflow.study.history import History, Trial, TrialState, trial_to_data
 from katibflow.study.objectives import best_trial
 from katibflow.study.reasons import ExperimentReason as Why
@@ -237,7 +237,7 @@ def test_an_interrupted_run_goes_on_under_the_same_numbers(tmp_path: Path) -> No
             stop.set("enough")
 
     first = run(of, tmp_path / "run", watch=watch, stop=stop)
-    assert (first.interrupted, first.decision.finished) == ("enough", False)
+    assert (first.interrupted, first.decision.finished) == (StopReason("enough"), False)
     assert states(first)[:3] == [TrialState.RUNNING, TrialState.COMPLETE, TrialState.RUNNING]
     assert processes_below(tmp_path) == []
     go.touch()

@@ -46,7 +46,7 @@ class Scripted:
         for line in self.lines:
             observe(LogLine(line))
             if stop.reason is not None:
-                return JobOutcome(JobState.STOPPED, "Stopped", stop.reason)
+                return JobOutcome(JobState.STOPPED, "Stopped", stop.reason.text)
         return SUCCEEDED
 
     def record(self, trial: Trial) -> None:
@@ -248,7 +248,8 @@ def test_a_trial_worse_than_the_median_is_stopped_and_pruned() -> None:
     stop = StopRequest()
     outcome = run_trial(runner, of, RUNNING, events.append, stop, Limits(), earlier(1, 2, 9))
     assert (outcome.state, outcome.reason) == (JobState.STOPPED, TrialReason.EARLY_STOPPED)
-    assert outcome.message == stop.reason
+    assert stop.reason is not None
+    assert outcome.message == stop.reason.text
     assert "the best loss is 8, the median of 3 earlier trials" in outcome.message
     assert events == [Started(TIME), LogLine("loss=9"), LogLine("loss=8")]
     ended = finished(of, RUNNING, outcome, ["loss=9", "loss=8"])
@@ -287,6 +288,22 @@ def test_a_stop_for_another_reason_is_no_early_stop() -> None:
     runner = Scripted("loss=9", "loss=8")
     outcome = run_trial(runner, stopping(), RUNNING, observe, stop, Limits(), earlier(1, 2, 3))
     assert outcome == JobOutcome(JobState.STOPPED, "Stopped", "goal reached", start=TIME)
+
+
+def test_the_rule_s_own_sentence_from_somebody_else_is_no_early_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop, words = StopRequest(), "the best loss is 8, the median of 3 earlier trials is 2"
+
+    def rule(point: Point) -> str:
+        stop.set(words)
+        return words
+
+    monkeypatch.setattr("katibflow.engine.trial.rule_for", lambda *_: rule)
+    outcome = run_trial(
+        Scripted("loss=9"), stopping(), RUNNING, lambda event: None, stop, Limits(), earlier(1)
+    )
+    assert outcome == JobOutcome(JobState.STOPPED, "Stopped", words, start=TIME)
 
 
 def test_a_notice_is_no_line_of_the_trial() -> None:

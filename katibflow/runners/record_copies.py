@@ -7,7 +7,7 @@ from pathlib import Path
 
 from katibflow.runners.base import JobOutcome, Runner, TrialJob
 from katibflow.runners.events import Event, LogLine, MetricLine, Observer, Started
-from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.folder_records import FolderRecords
 from katibflow.runners.log_copies import LoggedRunner, Logs
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
@@ -31,7 +31,7 @@ class CopyingRunner(LoggedRunner):
     def __init__(self, runner: Runner, folder: Path) -> None:
         super().__init__(runner, self._logs)
         self._folder = folder
-        self._copies = LocalRunner(folder)
+        self._copies = FolderRecords(folder)
 
     def _logs(self, job: TrialJob) -> Logs:
         folder = self._folder / "trials" / f"{job.trial.number:04}"
@@ -47,10 +47,10 @@ class CopyingRunner(LoggedRunner):
 
         def keep(event: Event) -> None:
             if isinstance(event, Started):
-                self._copies.record(job.trial.started(event.time))
+                self._copies.put(job.trial.started(event.time))
             observe(event)
 
-        self._copies.record(job.trial)
+        self._copies.put(job.trial)
         outcome = super().run(job, keep, stop)
         kept = {path.stem: str(path) for path in self._logs(job).values()}
         return replace(outcome, logs={**outcome.logs, **kept})
@@ -58,7 +58,7 @@ class CopyingRunner(LoggedRunner):
     def record(self, trial: Trial) -> None:
         """Puts the trial on record there, then here."""
         super().record(trial)
-        self._copies.record(trial)
+        self._copies.put(trial)
 
     def close(self) -> None:
         """Lets go of both."""

@@ -1,0 +1,106 @@
+"""A Kubernetes cluster as a backend: trials are jobs in a namespace of it, by the kubeconfig."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from katibflow.extras import require
+from katibflow.runners.backends import Backend, Given, Option, RunSetup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from katibflow.experiment.config_map import ReadConfigMap
+    from katibflow.experiment.types import Experiment
+    from katibflow.runners.kubernetes.api import Api
+    from katibflow.runners.kubernetes.runner import KubernetesRunner
+    from katibflow.study.history import History
+    from katibflow.study.resume import EarlierTrial
+
+__all__ = ["BACKEND", "KubernetesBackend"]
+
+
+class KubernetesBackend:
+    """Runs trials as jobs of a cluster; a `runners.backends.Backend`."""
+
+    summary = "jobs in a cluster"
+    options = (
+        Option("namespace", "Of the jobs; by default the Experiment's, or else the kubeconfig's."),
+        Option("context", "The kubeconfig's context; by default the current one."),
+        Option(
+            "resume",
+            "Begin with the trials of this name's earlier runs in the cluster, of all or of one "
+            "(its label katibflow/run).",
+            metavar="all|RUN",
+        ),
+    )
+    finish = None
+
+    def check(self, experiment: Experiment, given: Given, source: str) -> None:
+        """Checks what is to be resumed, and that checkpoints have a volume."""
+        from katibflow.runners.kubernetes.checkpoints import check_checkpoints
+        from katibflow.study.resume import read_resume
+
+        check_checkpoints(experiment, source)
+        read_resume(given.get("resume") or "")
+
+    def set_up(self, experiment: Experiment, given: Given, source: str) -> RunSetup:
+        """Makes runners of the cluster that the kubeconfig names."""
+        require("kubernetes", "katibflow run --on kubernetes")
+        from katibflow.runners.kubernetes.runner import connect
+        from katibflow.study.resume import NONE, read_resume, take_over
+
+        resume = read_resume(given.get("resume") or NONE)
+        namespace = given.get("namespace") or experiment.metadata.namespace
+        api = connect(namespace, given.get("context"))
+
+        def begin(history: History) -> History:
+            earlier = _runner(api, experiment, history.run).earlier()
+            return take_over(source, history, resume, earlier)
+
+        _runner(api, experiment, "0" * 8)  # it checks names and conditions, before anything is made
+        return RunSetup(
+            lambda history, folder: _runner(api, experiment, history.run),
+            None if resume == NONE else begin,
+        )
+
+    def template_reader(self, given: Given) -> ReadConfigMap:
+        """Returns what reads a ConfigMap of the cluster."""
+        from katibflow.runners.kubernetes.config_maps import map_in_cluster
+
+        return map_in_cluster(given.get("context"))
+
+    def step_runner(self, history: History) -> KubernetesRunner:
+        """Makes the runner of a pipeline's run, in the namespace of its steps."""
+        from katibflow.runners.kubernetes.runner import connect
+
+        return _runner(connect(), history.experiment, history.run)
+
+    def earlier(self, history: History) -> Iterable[EarlierTrial]:
+        """Finds the trials of all runs by the labels of their jobs."""
+        runner = self.step_runner(history)
+        try:
+            return runner.earlier()
+        finally:
+            runner.close()
+
+    def log_files(self, history: History) -> Mapping[int, Mapping[str, Path]]:
+        """Returns none: the logs are in the cluster."""
+        return {}
+
+
+def _runner(api: Api, experiment: Experiment, run: str) -> KubernetesRunner:
+    from katibflow.runners.kubernetes.runner import KubernetesRunner
+    from katibflow.study.resume import search_text
+
+    return KubernetesRunner(
+        api,
+        experiment=experiment.name,
+        run=run,
+        template=experiment.spec.trial_template,
+        search=search_text(experiment),
+    )
+
+
+BACKEND: Backend = KubernetesBackend()

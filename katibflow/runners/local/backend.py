@@ -1,0 +1,122 @@
+"""This machine as a backend: trials are processes here, a folder each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from katibflow.runners.backends import Backend, Given, Option, RunSetup
+
+if TYPE_CHECKING:
+    from katibflow.experiment.types import Experiment
+    from katibflow.runners.base import Runner
+    from katibflow.runners.local.paths import PathMap
+    from katibflow.study.history import History
+    from katibflow.study.resume import EarlierTrial
+
+__all__ = ["BACKEND", "LocalBackend"]
+
+_SEARCH_FILE = "search.json"
+"""What a pipeline's run searches (`resume.search_text`), in its folder."""
+
+
+class LocalBackend:
+    """Runs trials as processes of this machine; a `runners.backends.Backend`."""
+
+    summary = "processes here"
+    options = (
+        Option(
+            "maps",
+            "A path inside the trial's image and what stands for it here, as "
+            "/opt/pytorch-mnist=trial_image. May be given several times.",
+            flag="--map",
+            metavar="CONTAINER=HERE",
+            is_list=True,
+        ),
+    )
+
+    def check(self, experiment: Experiment, given: Given, source: str) -> None:
+        """Checks the maps, and the Experiment with them."""
+        from katibflow.runners.local.checks import check_local
+
+        check_local(experiment, _maps(given), source)
+
+    def set_up(self, experiment: Experiment, given: Given, source: str) -> RunSetup:
+        """Makes runners whose trials are in the run's folder."""
+        from katibflow.runners.local.runner import LocalRunner
+
+        maps = _maps(given)
+        return RunSetup(lambda history, folder: LocalRunner(folder, maps), fills_folder=True)
+
+    def template_reader(self, given: Given) -> None:
+        """Returns None: this machine has no ConfigMaps."""
+
+    def step_runner(self, history: History) -> Runner:
+        """Makes the runner of a pipeline's run, with ``KATIBFLOW_MAPS``; makes its folder."""
+        from katibflow.runners.local.paths import parse_map
+        from katibflow.runners.local.runner import LocalRunner
+        from katibflow.study.resume import search_text
+
+        maps = os.environ.get("KATIBFLOW_MAPS") or ""
+        folder = _run_folder(history.experiment.name, history.run)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / _SEARCH_FILE).exists():
+            draft = folder / f"{_SEARCH_FILE}.{os.getpid()}"
+            draft.write_text(search_text(history.experiment), encoding="utf-8")
+            draft.replace(folder / _SEARCH_FILE)
+        return LocalRunner(folder, tuple(map(parse_map, filter(None, maps.split(os.pathsep)))))
+
+    def earlier(self, history: History) -> Iterator[EarlierTrial]:
+        """Finds the trials in the folders of all pipeline runs of the Experiment's name."""
+        from katibflow.runners.local.runner import LocalRunner
+        from katibflow.study.resume import EarlierTrial
+
+        own = _run_folder(history.experiment.name, history.run)
+        pattern = re.compile(f"{re.escape(history.experiment.name)}-([0-9a-f]{{8}})")
+        for folder in sorted(own.parent.glob("*")):
+            match = pattern.fullmatch(folder.name)
+            if match is None or not folder.is_dir():
+                continue
+            file = folder / _SEARCH_FILE
+            search = file.read_text(encoding="utf-8") if file.is_file() else ""
+            for trial in LocalRunner(folder).records():
+                yield EarlierTrial(match[1], trial, search)
+
+    def log_files(self, history: History) -> Mapping[int, Mapping[str, Path]]:
+        """Finds the logs in the folder of the pipeline's run."""
+        trials = _run_folder(history.experiment.name, history.run) / "trials"
+        logs: dict[int, dict[str, Path]] = {}
+        for trial in history.trials:
+            for path in sorted(trials.glob(f"{trial.number:04}/*.log")):
+                logs.setdefault(trial.number, {})[path.stem] = path
+        return logs
+
+    def finish(self, experiment: str, run: str) -> None:
+        """Ends the processes of a pipeline's run, if it has a folder."""
+        from katibflow.runners.local.runner import LocalRunner
+
+        folder = _run_folder(experiment, run)
+        if not folder.is_dir():
+            return
+        runner = LocalRunner(folder)
+        try:
+            runner.sweep((), "the pipeline run is over")
+        finally:
+            runner.close()
+
+
+def _run_folder(experiment: str, run: str) -> Path:
+    """Where a pipeline run's trials are kept: a folder of its own for every run."""
+    return Path(os.environ.get("KATIBFLOW_RUNS") or "runs").absolute() / f"{experiment}-{run}"
+
+
+def _maps(given: Given) -> tuple[PathMap, ...]:
+    from katibflow.runners.local.paths import parse_map
+
+    return tuple(parse_map(text) for text in given.get("maps") or ())
+
+
+BACKEND: Backend = LocalBackend()

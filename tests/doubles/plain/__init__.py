@@ -1,0 +1,1 @@
+"""A third backend, as somebody would add it: the folder ``katibflow/runners/plain``."""

@@ -1,0 +1,28 @@
+"""A request to stop: its first reason stays, and is passed on as it is."""
+
+from __future__ import annotations
+
+from katibflow.runners.stopping import StopKind, StopReason, StopRequest
+
+
+def test_the_first_reason_stays() -> None:
+    stop, told = StopRequest(), list[str]()
+    stop.subscribe(lambda: told.append("once"))
+    assert stop.reason is None
+    stop.set("interrupted by signal 15", StopKind.SIGNAL, 15)
+    stop.set("too late")
+    assert stop.reason == StopReason("interrupted by signal 15", StopKind.SIGNAL, 15)
+    assert told == ["once"]
+
+
+def test_a_reason_is_passed_on_whole_until_the_passing_on_ends() -> None:
+    first, then, never = StopRequest(), StopRequest(), StopRequest()
+    first.pass_on(then)
+    first.pass_on(never)()
+    assert then.reason is None
+    first.set("worse than the median", StopKind.EARLY_STOPPING)
+    assert then.reason == first.reason
+    assert never.reason is None
+    late = StopRequest()
+    first.pass_on(late)
+    assert late.reason == first.reason

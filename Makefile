@@ -21,7 +21,7 @@ install: .venv/installed
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, found {v[0]}.{v[1]}: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	@echo "installing katibflow and PyTorch into .venv: some gigabytes the first time"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,torch,dev]'
 	touch $@
 
 demo: install

@@ -88,13 +88,19 @@ class MissingPackage(InputError):
     """An optional package is needed and not installed.
 
     Args:
-        package: The package's name as pip knows it.
+        package: The package's name as pip knows it, or as Python does where an extra brings it.
         needed_by: What asked for it, in the user's own terms.
+        extra: The extra of katibflow that brings it; None if none does.
     """
 
-    def __init__(self, package: str, needed_by: str) -> None:
+    def __init__(self, package: str, needed_by: str, extra: str | None = None) -> None:
         self.package = package
-        super().__init__(f"{needed_by} needs the package {package!r}: pip install {package}")
+        self.extra = extra
+        if extra is None:
+            text = f"the package {package!r}: pip install {package}"
+        else:
+            text = f"katibflow[{extra}]: pip install 'katibflow[{extra}]'"
+        super().__init__(f"{needed_by} needs {text}")
 
 
 class RunnerError(KatibflowError):

@@ -22,6 +22,7 @@ from katibflow.engine.signals import caught
 from katibflow.errors import InputError, KatibflowError
 from katibflow.experiment.config_map import ReadConfigMap, source_of, with_template
 from katibflow.experiment.yaml_reader import dump_document
+from katibflow.extras import require
 from katibflow.runners.backends import DEFAULT, backend_of
 from katibflow.search import Space
 from katibflow.study.files import write_file
@@ -266,6 +267,7 @@ class Experiment:
             InputError: The Experiment cannot run there, or not with these parameters.
             RunnerError: The server cannot be reached, or refuses.
         """
+        require("kfp", "Experiment.submit")
         from katibflow.api.run import Recurring, RemoteRun
         from katibflow.client.cluster import access_of
         from katibflow.client.submitting import Submission, submit, trigger_of

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from katibflow.errors import KatibflowError
+from katibflow.extras import missing
 from katibflow.report.table import Kind, Output, columns_of, rows_of
 from katibflow.runs.running import read_run
 from katibflow.study.best import Best, best_of
@@ -192,14 +193,12 @@ class Result:
         created, and when it ended; ``reason``. What a trial does not have is missing.
 
         Raises:
-            KatibflowError: pandas is not installed.
+            MissingPackage: pandas is not installed.
         """
         try:
             import pandas
         except ImportError as error:
-            raise KatibflowError(
-                "trials_dataframe needs pandas: pip install 'katibflow[notebook]'"
-            ) from error
+            raise missing("pandas", "trials_dataframe") from error
         experiment, trials = self.history.experiment, self.history.trials
         columns = columns_of(experiment, trials, Output.FRAME)
         rows = rows_of(experiment, trials)

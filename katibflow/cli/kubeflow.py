@@ -15,7 +15,7 @@ from katibflow.engine.signals import caught
 from katibflow.errors import KatibflowError, RunnerError
 
 if TYPE_CHECKING:
-    from katibflow.client.api import Access
+    from katibflow.client.access import Access
     from katibflow.client.base import Pipelines, Run
     from katibflow.client.cluster import Cluster
     from katibflow.client.reading import Sweep

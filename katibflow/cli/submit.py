@@ -30,6 +30,7 @@ from katibflow.cli.options import (
 )
 from katibflow.cli.run_options import with_run_options
 from katibflow.errors import KatibflowError
+from katibflow.extras import require
 
 __all__ = ["submit"]
 
@@ -74,6 +75,7 @@ def submit(
       katibflow submit examples/mnist.yaml --max-trials 20 --goal 0.1 --no-wait
       katibflow submit examples/mnist.yaml --name nightly --schedule "0 3 * * *"
     """
+    require("kfp", "katibflow submit")
     from katibflow.client.cluster import access_of
     from katibflow.client.submitting import Recurring, Submission, trigger_of
     from katibflow.client.submitting import submit as bring

@@ -1,69 +1,28 @@
-"""The edge to Kubeflow Pipelines: its SDK's client, with errors in katibflow's own words.
+"""The edge to Kubeflow Pipelines: what is asked of its API, each time with a limit.
 
-The SDK finds the installation: by ``host``, by the ``KF_PIPELINES_*`` variables, from within its
-cluster, or through a kubeconfig. No exception of it leaves this module, and nothing it prints.
+KFP's SDK only logs in (`client.access`). No exception of the API's client leaves this module.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from katibflow.client.base import (
-    Cron,
-    NotThere,
-    OutOfReach,
-    Pipelines,
-    Run,
-    Step,
-    Trigger,
-    Version,
-)
-from katibflow.client.shortening import shortened
+from katibflow.client.access import COOKIES, TOKEN, Access, log_in, own_namespace, pages_of
+from katibflow.client.base import Cron, Pipelines, Run, Step, Trigger, Version
+from katibflow.client.refusals import translated
 from katibflow.errors import InputError, RunnerError
 
-__all__ = ["COOKIES", "TOKEN", "Access", "connect"]
+__all__ = ["connect"]
 
-TOKEN = "KF_PIPELINES_TOKEN"
-"""Variable with a bearer token."""
-
-COOKIES = "KF_PIPELINES_COOKIES"
-"""Variable with the cookies of a session, as a browser sends them."""
-
-_ENDPOINT = "KF_PIPELINES_ENDPOINT"
-_ACCOUNT_TOKEN = "KF_PIPELINES_SA_TOKEN_PATH"
-_IAP_CLIENT = "KF_PIPELINES_IAP_OAUTH2_CLIENT_ID"
 _TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two bytes of the answer
 _PAGE = 100
 _EQUALS = "EQUALS"
 _NEVER = 1970  # the year in which what goes on has ended, in KFP's answers
-
-
-@dataclass(frozen=True)
-class Access:
-    """Where an installation is and how one gets in; secrets come from the environment.
-
-    Attributes:
-        host: Its address; None for what the environment or the kubeconfig says.
-        namespace: Of an installation with users, the user's; None for the one that KFP's SDK
-            remembers, or that this pod is in.
-        context: The kubeconfig's context, where one is used.
-        ca_file: Certificates of authorities to trust, in place of the usual ones.
-    """
-
-    host: str | None = None
-    namespace: str | None = None
-    context: str | None = None
-    ca_file: Path | None = None
 
 
 def connect(access: Access) -> Pipelines:
@@ -73,42 +32,13 @@ def connect(access: Access) -> Pipelines:
         InputError: Nothing says where it is, or what says so is wrong.
         RunnerError: It does not answer, refuses, or is none.
     """
-    import kfp.client  # type: ignore[import-untyped]
-    from kfp_server_api import V2beta1GetHealthzResponse  # type: ignore[import-untyped]
+    client = log_in(access)
+    from kfp_server_api import HealthzServiceApi  # type: ignore[import-untyped]
 
-    class Client(kfp.client.Client):  # type: ignore[misc]
-        def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-            """Nothing yet: the SDK would ask for 20 s, with tracebacks; it is asked below."""
-            return V2beta1GetHealthzResponse()
-
-    host = access.host or os.environ.get(_ENDPOINT)
-    if access.ca_file is not None and not access.ca_file.is_file():
-        raise InputError(f"--ca-file {access.ca_file}: no such file")
-    said = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(said):
-        warnings.simplefilter("ignore")
-        try:
-            client = Client(
-                host=host,
-                existing_token=os.environ.get(TOKEN) or None,
-                cookies=os.environ.get(COOKIES) or None,
-                ssl_ca_cert=str(access.ca_file) if access.ca_file else None,
-                kube_context=access.context,
-                credentials=_token_file() if host else None,
-            )
-        except InputError:
-            raise
-        except Exception as error:  # its ways to log in raise whatever they stand on
-            place = host or "Kubeflow Pipelines"
-            raise RunnerError(f"{place}: the login fails: {_one_line(error)}") from error
-    if "kube config" in said.getvalue():
-        raise InputError(
-            "--host: missing, and no kubeconfig leads to Kubeflow Pipelines; allowed: its address, "
-            f"as http://localhost:8080, here or in {_ENDPOINT}"
-        )
-    address = client._existing_config.host
-    with _translated(address):
-        health = client._healthz_api.healthz_service_get_healthz(_request_timeout=_TIMEOUT)
+    api = client.runs.api_client
+    address = api.configuration.host
+    with translated(address):
+        health = _asked(HealthzServiceApi(api).healthz_service_get_healthz)
     if health.multi_user is None:
         raise RunnerError(
             f"{address}: answers, but not as Kubeflow Pipelines does: a login page, or another "
@@ -117,66 +47,61 @@ def connect(access: Access) -> Pipelines:
         )
     namespace = ""
     if health.multi_user:
-        namespace = access.namespace or client.get_user_namespace() or _own_namespace(client)
+        namespace = access.namespace or client.get_user_namespace() or own_namespace()
     if health.multi_user and not namespace:
         raise InputError(
             f"--namespace: missing; allowed: yours, as {address} keeps its users' runs apart"
         )
-    return _Pipelines(client, address, namespace)
+    return _Pipelines(api, namespace, pages_of(access))
 
 
-def _token_file() -> Any:
-    """Credentials from a file that is read anew for every request; None if none is named.
-
-    Raises:
-        InputError: There is no such file.
-    """
-    import kfp.client
-
-    path = os.environ.get(_ACCOUNT_TOKEN)
-    if not path:
-        return None
-    if not Path(path).is_file():
-        raise InputError(f"{_ACCOUNT_TOKEN}: found {path}; allowed: a file with a token")
-    return kfp.client.ServiceAccountTokenVolumeCredentials(path)
-
-
-def _own_namespace(client: Any) -> str:
-    """The namespace of the pod that this process runs in; empty elsewhere."""
-    path = Path(client._NAMESPACE_PATH)
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+def _asked(method: Callable[..., Any], *words: Any, **more: Any) -> Any:
+    """Calls a method of KFP's API, with a limit: without one a dead connection blocks for ever."""
+    return method(*words, **more, _request_timeout=_TIMEOUT)
 
 
 class _Pipelines:
-    """An installation through the SDK's client; see `base.Pipelines`."""
+    """An installation through KFP's API; see `base.Pipelines`.
 
-    def __init__(self, client: Any, address: str, namespace: str) -> None:
-        self._client = client
-        self._address = address
+    Args:
+        api: A ``kfp_server_api.ApiClient`` that has logged in.
+        namespace: Of the user; empty in an installation without users.
+        pages: The address of the web pages; empty if it is not known.
+    """
+
+    def __init__(self, api: Any, namespace: str, pages: str) -> None:
+        import kfp_server_api
+
         self.namespace = namespace
+        self._address = api.configuration.host
+        self._pages = pages
         self._specs: dict[Version, Mapping[str, Any]] = {}
-        rest = client._run_api.api_client.rest_client
-        ask = rest.request
-
-        def ask_for_some_time(*words: Any, **more: Any) -> Any:
-            return ask(*words, **{**more, "_request_timeout": _TIMEOUT})
-
-        # The SDK passes no time limit on, and without one a dead connection is waited for for ever.
-        rest.request = ask_for_some_time
+        self._experiments = kfp_server_api.ExperimentServiceApi(api)
+        self._pipelines = kfp_server_api.PipelineServiceApi(api)
+        self._recurring_runs = kfp_server_api.RecurringRunServiceApi(api)
+        self._runs = kfp_server_api.RunServiceApi(api)
+        self._uploads = kfp_server_api.PipelineUploadServiceApi(api)
 
     def upload(self, name: str, version: str, text: str, description: str) -> tuple[Version, bool]:
-        with self._asking():
+        with translated(self._address):
             pipeline = self._pipeline_id(name)
-            found = self._client.list_pipeline_versions(
-                pipeline, page_size=_PAGE, filter=_named(version)
+            found = _asked(
+                self._pipelines.pipeline_service_list_pipeline_versions,
+                pipeline,
+                page_size=_PAGE,
+                filter=_named(version),
             )
             for each in found.pipeline_versions or ():
                 return Version(pipeline, _there(each.pipeline_version_id)), False
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "pipeline.yaml"
                 path.write_text(text, encoding="utf-8")
-                made = self._client.upload_pipeline_version(
-                    str(path), version, pipeline_id=pipeline, description=description
+                made = _asked(
+                    self._uploads.upload_pipeline_version,
+                    str(path),
+                    name=version,
+                    pipelineid=pipeline,
+                    description=description,
                 )
             return Version(pipeline, _there(made.pipeline_version_id)), True
 
@@ -184,28 +109,48 @@ class _Pipelines:
         """A pipeline of that name, made without a version if there is none."""
         from kfp_server_api import V2beta1Pipeline
 
-        namespace = self.namespace or None
-        found = self._client.list_pipelines(filter=_named(name), namespace=namespace)
+        service = self._pipelines
+        found = _asked(
+            service.pipeline_service_list_pipelines, filter=_named(name), **self._of_the_user()
+        )
         for each in found.pipelines or ():
             return _there(each.pipeline_id)
-        made = self._client._pipelines_api.pipeline_service_create_pipeline(
-            V2beta1Pipeline(display_name=name, namespace=namespace)
+        made = V2beta1Pipeline(display_name=name, **self._of_the_user())
+        return _there(_asked(service.pipeline_service_create_pipeline, made).pipeline_id)
+
+    def _experiment_id(self, name: str) -> str:
+        """An experiment of that name, made if there is none."""
+        from kfp_server_api import V2beta1Experiment
+
+        known = [_there(each.experiment_id) for each in self._experiments_named(name)]
+        if len(known) > 1:
+            raise ValueError(f"Multiple experiments is found with name {name}.")
+        if known:
+            return known[0]
+        made = V2beta1Experiment(display_name=name, **self._of_the_user())
+        return _there(
+            _asked(self._experiments.experiment_service_create_experiment, made).experiment_id
         )
-        return _there(made.pipeline_id)
+
+    def _experiments_named(self, name: str) -> Sequence[Any]:
+        list_some = self._experiments.experiment_service_list_experiments
+        return _asked(list_some, filter=_named(name), **self._of_the_user()).experiments or ()
+
+    def _of_the_user(self) -> dict[str, str]:
+        return {"namespace": self.namespace} if self.namespace else {}
 
     def start(
         self, experiment: str, name: str, version: Version, parameters: Mapping[str, str]
     ) -> Run:
-        with self._asking():
-            place = self._client.create_experiment(experiment, namespace=self.namespace or None)
-            made = self._client.run_pipeline(
-                _there(place.experiment_id),
-                name,
-                params=dict(parameters),
-                pipeline_id=version.pipeline_id,
-                version_id=version.version_id,
+        from kfp_server_api import V2beta1Run
+
+        with translated(self._address):
+            run = V2beta1Run(
+                experiment_id=self._experiment_id(experiment),
+                display_name=name,
+                **_what_runs(version, parameters),
             )
-            return _run_of(made)
+            return _run_of(_asked(self._runs.run_service_create_run, run))
 
     def schedule(
         self,
@@ -215,33 +160,27 @@ class _Pipelines:
         parameters: Mapping[str, str],
         trigger: Trigger,
     ) -> str:
-        when: dict[str, Any] = (
-            {"cron_expression": trigger.expression}
-            if isinstance(trigger, Cron)
-            else {"interval_second": trigger.seconds}
-        )
-        with self._asking():
-            place = self._client.create_experiment(experiment, namespace=self.namespace or None)
-            made = self._client.create_recurring_run(
-                _there(place.experiment_id),
-                name,
-                params=dict(parameters),
-                pipeline_id=version.pipeline_id,
-                version_id=version.version_id,
+        from kfp_server_api import RecurringRunMode, V2beta1RecurringRun
+
+        with translated(self._address):
+            run = V2beta1RecurringRun(
+                experiment_id=self._experiment_id(experiment),
+                display_name=name,
+                mode=RecurringRunMode.ENABLE,
+                trigger=_trigger_of(trigger),
                 no_catchup=True,
-                **when,
+                max_concurrency=1,
+                **_what_runs(version, parameters),
             )
-            return _there(made.recurring_run_id)
+            create = self._recurring_runs.recurring_run_service_create_recurring_run
+            return _there(_asked(create, run).recurring_run_id)
 
     def schedules(self, experiment: str) -> Sequence[tuple[str, str]]:
         found: list[tuple[str, str]] = []
-        with self._asking():
-            places = self._client.list_experiments(
-                filter=_named(experiment), namespace=self.namespace or None
-            )
-            for place in places.experiments or ():
+        with translated(self._address):
+            for place in self._experiments_named(experiment):
                 page = partial(
-                    self._client.list_recurring_runs,
+                    self._recurring_runs.recurring_run_service_list_recurring_runs,
                     page_size=_PAGE,
                     experiment_id=_there(place.experiment_id),
                 )
@@ -250,18 +189,18 @@ class _Pipelines:
         return found
 
     def run(self, run_id: str) -> Run:
-        with self._asking():
-            return _run_of(self._client.get_run(run_id))
+        with translated(self._address):
+            return _run_of(_asked(self._runs.run_service_get_run, run_id))
 
     def runs(self, limit: int) -> Sequence[Run]:
         found: list[Run] = []
         page = partial(
-            self._client.list_runs,
+            self._runs.run_service_list_runs,
             page_size=min(limit, _PAGE),
             sort_by="created_at desc",
-            namespace=self.namespace or None,
+            **self._of_the_user(),
         )
-        with self._asking():
+        with translated(self._address):
             for each in _pages("runs", page):
                 if len(found) == limit:
                     break
@@ -270,102 +209,53 @@ class _Pipelines:
 
     def spec(self, version: Version) -> Mapping[str, Any]:
         if version not in self._specs:
-            with self._asking():
-                found = self._client.get_pipeline_version(version.pipeline_id, version.version_id)
+            with translated(self._address):
+                found = _asked(
+                    self._pipelines.pipeline_service_get_pipeline_version,
+                    version.pipeline_id,
+                    version.version_id,
+                )
             self._specs[version] = _mapping(found.pipeline_spec)
         return self._specs[version]
 
     def namespace_of(self, run: Run) -> str:
         if self.namespace or not run.experiment_id:
             return self.namespace
-        with self._asking():
-            return self._client.get_experiment(run.experiment_id).namespace or ""
+        with translated(self._address):
+            get = self._experiments.experiment_service_get_experiment
+            return _asked(get, run.experiment_id).namespace or ""
 
     def stop(self, run_id: str) -> None:
-        with self._asking():
-            self._client.terminate_run(run_id)
+        with translated(self._address):
+            _asked(self._runs.run_service_terminate_run, run_id)
 
     def link(self, path: str) -> str:
-        prefix = self._client._get_url_prefix()
-        return f"{prefix}/#/{path}" if "://" in prefix else ""
-
-    @contextlib.contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Keeps what the SDK prints to itself, and says its errors in our words."""
-        with _translated(self._address), contextlib.redirect_stdout(io.StringIO()):
-            yield
+        pages = self._pages
+        if not pages:
+            return ""
+        has_scheme = pages.startswith(("http://", "https://"))
+        return f"{pages if has_scheme else f'http://{pages}'}/#/{path}"
 
 
-@contextlib.contextmanager
-def _translated(address: str) -> Iterator[None]:
-    """Turns every error of the SDK, and of what it stands on, into one of ours."""
-    import urllib3
-    from kfp_server_api import ApiException, OpenApiException
+def _what_runs(version: Version, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """What a run and a recurring run say of their pipeline."""
+    from kfp_server_api import V2beta1PipelineVersionReference, V2beta1RuntimeConfig
 
-    try:
-        yield
-    except ApiException as error:
-        raise _refusal(address, error) from error
-    except (urllib3.exceptions.LocationParseError, urllib3.exceptions.LocationValueError) as error:
-        raise InputError(
-            f"--host: found {address}; allowed: an address, as http://localhost:8080"
-        ) from error
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        reason = getattr(error, "reason", None) or error
-        if isinstance(reason, urllib3.exceptions.SSLError):
-            raise RunnerError(
-                f"{address}: its certificate is not trusted: {reason}; allowed: --ca-file with "
-                "the certificates of the authority that signed it"
-            ) from error
-        raise OutOfReach(f"{address} does not answer: {_words(reason)}") from error
-    except (OpenApiException, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RunnerError(f"{address}: an answer that cannot be used: {error}") from error
+    return {
+        "pipeline_version_reference": V2beta1PipelineVersionReference(
+            pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id
+        ),
+        "runtime_config": V2beta1RuntimeConfig(parameters=dict(parameters)),
+    }
 
 
-def _refusal(address: str, error: Any) -> RunnerError:
-    status = int(error.status or 0)
-    message = _message(error.body) or str(error.reason or "").strip()
-    told = f"{address} answers {status}: {message}"
-    match status:
-        case 401:
-            return RunnerError(
-                f"{told}; allowed: a token that is still good in {TOKEN}, the session's cookies in "
-                f"{COOKIES}, {_ACCOUNT_TOKEN}, or {_IAP_CLIENT}"
-            )
-        case 403:
-            return RunnerError(f"{told}; the account needs the rights for it in its namespace")
-        case 404:
-            return NotThere(told)
-        case 0:
-            return RunnerError(f"{address}: an answer that cannot be used: {message}")
-        case 408 | 429:
-            return OutOfReach(told)
-        case _ if status >= 500:
-            return OutOfReach(told)
-        case _:
-            return RunnerError(told)
+def _trigger_of(trigger: Trigger) -> Any:
+    from kfp_server_api import V2beta1CronSchedule, V2beta1PeriodicSchedule, V2beta1Trigger
 
-
-def _message(body: object) -> str:
-    """The server's own words: of an answer in JSON its message, of others the beginning."""
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
-    try:
-        data = json.loads(text)
-        text = str(data.get("message") or data.get("error_message") or data.get("error") or text)
-    except (AttributeError, ValueError):
-        if "<html" in text[:1000].lower():
-            return "a web page"
-    return _one_line(text)
-
-
-def _one_line(text: object) -> str:
-    return shortened(" ".join(str(text).split()), 500)
-
-
-def _words(reason: object) -> str:
-    """What is told of a connection that failed, without the objects it names."""
-    text = str(reason)
-    return text.rpartition(">: ")[2] if ">: " in text else text
+    if isinstance(trigger, Cron):
+        return V2beta1Trigger(cron_schedule=V2beta1CronSchedule(cron=trigger.expression))
+    every = V2beta1PeriodicSchedule(interval_second=trigger.seconds)
+    return V2beta1Trigger(periodic_schedule=every)
 
 
 def _named(name: str) -> str:
@@ -373,10 +263,10 @@ def _named(name: str) -> str:
     return json.dumps({"predicates": [predicate]})
 
 
-def _pages(key: str, page: Callable[[str], Any]) -> Iterator[Any]:
+def _pages(key: str, page: Callable[..., Any]) -> Iterator[Any]:
     token = ""
     while True:
-        found = page(token)
+        found = _asked(page, page_token=token)
         yield from getattr(found, key) or ()
         token = found.next_page_token or ""
         if not token:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from katibflow.client.api import Access
+from katibflow.client.access import Access
 from katibflow.client.base import Pipelines, Run
 from katibflow.client.logs import failed_steps
 from katibflow.client.reading import Sweep

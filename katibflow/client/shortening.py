@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["shortened"]
+__all__ = ["one_line", "shortened"]
+
+_LINE = 500
+
+
+def one_line(text: object) -> str:
+    """A text as one line of 500 characters at most."""
+    return shortened(" ".join(str(text).split()), _LINE)
 
 
 def shortened(text: str, length: int) -> str:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from katibflow.client.api import Access, connect
+from katibflow.client.access import Access
+from katibflow.client.api import connect
 from katibflow.client.base import Pipelines, Run, Trigger, Version
 from katibflow.client.cluster import Cluster
 from katibflow.client.reading import Sweep, full_run_id, link_of

@@ -21,6 +21,7 @@ from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.layouts import AUTO, MAX_PARTS
 from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment
+from katibflow.extras import require
 from katibflow.steps.run_parameters import (
     check_texts,
     for_start,
@@ -61,10 +62,12 @@ def embed(
         layout: Likewise.
 
     Raises:
+        MissingPackage: KFP's SDK is not installed.
         InputError: A value is wrong, there are several objectives, or the pipeline cannot hold the
             experiment: another one has the same name, it is in a loop with one name, or there are
             too many.
     """
+    require("kfp", "an experiment in a pipeline")
     from kfp import components  # type: ignore[import-untyped]
     from kfp.dsl.pipeline_context import Pipeline  # type: ignore[import-untyped]
 
@@ -84,7 +87,7 @@ def embed(
     pipeline = Pipeline.get_default_pipeline()
     if pipeline is not None:
         _check_place(pipeline, experiment.name, "name" not in later)
-    with _another_pipeline():
+    with _another_pipeline(pipeline):
         compiled = compile_experiment(
             experiment, image=image, package=package, layout=layout, is_part=True
         )
@@ -94,15 +97,20 @@ def embed(
 
 
 @contextmanager
-def _another_pipeline() -> Iterator[None]:
-    """Lets a pipeline be compiled while another is traced, which KFP 2.17 refuses."""
-    from kfp.dsl.pipeline_context import Pipeline
+def _another_pipeline(traced: Any) -> Iterator[None]:
+    """Lets a pipeline be compiled while another is traced, which KFP refuses: it is left meanwhile.
 
-    traced, Pipeline._default_pipeline = Pipeline._default_pipeline, None
+    Args:
+        traced: The pipeline that is traced; None if none is.
+    """
+    if traced is None:
+        yield
+        return
+    traced.__exit__(None, None, None)
     try:
         yield
     finally:
-        Pipeline._default_pipeline = traced
+        traced.__enter__()
 
 
 def _is_value(value: object) -> bool:

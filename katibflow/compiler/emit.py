@@ -23,6 +23,7 @@ from katibflow.compiler.run_inputs import with_inputs, with_inputs_in_source
 from katibflow.errors import InputError
 from katibflow.experiment.job_kinds import kind_of
 from katibflow.experiment.types import Experiment
+from katibflow.extras import require
 from katibflow.runners.kubernetes.checkpoints import check_checkpoints
 from katibflow.runners.kubernetes.job_object import stop_patch
 from katibflow.steps.capacity import Capacity
@@ -90,6 +91,7 @@ def compile_experiment(
             layout is chosen for it, and warnings are about it.
 
     Raises:
+        MissingPackage: KFP's SDK is not installed.
         InputError: The layout cannot hold the experiment, there is no such layout, the trial
             template is kept in a ConfigMap that was not read, or checkpoints have no volume.
     """
@@ -114,6 +116,7 @@ def compile_experiment(
         source=source,
         run_as=run_as,
     )
+    require("kfp", "katibflow compile")
     dag = import_module(f"katibflow.pipelines.{choice.layout}")
     names = [*dag.COMPONENTS]
     names += ["library"] if pack is not None else []
@@ -136,6 +139,7 @@ def compile_experiment(
             room=choice.room,
         )
     )
+    spec["sdkVersion"] = KFP.replace("==", "-")
     spec = merge_twins(without_versions(spec))
     if choice.layout == "rounds":
         spec = make_recursive(spec, component=dag.ROUND, task=dag.NEXT_ROUND, proceed=dag.PROCEED)

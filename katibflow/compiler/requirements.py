@@ -16,7 +16,7 @@ from katibflow.suggestion.algorithms import algorithm_of
 __all__ = ["KFP", "PACKAGES", "READERS", "SUGGESTERS", "VERSIONS", "packages_of"]
 
 KFP = "kfp==2.17.0"
-"""KFP's own requirement, which is installed without what it requires in turn."""
+"""KFP's requirement in steps, whichever compiles; what it requires in turn is not installed."""
 
 VERSIONS: Mapping[str, str] = {
     "gjson": "gjson==1.2.0",

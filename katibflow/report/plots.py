@@ -63,7 +63,7 @@ def plots_of(history: History) -> list[Plot]:
             "importance",
             "Parameter importance",
             _no_importance(complete),
-            lambda: visualization.plot_param_importances(study, target_name=metric),
+            lambda: _importance(study, metric),
         ),
         _plot(
             "parallel",
@@ -86,6 +86,15 @@ def plots_of(history: History) -> list[Plot]:
             lambda: visualization.plot_intermediate_values(study),
         ),
     ]
+
+
+def _importance(study: optuna.Study, metric: str = "Objective Value") -> Any:
+    """The importance of the parameters by PED-ANOVA, which needs no scikit-learn."""
+    from optuna.importance import PedAnovaImportanceEvaluator
+    from optuna.visualization import plot_param_importances
+
+    evaluator = PedAnovaImportanceEvaluator()
+    return plot_param_importances(study, evaluator=evaluator, target_name=metric)
 
 
 _MOST_DRAWN_OBJECTIVES = 3
@@ -120,7 +129,7 @@ def _plots_of_several(history: History) -> list[Plot]:
             "importance",
             "Parameter importance",
             _no_importance(complete),
-            lambda: visualization.plot_param_importances(study),
+            lambda: _importance(study),
         ),
     ]
     draw: Mapping[str, tuple[str, str, Callable[..., Any], int]] = {

@@ -15,7 +15,8 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from katibflow.errors import InputError, KatibflowError, MissingPackage, RunnerError
+from katibflow.errors import InputError, KatibflowError, RunnerError
+from katibflow.extras import missing
 from katibflow.runs.folder import RunFolder
 from katibflow.runs.running import read_history
 from katibflow.storage.sync import StudyCopy
@@ -172,7 +173,7 @@ def server(storage: BaseStorage, host: str, port: int) -> Iterator[WSGIServer]:
     try:
         from optuna_dashboard import wsgi  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
-        raise MissingPackage("optuna-dashboard", "katibflow dashboard") from error
+        raise missing("optuna_dashboard", "katibflow dashboard") from error
     app = wsgi(storage)
     try:
         made = make_server(host, port, app, server_class=_Server, handler_class=_Handler)

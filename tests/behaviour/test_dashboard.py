@@ -238,5 +238,5 @@ def test_an_absent_dashboard_is_named_with_its_package(
     error = refusal(str(file))
     assert isinstance(error, MissingPackage)
     assert str(error) == (
-        "katibflow dashboard needs the package 'optuna-dashboard': pip install optuna-dashboard"
+        "katibflow dashboard needs katibflow[dashboard]: pip install 'katibflow[dashboard]'"
     )

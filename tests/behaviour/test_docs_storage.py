@@ -27,7 +27,7 @@ COMMANDS = [
 def test_the_commands_show_a_run_that_was_made_without_a_storage(tmp_path: Path) -> None:
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(document("echo loss=$X")))
     install, folder, mirrored, storage = COMMANDS
-    assert install == ["pip", "install", "optuna-dashboard"]
+    assert install == ["pip", "install", "katibflow[dashboard]"]
     program = [sys.executable, "-m"]
     without = mirrored[: mirrored.index("--storage")]
     for command in (without, mirrored):

@@ -28,7 +28,7 @@ CLUSTER = ".venv/bin/katibflow run examples/mnist.yaml --on kubernetes --namespa
 SUBMIT = ".venv/bin/katibflow submit examples/mnist.yaml --host http://localhost:8080"
 RUN_ELSEWHERE = {
     "make test": "the suite itself",
-    "python3 -m pip install .": "test_a_plain_install_validates_and_compiles",
+    "python3 -m pip install '.[kfp]'": "test_a_plain_install_validates_and_compiles",
     ".venv/bin/katibflow dashboard runs/mnist-pytorch": "tests/behaviour/test_dashboard.py",
     CLUSTER: "tests/behaviour/kubernetes/test_cli_on_kubernetes.py",
     SUBMIT: "tests/behaviour/kfp/test_docs_kfp.py",

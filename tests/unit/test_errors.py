@@ -29,10 +29,17 @@ def test_an_invalid_experiment_lists_every_fault_with_its_file() -> None:
 
 
 def test_a_missing_package_names_its_user_and_the_cure() -> None:
-    error = MissingPackage("torch", "algorithm bayesianoptimization")
+    error = MissingPackage("cmaes", "algorithm cmaes")
+    assert str(error) == "algorithm cmaes needs the package 'cmaes': pip install cmaes"
+    assert (error.package, error.extra) == ("cmaes", None)
+
+
+def test_a_missing_package_of_an_extra_names_the_extra() -> None:
+    error = MissingPackage("torch", "algorithm bayesianoptimization", "torch")
     assert str(error) == (
-        "algorithm bayesianoptimization needs the package 'torch': pip install torch"
+        "algorithm bayesianoptimization needs katibflow[torch]: pip install 'katibflow[torch]'"
     )
+    assert (error.package, error.extra) == ("torch", "torch")
 
 
 def test_the_tree_in_the_text_is_the_tree_in_the_code() -> None:

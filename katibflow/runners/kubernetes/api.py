@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from katibflow.errors import InputError, RunnerError
+from katibflow.extras import require
 
 __all__ = ["Api", "ApiError", "Asked", "Backoff", "Lost", "Stream", "Timing", "connect"]
 
@@ -373,9 +374,11 @@ def connect(
         timing: How long to wait for things.
 
     Raises:
+        MissingPackage: Kubernetes's client is not installed.
         InputError: There is no usable configuration; nothing was asked of a server.
         RunnerError: The server refuses or does not answer.
     """
+    require("kubernetes", "a Kubernetes cluster")
     import yaml
     from kubernetes import client, config  # type: ignore[import-untyped]
     from kubernetes.config import ConfigException  # type: ignore[import-untyped]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from katibflow.extras import require
 from katibflow.runners.backends import Backend, Given, Option, RunSetup
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class KubernetesBackend:
 
     def set_up(self, experiment: Experiment, given: Given, source: str) -> RunSetup:
         """Makes runners of the cluster that the kubeconfig names."""
+        require("kubernetes", "katibflow run --on kubernetes")
         from katibflow.runners.kubernetes.runner import connect
         from katibflow.study.resume import NONE, read_resume, take_over
 

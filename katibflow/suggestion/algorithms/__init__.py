@@ -12,10 +12,11 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from katibflow.errors import Fault, InputError, MissingPackage
+from katibflow.errors import Fault, InputError
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import Algorithm as AlgorithmSpec
 from katibflow.experiment.types import Experiment, Setting
+from katibflow.extras import missing
 from katibflow.study.objectives import is_several
 from katibflow.suggestion.algorithms.base import (
     Ability,
@@ -148,7 +149,7 @@ def check_packages(spec: AlgorithmSpec) -> None:
     """
     for package in (text.partition("==")[0] for text in algorithm_of(spec).packages):
         if find_spec(package) is None:
-            raise MissingPackage(package, f"algorithm {spec.algorithm_name}")
+            raise missing(package, f"algorithm {spec.algorithm_name}")
 
 
 def settings_of(spec: AlgorithmSpec) -> dict[str, Any]:

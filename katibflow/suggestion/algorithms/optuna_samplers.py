@@ -63,7 +63,8 @@ def hub_sampler(name: str) -> Algorithm | str:
     """
     package, _, kind = name.rpartition("/")
     if find_spec("optunahub") is None:
-        return "an algorithm that needs no download, or pip install optunahub (and a network)"
+        cure = "pip install 'katibflow[optunahub]' (and a network)"
+        return f"an algorithm that needs no download, or {cure}"
     if not package:
         return f"{HUB_PREFIX}<package>/<class>, as {HUB_PREFIX}samplers/ctpe/cTPESampler"
     import optunahub  # type: ignore[import-not-found]

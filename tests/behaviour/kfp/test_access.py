@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from katibflow.client.api import Access, connect
+from katibflow.client.access import Access
+from katibflow.client.api import connect
 from katibflow.client.base import NotThere, OutOfReach
 from katibflow.errors import InputError, RunnerError
 from tests.doubles.kfp.lab import experiment_file, katibflow

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from katibflow.client.api import Access, connect
+from katibflow.client.access import Access
+from katibflow.client.api import connect
 from katibflow.client.base import OutOfReach, Pipelines, Run
 from katibflow.client.following import ending_of, follow, steps_text, updates_between
 from katibflow.client.reading import Sweep

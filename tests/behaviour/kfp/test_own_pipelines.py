@@ -7,7 +7,8 @@ from pathlib import Path
 
 from kfp import compiler, dsl
 
-from katibflow.client.api import Access, connect
+from katibflow.client.access import Access
+from katibflow.client.api import connect
 from katibflow.pipelines import experiment
 from tests.doubles.kfp.lab import experiment_file, katibflow, put_trial
 from tests.doubles.kfp.server import KfpServer

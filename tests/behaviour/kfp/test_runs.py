@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from katibflow.client.api import Access, connect
+from katibflow.client.access import Access
+from katibflow.client.api import connect
 from katibflow.runners.kubernetes.job_object import record_patch
 from katibflow.study.history import TrialState
 from katibflow.study.resume import run_name

@@ -11,7 +11,8 @@ from time import monotonic
 import pytest
 
 from katibflow.api.run import RemoteRun
-from katibflow.client.api import Access, connect
+from katibflow.client.access import Access
+from katibflow.client.api import connect
 from katibflow.client.following import follow
 from katibflow.client.reading import Sweep, find_sweep
 from katibflow.client.records import JobRecords, cluster_of

@@ -80,7 +80,6 @@ def fault_texts(name: str, settings: Mapping[str, str] | None = None, **spec: An
         ("optuna:NSGAIISampler", {"crossover": "x"}, "crossover_prob"),
         ("optuna:TPESampler", {"multivariate": "maybe"}, "true or false or none"),
         ("optuna:QMCSampler", {"qmc_type": "lattice"}, "lattice"),
-        ("optunahub:samplers/ctpe/cTPESampler", {}, "pip install optunahub"),
         ("hyperband", {"r_l": "9"}, "no resource_name; allowed: a setting resource_name"),
         ("hyperband", {"resource_name": "lr"}, "no r_l; allowed: a setting r_l: a number"),
         ("hyperband", {**HYPERBAND, "resource_name": "epochs"}, 'found "epochs"; allowed: a param'),
@@ -192,6 +191,15 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, package in {"sobol": "scipy", "cmaes": "cmaes"}.items():
         with pytest.raises(MissingPackage, match=f"algorithm {name} needs the package '{package}'"):
             check_packages(experiment(name).spec.algorithm)
+    extra = r"bayesianoptimization needs katibflow\[torch\]: pip install 'katibflow\[torch\]'"
+    with pytest.raises(MissingPackage, match=extra):
+        check_packages(experiment("bayesianoptimization").spec.algorithm)
+
+
+def test_a_sampler_of_optunahub_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optunahub", None)
+    (found,) = fault_texts("optunahub:samplers/ctpe/cTPESampler", parallelTrialCount=9)
+    assert "pip install 'katibflow[optunahub]' (and a network)" in found
 
 
 def test_what_differs_from_katib_is_said() -> None:

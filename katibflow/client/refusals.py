@@ -1,0 +1,94 @@
+"""What Kubeflow Pipelines refuses, or why it does not answer, in katibflow's own words."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from katibflow.client.access import ACCOUNT_TOKEN, COOKIES, IAP_CLIENT, TOKEN
+from katibflow.client.base import NotThere, OutOfReach
+from katibflow.client.shortening import one_line
+from katibflow.errors import InputError, RunnerError
+
+__all__ = ["translated"]
+
+
+@contextlib.contextmanager
+def translated(address: str) -> Iterator[None]:
+    """Turns every error of KFP's API client, and of what it stands on, into one of ours.
+
+    Args:
+        address: Where the installation is, for the messages.
+
+    Raises:
+        InputError: The address is none.
+        RunnerError: The installation refuses, cannot be reached, or its answer cannot be used.
+    """
+    import urllib3
+    from kfp_server_api import (  # type: ignore[import-untyped]
+        ApiException,
+        OpenApiException,
+    )
+
+    try:
+        yield
+    except ApiException as error:
+        raise _refusal(address, error) from error
+    except (urllib3.exceptions.LocationParseError, urllib3.exceptions.LocationValueError) as error:
+        raise InputError(
+            f"--host: found {address}; allowed: an address, as http://localhost:8080"
+        ) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        reason = getattr(error, "reason", None) or error
+        if isinstance(reason, urllib3.exceptions.SSLError):
+            raise RunnerError(
+                f"{address}: its certificate is not trusted: {reason}; allowed: --ca-file with "
+                "the certificates of the authority that signed it"
+            ) from error
+        raise OutOfReach(f"{address} does not answer: {_words(reason)}") from error
+    except (OpenApiException, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RunnerError(f"{address}: an answer that cannot be used: {error}") from error
+
+
+def _refusal(address: str, error: Any) -> RunnerError:
+    status = int(error.status or 0)
+    message = _message(error.body) or str(error.reason or "").strip()
+    told = f"{address} answers {status}: {message}"
+    match status:
+        case 401:
+            return RunnerError(
+                f"{told}; allowed: a token that is still good in {TOKEN}, the session's cookies in "
+                f"{COOKIES}, {ACCOUNT_TOKEN}, or {IAP_CLIENT}"
+            )
+        case 403:
+            return RunnerError(f"{told}; the account needs the rights for it in its namespace")
+        case 404:
+            return NotThere(told)
+        case 0:
+            return RunnerError(f"{address}: an answer that cannot be used: {message}")
+        case 408 | 429:
+            return OutOfReach(told)
+        case _ if status >= 500:
+            return OutOfReach(told)
+        case _:
+            return RunnerError(told)
+
+
+def _message(body: object) -> str:
+    """The server's own words: of an answer in JSON its message, of others the beginning."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
+    try:
+        data = json.loads(text)
+        text = str(data.get("message") or data.get("error_message") or data.get("error") or text)
+    except (AttributeError, ValueError):
+        if "<html" in text[:1000].lower():
+            return "a web page"
+    return one_line(text)
+
+
+def _words(reason: object) -> str:
+    """What is told of a connection that failed, without the objects it names."""
+    text = str(reason)
+    return text.rpartition(">: ")[2] if ">: " in text else text

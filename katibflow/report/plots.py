@@ -89,11 +89,15 @@ def plots_of(history: History) -> list[Plot]:
 
 
 def _importance(study: optuna.Study, metric: str = "Objective Value") -> Any:
-    """The importance of the parameters by PED-ANOVA, which needs no scikit-learn."""
+    """Returns the importance of the parameters by global PED-ANOVA, which needs no scikit-learn.
+
+    On known functions of five parameters its ranking is closer to the truth with a quarter of the
+    trials as the good ones, in the whole space, than with Optuna's defaults.
+    """
     from optuna.importance import PedAnovaImportanceEvaluator
     from optuna.visualization import plot_param_importances
 
-    evaluator = PedAnovaImportanceEvaluator()
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=0.25, evaluate_on_local=False)
     return plot_param_importances(study, evaluator=evaluator, target_name=metric)
 
 

@@ -59,15 +59,14 @@ class LocalBackend:
         """Makes the runner of a pipeline's run, with ``KATIBFLOW_MAPS``; makes its folder."""
         from katibflow.runners.local.paths import parse_map
         from katibflow.runners.local.runner import LocalRunner
+        from katibflow.study.files import write_atomically
         from katibflow.study.resume import search_text
 
         maps = os.environ.get("KATIBFLOW_MAPS") or ""
         folder = _run_folder(history.experiment.name, history.run)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / _SEARCH_FILE).exists():
-            draft = folder / f"{_SEARCH_FILE}.{os.getpid()}"
-            draft.write_text(search_text(history.experiment), encoding="utf-8")
-            draft.replace(folder / _SEARCH_FILE)
+            write_atomically(folder / _SEARCH_FILE, search_text(history.experiment))
         return LocalRunner(folder, tuple(map(parse_map, filter(None, maps.split(os.pathsep)))))
 
     def earlier(self, history: History) -> Iterator[EarlierTrial]:

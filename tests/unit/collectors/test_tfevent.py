@@ -91,6 +91,7 @@ def test_what_is_no_event_is_no_more_than_damaged(data: bytes) -> None:
     reader.feed("y", data)
 
 
+@pytest.mark.slow
 def test_a_record_too_long_for_scalars_is_passed_over() -> None:
     long = record(event(simple("image", 1.0)) + b"\x3a\xff\xff\x7f" + b"x" * (2**21 - 1))
     reader = EventFiles()

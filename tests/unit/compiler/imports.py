@@ -94,6 +94,8 @@ def _named(module: Module, node: ast.AST) -> Iterator[Target]:
                 yield known[name]
             case ast.Name(id=name):
                 yield module.name, name
+            case ast.Constant(value=str(name)) if name in modules():
+                yield name, "BACKEND"  # the registry of backends names modules
 
 
 def _without_annotations(node: ast.AST) -> ast.AST:

@@ -95,7 +95,7 @@ def test_the_reading_of_sources_finds_every_entry() -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_installs_what_it_imports_and_nothing_else(step: str) -> None:
-    imported = reached(("katibflow.steps", step))
+    imported = reached(("katibflow.steps.tasks", step))
     installed = with_what_comes(PACKAGES[step])
     assert imported - installed - NOT_USED.get(step, set()) <= SOMETIMES
     assert set(PACKAGES[step]) <= imported

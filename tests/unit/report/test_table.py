@@ -90,6 +90,7 @@ def test_every_output_is_rendered_here() -> None:
     assert set(RENDERED) == set(Output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", Output)
 def test_a_new_column_is_one_line_and_is_shown_everywhere(
     output: Output, monkeypatch: pytest.MonkeyPatch

@@ -129,6 +129,7 @@ def test_a_parameter_whose_value_goes_nowhere_is_found(
         replace(FORGOTTEN, put=None)
 
 
+@pytest.mark.slow
 def test_one_entry_is_an_input_of_the_pipeline_and_of_start(one_more: RunParameter) -> None:
     spec = next(yaml.safe_load_all(compile_experiment(experiment(""), image="i").text))
     inputs = spec["root"]["inputDefinitions"]["parameters"]

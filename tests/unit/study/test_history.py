@@ -79,6 +79,7 @@ def comparable(value: object) -> str:
     return repr(value)
 
 
+@pytest.mark.slow
 @given(HISTORIES)
 def test_a_history_reads_back_as_it_was_written(history: History) -> None:
     text = dump_history(history)
@@ -341,6 +342,7 @@ def test_all_lines_that_cannot_be_read_are_told_at_once() -> None:
     assert second.startswith("f, line 4: not JSON")
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_a_torn_history_is_refused_unless_torn_between_lines(data: st.DataObject) -> None:
     """A file cut short never reads as another history: at most its last trials are not there."""

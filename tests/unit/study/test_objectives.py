@@ -79,6 +79,7 @@ def numbers(found: tuple[Trial, ...]) -> list[int]:
 VALUES = st.sampled_from([0.0, 1.0, 2.0, 3.0, -1.5]) | st.floats(-9, 9)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES), max_size=25))
 def test_the_front_is_optunas(rows: list[tuple[float, float, float]]) -> None:
     experiment = several()
@@ -89,6 +90,7 @@ def test_the_front_is_optunas(rows: list[tuple[float, float, float]]) -> None:
     assert losses == sorted(losses)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES), max_size=25), st.floats(-3, 3))
 def test_the_front_under_a_constraint_is_optunas(
     rows: list[tuple[float, float, float]], most: float

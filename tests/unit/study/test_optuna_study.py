@@ -148,6 +148,7 @@ def test_a_trial_that_is_queued_starts_when_it_was_made() -> None:
     assert (started.datetime_start - one(made).datetime_start).total_seconds() == 45
 
 
+@pytest.mark.slow
 def test_optunas_own_tools_work_on_the_study() -> None:
     made = searched(experiment("random"), 20)
     study = study_of(made)

@@ -54,6 +54,7 @@ SPACES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(SPACES, st.integers(0, 2**32 - 1), st.sampled_from(["random", "tpe", "cmaes", "sobol"]))
 @settings(max_examples=60)
 def test_whatever_the_space_all_that_is_suggested_is_feasible(
@@ -145,6 +146,7 @@ def test_a_warped_dimension_is_searched_in_its_mass() -> None:
 # ----------------------------------------------------------------------------------- cmaes
 
 
+@pytest.mark.slow
 def test_cmaes_finds_the_minimum() -> None:
     made = searched(experiment("cmaes", UNIT), 200, sphere, batch=4)
     assert min(sphere(trial.assignments) for trial in made.trials) < 1e-3
@@ -211,6 +213,7 @@ def test_cmaes_takes_strange_attributes(attributes: dict[str, Any]) -> None:
     assert len(suggest(made, 2)) == 2
 
 
+@pytest.mark.slow
 def test_cmaes_restarts_with_a_larger_population() -> None:
     """On a flat function it stops soon; ipop then starts over, twice as wide."""
     sizes: dict[str, int] = {}

@@ -157,6 +157,7 @@ class TestAnyAlgorithm:
         assert is_used_up(made) and suggest(made, 1) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "algorithm", ["tpe", "multivariate-tpe", "optuna:NSGAIISampler", "optuna:NSGAIIISampler"]
 )
@@ -233,6 +234,7 @@ def _theirs(sampler: optuna.samplers.BaseSampler, budget: int) -> float:
         return _volume([(t.values[0], t.values[1]) for t in study.best_trials])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "settings", "direct"),
     [

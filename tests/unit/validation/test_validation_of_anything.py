@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,7 @@ OBJECTS = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(
         [

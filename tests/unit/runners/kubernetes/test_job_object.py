@@ -190,6 +190,7 @@ def test_a_job_without_its_other_marks_cannot_stand_in() -> None:
         assert stand_in(body, "why") is None
 
 
+@pytest.mark.slow
 @given(st.integers(1, 40_000), st.integers(0, 400_000))
 @settings(max_examples=25, deadline=None)
 def test_a_record_always_fits_an_annotation(reports: int, words: int) -> None:

@@ -108,6 +108,7 @@ def test_a_waiting_containers_prospect(reason: str, prospect: Prospect) -> None:
     assert (finding.reason, finding.prospect) == (reason, prospect)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=3),

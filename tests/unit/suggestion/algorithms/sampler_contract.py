@@ -219,6 +219,7 @@ class SamplerContract:
         up = searched(up_experiment, 25, lambda values: -mixed_loss(values))
         assert [t.assignments for t in up.trials] == [t.assignments for t in down.trials]
 
+    @pytest.mark.slow
     def test_a_thousand_trials_take_bounded_time(self, case: Case) -> None:
         made = _thousand(case.experiment())
         Suggester(made.experiment).suggest(made, 1)

@@ -168,6 +168,7 @@ def combinations(parameters: Sequence[Mapping[str, Any]]) -> set[tuple[tuple[str
     return found
 
 
+@pytest.mark.slow
 @given(conditional_spaces())
 @settings(max_examples=150, deadline=None)
 def test_points_are_all_the_right_combinations(parameters: list[dict[str, Any]]) -> None:
@@ -188,6 +189,7 @@ ABLE = [
 ]
 
 
+@pytest.mark.slow
 @given(conditional_spaces(), st.sampled_from([*ABLE, ("grid", {})]), st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None)
 def test_a_finite_space_is_tried_exactly_once(
@@ -261,6 +263,7 @@ class TestAlgorithms:
         assert all(is_right(TREE, s.assignments) for s in suggest(odd, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["tpe", "multivariate-tpe"])
 def test_a_branch_is_searched_better_than_at_random(algorithm: str) -> None:
     """The best values lie under sgd, at momentum 0.5."""
@@ -461,6 +464,7 @@ def test_independent_conditions_are_counted_quickly() -> None:
     assert space_of(checked(switched).spec.parameters).size == 5**60
 
 
+@pytest.mark.slow
 def test_conditions_that_cannot_be_counted_are_refused() -> None:
     switches = [{**CHOICE, "name": f"c{number}"} for number in range(40)]
     tangled = [

@@ -62,6 +62,7 @@ def ranges(draw: st.DrawFn, *, positive: bool = False) -> tuple[str, str]:
     return low, high
 
 
+@pytest.mark.slow
 @given(ranges(), st.integers(1, 2**53 - 1), st.data())
 def test_a_stepped_double_is_min_plus_whole_steps_and_never_above_max(
     bounds: tuple[str, str], count: int, data: st.DataObject
@@ -101,6 +102,7 @@ def test_a_double_lies_in_its_range_as_a_decimal_number(
         assert found.text(found.number(text)) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distribution", ["uniform", "logUniform", "normal", "logNormal"])
 @given(bounds=ranges(positive=True), share=SHARES)
 @example(bounds=("1e-300", "1e300"), share=0.5)
@@ -266,6 +268,7 @@ def test_log_uniform_on_a_grid_gives_each_point_the_mass_around_it() -> None:
         assert found.count(value) / 10_000 == pytest.approx(mass, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_normal_on_a_grid_gives_both_ends_the_same_mass() -> None:
     found = spread(dimension("int", min="0", max="10", distribution="normal"), 100_000)
     counts = [found.count(value) for value in range(11)]

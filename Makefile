@@ -32,7 +32,7 @@ test: install browser database
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 test-unit: install
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not slow and not long" tests/unit
+	$(BIN)/python -m pytest --numprocesses auto -m "not slow and not long" tests/unit
 
 lint: install
 	$(BIN)/ruff check

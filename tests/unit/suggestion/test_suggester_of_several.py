@@ -106,6 +106,7 @@ def reread(of: History) -> History:
     return load_history(dump_history(of))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [TWO, LIMITED], ids=["two objectives", "constraint"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.algorithm)
 class TestAnyAlgorithm:

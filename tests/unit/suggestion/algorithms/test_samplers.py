@@ -36,6 +36,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 class TestSamplers(SamplerContract):
     @pytest.fixture(
         params=CASES,

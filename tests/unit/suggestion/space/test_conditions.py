@@ -212,6 +212,7 @@ def loss(values: Mapping[str, str]) -> float:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "given_settings"), ABLE, ids=lambda value: str(value))
 class TestAlgorithms:
     def test_assignments_are_the_active_ones_inside_their_space(

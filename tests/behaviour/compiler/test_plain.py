@@ -37,7 +37,6 @@ def _is_text(node: ast.AST) -> bool:
     return False
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_a_module_stays_the_same_program(file: Path) -> None:
     source = file.read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.suggestion import algorithms
 from katibflow.suggestion.algorithms import ALGORITHMS
 from tests.shell_trials import document
-from tests.unit.compiler.imports import Target, modules, packages_reached
+from tests.behaviour.compiler.imports import Target, modules, packages_reached
 
 STEPS = ("start", *CARRIED)
 OWNERS = {

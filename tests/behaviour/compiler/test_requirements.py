@@ -21,8 +21,8 @@ from katibflow.compiler.requirements import (
 from katibflow.experiment.types import Experiment
 from katibflow.suggestion import algorithms
 from katibflow.suggestion.algorithms import ALGORITHMS
-from tests.shell_trials import document
 from tests.behaviour.compiler.imports import Target, modules, packages_reached
+from tests.shell_trials import document
 
 STEPS = ("start", *CARRIED)
 OWNERS = {

@@ -21,8 +21,8 @@ from katibflow.study.history import Trial, TrialState
 from katibflow.study.objectives import values_text
 
 __all__ = [
-    "Board",
     "Row",
+    "Status",
     "describe",
 ]
 
@@ -43,7 +43,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Board:
+class Status:
     """All trials of an experiment, and the best so far: one, or the Pareto front."""
 
     experiment: Experiment
@@ -52,16 +52,16 @@ class Board:
     decision: Decision | None = None
 
     @staticmethod
-    def of(experiment: Experiment, trials: tuple[Trial, ...]) -> Board:
-        """The board before anything happens."""
-        return Board(
+    def of(experiment: Experiment, trials: tuple[Trial, ...]) -> Status:
+        """The status before anything happens."""
+        return Status(
             experiment,
             {trial.number: Row(trial) for trial in trials},
             best_of(experiment.spec.objective, trials),
         )
 
-    def after(self, update: Update) -> Board:
-        """The board after one update of the engine."""
+    def after(self, update: Update) -> Status:
+        """The status after one update of the engine."""
         match update:
             case TrialStarted(trial):
                 return self._with(Row(trial))
@@ -77,8 +77,8 @@ class Board:
             case Decided(decision):
                 return replace(self, decision=decision)
 
-    def _with(self, row: Row) -> Board:
-        # The dictionary is shared: a board is a value to its readers, and they keep no old ones.
+    def _with(self, row: Row) -> Status:
+        # The dictionary is shared with the status before: nobody reads an old one any more.
         self.rows[row.trial.number] = row
         return self
 
@@ -105,11 +105,11 @@ class Board:
         return TableRow(row.trial, objective, is_best, now, row.latest, row.notice)
 
 
-def describe(board: Board, update: Update) -> str | None:
+def describe(status: Status, update: Update) -> str | None:
     """One update as a line of text; None for what is not worth one.
 
     Args:
-        board: The board after the update.
+        status: The status after the update.
         update: What happened.
     """
     match update:
@@ -120,12 +120,12 @@ def describe(board: Board, update: Update) -> str | None:
             return f"trial {number}: {text}"
         case TrialEnded(trial):
             text = f"trial {trial.number} {trial.state.lower()}{_seconds(trial)}"
-            told = values_text(board.experiment.spec.objective, trial)
+            told = values_text(status.experiment.spec.objective, trial)
             if told:
                 text += f": {told}"
             if trial.state is not TrialState.COMPLETE or trial.message:
                 text += f": {trial.reason}: {trial.message}"
-            return text + (f" ({board.standing})" if board.best.trials else "")
+            return text + (f" ({status.standing})" if status.best.trials else "")
         case Decided(decision):
             return f"{decision.reason}: {decision.message}"
         case _:

@@ -25,12 +25,12 @@ from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, why_over
 
 if TYPE_CHECKING:
-    from katibflow.progress.status import Board
+    from katibflow.progress.status import Status
     from katibflow.runners.stopping import StopReason, StopRequest
 
 __all__ = ["Run", "Show", "read_history", "read_run", "run_to_end", "write_page"]
 
-Show = Callable[["Board"], AbstractContextManager[Watcher]]
+Show = Callable[["Status"], AbstractContextManager[Watcher]]
 """Opens what shows a run while it goes on, given the table of trials that it begins with."""
 
 
@@ -81,7 +81,7 @@ def run_to_end(
             or objective.
         KatibflowError: The run cannot go on; what is on record stays there.
     """
-    from katibflow.progress.status import Board
+    from katibflow.progress.status import Status
     from katibflow.runners.backends import backend_of, check_options
     from katibflow.runners.folder_records import locked
     from katibflow.runners.record_copies import CopyingRunner
@@ -101,7 +101,7 @@ def run_to_end(
         try:
             history = history.with_trials(runner.records())
             mirror.follow(history)
-            with show(Board.of(experiment, history.trials)) as watch:
+            with show(Status.of(experiment, history.trials)) as watch:
                 result = run_experiment(
                     history,
                     runner,

@@ -124,7 +124,7 @@ def follow(source: HistorySource, warn: Callable[[str], None]) -> tuple[BaseStor
     copy = StudyCopy(storage, first.experiment.name, first.experiment)
     study = copy.open()
     for trial in first.trials:
-        copy.bring(first, trial)
+        copy.update_trial(first, trial)
 
     def go_on() -> None:
         while True:
@@ -137,7 +137,7 @@ def follow(source: HistorySource, warn: Callable[[str], None]) -> tuple[BaseStor
                         "again to see it"
                     )
                 for trial in history.trials:
-                    copy.bring(history, trial)
+                    copy.update_trial(history, trial)
             except KatibflowError as error:  # the next change may heal it
                 warn(str(error))
             except KeyError:

@@ -17,7 +17,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.report.page import render_report, write_report
 from katibflow.runs.folder import RunFolder
 from katibflow.runs.options import Options, limits_for
-from katibflow.storage.sync import mirrored
+from katibflow.storage.sync import study_sync
 from katibflow.study.decision import decide, used_up
 from katibflow.study.ending import Ending
 from katibflow.study.history import History, TrialState, readable_history
@@ -93,26 +93,26 @@ def run_to_end(
     backend.check(experiment, options.of_backend, options.source)
     setup = backend.set_up(experiment, options.of_backend, options.source)
     folder = RunFolder(runs / experiment.name)
-    with mirrored(options.storage, experiment, warn) as mirror, locked(folder.path):
+    with study_sync(options.storage, experiment, warn) as sync, locked(folder.path):
         history = folder.begin(options.source, experiment, setup.begin)
         runner = setup.runner(history, folder.path)
         if not setup.fills_folder:
             runner = CopyingRunner(runner, folder.path)
         try:
             history = history.with_trials(runner.records())
-            mirror.follow(history)
+            sync.follow(history)
             with show(Status.of(experiment, history.trials)) as watch:
                 result = run_experiment(
                     history,
                     runner,
-                    watch=_each(watch, mirror),
+                    watch=_each(watch, sync),
                     stop=stop,
                     limits=limits_for(experiment, options),
                     drain=options.drain,
                 )
         finally:
             runner.close()
-        mirror.follow(result.history)
+        sync.follow(result.history)
         folder.save(result.history)
         run = Run(folder, result.history, _ending_of(result), result.interrupted)
         write_page(run)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-__all__ = ["Follower", "Mirror", "StudyCopy", "mirrored"]
+__all__ = ["StudyCopy", "StudySync", "Sync", "study_sync"]
 
 _SEARCHED = "katibflow"
 """Key among a study's user attributes of what its experiment searches, as `resume.searched`."""
@@ -119,7 +119,7 @@ class StudyCopy:
         self._study = id_
         return id_
 
-    def bring(self, history: History, trial: Trial) -> None:
+    def update_trial(self, history: History, trial: Trial) -> None:
         """Makes the study's trial what the history's is, adding it if it is not there.
 
         A trial that is finished in the study stays as it is: Optuna allows no change. A parameter
@@ -207,7 +207,7 @@ def _key(job: str | None, number: int | None) -> str:
     return job or f"trial {number}"
 
 
-class Follower(Protocol):
+class Sync(Protocol):
     """What takes the trials of a run while it goes on."""
 
     def follow(self, history: History) -> None:
@@ -217,7 +217,7 @@ class Follower(Protocol):
         """Takes an update of the engine; never raises and never waits."""
 
 
-class _Nothing:
+class _NoSync:
     def follow(self, history: History) -> None:
         pass
 
@@ -225,7 +225,7 @@ class _Nothing:
         pass
 
 
-class Mirror:
+class StudySync:
     """Watches a run and brings a study up to date, in a thread of its own.
 
     A storage that fails stops or slows nothing: it is told once, and tried again until the run is
@@ -257,7 +257,7 @@ class Mirror:
         self._closing = False
         self._reason = ""
         # What hangs in a database's driver must not keep the program from its end.
-        self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="study-sync", daemon=True)
 
     def follow(self, history: History) -> None:
         """Takes all trials of a history: before the engine goes on with them, and at the end."""
@@ -291,7 +291,7 @@ class Mirror:
         self._points.pop(trial.number, None)
         self._behind.add(trial.number)
 
-    def __enter__(self) -> Mirror:
+    def __enter__(self) -> StudySync:
         self._thread.start()
         return self
 
@@ -328,7 +328,7 @@ class Mirror:
             assert history is not None, "a mirror follows a history before it watches"
             try:
                 for number in numbers:
-                    self._copy.bring(history, self._next(number))
+                    self._copy.update_trial(history, self._next(number))
             except Exception as error:  # whatever the database's driver raises
                 self._copy.forget()
                 self._failed(error, tell=not delay and not last)
@@ -360,9 +360,9 @@ class Mirror:
 
 
 @contextmanager
-def mirrored(
+def study_sync(
     storage: str | None, experiment: Experiment, warn: Callable[[str], None]
-) -> Iterator[Follower]:
+) -> Iterator[Sync]:
     """What mirrors the experiment's run while the block runs, if there is a storage.
 
     Args:
@@ -376,14 +376,14 @@ def mirrored(
         MissingPackage: The database's driver is not installed.
     """
     if storage is None:
-        yield _Nothing()
+        yield _NoSync()
         return
-    place = Storage(storage)
+    location = Storage(storage)
 
     def opened(storage: BaseStorage) -> StudyCopy:
-        copy = StudyCopy(storage, place.option, experiment)
+        copy = StudyCopy(storage, location.option, experiment)
         copy.check()
         return copy
 
-    with closing(place.created(opened)) as copy, Mirror(copy, place, warn) as mirror:
-        yield mirror
+    with closing(location.created(opened)) as copy, StudySync(copy, location, warn) as sync:
+        yield sync

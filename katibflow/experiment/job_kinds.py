@@ -286,8 +286,8 @@ def _pod_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
         return
     pods = pod_templates(spec)
     if not pods:
-        place = kind.replica_specs or ".".join(kind.pod_template)
-        yield Fault(f"{where}.spec.{place}", "", "a mapping that describes the pods")
+        missing = kind.replica_specs or ".".join(kind.pod_template)
+        yield Fault(f"{where}.spec.{missing}", "", "a mapping that describes the pods")
         return
     names: set[str] = set()
     for pod in pods:

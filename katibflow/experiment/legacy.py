@@ -15,7 +15,7 @@ from typing import Any
 from katibflow.errors import Fault
 from katibflow.experiment.yaml_reader import found
 
-__all__ = ["out_of_scope"]
+__all__ = ["legacy_faults"]
 
 _TODAY = "kubeflow.org/v1beta1"
 _VERSIONS = {"kubeflow.org/v1alpha1", "kubeflow.org/v1alpha2", "kubeflow.org/v1alpha3"}
@@ -55,7 +55,7 @@ _NAS = (
 )
 
 
-def out_of_scope(document: Mapping[str, Any]) -> tuple[Fault, ...]:
+def legacy_faults(document: Mapping[str, Any]) -> tuple[Fault, ...]:
     """What of a document is of an older version of Katib, or searches an architecture."""
     return tuple(_faults(document))
 

@@ -197,17 +197,17 @@ _TYPES: Mapping[str, str] = {
 
 def _without_union_tags(location: Sequence[int | str], document: object) -> tuple[int | str, ...]:
     """Drops what pydantic adds to a location that is no key or index of the file."""
-    kept: list[int | str] = []
+    path: list[int | str] = []
     value: Any = document
     for step in location:
         if isinstance(value, list | tuple) and not isinstance(step, int):
             continue
-        kept.append(step)
+        path.append(step)
         try:
             value = value[step]
         except (KeyError, IndexError, TypeError):
             value = None
-    return tuple(kept)
+    return tuple(path)
 
 
 def _path(location: Sequence[int | str]) -> str:

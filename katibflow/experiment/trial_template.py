@@ -73,8 +73,8 @@ def render(
             values[parameter.name] = parameter.default
 
     def resolve(match: re.Match[str]) -> str:
-        scope, key = match[1], match[2]
-        if scope == "trialSpec":
+        root, key = match[1], match[2]
+        if root == "trialSpec":
             return _meta_value(key, spec, name, namespace)
         if key not in values:
             raise InputError(

@@ -23,7 +23,7 @@ MAX_FILE_BYTES = 2_000_000
 MAX_DEPTH = 100
 MAX_VALUES = 200_000
 
-_TEXT_PLACE = re.compile(
+_TEXT_FIELD = re.compile(
     r"\.spec\.(parameters\[\d+\]\.(feasibleSpace\.(min|max|step|list\[\d+\])|when\..+)"
     r"|(algorithm|earlyStopping)\.algorithmSettings\[\d+\]\.value"
     r"|trialTemplate\.trialParameters\[\d+\]\.default)"
@@ -240,7 +240,7 @@ class _Plain:
         if isinstance(value, list):
             return [self.of(item, f"{path}[{index}]") for index, item in enumerate(value)]
         if isinstance(value, _Integer | _Float):
-            if _TEXT_PLACE.fullmatch(path):
+            if _TEXT_FIELD.fullmatch(path):
                 return value.text
             return int(value) if isinstance(value, _Integer) else float(value)
         if value is None or isinstance(value, str | bool):

@@ -190,8 +190,8 @@ class TableProgress:
         lines = [Text(f"({hidden} more trials)", style="dim")] if hidden else []
         of = f" of {spec.max_trial_count}" if spec.max_trial_count is not None else ""
         text = f"{status.ended}{of} trials ended"
-        told = (status.standing, goals_text(spec.objective)) if status.best.trials else ()
-        text += "".join(f", {each}" for each in told if each)
+        facts = (status.standing, goals_text(spec.objective)) if status.best.trials else ()
+        text += "".join(f", {each}" for each in facts if each)
         text += _left_text(status, self._since)
         lines.append(Text(text, style="bold"))
         if status.decision is not None:
@@ -206,7 +206,7 @@ def _cell(column: Column, row: TableRow) -> Text:
             return Text(f"{text} *", style="bold green") if row.is_best else Text(text)
         case "state":
             return Text(text.lower(), style=_STYLES[row.trial.state])
-        case "note":
+        case "notice":
             return Text(text, style="dim")
     return Text(text, style="bold" if row.is_best and column.is_objective else "")
 

@@ -120,9 +120,9 @@ def describe(status: Status, update: Update) -> str | None:
             return f"trial {number}: {text}"
         case TrialEnded(trial):
             text = f"trial {trial.number} {trial.state.lower()}{_seconds(trial)}"
-            told = values_text(status.experiment.spec.objective, trial)
-            if told:
-                text += f": {told}"
+            values = values_text(status.experiment.spec.objective, trial)
+            if values:
+                text += f": {values}"
             if trial.state is not TrialState.COMPLETE or trial.message:
                 text += f": {trial.reason}: {trial.message}"
             return text + (f" ({status.standing})" if status.best.trials else "")

@@ -229,7 +229,7 @@ def _cell(column: Column, row: Row, mark: str) -> str:
         case "state":
             return f"<td>{_state(row.trial)}</td>"
         case "logs":
-            links = " ".join(_log_link(name, place) for name, place in row.logs.items())
+            links = " ".join(_log_link(name, log) for name, log in row.logs.items())
             return f"<td>{links or _NOTHING}</td>"
     text = escape(column.cell(row, _STYLE)) or _NOTHING
     return f"<td{_side(column)}>{f'<b>{text}</b>' if column.is_objective else text}</td>"
@@ -246,23 +246,23 @@ def _state(trial: Trial) -> str:
     )
 
 
-def _log_link(name: str, place: str) -> str:
-    if not _is_safe_place(place):
+def _log_link(name: str, link: str) -> str:
+    if not _is_safe_link(link):
         return f"<span>{escape(name)}</span>"
-    return f'<a href="{escape(place)}" rel="noopener noreferrer">{escape(name)}</a>'
+    return f'<a href="{escape(link)}" rel="noopener noreferrer">{escape(name)}</a>'
 
 
-def _is_safe_place(place: str) -> bool:
+def _is_safe_link(link: str) -> bool:
     """Whether a link may go there: a path relative to the page, or an http(s) address."""
-    if not place or not place.isprintable() or "\\" in place or place != place.strip():
+    if not link or not link.isprintable() or "\\" in link or link != link.strip():
         return False
     try:
-        parts = urlsplit(place)
+        parts = urlsplit(link)
     except ValueError:
         return False
     if parts.scheme in ("http", "https"):
         return bool(parts.netloc)
-    return not parts.scheme and not place.startswith("/")
+    return not parts.scheme and not link.startswith("/")
 
 
 def _number(value: float) -> str:

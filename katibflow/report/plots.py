@@ -226,12 +226,12 @@ def _laid_out(layout: Mapping[str, Any]) -> dict[str, Any]:
     """Optuna's layout without a fixed width, in the page's colors and with narrower margins."""
     clear = "rgba(0,0,0,0)"
     axis = {"gridcolor": "#dfe3e9", "zerolinecolor": "#dfe3e9", "automargin": True}
-    kept = {
+    adapted = {
         name: value | axis if _AXIS.fullmatch(name) else value
         for name, value in layout.items()
         if name != "width"
     }
-    return kept | {
+    return adapted | {
         "paper_bgcolor": clear,
         "plot_bgcolor": clear,
         "font": {"color": "#1d2430"},

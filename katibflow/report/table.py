@@ -134,8 +134,8 @@ class Column:
 
     def cell(self, row: Row, style: Style) -> str:
         """Writes a row's cell."""
-        told = self.text(row, style) if self.text is not None else self._plain(row, style)
-        return told or style.nothing
+        text = self.text(row, style) if self.text is not None else self._plain(row, style)
+        return text or style.nothing
 
     def _plain(self, row: Row, style: Style) -> str:
         value = self.value(row)
@@ -148,7 +148,7 @@ class Column:
 Columns = Callable[[Experiment, Sequence[Trial]], Iterator[Column]]
 """Makes the columns that depend on the experiment."""
 
-_TOLD = _EVERYWHERE - {Output.JSON}
+_ALL_BUT_JSON = _EVERYWHERE - {Output.JSON}
 """Where what is in a trial's record is shown: in JSON the record is there itself."""
 
 
@@ -159,7 +159,7 @@ def _objectives(experiment: Experiment, _: Sequence[Trial]) -> Iterator[Column]:
             value = row.shown(metric)
             return "" if value is None else style.number(value)
 
-        yield replace(_metric(aim.metric), text=text, is_objective=True, outputs=_TOLD)
+        yield replace(_metric(aim.metric), text=text, is_objective=True, outputs=_ALL_BUT_JSON)
 
 
 def _metrics(experiment: Experiment, trials: Sequence[Trial]) -> Iterator[Column]:
@@ -201,7 +201,7 @@ def _parameter(name: str, parameter: Parameter | None) -> Column:
         lambda row, _: row.trial.assignments.get(name, ""),
         Kind.NUMBER,
         is_given=True,
-        outputs=_TOLD,
+        outputs=_ALL_BUT_JSON,
     )
 
 
@@ -221,7 +221,7 @@ def _reason(row: Row, style: Style) -> str:
     return style.message(f"{row.trial.reason} {row.trial.message}".strip())
 
 
-def _note(row: Row, _: Style) -> str:
+def _notice(row: Row, _: Style) -> str:
     is_over = row.trial.state.is_finished
     return row.trial.message.split("\n")[0] if is_over else row.notice
 
@@ -231,8 +231,8 @@ _WHERE_TIMED = frozenset({Output.SHOW, Output.LIVE, Output.PAGE})
 _WHERE_REASONED = frozenset({Output.SHOW, Output.MARKDOWN, Output.FRAME})
 
 COLUMNS: tuple[Column | Columns, ...] = (
-    Column("number", "Trial", lambda row: row.trial.number, outputs=_TOLD),
-    Column("state", "State", lambda row: row.trial.state.value, outputs=_TOLD),
+    Column("number", "Trial", lambda row: row.trial.number, outputs=_ALL_BUT_JSON),
+    Column("state", "State", lambda row: row.trial.state.value, outputs=_ALL_BUT_JSON),
     _objectives,
     _metrics,
     _parameters,
@@ -241,7 +241,7 @@ COLUMNS: tuple[Column | Columns, ...] = (
     Column("end", "End", lambda row: row.trial.end, None, Kind.TIME, outputs=_FRAME),
     Column("time", "Time", lambda row: row.seconds, _duration, Kind.LENGTH, outputs=_WHERE_TIMED),
     Column("reason", "Reason", lambda row: row.trial.reason, _reason, outputs=_WHERE_REASONED),
-    Column("note", "", lambda row: row.notice, _note, outputs=frozenset({Output.LIVE})),
+    Column("notice", "", lambda row: row.notice, _notice, outputs=frozenset({Output.LIVE})),
     Column("logs", "Logs", lambda row: dict(row.logs), outputs=frozenset({Output.PAGE})),
 )
 """The columns in their order."""

@@ -64,17 +64,17 @@ class HistoryOnDisk:
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._seen, self._is_settled = self._look()
-        read_history(path, self._tell)
+        read_history(path, self._warn_once)
 
     def read(self) -> History:
         """The history as it stands; see `HistorySource`."""
-        return read_history(self._path, self._tell)
+        return read_history(self._path, self._warn_once)
 
-    def _tell(self, fault: str) -> None:
-        if fault not in self._told:
-            self._told.add(fault)
+    def _warn_once(self, fault: str) -> None:
+        if fault not in self._warned:
+            self._warned.add(fault)
             print(fault, file=sys.stderr, flush=True)
 
     def wait(self) -> None:

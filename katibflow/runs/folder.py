@@ -105,8 +105,8 @@ class RunFolder:
         logs: dict[int, dict[str, str]] = {}
         for path in sorted(self.path.glob("trials/[0-9]*/*.log")):
             if path.parent.name.isdigit():
-                place = path.relative_to(self.path).as_posix()
-                logs.setdefault(int(path.parent.name), {})[path.stem] = place
+                log = path.relative_to(self.path).as_posix()
+                logs.setdefault(int(path.parent.name), {})[path.stem] = log
         return logs
 
     def record_folders(self) -> Iterator[Path]:

@@ -181,10 +181,10 @@ def write_page(run: Run, path: Path | None = None) -> Path:
     start = path.resolve().parent
     logs = {
         number: {
-            replica: os.path.relpath((run.folder.path / place).resolve(), start)
-            for replica, place in places.items()
+            replica: os.path.relpath((run.folder.path / log).resolve(), start)
+            for replica, log in trial_logs.items()
         }
-        for number, places in run.folder.logs().items()
+        for number, trial_logs in run.folder.logs().items()
     }
     try:
         write_report(path, render_report(run.history, run.ending, logs))

@@ -331,7 +331,7 @@ class StudySync:
                     self._copy.update_trial(history, self._next(number))
             except Exception as error:  # whatever the database's driver raises
                 self._copy.forget()
-                self._failed(error, tell=not delay and not last)
+                self._failed(error, warns=not delay and not last)
                 if last:
                     return
                 delay = min(_LONGEST_DELAY, max(_FIRST_DELAY, 2 * delay))
@@ -347,12 +347,12 @@ class StudySync:
             points = self._points.get(number)
             return trial if points is None else replace(trial, intermediate=tuple(points))
 
-    def _failed(self, error: Exception, *, tell: bool) -> None:
+    def _failed(self, error: Exception, *, warns: bool) -> None:
         with self._change:
             # What was written last may be lost, so all is compared again.
             self._behind.update(self._trials)
             self._reason = self._storage.why(error)
-        if tell:
+        if warns:
             self._warn(
                 f"{self._storage.option}: cannot be written: {self._reason}; the run goes on, and "
                 "this is tried again"

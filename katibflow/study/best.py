@@ -124,7 +124,7 @@ class Best:
 
     def sentences(self) -> list[str]:
         """Returns a sentence for each trial, as "Best: trial 2, loss 0.1 with x=2"."""
-        told = []
+        sentences = []
         for trial in self.trials:
             chosen = ", ".join(f"{name}={value}" for name, value in trial.assignments.items())
             values = finite_values(self.objective, trial) or ()
@@ -132,8 +132,10 @@ class Best:
                 f"{aim.metric} {value_text(value)}"
                 for aim, value in zip(self.objective.aims, values, strict=True)
             )
-            told.append(f"{self._words.one_of_them}: trial {trial.number}, {reached} with {chosen}")
-        return told
+            sentences.append(
+                f"{self._words.one_of_them}: trial {trial.number}, {reached} with {chosen}"
+            )
+        return sentences
 
     @property
     def standing(self) -> str:

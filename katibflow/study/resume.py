@@ -191,13 +191,17 @@ def take_over(
         for text, run in searched.items()
     ]
     own = json.loads(search_text(history.experiment) or "{}").get("algorithm")
-    keeps = all(each.trial.number == number for number, each in enumerate(finished)) and all(
-        algorithm == own for algorithm in algorithms
-    )
+    keeps_attributes = all(
+        each.trial.number == number for number, each in enumerate(finished)
+    ) and all(algorithm == own for algorithm in algorithms)
     return replace(
         history,
         trials=tuple(
-            replace(each.trial, number=number, attributes=each.trial.attributes if keeps else {})
+            replace(
+                each.trial,
+                number=number,
+                attributes=each.trial.attributes if keeps_attributes else {},
+            )
             for number, each in enumerate(finished)
         ),
     )

@@ -12,13 +12,13 @@ from katibflow.runners.kubernetes.checkpoints import check_checkpoints
 from katibflow.study.objectives import is_several
 from katibflow.suggestion import algorithms
 
-__all__ = ["notes_on"]
+__all__ = ["katib_differences_of"]
 
 _KATIBS = frozenset(algorithms.ALGORITHMS) - {"auto"}
 _META = re.compile(r"\$\{trialSpec\.[^}]*\}")
 
 
-def notes_on(experiment: Experiment) -> tuple[str, ...]:
+def katib_differences_of(experiment: Experiment) -> tuple[str, ...]:
     """The notes, one sentence each, most of them about what differs from Katib.
 
     Args:

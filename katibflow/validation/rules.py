@@ -10,7 +10,7 @@ from katibflow import collectors, early_stopping
 from katibflow.errors import InvalidExperiment
 from katibflow.experiment import job_kinds, timeouts, trial_template
 from katibflow.experiment.counts import count_faults, name_faults
-from katibflow.experiment.legacy import out_of_scope
+from katibflow.experiment.legacy import legacy_faults
 from katibflow.experiment.parsing import Rule, checked
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import in_file_order, read_document, read_file
@@ -45,9 +45,9 @@ def check_document(
         InvalidExperiment: It has faults; all are listed. Of one that is of an older Katib, or
             searches an architecture, that is all that is said.
     """
-    dead_ends = out_of_scope(document)
-    if dead_ends:
-        raise InvalidExperiment(source, in_file_order(dead_ends, document))
+    from_older = legacy_faults(document)
+    if from_older:
+        raise InvalidExperiment(source, in_file_order(from_older, document))
     rules = (*RULES, trial_template.source_faults) if needs_template else RULES
     return checked(document, source, rules)
 

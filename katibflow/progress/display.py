@@ -1,6 +1,6 @@
-"""Shows a running experiment: a live table on a terminal, else a line for each thing that happens.
+"""Shows a running experiment: a live table on a terminal, or else one line for each event.
 
-Import it late: it imports rich.
+The state that is shown is in `progress.status`. Import this module late: it imports rich.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _REFRESHES_PER_SECOND = 4
 
 
 class Progress(Protocol):
-    """A watcher of the engine that is opened around the run."""
+    """A watcher of the engine that shows a run, from ``with`` to the end of its block."""
 
     def __call__(self, update: Update) -> None:
-        """Shows an update."""
+        """Shows an update of the engine."""
 
     def __enter__(self) -> Progress:
-        """Begins to show."""
+        """Begins to show the run."""
 
     def __exit__(
         self,
@@ -55,12 +55,12 @@ class Progress(Protocol):
 
 
 def progress_for(status: Status, stream: TextIO, since: datetime | None = None) -> Progress:
-    """The table when the stream is a terminal, else lines.
+    """Returns the table if the stream is a terminal, or else the lines.
 
     Args:
         status: The trials to begin with.
-        stream: Where it is shown.
-        since: When the run began, with its time zone, if the time that is left is to be shown.
+        stream: The stream that the run is shown on.
+        since: When the run began, with a time zone; by default the time left is not shown.
     """
     console = Console(file=stream, highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
@@ -69,14 +69,14 @@ def progress_for(status: Status, stream: TextIO, since: datetime | None = None) 
 
 
 def time_left(status: Status, since: datetime, now: datetime) -> float | None:
-    """Seconds until the last trial has ended, at the pace so far.
+    """Returns the seconds until the last trial ends, at the pace since the run began.
 
-    None while no trial has ended since then, and for an experiment without maxTrialCount.
+    Returns None while no trial has ended since then, or if the experiment has no maxTrialCount.
 
     Args:
-        status: The trials as they are.
-        since: When the run began.
-        now: The present time.
+        status: The trials as they are now.
+        since: When the run began, with a time zone.
+        now: The present time, with a time zone.
     """
     most = status.experiment.spec.max_trial_count
     ends = [
@@ -89,7 +89,7 @@ def time_left(status: Status, since: datetime, now: datetime) -> float | None:
 
 
 def _left_text(status: Status, since: datetime | None) -> str:
-    """What is left, as the end of a line; empty when it is not known."""
+    """Returns the time left as the end of a line, or an empty text if nobody knows it."""
     seconds = time_left(status, since, datetime.now(UTC)) if since is not None else None
     if not seconds:
         return ""
@@ -101,7 +101,7 @@ def _left_text(status: Status, since: datetime | None) -> str:
 
 
 class LineProgress:
-    """One line of plain text for each thing that happens, with the local time."""
+    """Writes one line of plain text for each event, with the local time."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class LineProgress:
         self._since = since
 
     def __call__(self, update: Update) -> None:
-        """Writes the update's line."""
+        """Writes the line of an update, if the update has one."""
         self._status = self._status.after(update)
         text = describe(self._status, update)
         if text is not None:
@@ -137,7 +137,7 @@ class LineProgress:
 
 
 class TableProgress:
-    """A table of trials that is drawn anew a few times a second."""
+    """Draws a table of the trials, four times a second."""
 
     def __init__(self, status: Status, console: Console, since: datetime | None = None) -> None:
         self._status = status
@@ -151,7 +151,7 @@ class TableProgress:
         )
 
     def __call__(self, update: Update) -> None:
-        """Takes the update in; the next refresh shows it."""
+        """Changes the status; the next refresh shows the change."""
         self._status = self._status.after(update)
 
     def __enter__(self) -> TableProgress:
@@ -176,7 +176,8 @@ class TableProgress:
         for column in columns:
             heading = column.heading if column.is_given else column.heading.lower()
             side: Literal["left", "right"] = "right" if column.is_number else "left"
-            # The notes, which have no heading, take what is left and never push a value out.
+            # The column of notices has no heading. It takes the width that the others leave, so
+            # that a long notice never pushes a value out.
             width, ratio = (6, None) if heading else (None, 1)
             table.add_column(heading, justify=side, no_wrap=True, min_width=width, ratio=ratio)
         now = time_text(datetime.now(UTC))
@@ -212,7 +213,7 @@ def _cell(column: Column, row: TableRow) -> Text:
 
 
 def _most_telling(rows: list[Row], status: Status, room: int) -> list[Row]:
-    """As many rows as there is room for: running ones first, then the best, then the newest."""
+    """Returns at most ``room`` rows: running trials first, then the best, then the newest."""
 
     def weight(row: Row) -> tuple[bool, bool, int]:
         return row.trial.state is TrialState.RUNNING, status.is_best(row.trial), row.trial.number

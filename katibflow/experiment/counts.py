@@ -1,4 +1,4 @@
-"""The rules for the Experiment's name and namespace, and for its counts of trials.
+"""Checks the Experiment's name and namespace, and its counts of trials.
 
 Source: Katib's ``pkg/webhook/v1beta1/experiment/validator/validator.go``.
 """

@@ -393,7 +393,7 @@ class TrialTemplate(Model):
 
 
 class ExperimentSpec(Model):
-    """``spec``. Counts are numbers of trials; a limit that is None does not hold."""
+    """``spec``. Counts are numbers of trials; None means no limit."""
 
     parameters: tuple[Parameter, ...] = ()
     objective: Objective

@@ -90,9 +90,9 @@ def _value(objective: Objective, metric: str, trial: Trial) -> float | None:
 
 
 def objective_value(objective: Objective, trial: Trial) -> float | None:
-    """Returns a trial's value of the first objective by the metric strategy, or None without one.
+    """Returns a trial's value of the first objective by its metric strategy, or None.
 
-    The value may be NaN or infinite. Running, failed and killed trials have no value.
+    The value may be NaN or infinite. Running, failed and killed trials have None.
     """
     return objective_values(objective, trial)[0]
 
@@ -169,7 +169,7 @@ def _losses(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
 
 
 def best_trial(objective: Objective, trials: Iterable[Trial]) -> Trial | None:
-    """Returns the best trial of one objective, the earlier one on a tie, or None without any.
+    """Returns the best trial of one objective, the earlier one on a tie, or None if none is best.
 
     Source: Katib's status_util.go compares strictly, so the first best trial wins. In Katib a value
     that is not finite can be optimal; here it never is, on purpose.

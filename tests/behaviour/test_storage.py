@@ -303,7 +303,7 @@ def study(folder: Path, directions: Sequence[str] = ("minimize",)) -> Iterator[o
     close(storage)
 
 
-def test_a_run_from_python_is_mirrored_too(here: Path) -> None:
+def test_a_run_from_python_is_copied_into_a_storage_too(here: Path) -> None:
     made = Experiment.from_yaml("experiment.yaml").run(storage="journal.log", progress=False)
     check_same(trials_in("journal.log", here), made.history)
 
@@ -422,7 +422,7 @@ def test_a_password_is_masked(text: str, shown: str) -> None:
     assert Storage(text).why(ValueError(f"no {text}")) == f"no {shown}"
 
 
-# What follows is about the synchronization itself, with storages in memory that fail on demand.
+# What follows is about the sync itself, with storages in memory that fail on demand.
 
 
 class Failing(InMemoryStorage):

@@ -1,4 +1,7 @@
-"""Katib Experiments as Kubeflow Pipelines driven by Optuna, and on a laptop."""
+"""Runs Katib Experiments with Optuna, on a laptop, on Kubernetes or in Kubeflow Pipelines.
+
+This module offers the public API for Python and imports each part of it when it is used.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ _LATER = {
     "pipeline_task": "katibflow.api.pipeline_task",
     "tune": "katibflow.api.experiment",
 }
-"""What a trial that only reports its metrics does not need: name to the module that has it."""
+"""Maps each public name to its module. A trial that only reports metrics imports none of them."""
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for."""
+    """Imports a public name when it is used for the first time."""
     if name == "search":
         return import_module("katibflow.search")
     if name in _LATER:

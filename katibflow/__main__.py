@@ -1,4 +1,4 @@
-"""``python -m katibflow``: the command line."""
+"""Runs the command line for ``python -m katibflow``; the commands are in `cli`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error katibflow raises on purpose.
+"""The errors that katibflow raises on purpose, and the faults that an Experiment can have.
 
 The tree::
 
@@ -35,11 +35,11 @@ class Fault:
     """One thing that is wrong with an input.
 
     Attributes:
-        path: Where, in the file's own names, as ``spec.parameters[0].feasibleSpace.min``.
-        found: What stands there, as a short text; empty when something is missing.
-        allowed: What would be right, as a phrase that follows "allowed:".
+        path: The field's path in the file's own names, as ``spec.parameters[0].feasibleSpace.min``.
+        found: The value in the file, as a short text; empty if the field is missing.
+        allowed: The values that would be right, as a phrase that follows "allowed:".
 
-    As text it is one line: what cannot be printed is escaped.
+    ``str`` makes one line of a fault and escapes the characters that cannot be printed.
     """
 
     path: str
@@ -55,19 +55,19 @@ class Fault:
 
 
 class KatibflowError(Exception):
-    """Root of all errors that katibflow raises on purpose."""
+    """The root of all errors that katibflow raises on purpose."""
 
 
 class InputError(KatibflowError):
-    """The user's input is wrong and nothing was started."""
+    """The user's input is wrong, and nothing was started."""
 
 
 class InvalidExperiment(InputError):
     """An Experiment has faults.
 
     Args:
-        source: The file's name, or another name of where the text came from.
-        faults: Everything that is wrong, in the file's order.
+        source: The file's name, or another name of the text's origin.
+        faults: All faults, in the file's order.
     """
 
     def __init__(self, source: str, faults: Iterable[Fault]) -> None:
@@ -85,12 +85,12 @@ class SuggestionError(KatibflowError):
 
 
 class MissingPackage(InputError):
-    """An optional package is needed and not installed.
+    """A command or an Experiment needs an optional package that is not installed.
 
     Args:
-        package: The package's name as pip knows it, or as Python does where an extra brings it.
-        needed_by: What asked for it, in the user's own terms.
-        extra: The extra of katibflow that brings it; None if none does.
+        package: The package's name for pip, or the module's name if an extra installs the package.
+        needed_by: The command or field that needs the package, in the user's own terms.
+        extra: The extra of katibflow that installs the package; None if there is no such extra.
     """
 
     def __init__(self, package: str, needed_by: str, extra: str | None = None) -> None:

@@ -1,6 +1,6 @@
-"""The parts of katibflow that are installed only where they are wanted, and what is said without.
+"""The extras of katibflow, and the errors that tell a user which one to install.
 
-`EXTRAS` is what setup.cfg's ``options.extras_require`` brings, as names to import.
+setup.cfg lists the packages of each extra (``options.extras_require``); here are their modules.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "optunahub": ("optunahub",),
     "dashboard": ("optuna_dashboard",),
 }
-"""Extra to the modules that come with it; a module of several belongs to the last of them."""
+"""Extra to its modules. A module of several extras belongs to the last of them in errors."""
 
 
 def require(extra: str, needed_by: str) -> None:
-    """Checks, without importing anything, that an extra is installed.
+    """Checks that an extra is installed, without importing its modules.
 
     Args:
         extra: A key of ``EXTRAS``.
-        needed_by: What asks for it, in the user's own terms, as ``katibflow compile``.
+        needed_by: The command that needs the extra, in the user's own terms, as
+            ``katibflow compile``.
 
     Raises:
-        MissingPackage: It is not, or not all of it.
+        MissingPackage: A module of the extra is not installed.
     """
     for module in EXTRAS[extra]:
         if find_spec(module) is None:
@@ -39,11 +40,11 @@ def require(extra: str, needed_by: str) -> None:
 
 
 def missing(module: str, needed_by: str) -> MissingPackage:
-    """What is said of a module that cannot be imported.
+    """Returns the error for a module that cannot be imported.
 
     Args:
-        module: Its name, which is also pip's unless an extra brings it.
-        needed_by: As of `require`.
+        module: The module's name; also the name for pip, unless an extra installs the module.
+        needed_by: The command that needs the module, in the user's own terms.
     """
     extras = [extra for extra, modules in EXTRAS.items() if module in modules]
     return MissingPackage(module, needed_by, extras[-1] if extras else None)

@@ -1,6 +1,7 @@
-"""The client by which a training program pushes metrics: a line on its standard output.
+"""Pushes the metrics of a training program, by printing a line to its standard output.
 
-It needs no service and no package but this one; without it a program can print the line itself::
+This needs no service and nothing but the standard library. A program without katibflow can print
+the line itself::
 
     print(f'katibflow-metrics {{"loss": {loss}}}', flush=True)
 """
@@ -29,16 +30,16 @@ def report_metrics(
     """Reports a trial's metrics, for an Experiment with the collector Push.
 
     Args:
-        metrics: Name to value: numbers, or what ``float`` takes, as a NumPy scalar or the text
-            of a number. ``epoch``, a whole number, says which epoch they belong to.
-        db_manager_address: As in Katib's SDK; there is no such service, so it is ignored.
-        timeout: As in Katib's SDK; ignored.
-        timestamp: When they were measured: seconds since the epoch, RFC 3339 text or an aware
-            datetime; now by default.
+        metrics: Metric name to value: a number, or anything that ``float`` takes, as a NumPy scalar
+            or the text of a number. ``epoch``, a whole number, is the epoch of all values.
+        db_manager_address: Accepted as in Katib's SDK, and ignored: there is no such service.
+        timeout: Accepted as in Katib's SDK, and ignored.
+        timestamp: When the values were measured: seconds since 1970, RFC 3339 text or a datetime
+            with a time zone; now by default.
 
     Raises:
-        RuntimeError: A value is no number, as Katib's SDK has it.
-        ValueError: The timestamp is no time.
+        RuntimeError: A value is no number; Katib's SDK raises this error, too.
+        ValueError: The timestamp is no time, or has no time zone.
     """
     values = {str(name): _plain(name, value) for name, value in metrics.items()}
     sys.stdout.write(f"{_time(timestamp)} {_MARK} {json.dumps(values)}\n")

@@ -1,4 +1,4 @@
-"""The search space of a Python function, in the words of Katib's SDK.
+"""Describes the search space of a Python function, with the names of Katib's SDK.
 
 ::
 
@@ -25,12 +25,12 @@ Choice = str | builtins.int | float | bool
 
 @dataclass(frozen=True)
 class Space:
-    """What one parameter may be.
+    """The values that one parameter may have.
 
     Attributes:
         type: Katib's ``parameterType``.
         feasible: Katib's ``feasibleSpace``.
-        choices: The text of an item to the item itself, for lists.
+        choices: The text of each listed item to the item itself; empty for ranges.
     """
 
     type: str
@@ -41,13 +41,13 @@ class Space:
 def double(
     min: float, max: float, step: float | None = None, distribution: str = "uniform"
 ) -> Space:
-    """A real number.
+    """Returns the space of a real number.
 
     Args:
         min: The least value.
         max: The greatest value.
-        step: Distance between values, from ``min`` on; None for any number.
-        distribution: ``uniform``, ``logUniform``, ``normal`` or ``logNormal``.
+        step: The distance between two values, from ``min`` on; by default any number is a value.
+        distribution: ``uniform`` (the default), ``logUniform``, ``normal`` or ``logNormal``.
     """
     return Space("double", _range(min, max, step, distribution))
 
@@ -55,17 +55,24 @@ def double(
 def int(
     min: builtins.int, max: builtins.int, step: builtins.int = 1, distribution: str = "uniform"
 ) -> Space:
-    """A whole number, ``min`` and ``max`` included; the arguments are those of ``double``."""
+    """Returns the space of a whole number from ``min`` to ``max``, both included.
+
+    Args:
+        min: The least value.
+        max: The greatest value.
+        step: The distance between two values, from ``min`` on; 1 by default.
+        distribution: ``uniform`` (the default), ``logUniform``, ``normal`` or ``logNormal``.
+    """
     return Space("int", _range(min, max, step, distribution))
 
 
 def categorical(list: Sequence[Choice]) -> Space:
-    """One of several texts, numbers or booleans, without an order."""
+    """Returns the space of one of several texts, numbers or booleans, without an order."""
     return _listed("categorical", list)
 
 
 def discrete(list: Sequence[float]) -> Space:
-    """One of several numbers."""
+    """Returns the space of one of several numbers."""
     return _listed("discrete", list)
 
 

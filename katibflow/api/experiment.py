@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from katibflow.api.run import Recurring, RemoteRun
     from katibflow.engine.events import Watcher
     from katibflow.experiment import types as model
-    from katibflow.progress.status import Board
+    from katibflow.progress.status import Status
 
 __all__ = ["Experiment", "tune"]
 
@@ -423,11 +423,11 @@ def tune(
     return Experiment(document, f"tune({objective.__name__})")
 
 
-def _unseen(board: Board) -> AbstractContextManager[Watcher]:
+def _unseen(status: Status) -> AbstractContextManager[Watcher]:
     return nullcontext(lambda update: None)
 
 
-def _shown(board: Board) -> AbstractContextManager[Watcher]:
+def _shown(status: Status) -> AbstractContextManager[Watcher]:
     from katibflow.progress.display import progress_for
 
-    return progress_for(board, sys.stdout)
+    return progress_for(status, sys.stdout)

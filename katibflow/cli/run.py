@@ -91,7 +91,7 @@ def run(
     stop = StopRequest()
     with caught(stop):
         done = run_to_end(
-            experiment, runs, options, show=lambda board: progress_for(board, stream), stop=stop
+            experiment, runs, options, show=lambda status: progress_for(status, stream), stop=stop
         )
     print_result(done, as_json, done.folder.report)
     if done.interrupted is not None:

@@ -83,15 +83,15 @@ def list_(
 
 
 def _row(sweep: Sweep, history: History | None, standing: Standing | None) -> tuple[str, ...]:
-    from katibflow.progress.status import Board
+    from katibflow.progress.status import Status
 
     run = sweep.run
     trials = best = ""
     if history is not None:
-        board = Board.of(history.experiment, history.trials)
+        status = Status.of(history.experiment, history.trials)
         most = history.experiment.spec.max_trial_count
-        trials = f"{board.ended}" if most is None else f"{board.ended}/{most}"
-        best = board.best.short
+        trials = f"{status.ended}" if most is None else f"{status.ended}/{most}"
+        best = status.best.short
     age = age_text((datetime.now(UTC) - run.created).total_seconds())
     state = "STALLED" if standing is not None and standing.stall is not None else run.state
     return run.name, run.run_id[:8], sweep.experiment.name, state, trials, best, age

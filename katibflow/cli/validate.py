@@ -34,7 +34,7 @@ def validate(
       katibflow validate --json examples/mnist.yaml
     """
     from katibflow.errors import InvalidExperiment
-    from katibflow.validation.katib_differences import notes_on
+    from katibflow.validation.katib_differences import katib_differences_of
     from katibflow.validation.reading import map_in_file, read_experiment
 
     read = map_in_file(config_map)
@@ -56,7 +56,7 @@ def validate(
         else:
             if not as_json:
                 print(f"{file}: {_summary(experiment)}")
-            notes = notes_on(experiment)
+            notes = katib_differences_of(experiment)
             for note in notes:
                 print(f"{file}: note: {note}", file=sys.stderr)
         report = {"file": str(file), "valid": not faults, "faults": faults, "notes": notes}

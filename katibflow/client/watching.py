@@ -13,7 +13,7 @@ from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.terminal import Terminal
 from katibflow.progress.display import progress_for
-from katibflow.progress.status import Board
+from katibflow.progress.status import Status
 from katibflow.study.history import History
 
 __all__ = ["watch"]
@@ -47,8 +47,8 @@ def watch(
         return follow(pipelines, sweep.run.run_id, records, _Blank(), pause, view=view)
     shown = None
     if records is not None:
-        board = Board.of(sweep.experiment, ())
-        shown = progress_for(board, stream(), since=sweep.run.created)
+        status = Status.of(sweep.experiment, ())
+        shown = progress_for(status, stream(), since=sweep.run.created)
     with shown or nullcontext():
         screen = Terminal(shown, stream)
         return follow(pipelines, sweep.run.run_id, records, screen, pause, view=view)

@@ -1,1 +1,1 @@
-"""The model of an Experiment's file: its types, how they are read, and the rules of each field."""
+"""The model of an Experiment's file: its types, its reading, and rules for single fields."""

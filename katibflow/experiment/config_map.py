@@ -1,7 +1,8 @@
-"""A trialTemplate that is kept in a ConfigMap, as Katib's UI makes them: put into the Experiment.
+"""Puts a trialTemplate from a ConfigMap, as Katib's UI makes them, into its Experiment.
 
-Where Katib replaces references in the text and reads the YAML after that, here the YAML is read
-first: a reference has to stand where YAML takes it as text.
+This module fetches no ConfigMap: it takes one that somebody has read. Katib replaces references in
+the template's text and then reads the YAML. Here the YAML is read first, so a reference has to be
+where YAML takes it as text.
 
 Source: GetTrialTemplate in Katib's ``pkg/controller.v1beta1/experiment/manifest/generator.go``.
 """
@@ -20,12 +21,12 @@ __all__ = ["ReadConfigMap", "TemplateSource", "source_of", "with_template"]
 
 @dataclass(frozen=True)
 class TemplateSource:
-    """Where a template is kept.
+    """The ConfigMap and the key that hold a template.
 
     Attributes:
         name: The ConfigMap's name.
-        namespace: Its namespace.
-        key: The key in its ``data``; ``templatePath``.
+        namespace: The ConfigMap's namespace.
+        key: The key in the ConfigMap's ``data``; ``templatePath`` in the Experiment.
     """
 
     name: str
@@ -37,11 +38,14 @@ class TemplateSource:
 
 
 ReadConfigMap = Callable[[TemplateSource], tuple[Mapping[str, Any], str]]
-"""The ConfigMap, and where it was read."""
+"""Returns the ConfigMap, and the name of its origin in errors."""
 
 
 def source_of(document: Mapping[str, Any]) -> TemplateSource | None:
-    """Where an Experiment's template is kept; None if it is in the file, or nowhere to be read."""
+    """Returns the source of an Experiment's template, or None if the file names no ConfigMap.
+
+    Returns None, too, if the file has the template itself.
+    """
     template = _mapping(_mapping(document.get("spec")).get("trialTemplate"))
     source = _mapping(template.get("configMap"))
     values = [source.get(key) for key in ("configMapName", "configMapNamespace", "templatePath")]
@@ -54,15 +58,16 @@ def source_of(document: Mapping[str, Any]) -> TemplateSource | None:
 def with_template(
     document: Mapping[str, Any], config_map: Mapping[str, Any], origin: str
 ) -> dict[str, Any]:
-    """The Experiment with the template of its ConfigMap as its ``trialSpec``.
+    """Returns the Experiment with the template of its ConfigMap as its ``trialSpec``.
 
     Args:
-        document: The Experiment, of which `source_of` says where its template is kept.
+        document: The Experiment, with ``trialTemplate.configMap``.
         config_map: The ConfigMap as the API server or kubectl gives it.
-        origin: Where it was read, for errors.
+        origin: The name of the ConfigMap's origin in errors.
 
     Raises:
-        InputError: It is another ConfigMap, it has no such key, or that holds no YAML mapping.
+        InputError: The Experiment names another ConfigMap or none, the ConfigMap lacks the key, or
+            the key holds no YAML mapping.
     """
     source = source_of(document)
     if source is None:

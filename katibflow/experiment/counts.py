@@ -1,4 +1,4 @@
-"""The rules for what a run may change of its Experiment: its name, and how many trials.
+"""Checks the Experiment's name and namespace, and its counts of trials.
 
 Source: Katib's ``pkg/webhook/v1beta1/experiment/validator/validator.go``.
 """
@@ -22,7 +22,7 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def name_faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the name and the namespace."""
+    """Yields the faults of the name and the namespace."""
     if parts.metadata is None:
         return
     name = parts.metadata.name
@@ -42,7 +42,7 @@ def name_faults(parts: Parts) -> Iterator[Fault]:
 
 
 def count_faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the counts of trials."""
+    """Yields the faults of the counts of trials."""
     parallel, most = parts.parallel_trial_count, parts.max_trial_count
     failed = parts.max_failed_trial_count
     if parallel is not None and parallel <= 0:

@@ -1,4 +1,6 @@
-"""The kinds of job a trial can be, as plain data, and where their pods are described.
+"""The kinds of job that a trial can be, as plain data, and the rules for a trial's job.
+
+The references in a trial's job are in `experiment.trial_template`.
 
 Source: the defaults in Katib's ``pkg/controller.v1beta1/consts/const.go`` and
 ``experiment_defaults.go``; JAXJob and PaddleJob have none there, so a file must give them. RayJob
@@ -28,7 +30,7 @@ __all__ = [
 
 
 def _condition(word: str) -> str:
-    """Katib's GJSON expression: the job has the condition and its status is True."""
+    """Returns Katib's GJSON expression for a job with this condition and its status True."""
     return f'status.conditions.#(type=="{word}")#|#(status=="True")#'
 
 
@@ -37,23 +39,24 @@ class JobKind:
     """One kind of Kubernetes object that can be a trial.
 
     Attributes:
-        api_version: As in the manifest, ``kubeflow.org/v1``.
-        kind: As in the manifest, ``PyTorchJob``.
+        api_version: The manifest's ``apiVersion``, as ``kubeflow.org/v1``.
+        kind: The manifest's ``kind``, as ``PyTorchJob``.
         plural: The resource's name in the API's paths.
-        replica_specs: Key in ``spec`` of the mapping from replica type to replica; empty when the
-            kind has none.
-        pod_template: Keys from ``spec`` to the one pod template of a kind without replicas.
-        success_condition: GJSON expression over the object; None: the file must give it.
+        replica_specs: The key in ``spec`` of the mapping from replica type to replica; empty if the
+            kind has no replicas.
+        pod_template: The keys from ``spec`` to the one pod template of a kind without replicas.
+        success_condition: A GJSON expression over the object; None if the file must have one.
         failure_condition: The same for failure; it is tested first.
-        primary_pod_labels: Labels of the pod whose output holds the metrics; empty: any pod of
-            the trial; None: the file must give them.
-        stop: What to merge into ``spec`` so that the pods end and the object stays; None: only
-            deleting the object stops it.
-        defaults: Keys of ``spec`` that are set where the file does not; ``stop`` needs them.
-        pod_metadata: Keys from ``spec`` to the metadata that every pod gets, of a kind that has
-            such a place.
-        name_label: Label by which pods carry the job's name, of a kind that makes pods from
-            templates which are not in the object.
+        primary_pod_labels: The labels of the pod whose output holds the metrics. Empty for any pod
+            of the trial; None if the file must have them.
+        stop: The values to merge into ``spec`` so that the pods end and the object stays; None if
+            the job stops only when it is deleted.
+        defaults: The values in ``spec`` that are set if the file leaves them out; ``stop`` needs
+            them.
+        pod_metadata: The keys from ``spec`` to metadata that every pod gets; empty if the kind has
+            no such field.
+        name_label: The label that holds the job's name on each pod, for a kind whose pod templates
+            are not in the object; else empty.
     """
 
     api_version: str
@@ -81,8 +84,8 @@ class PodTemplate:
 
     Attributes:
         replica_type: ``Master``, ``Worker`` ...; ``Job`` for a batch Job.
-        replicas: How many pods are made of it.
-        path: Where the template stands below the manifest, as ``spec.template``.
+        replicas: The number of pods that are made from the template.
+        path: The path of the template in the manifest, as ``spec.template``.
         template: The template itself: ``metadata`` and ``spec``.
     """
 
@@ -106,7 +109,7 @@ def _training_job(kind: str, key: str, *, has_defaults: bool = True) -> JobKind:
 
 
 def _phase(*tests: str) -> str:
-    """Katib's GJSON expression for a kind that has a word for its state instead of conditions."""
+    """Returns a GJSON expression for a kind that has a word for its state and no conditions."""
     return "status.[@this].#(" + ")#|#(".join(tests) + ")#"
 
 
@@ -166,13 +169,13 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
         ),
     )
 }
-"""Kind by apiVersion and kind. Any other kind runs with what the file itself says of it."""
+"""Maps apiVersion and kind to a kind. Any other kind needs its conditions in the file."""
 
 _RANK_ORDER = ("Chief", "Master", "Launcher", "Worker")
 
 
 def kind_of(manifest: Mapping[str, Any]) -> JobKind:
-    """The kind of a trialSpec; for an unknown one a kind that knows nothing but its names.
+    """Returns the kind of a trialSpec; for an unknown one, a kind with nothing but its names.
 
     The plural of an unknown kind is Kubernetes's usual one: lower case with an ``s``.
     """
@@ -181,9 +184,9 @@ def kind_of(manifest: Mapping[str, Any]) -> JobKind:
 
 
 def pod_templates(manifest: Mapping[str, Any]) -> tuple[PodTemplate, ...]:
-    """The pod templates of a job, the one with rank 0 first; empty for a kind without known ones.
+    """Returns the pod templates of a job, the one with rank 0 first; none for an unknown kind.
 
-    The manifest may be unchecked: what is no mapping is passed over.
+    The manifest may be unchecked: this ignores a value that should be a mapping and is not.
     """
     kind = kind_of(manifest)
     spec = _mapping(manifest.get("spec"))
@@ -220,7 +223,7 @@ def _count(value: object) -> int:
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the job that trialTemplate describes.
+    """Yields the faults of the job in trialTemplate.
 
     Source: validateTrialTemplate and validateTrialJob in Katib's validator.go.
     """
@@ -286,8 +289,8 @@ def _pod_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
         return
     pods = pod_templates(spec)
     if not pods:
-        place = kind.replica_specs or ".".join(kind.pod_template)
-        yield Fault(f"{where}.spec.{place}", "", "a mapping that describes the pods")
+        missing = kind.replica_specs or ".".join(kind.pod_template)
+        yield Fault(f"{where}.spec.{missing}", "", "a mapping that describes the pods")
         return
     names: set[str] = set()
     for pod in pods:

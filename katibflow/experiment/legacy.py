@@ -1,7 +1,6 @@
-"""What is no Experiment of today at all: Katib's older versions, and architecture search.
+"""Finds files for an older Katib, or with an architecture search, and says what replaces each key.
 
-Such a file differs in so much that its single faults say little; what is said instead is what
-became of each thing.
+Such a file has so many faults that the other rules would say little, so they are not checked then.
 
 Source: ``pkg/apis/controller`` of kubeflow/katib at v0.1 (v1alpha1), v0.6 (v1alpha2), v0.9
 (v1alpha3).
@@ -15,7 +14,7 @@ from typing import Any
 from katibflow.errors import Fault
 from katibflow.experiment.yaml_reader import found
 
-__all__ = ["out_of_scope"]
+__all__ = ["legacy_faults"]
 
 _TODAY = "kubeflow.org/v1beta1"
 _VERSIONS = {"kubeflow.org/v1alpha1", "kubeflow.org/v1alpha2", "kubeflow.org/v1alpha3"}
@@ -55,8 +54,8 @@ _NAS = (
 )
 
 
-def out_of_scope(document: Mapping[str, Any]) -> tuple[Fault, ...]:
-    """What of a document is of an older version of Katib, or searches an architecture."""
+def legacy_faults(document: Mapping[str, Any]) -> tuple[Fault, ...]:
+    """Returns the faults of a file for an older Katib or with an architecture search, or none."""
     return tuple(_faults(document))
 
 
@@ -80,7 +79,7 @@ def _faults(document: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _renamed(value: object, path: str, names: Mapping[str, str]) -> Iterator[Fault]:
-    """A key of an old version, in whichever case, unless it is today's own."""
+    """Yields a fault for each key of an old version, in any spelling, that is no key of today."""
     for key in value if isinstance(value, Mapping) else ():
         now = names.get(str(key).lower())
         if now is not None and now != key:

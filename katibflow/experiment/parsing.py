@@ -1,7 +1,7 @@
-"""Reads an Experiment: plain data to models, with every fault in the user's own terms.
+"""Turns plain data into the models of an Experiment, and finds the faults of single fields.
 
-Rules that compare fields are not here but with their concept; `validation` gathers them. So that
-they can run on a file that has other faults too, `Parts` holds whatever could be read.
+Rules that compare fields are not here: each is with its concept, and `validation.rules` lists them.
+`Parts` holds the fields that could be read, so that rules can check a file with other faults, too.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = ["Parts", "Rule", "checked", "parse"]
 
 @dataclass(frozen=True)
 class Parts:
-    """What could be read of an Experiment; None (or left out) is what could not.
+    """The parts of an Experiment that could be read; a part that could not is None.
 
     Attributes:
         parameters: Each readable parameter with its index in the file's list.
-        complete: Whether ``parameters`` holds all of the file's.
+        complete: Whether ``parameters`` holds all parameters of the file.
     """
 
     metadata: Metadata | None
@@ -60,7 +60,7 @@ def parse(document: Mapping[str, Any]) -> tuple[Experiment | None, Parts, tuple[
     """Reads a document into models.
 
     Returns:
-        The Experiment (None if a field is wrong), what could be read of it, and the faults of
+        The Experiment (None if a field is wrong), the parts that could be read, and the faults of
         single fields: unknown keys, absent keys, wrong types.
     """
     try:
@@ -71,19 +71,19 @@ def parse(document: Mapping[str, Any]) -> tuple[Experiment | None, Parts, tuple[
 
 
 Rule = Callable[[Parts], Iterator[Fault]]
-"""A rule that compares fields: what is wrong, by what could be read of the Experiment."""
+"""A rule that compares fields: yields the faults of the parts that could be read."""
 
 
 def checked(document: Mapping[str, Any], source: str, rules: Iterable[Rule]) -> Experiment:
-    """Reads a document into models and holds it to rules; all faults are found at once.
+    """Reads a document into models, checks rules, and finds all faults at once.
 
     Args:
         document: The Experiment in the YAML's names.
-        source: Where it comes from, for errors.
-        rules: What is checked besides the fields' types.
+        source: The name of the document's origin in errors.
+        rules: The rules to check besides the fields' types.
 
     Raises:
-        InvalidExperiment: It has faults; all are listed, in the document's order.
+        InvalidExperiment: The Experiment has faults; the error lists all in the document's order.
     """
     experiment, parts, found = parse(document)
     paths = {fault.path for fault in found}
@@ -103,7 +103,7 @@ def _parts(document: Mapping[str, Any]) -> Parts:
         (index, parameter)
         for index, item in enumerate(items)
         if (parameter := _read(Parameter, item)) is not None
-        # Without its condition it would be another parameter.
+        # A parameter that lost its faulty condition would be another parameter.
         and (parameter.when is None) == (item.get("when") is None)
     )
     collector = spec.get("metricsCollectorSpec")
@@ -123,9 +123,9 @@ def _parts(document: Mapping[str, Any]) -> Parts:
 
 
 def _read(kind: Any, value: object) -> Any:
-    """The value as a model, without the keys that are unknown or wrong; None if that leaves none.
+    """Returns the value as a model, without unknown and wrong keys, or None if none is left.
 
-    What is left out has a fault of its own already; the rules can still be held against the rest.
+    Each key that is left out has a fault of its own; the rules can still check the rest.
     """
     adapter = _adapter(kind)
     try:
@@ -196,18 +196,18 @@ _TYPES: Mapping[str, str] = {
 
 
 def _without_union_tags(location: Sequence[int | str], document: object) -> tuple[int | str, ...]:
-    """Drops what pydantic adds to a location that is no key or index of the file."""
-    kept: list[int | str] = []
+    """Removes the steps from a location that pydantic adds and the file does not have."""
+    path: list[int | str] = []
     value: Any = document
     for step in location:
         if isinstance(value, list | tuple) and not isinstance(step, int):
             continue
-        kept.append(step)
+        path.append(step)
         try:
             value = value[step]
         except (KeyError, IndexError, TypeError):
             value = None
-    return tuple(kept)
+    return tuple(path)
 
 
 def _path(location: Sequence[int | str]) -> str:
@@ -218,7 +218,7 @@ def _path(location: Sequence[int | str]) -> str:
 
 
 def _field_type(location: Sequence[int | str]) -> Any:
-    """The annotation at a location, walked down from the Experiment; None off the models."""
+    """Returns the annotation at a location below the Experiment, or None if no model has it."""
     kind: Any = Experiment
     for step in location:
         if isinstance(step, int):

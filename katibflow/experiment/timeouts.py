@@ -1,4 +1,4 @@
-"""How long a trial may take: what a file says of it, in annotations that Katib passes over."""
+"""The time limits of trials, which a file gives in annotations that Katib ignores."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ START_TIMEOUT = "katibflow/trialStartTimeout"
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a trial may take.
+    """The time limits of each trial.
 
     Attributes:
-        trial: Seconds from the job's creation to its end; None for no limit.
-        start: Seconds within which every replica must have started and connected.
+        trial: Seconds from the job's creation to its end; None (the default) for no limit.
+        start: Seconds within which every replica must start and connect; 600 by default.
     """
 
     trial: float | None = None
@@ -33,13 +33,13 @@ class Limits:
 
 
 def limits_of(experiment: Experiment) -> Limits:
-    """The limits in the annotations of an Experiment without faults, or else the defaults."""
+    """Returns the limits in the annotations of an Experiment without faults, or the defaults."""
     found = {key: float(text) for key, text in _texts(experiment.metadata.annotations)}
     return Limits(found.get(TRIAL_TIMEOUT), found.get(START_TIMEOUT, Limits.start))
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the annotations."""
+    """Yields the faults of the two annotations."""
     if parts.metadata is None:
         return
     for key, text in _texts(parts.metadata.annotations):

@@ -1,4 +1,6 @@
-"""Renders a trialTemplate: puts a trial's assignments into the trialSpec.
+"""Puts a trial's assignments into the trialSpec, and finds the faults of its references.
+
+The kind of the job and its pods are in `experiment.job_kinds`.
 
 Source: Katib's ``pkg/controller.v1beta1/experiment/manifest/generator.go`` and the trial template
 rules of ``pkg/webhook/v1beta1/experiment/validator/validator.go``.
@@ -38,7 +40,7 @@ _WHOLE_NUMBERS = frozenset(
         "ttlSecondsAfterFinished",
     }
 )
-"""Keys whose value Kubernetes takes as a whole number only, never as text."""
+"""Keys for which Kubernetes accepts whole numbers only, and never a text."""
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _TEXT_MAPPINGS = frozenset({"annotations", "labels", "matchLabels", "nodeSelector"})
 
@@ -46,20 +48,20 @@ _TEXT_MAPPINGS = frozenset({"annotations", "labels", "matchLabels", "nodeSelecto
 def render(
     template: TrialTemplate, assignments: Mapping[str, str], *, name: str, namespace: str
 ) -> dict[str, Any]:
-    """The trialSpec with every reference replaced, in keys and inside longer strings too.
+    """Returns the trialSpec with every reference replaced, also in keys and within longer strings.
 
-    A replaced text stays text, save that a count (``replicas: ${trialParameters.workers}``) becomes
-    the number. What a value itself holds is never replaced again.
+    A value that replaces a reference stays text, but a count (``replicas:
+    ${trialParameters.workers}``) becomes a number. References in such a value stay as they are.
 
     Args:
-        template: The trialTemplate; its trialSpec stays as it is.
-        assignments: Parameter name to value, as Katib's strings. A trialParameter whose parameter
-            is not among them stands for its default.
-        name: What ``${trialSpec.Name}`` stands for: the trial's job.
-        namespace: What ``${trialSpec.Namespace}`` stands for.
+        template: The trialTemplate; its trialSpec is not changed.
+        assignments: Parameter name to value, as Katib's strings. If a trialParameter's parameter is
+            missing here, its default replaces the reference.
+        name: The name of the trial's job, which replaces ``${trialSpec.Name}``.
+        namespace: The namespace that replaces ``${trialSpec.Namespace}``.
 
     Raises:
-        InputError: A reference resolves to nothing, or two keys become the same; both are named.
+        InputError: A reference resolves to nothing, or two keys become the same.
     """
     spec = template.trial_spec or {}
     values: dict[str, str] = {}
@@ -73,8 +75,8 @@ def render(
             values[parameter.name] = parameter.default
 
     def resolve(match: re.Match[str]) -> str:
-        scope, key = match[1], match[2]
-        if scope == "trialSpec":
+        root, key = match[1], match[2]
+        if root == "trialSpec":
             return _meta_value(key, spec, name, namespace)
         if key not in values:
             raise InputError(
@@ -88,7 +90,14 @@ def render(
 
 
 def _rendered(value: Any, change: Callable[[str], str], key: str = "", within: str = "") -> Any:
-    """The value with its strings changed; ``key`` and ``within`` are the two keys above it."""
+    """Returns the value with its strings changed.
+
+    Args:
+        value: Any part of the trialSpec.
+        change: Returns the text that replaces a string.
+        key: The key of the value.
+        within: The key of the mapping that holds the value.
+    """
     if isinstance(value, str):
         text = change(value)
         is_count = key in _WHOLE_NUMBERS and within not in _TEXT_MAPPINGS
@@ -146,10 +155,10 @@ def _listed(names: Mapping[str, object] | set[str], prefix: str) -> str:
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the template's references.
+    """Yields the faults of the template's references.
 
-    Katib's rules: each search parameter is taken by exactly one trialParameter, each
-    trialParameter stands in the trialSpec, and each reference there is defined.
+    Katib's rules: exactly one trialParameter refers to each search parameter, the trialSpec uses
+    each trialParameter, and each reference in the trialSpec is defined.
     """
     template = parts.trial_template
     if template is None:
@@ -165,7 +174,7 @@ def faults(parts: Parts) -> Iterator[Fault]:
 
 
 def source_faults(parts: Parts) -> Iterator[Fault]:
-    """Whether the template itself is there, and not only the place where it is kept."""
+    """Yields a fault if the Experiment only names the ConfigMap that holds its template."""
     template = parts.trial_template
     if template is None or template.config_map is None or template.trial_spec is not None:
         return

@@ -1,8 +1,9 @@
 """The Katib ``Experiment`` (kubeflow.org/v1beta1) as frozen models with the YAML's names.
 
-The models say which keys and types a file may have. Rules that compare fields live with the
-concept they are about (``space``, ``algorithms``, ``template`` ...) and are gathered by
-``validation``. Source: ``pkg/apis/controller/experiments/v1beta1/experiment_types.go`` and
+The models say which keys and types a file may have. Rules that compare fields are not here: each is
+with its concept, and `validation.rules` lists them.
+
+Source: ``pkg/apis/controller/experiments/v1beta1/experiment_types.go`` and
 ``experiment_defaults.go`` in kubeflow/katib.
 """
 
@@ -59,7 +60,7 @@ DEFAULT_PARALLEL_TRIAL_COUNT = 3
 
 
 class ObjectiveType(StrEnum):
-    """Which way the objective metric is to go."""
+    """Whether a smaller or a greater value of an objective is better."""
 
     MINIMIZE = "minimize"
     MAXIMIZE = "maximize"
@@ -75,7 +76,7 @@ class ParameterType(StrEnum):
 
 
 class Distribution(StrEnum):
-    """How values of a range are spread before anything is known."""
+    """How likely each value of a range is before any trial has run."""
 
     UNIFORM = "uniform"
     LOG_UNIFORM = "logUniform"
@@ -84,7 +85,7 @@ class Distribution(StrEnum):
 
 
 class StrategyValue(StrEnum):
-    """Which of a metric's values stands for the trial."""
+    """Which of a metric's reports is the trial's value."""
 
     MIN = "min"
     MAX = "max"
@@ -92,7 +93,7 @@ class StrategyValue(StrEnum):
 
 
 def _scalar_text(value: object) -> object:
-    """Takes a YAML number where Katib wants a string."""
+    """Returns a YAML number as text, where Katib wants a string."""
     if isinstance(value, bool):
         raise ValueError("text in quotes; YAML takes true, false, yes, no, on, off as booleans")
     if isinstance(value, int | float):
@@ -119,7 +120,7 @@ def _finite(value: float) -> float:
 
 
 def _listed(value: object) -> object:
-    """One value as a list of it."""
+    """Returns one value as a list with one item."""
     if isinstance(value, list | tuple):
         return value
     if isinstance(value, str | int | float):
@@ -128,23 +129,23 @@ def _listed(value: object) -> object:
 
 
 ScalarText = Annotated[str, BeforeValidator(_scalar_text)]
-"""A string; a YAML number is taken as the text of that number."""
+"""A string; a YAML number becomes the text of that number."""
 
 Count = Annotated[int, BeforeValidator(_number)]
-"""A number of trials."""
+"""A number of trials; ``true`` and ``false`` are none."""
 
 FiniteNumber = Annotated[float, BeforeValidator(_number), AfterValidator(_finite)]
 """A number that is finite."""
 
 ObjectiveWord = Annotated[ObjectiveType, BeforeValidator(_objective_word)]
-"""``minimize`` or ``maximize``, also as min or max."""
+"""``minimize`` or ``maximize``; the file may say ``min`` or ``max``, too."""
 
 OneOrMore = Annotated[tuple[ScalarText, ...], BeforeValidator(_listed)]
-"""One text, or a list of some."""
+"""A list of texts; the file may hold a single one without a list."""
 
 
 class Model(BaseModel):
-    """Frozen, closed to unknown keys, named as in the YAML; null is as good as absent."""
+    """A frozen model that refuses unknown keys and has the YAML's names; null means absent."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=False
@@ -160,7 +161,7 @@ class Model(BaseModel):
 
 
 class Metadata(Model):
-    """``metadata``: the name counts; what the API server added is kept and ignored."""
+    """``metadata``. The keys that an API server added are accepted and ignored."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -171,7 +172,7 @@ class Metadata(Model):
 
 
 class FeasibleSpace(Model):
-    """``feasibleSpace``: either ``min``/``max`` (and ``step``) or ``list``; numbers as text."""
+    """``feasibleSpace``: either ``min`` and ``max`` (and ``step``) or ``list``; numbers as text."""
 
     min: ScalarText | None = None
     max: ScalarText | None = None
@@ -186,10 +187,10 @@ class FeasibleSpace(Model):
 
 
 class Parameter(Model):
-    """One entry of ``parameters``. Without a type: ``categorical`` or ``discrete``, by its list.
+    """One entry of ``parameters``.
 
-    ``when`` (an extension) holds other parameters' names and the values that they must have for
-    this one to be active, all of them; without it the parameter always is.
+    ``when`` (an extension) maps names of other parameters to values. The parameter is active if
+    each of them has one of its values; without ``when`` the parameter is always active.
     """
 
     name: str = Field(min_length=1)
@@ -199,7 +200,7 @@ class Parameter(Model):
 
     @property
     def type(self) -> ParameterType:
-        """The stated type; next to a bare list ``discrete`` if every item is a finite number."""
+        """The type in the file; by default discrete if all items are numbers, or categorical."""
         if self.parameter_type is not None:
             return self.parameter_type
         items = self.feasible_space.list or ()
@@ -221,7 +222,13 @@ class MetricStrategy(Model):
 
 
 class Aim(NamedTuple):
-    """One of the objectives: a metric, which way it is to go, and how far; None: no goal."""
+    """One objective.
+
+    Attributes:
+        metric: The metric's name.
+        type: Whether a smaller or a greater value is better.
+        goal: The value that a trial has to reach; None for no goal.
+    """
 
     metric: str
     type: ObjectiveType
@@ -229,16 +236,16 @@ class Aim(NamedTuple):
 
     @property
     def sign(self) -> float:
-        """What makes a smaller value the better one: 1 when minimizing, else -1."""
+        """The factor that makes the smaller value the better one: 1 to minimize, -1 to maximize."""
         return 1.0 if self.type is ObjectiveType.MINIMIZE else -1.0
 
     def reached(self, value: float) -> bool:
-        """Whether a value meets the goal."""
+        """Returns whether a value meets the goal; False if there is no goal."""
         return self.goal is not None and self.sign * value <= self.sign * self.goal
 
 
 class Goal(Model):
-    """One entry of ``goals``, an extension: an additional metric that is an objective too."""
+    """One entry of ``goals``, an extension: an additional metric that is an objective, too."""
 
     name: str = Field(min_length=1)
     type: ObjectiveWord
@@ -266,20 +273,21 @@ class Objective(Model):
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """The objective's metric first, then the additional ones."""
+        """The names of the objective's metric, which is first, and of the additional metrics."""
         return (self.objective_metric_name, *self.additional_metric_names)
 
     @property
     def aims(self) -> tuple[Aim, ...]:
-        """The objectives: Katib's one first, then those of ``goals``."""
+        """The objectives: first Katib's one, then those of ``goals``."""
         first = Aim(self.objective_metric_name, self.type, self.goal)
         return (first, *(Aim(entry.name, entry.type, entry.goal) for entry in self.goals))
 
     def strategy(self, metric: str) -> StrategyValue:
-        """The strategy that holds for ``metric``.
+        """Returns the strategy of a metric.
 
-        Left out it follows the type: min when minimizing, else max; of a metric in ``goals`` its
-        own type, and of one that is only in ``constraints`` it is latest.
+        If the file gives none, the strategy follows the objective's type: min to minimize, else
+        max. A metric in ``goals`` follows its own type there. A metric that is only in
+        ``constraints`` has the strategy latest.
 
         Source: setDefaultObjective in Katib's experiment_defaults.go; additional metrics get
         the same default as the objective's.
@@ -345,14 +353,17 @@ class Collector(Model):
 
 
 class MetricsCollectorSpec(Model):
-    """``metricsCollectorSpec``: the primary container's output when absent."""
+    """``metricsCollectorSpec``; by default the primary container's output has the metrics."""
 
     collector: Collector = Field(default_factory=Collector)
     source: CollectorSource | None = None
 
 
 class TrialParameter(Model):
-    """One entry of ``trialParameters``; ``default`` (an extension) is the text while inactive."""
+    """One entry of ``trialParameters``.
+
+    ``default`` (an extension) is the text in trials in which the parameter is not active.
+    """
 
     name: str = Field(min_length=1)
     description: str = ""
@@ -361,7 +372,7 @@ class TrialParameter(Model):
 
 
 class ConfigMapSource(Model):
-    """``trialTemplate.configMap``: where the template is kept, when it is not ``trialSpec``."""
+    """``trialTemplate.configMap``: the ConfigMap that holds the template."""
 
     config_map_name: str = Field(min_length=1)
     config_map_namespace: str = Field(min_length=1)
@@ -400,7 +411,7 @@ class ExperimentSpec(Model):
 
     @property
     def parallelism(self) -> int:
-        """Trials at a time: 3 when absent, never more than ``maxTrialCount``."""
+        """How many trials run at a time: by default 3, or ``maxTrialCount`` if that is less."""
         if self.parallel_trial_count is not None:
             return self.parallel_trial_count
         limit = self.max_trial_count or DEFAULT_PARALLEL_TRIAL_COUNT
@@ -408,7 +419,7 @@ class ExperimentSpec(Model):
 
 
 class Experiment(Model):
-    """A whole Experiment; ``status`` of a file taken from a cluster is accepted and ignored."""
+    """A whole Experiment. The ``status`` in a file from a cluster is accepted and ignored."""
 
     api_version: Literal["kubeflow.org/v1beta1"]
     kind: Literal["Experiment"]
@@ -422,5 +433,5 @@ class Experiment(Model):
         return self.metadata.name
 
     def document(self) -> dict[str, Any]:
-        """The Experiment as plain data in the YAML's names, absent fields left out."""
+        """Returns the Experiment as plain data in the YAML's names, without absent fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)

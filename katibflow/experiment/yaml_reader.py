@@ -1,8 +1,9 @@
-"""Reads a YAML file into plain data, as Kubernetes would read it, with the user's own numbers.
+"""Reads YAML into plain data as Kubernetes does, but leaves numbers as the user wrote them.
 
-PyYAML speaks YAML 1.1 and is lenient; Kubernetes turns YAML into JSON. Where the two differ, this
-module follows Kubernetes: a key stands once in a mapping and is text, there are no dates, no
-base 60 (``1:30``) and no infinite numbers: all of these are text.
+This module knows YAML and not what an Experiment is: its types and rules are elsewhere. PyYAML
+speaks YAML 1.1 and is lenient; Kubernetes turns YAML into JSON. Where they differ, this module
+follows Kubernetes. A mapping has each key once, and keys are text. Dates, numbers of base 60
+(``1:30``) and infinite numbers are text, too.
 """
 
 from __future__ import annotations
@@ -23,26 +24,26 @@ MAX_FILE_BYTES = 2_000_000
 MAX_DEPTH = 100
 MAX_VALUES = 200_000
 
-_TEXT_PLACE = re.compile(
+_TEXT_FIELD = re.compile(
     r"\.spec\.(parameters\[\d+\]\.(feasibleSpace\.(min|max|step|list\[\d+\])|when\..+)"
     r"|(algorithm|earlyStopping)\.algorithmSettings\[\d+\]\.value"
     r"|trialTemplate\.trialParameters\[\d+\]\.default)"
 )
-"""Where Katib wants text and people write numbers: these stay as they were written (3.10)."""
+"""The fields where Katib wants text and people write numbers, which stay as written (3.10)."""
 
 
 class _Loader(yaml.CSafeLoader):
-    """Safe YAML, constructed as Kubernetes does."""
+    """Loads safe YAML and constructs values as Kubernetes does."""
 
 
 class _Integer(int):
-    """An integer that knows how it was written."""
+    """An integer with the text that it was written as."""
 
     text: str
 
 
 class _Float(float):
-    """A number that knows how it was written."""
+    """A number with the text that it was written as."""
 
     text: str
 
@@ -71,9 +72,10 @@ def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
 
 
 def _merged(loader: Any, node: yaml.Node) -> list[dict[str, Any]]:
-    """The mappings behind a ``<<``: the first that has a key wins, as YAML's merge keys say.
+    """Returns the mappings behind a ``<<``, of which the first with a key wins.
 
-    PyYAML 6.0.4 lets a later one win, and a merged key win over the mapping's own.
+    YAML's merge keys say so. In PyYAML 6.0.4 a later mapping wins, and a merged key wins over the
+    mapping's own.
     """
     nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
     for each in nodes:
@@ -115,7 +117,7 @@ def _float(loader: Any, node: yaml.ScalarNode) -> _Float | str:
 
 
 def _says(text: str, number: float) -> bool:
-    """Whether the text means this number to any reader (010 and 1_000 do not)."""
+    """Returns whether the text means this number to any reader; 010 and 1_000 do not."""
     try:
         return "_" not in text and float(text) == number
     except ValueError:
@@ -129,10 +131,11 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _text)
 
 
 def read_file(path: Path) -> str:
-    """The text of a user's file.
+    """Returns the text of a user's file.
 
     Raises:
-        InputError: It is absent, no regular file, unreadable, not UTF-8 or above 2 MB.
+        InputError: The file does not exist, is no regular file, cannot be read, is not UTF-8 or has
+            more than 2 MB.
     """
     try:
         if not path.is_file():
@@ -158,7 +161,7 @@ def read_file(path: Path) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Safe YAML with texts of several lines as blocks."""
+    """Writes safe YAML, with texts of several lines as blocks."""
 
 
 def _block(dumper: Any, text: str) -> yaml.ScalarNode:
@@ -171,7 +174,7 @@ _Dumper.add_representer(str, _block)
 
 
 def dump_document(document: Mapping[str, Any]) -> str:
-    """Plain data as YAML, in its own order."""
+    """Returns plain data as YAML, in the data's own order."""
     text: str = yaml.dump(
         dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
     )
@@ -179,11 +182,15 @@ def dump_document(document: Mapping[str, Any]) -> str:
 
 
 def read_document(text: str, source: str) -> dict[str, Any]:
-    """The one mapping in a YAML text, as plain data.
+    """Returns the one mapping in a YAML text as plain data.
+
+    Args:
+        text: The YAML.
+        source: The name of the text's origin in errors.
 
     Raises:
-        InputError: No YAML, a key twice in one mapping, several documents, no mapping, or more
-            nested or (through aliases) larger than any Experiment is.
+        InputError: The text is no YAML, has a key twice in one mapping, has several documents or no
+            mapping, or is more nested or (through aliases) larger than any Experiment is.
     """
     try:
         _check_depth(text, source)
@@ -199,14 +206,14 @@ def read_document(text: str, source: str) -> dict[str, Any]:
     except RecursionError as error:
         raise InputError(f"{source}: found aliases that refer to themselves") from error
     except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # The YAML library's own constructors raise these for a tag on a value it does not fit.
+        # PyYAML's own constructors raise these for a tag that does not fit its value.
         raise InputError(f"{source}: not YAML: {error}") from error
     assert isinstance(plain, dict)
     return plain
 
 
 def _check_depth(text: str, source: str) -> None:
-    """Deep nesting has to be seen before the YAML library does: it would crash the process."""
+    """Checks how deep the YAML is nested, before PyYAML loads it: deep YAML crashes the process."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -240,7 +247,7 @@ class _Plain:
         if isinstance(value, list):
             return [self.of(item, f"{path}[{index}]") for index, item in enumerate(value)]
         if isinstance(value, _Integer | _Float):
-            if _TEXT_PLACE.fullmatch(path):
+            if _TEXT_FIELD.fullmatch(path):
                 return value.text
             return int(value) if isinstance(value, _Integer) else float(value)
         if value is None or isinstance(value, str | bool):
@@ -252,7 +259,7 @@ class _Plain:
 
 
 def found(value: object) -> str:
-    """A short text for a value out of a user's file: its JSON-like form, cut at 60 characters."""
+    """Returns a short text for a value of a user's file, at most 60 characters for a scalar."""
     if isinstance(value, Mapping):
         keys = ", ".join(map(str, list(value)[:5]))
         return f"a mapping with the keys {keys}" if keys else "an empty mapping"
@@ -268,9 +275,9 @@ def found(value: object) -> str:
 
 
 def in_file_order(faults: Iterable[Fault], document: Mapping[str, Any]) -> tuple[Fault, ...]:
-    """The faults as their places follow each other in the document; each one once.
+    """Returns the faults in the order of their fields in the document, each fault once.
 
-    What is missing comes after everything else of its mapping.
+    A missing field comes after all other fields of its mapping.
     """
     return tuple(sorted(dict.fromkeys(faults), key=lambda fault: _position(fault.path, document)))
 
@@ -282,7 +289,7 @@ def _position(path: str, document: Mapping[str, Any]) -> tuple[int, ...]:
     while rest:
         if isinstance(value, Mapping):
             keys = [str(key) for key in value]
-            # A key may hold dots itself, so the longest that fits is meant.
+            # A key may contain dots, so the path means the longest key that fits.
             fitting = [key for key in keys if re.match(re.escape(key) + r"(\.|\[|$)", rest)]
             if not fitting:
                 return (*position, len(keys))

@@ -1,1 +1,1 @@
-"""What a person sees while an experiment goes on."""
+"""Shows a person a running experiment; the engine reports here and reads nothing from here."""

@@ -1,6 +1,6 @@
-"""Shows a running experiment: a live table on a terminal, else a line for each thing that happens.
+"""Shows a running experiment: a live table on a terminal, or else one line for each event.
 
-Import it late: it imports rich.
+The state that is shown is in `progress.status`. Import this module late: it imports rich.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from katibflow.engine.events import TrialEnded, Update
-from katibflow.progress.status import Board, Row, describe
+from katibflow.progress.status import Row, Status, describe
 from katibflow.report.table import Column, Output, Style, columns_of
 from katibflow.report.table import Row as TableRow
 from katibflow.study.history import TrialState, time_text
@@ -37,13 +37,13 @@ _REFRESHES_PER_SECOND = 4
 
 
 class Progress(Protocol):
-    """A watcher of the engine that is opened around the run."""
+    """A watcher of the engine that shows a run, from ``with`` to the end of its block."""
 
     def __call__(self, update: Update) -> None:
-        """Shows an update."""
+        """Shows an update of the engine."""
 
     def __enter__(self) -> Progress:
-        """Begins to show."""
+        """Begins to show the run."""
 
     def __exit__(
         self,
@@ -54,43 +54,43 @@ class Progress(Protocol):
         """Leaves the last state on the screen."""
 
 
-def progress_for(board: Board, stream: TextIO, since: datetime | None = None) -> Progress:
-    """The table when the stream is a terminal, else lines.
+def progress_for(status: Status, stream: TextIO, since: datetime | None = None) -> Progress:
+    """Returns the table if the stream is a terminal, or else the lines.
 
     Args:
-        board: The trials to begin with.
-        stream: Where it is shown.
-        since: When the run began, with its time zone, if the time that is left is to be shown.
+        status: The trials to begin with.
+        stream: The stream that the run is shown on.
+        since: When the run began, with a time zone; by default the time left is not shown.
     """
     console = Console(file=stream, highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
-        return TableProgress(board, console, since)
-    return LineProgress(board, stream, since=since)
+        return TableProgress(status, console, since)
+    return LineProgress(status, stream, since=since)
 
 
-def time_left(board: Board, since: datetime, now: datetime) -> float | None:
-    """Seconds until the last trial has ended, at the pace so far.
+def time_left(status: Status, since: datetime, now: datetime) -> float | None:
+    """Returns the seconds until the last trial ends, at the pace since the run began.
 
-    None while no trial has ended since then, and for an experiment without maxTrialCount.
+    Returns None while no trial has ended since then, or if the experiment has no maxTrialCount.
 
     Args:
-        board: The trials as they are.
-        since: When the run began.
-        now: The present time.
+        status: The trials as they are now.
+        since: When the run began, with a time zone.
+        now: The present time, with a time zone.
     """
-    most = board.experiment.spec.max_trial_count
+    most = status.experiment.spec.max_trial_count
     ends = [
-        row.trial.end for row in board.rows.values() if row.trial.state is not TrialState.KILLED
+        row.trial.end for row in status.rows.values() if row.trial.state is not TrialState.KILLED
     ]
     own = sum(end is not None and datetime.fromisoformat(end) >= since for end in ends)
     if most is None or not own:
         return None
-    return max(0, most - board.ended) * (now - since).total_seconds() / own
+    return max(0, most - status.ended) * (now - since).total_seconds() / own
 
 
-def _left_text(board: Board, since: datetime | None) -> str:
-    """What is left, as the end of a line; empty when it is not known."""
-    seconds = time_left(board, since, datetime.now(UTC)) if since is not None else None
+def _left_text(status: Status, since: datetime | None) -> str:
+    """Returns the time left as the end of a line, or an empty text if nobody knows it."""
+    seconds = time_left(status, since, datetime.now(UTC)) if since is not None else None
     if not seconds:
         return ""
     if seconds < 90:
@@ -101,27 +101,27 @@ def _left_text(board: Board, since: datetime | None) -> str:
 
 
 class LineProgress:
-    """One line of plain text for each thing that happens, with the local time."""
+    """Writes one line of plain text for each event, with the local time."""
 
     def __init__(
         self,
-        board: Board,
+        status: Status,
         stream: TextIO,
         clock: Callable[[], datetime] = datetime.now,
         since: datetime | None = None,
     ) -> None:
-        self._board = board
+        self._status = status
         self._stream = stream
         self._clock = clock
         self._since = since
 
     def __call__(self, update: Update) -> None:
-        """Writes the update's line."""
-        self._board = self._board.after(update)
-        text = describe(self._board, update)
+        """Writes the line of an update, if the update has one."""
+        self._status = self._status.after(update)
+        text = describe(self._status, update)
         if text is not None:
             if isinstance(update, TrialEnded):
-                text += _left_text(self._board, self._since)
+                text += _left_text(self._status, self._since)
             print(f"{self._clock():%H:%M:%S} {text}", file=self._stream, flush=True)
 
     def __enter__(self) -> LineProgress:
@@ -137,10 +137,10 @@ class LineProgress:
 
 
 class TableProgress:
-    """A table of trials that is drawn anew a few times a second."""
+    """Draws a table of the trials, four times a second."""
 
-    def __init__(self, board: Board, console: Console, since: datetime | None = None) -> None:
-        self._board = board
+    def __init__(self, status: Status, console: Console, since: datetime | None = None) -> None:
+        self._status = status
         self._since = since
         self._console = console
         self._live = Live(
@@ -151,8 +151,8 @@ class TableProgress:
         )
 
     def __call__(self, update: Update) -> None:
-        """Takes the update in; the next refresh shows it."""
-        self._board = self._board.after(update)
+        """Changes the status; the next refresh shows the change."""
+        self._status = self._status.after(update)
 
     def __enter__(self) -> TableProgress:
         self._live.start(refresh=True)
@@ -167,35 +167,36 @@ class TableProgress:
         self._live.stop()
 
     def _render(self) -> RenderableType:
-        board = self._board
-        rows = list(board.rows.values())
+        status = self._status
+        rows = list(status.rows.values())
         room = max(3, self._console.height - _LINES_AROUND_THE_TABLE)
-        shown = _most_telling(rows, board, room)
+        shown = _most_telling(rows, status, room)
         table = Table(box=None, header_style="bold", padding=(0, 1), expand=True)
-        columns = columns_of(board.experiment, (), Output.LIVE)
+        columns = columns_of(status.experiment, (), Output.LIVE)
         for column in columns:
             heading = column.heading if column.is_given else column.heading.lower()
             side: Literal["left", "right"] = "right" if column.is_number else "left"
-            # The notes, which have no heading, take what is left and never push a value out.
+            # The column of notices has no heading. It takes the width that the others leave, so
+            # that a long notice never pushes a value out.
             width, ratio = (6, None) if heading else (None, 1)
             table.add_column(heading, justify=side, no_wrap=True, min_width=width, ratio=ratio)
         now = time_text(datetime.now(UTC))
-        for row in (board.table_row(each, now) for each in shown):
+        for row in (status.table_row(each, now) for each in shown):
             table.add_row(*(_cell(column, row) for column in columns))
         return Group(table, *self._lines(len(rows) - len(shown)))
 
     def _lines(self, hidden: int) -> list[Text]:
-        board = self._board
-        spec = board.experiment.spec
+        status = self._status
+        spec = status.experiment.spec
         lines = [Text(f"({hidden} more trials)", style="dim")] if hidden else []
         of = f" of {spec.max_trial_count}" if spec.max_trial_count is not None else ""
-        text = f"{board.ended}{of} trials ended"
-        told = (board.standing, goals_text(spec.objective)) if board.best.trials else ()
-        text += "".join(f", {each}" for each in told if each)
-        text += _left_text(board, self._since)
+        text = f"{status.ended}{of} trials ended"
+        facts = (status.standing, goals_text(spec.objective)) if status.best.trials else ()
+        text += "".join(f", {each}" for each in facts if each)
+        text += _left_text(status, self._since)
         lines.append(Text(text, style="bold"))
-        if board.decision is not None:
-            lines.append(Text(f"{board.decision.reason}: {board.decision.message}"))
+        if status.decision is not None:
+            lines.append(Text(f"{status.decision.reason}: {status.decision.message}"))
         return lines
 
 
@@ -206,16 +207,16 @@ def _cell(column: Column, row: TableRow) -> Text:
             return Text(f"{text} *", style="bold green") if row.is_best else Text(text)
         case "state":
             return Text(text.lower(), style=_STYLES[row.trial.state])
-        case "note":
+        case "notice":
             return Text(text, style="dim")
     return Text(text, style="bold" if row.is_best and column.is_objective else "")
 
 
-def _most_telling(rows: list[Row], board: Board, room: int) -> list[Row]:
-    """As many rows as there is room for: running ones first, then the best, then the newest."""
+def _most_telling(rows: list[Row], status: Status, room: int) -> list[Row]:
+    """Returns at most ``room`` rows: running trials first, then the best, then the newest."""
 
     def weight(row: Row) -> tuple[bool, bool, int]:
-        return row.trial.state is TrialState.RUNNING, board.is_best(row.trial), row.trial.number
+        return row.trial.state is TrialState.RUNNING, status.is_best(row.trial), row.trial.number
 
     chosen = sorted(rows, key=weight, reverse=True)[:room]
     return sorted(chosen, key=lambda row: row.trial.number)

@@ -1,4 +1,7 @@
-"""What a person sees of a running experiment: the engine's updates, folded into one state."""
+"""The status of a running experiment, made from the engine's updates; drawing it is elsewhere.
+
+`progress.display` draws it on a terminal.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +24,20 @@ from katibflow.study.history import Trial, TrialState
 from katibflow.study.objectives import values_text
 
 __all__ = [
-    "Board",
     "Row",
+    "Status",
     "describe",
 ]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One trial as it stands.
+    """One trial as it is now.
 
     Attributes:
-        trial: The trial; RUNNING until it ended.
-        latest: The last value of each objective's metric, by its name, while it runs.
-        notice: The last notice about it.
+        trial: The trial; its state is RUNNING until it has ended.
+        latest: Metric name to its last reported value, for the objectives of a running trial.
+        notice: The last notice about the trial; empty by default.
     """
 
     trial: Trial
@@ -43,8 +46,15 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Board:
-    """All trials of an experiment, and the best so far: one, or the Pareto front."""
+class Status:
+    """All trials of an experiment, and the best so far.
+
+    Attributes:
+        experiment: The experiment.
+        rows: Trial number to the trial as it is now.
+        best: The best trial, or the Pareto front of several objectives.
+        decision: The engine's last decision; None while there is none.
+    """
 
     experiment: Experiment
     rows: dict[int, Row]
@@ -52,16 +62,16 @@ class Board:
     decision: Decision | None = None
 
     @staticmethod
-    def of(experiment: Experiment, trials: tuple[Trial, ...]) -> Board:
-        """The board before anything happens."""
-        return Board(
+    def of(experiment: Experiment, trials: tuple[Trial, ...]) -> Status:
+        """Returns the status of an experiment before its first update."""
+        return Status(
             experiment,
             {trial.number: Row(trial) for trial in trials},
             best_of(experiment.spec.objective, trials),
         )
 
-    def after(self, update: Update) -> Board:
-        """The board after one update of the engine."""
+    def after(self, update: Update) -> Status:
+        """Returns the status after one update; the old one must not be used any more."""
         match update:
             case TrialStarted(trial):
                 return self._with(Row(trial))
@@ -77,40 +87,46 @@ class Board:
             case Decided(decision):
                 return replace(self, decision=decision)
 
-    def _with(self, row: Row) -> Board:
-        # The dictionary is shared: a board is a value to its readers, and they keep no old ones.
+    def _with(self, row: Row) -> Status:
+        # The old status shares this dictionary: a copy for each report would cost too much.
         self.rows[row.trial.number] = row
         return self
 
     @property
     def ended(self) -> int:
-        """Trials that ended and count."""
+        """The number of trials that have ended, without those that were killed."""
         return sum(
             row.trial.state not in (TrialState.RUNNING, TrialState.KILLED)
             for row in self.rows.values()
         )
 
     def is_best(self, trial: Trial) -> bool:
-        """Whether a trial is the best one, or on the front."""
+        """Returns whether a trial is the best one, or on the Pareto front."""
         return self.best.has(trial)
 
     @property
     def standing(self) -> str:
-        """The best trials in words; empty while there is none."""
+        """The best trials in words; empty while no trial is best."""
         return self.best.standing
 
     def table_row(self, row: Row, now: str | None = None) -> TableRow:
-        """Returns the row of the table of trials."""
+        """Returns a trial as a row of the table of trials.
+
+        Args:
+            row: The trial.
+            now: The time (UTC, ISO 8601), to show how long a running trial has run; by default
+                this is not shown.
+        """
         objective, is_best = self.experiment.spec.objective, self.is_best(row.trial)
         return TableRow(row.trial, objective, is_best, now, row.latest, row.notice)
 
 
-def describe(board: Board, update: Update) -> str | None:
-    """One update as a line of text; None for what is not worth one.
+def describe(status: Status, update: Update) -> str | None:
+    """Returns an update as a line of text, or None if it is not worth a line.
 
     Args:
-        board: The board after the update.
-        update: What happened.
+        status: The status after the update.
+        update: The update.
     """
     match update:
         case TrialStarted(trial, resumed):
@@ -120,12 +136,12 @@ def describe(board: Board, update: Update) -> str | None:
             return f"trial {number}: {text}"
         case TrialEnded(trial):
             text = f"trial {trial.number} {trial.state.lower()}{_seconds(trial)}"
-            told = values_text(board.experiment.spec.objective, trial)
-            if told:
-                text += f": {told}"
+            values = values_text(status.experiment.spec.objective, trial)
+            if values:
+                text += f": {values}"
             if trial.state is not TrialState.COMPLETE or trial.message:
                 text += f": {trial.reason}: {trial.message}"
-            return text + (f" ({board.standing})" if board.best.trials else "")
+            return text + (f" ({status.standing})" if status.best.trials else "")
         case Decided(decision):
             return f"{decision.reason}: {decision.message}"
         case _:

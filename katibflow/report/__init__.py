@@ -1,1 +1,4 @@
-"""A study's report: its page, its plots, its Markdown and JSON."""
+"""Shows a study: the report's page and plots, the table of trials, and data as JSON.
+
+Markdown for Kubeflow Pipelines is in `steps.markdown`.
+"""

@@ -1,4 +1,4 @@
-"""What programs are told of how an experiment ended."""
+"""The best trials, all trials and the ending of an experiment as data that JSON can hold."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["best_data", "result_data", "trials_data"]
 
 
 def best_data(history: History) -> dict[str, Any]:
-    """Returns what is best as JSON can hold it; see `Best.data`."""
+    """Returns the best trials as JSON can hold them; see `Best.data`."""
     return best_of(history.experiment.spec.objective, history.trials).data()
 
 
 def trials_data(history: History) -> list[dict[str, Any]]:
-    """Returns all trials as JSON can hold them: their records, and what the table has beside."""
+    """Returns all trials as JSON can hold them: their records, with the table's JSON columns."""
     columns = columns_of(history.experiment, history.trials, Output.JSON)
     return [
         {
@@ -31,11 +31,12 @@ def trials_data(history: History) -> list[dict[str, Any]]:
 
 
 def result_data(history: History, ending: Ending) -> dict[str, Any]:
-    """How an experiment ended, as JSON can hold it.
+    """Returns how an experiment ended, as JSON can hold it.
 
     Returns:
-        ``experiment``: its name; ``succeeded``: None while it runs; ``reason`` and ``message``;
-        ``best`` or ``front``: see ``best_data``; ``trials``: how many by state.
+        ``experiment`` (the name), ``succeeded`` (None if it has not ended), ``reason``,
+        ``message``, ``best`` or ``front`` (see `Best.data`), and ``trials`` (the number of trials
+        by state).
     """
     counts = Counter(trial.state.value for trial in history.trials)
     return {

@@ -1,7 +1,7 @@
-"""The report: one HTML page about a study history that needs nothing but a browser.
+"""Makes the report: one HTML page about a study history that needs nothing but a browser.
 
-The page carries Plotly's script once, asks the network for nothing, and its security policy lets
-only its own two scripts run.
+The page contains Plotly's script once and loads nothing from the network. Its security policy lets
+only its own two scripts run. The plots are made in `report.plots`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,13 @@ _NOTHING = '<span class="none">&ndash;</span>'
 
 
 def render_report(history: History, ending: Ending, logs: Mapping[int, Mapping[str, str]]) -> str:
-    """The report as one HTML page.
+    """Returns the report as one HTML page.
 
     Args:
-        history: What to report, with any number of trials.
-        ending: Why the experiment stopped, or that it runs.
-        logs: Trial number to replica name to the log's place, relative to the page or http(s);
-            a place of another kind is shown without a link.
-
-    Returns:
-        The page's text.
+        history: The history to show, with any number of trials.
+        ending: How the experiment ended, or that it has not ended.
+        logs: Trial number to replica name to the log's link: a path relative to the page, or an
+            http(s) address. For any other link the page shows only the replica's name.
     """
     from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
@@ -67,7 +64,7 @@ def write_report(path: Path, html: str) -> None:
     """Writes the page so that a reader sees either the old file or the whole new one.
 
     Args:
-        path: The file; its folder exists.
+        path: The file; its folder must exist.
         html: The page's text.
 
     Raises:
@@ -88,7 +85,7 @@ def _policy(scripts: list[str]) -> str:
 
 
 def _script_safe(text: str) -> str:
-    """JSON text that cannot end or change the script element around it."""
+    """Returns JSON text so that it cannot end or change the script element around it."""
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
@@ -229,7 +226,7 @@ def _cell(column: Column, row: Row, mark: str) -> str:
         case "state":
             return f"<td>{_state(row.trial)}</td>"
         case "logs":
-            links = " ".join(_log_link(name, place) for name, place in row.logs.items())
+            links = " ".join(_log_link(name, log) for name, log in row.logs.items())
             return f"<td>{links or _NOTHING}</td>"
     text = escape(column.cell(row, _STYLE)) or _NOTHING
     return f"<td{_side(column)}>{f'<b>{text}</b>' if column.is_objective else text}</td>"
@@ -246,23 +243,23 @@ def _state(trial: Trial) -> str:
     )
 
 
-def _log_link(name: str, place: str) -> str:
-    if not _is_safe_place(place):
+def _log_link(name: str, link: str) -> str:
+    if not _is_safe_link(link):
         return f"<span>{escape(name)}</span>"
-    return f'<a href="{escape(place)}" rel="noopener noreferrer">{escape(name)}</a>'
+    return f'<a href="{escape(link)}" rel="noopener noreferrer">{escape(name)}</a>'
 
 
-def _is_safe_place(place: str) -> bool:
-    """Whether a link may go there: a path relative to the page, or an http(s) address."""
-    if not place or not place.isprintable() or "\\" in place or place != place.strip():
+def _is_safe_link(link: str) -> bool:
+    """Returns whether a link is safe: a path relative to the page, or an http(s) address."""
+    if not link or not link.isprintable() or "\\" in link or link != link.strip():
         return False
     try:
-        parts = urlsplit(place)
+        parts = urlsplit(link)
     except ValueError:
         return False
     if parts.scheme in ("http", "https"):
         return bool(parts.netloc)
-    return not parts.scheme and not place.startswith("/")
+    return not parts.scheme and not link.startswith("/")
 
 
 def _number(value: float) -> str:
@@ -272,7 +269,7 @@ def _number(value: float) -> str:
 
 
 def _length(length: float) -> str:
-    """Seconds as 1 h 02 m 03 s."""
+    """Returns seconds as text, as 1 h 02 m 03 s."""
     if length < 60:
         return f"{length:.1f} s"
     minutes, seconds = divmod(round(length), 60)

@@ -1,6 +1,6 @@
-"""The report's plots: Optuna's own, as Plotly's data.
+"""Makes the report's plots with Optuna, as data for Plotly.
 
-Text from an experiment reaches Plotly without markup.
+The page around them is in `report.page`. Text from an experiment reaches Plotly without markup.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ __all__ = ["Plot", "plots_of"]
 
 @dataclass(frozen=True)
 class Plot:
-    """One plot: either Plotly's figure as JSON data, or a sentence that says why there is none."""
+    """One plot, or the reason why it cannot be drawn.
+
+    Attributes:
+        key: Names the plot's element in the page.
+        title: The plot's heading.
+        figure: Plotly's figure as JSON data; None if there is none.
+        why_not: A sentence that says why there is no figure; else empty.
+        min_width: The width in pixels below which the plot scrolls; 0 (the default) for none.
+    """
 
     key: str
     title: str
@@ -34,7 +42,7 @@ class Plot:
 
 
 def plots_of(history: History) -> list[Plot]:
-    """The plots of a report in their order, those that cannot be drawn included."""
+    """Returns the plots of a report in their order, also those that cannot be drawn."""
     from optuna import visualization
     from optuna.trial import TrialState as OptunaState
 
@@ -102,11 +110,11 @@ def _importance(study: optuna.Study, metric: str = "Objective Value") -> Any:
 
 
 _MOST_DRAWN_OBJECTIVES = 3
-"""As many as Optuna draws a Pareto front of."""
+"""Optuna draws a Pareto front of at most this number of objectives."""
 
 
 def _plots_of_several(history: History) -> list[Plot]:
-    """The plots of an experiment with several objectives: the front, then each objective's."""
+    """Returns the plots for several objectives: the front, then plots of each objective."""
     from optuna import visualization
     from optuna.trial import TrialState as OptunaState
 
@@ -169,7 +177,7 @@ def _nth_value(index: int) -> Callable[[optuna.trial.FrozenTrial], float]:
 
 
 def _objectives_side_by_side(trials: list[optuna.trial.FrozenTrial], names: list[str]) -> Any:
-    """All objectives as parallel coordinates, a line for each trial."""
+    """Returns a figure of all objectives as parallel coordinates, with a line for each trial."""
     from plotly import graph_objects  # type: ignore[import-untyped]
 
     columns = zip(*(trial.values for trial in trials), strict=True)
@@ -183,7 +191,7 @@ def _objectives_side_by_side(trials: list[optuna.trial.FrozenTrial], names: list
 
 
 def _no_importance(complete: list[optuna.trial.FrozenTrial]) -> str:
-    """Why the importance of parameters cannot be computed; empty if it can."""
+    """Returns why the importance of parameters cannot be computed; empty if it can be."""
     if len(complete) < 2:
         return (
             "Importance needs at least two trials with finite objectives; "
@@ -198,14 +206,14 @@ def _no_importance(complete: list[optuna.trial.FrozenTrial]) -> str:
 
 
 def _plot(key: str, title: str, why_not: str, draw: Callable[[], Any], min_width: int = 0) -> Plot:
-    """One plot by Optuna; what Optuna says if it refuses.
+    """Draws one plot, or returns the reason if Optuna refuses to draw it.
 
     Args:
-        key: Names the plot's element.
-        title: The heading where the plot would be.
-        why_not: A sentence if it is known that there is nothing to draw.
+        key: Names the plot's element in the page.
+        title: The plot's heading.
+        why_not: A sentence that says why there is nothing to draw; empty to draw the plot.
         draw: Makes Plotly's figure.
-        min_width: Pixels below which the plot scrolls instead of shrinking.
+        min_width: The width in pixels below which the plot scrolls; 0 (the default) for none.
     """
     if why_not:
         return Plot(key, title, None, why_not)
@@ -223,15 +231,15 @@ _AXIS = re.compile(r"[xy]axis[0-9]*")
 
 
 def _laid_out(layout: Mapping[str, Any]) -> dict[str, Any]:
-    """Optuna's layout without a fixed width, in the page's colors and with narrower margins."""
+    """Returns Optuna's layout in the page's colors, without a width, with narrower margins."""
     clear = "rgba(0,0,0,0)"
     axis = {"gridcolor": "#dfe3e9", "zerolinecolor": "#dfe3e9", "automargin": True}
-    kept = {
+    adapted = {
         name: value | axis if _AXIS.fullmatch(name) else value
         for name, value in layout.items()
         if name != "width"
     }
-    return kept | {
+    return adapted | {
         "paper_bgcolor": clear,
         "plot_bgcolor": clear,
         "font": {"color": "#1d2430"},
@@ -244,7 +252,7 @@ _FOREIGN_TAG = re.compile(r"<(?!(?:br|b|/b|extra|/extra)>)")
 
 
 def _without_markup(value: Any) -> Any:
-    """JSON data in which Plotly finds no markup but the harmless tags that Optuna itself uses."""
+    """Returns the JSON data with all markup escaped but the harmless tags that Optuna uses."""
     if isinstance(value, str):
         return _FOREIGN_TAG.sub("&lt;", value)
     if isinstance(value, list):

@@ -3,11 +3,11 @@
   const settings = {responsive: true, displaylogo: false,
     modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]]};
   const draw = async (figure) => {
-    const place = document.getElementById(figure.id);
+    const element = document.getElementById(figure.id);
     try {
-      await Plotly.newPlot(place, figure.data, figure.layout, settings);
+      await Plotly.newPlot(element, figure.data, figure.layout, settings);
     } catch (error) {
-      place.textContent = "This plot could not be drawn: " + error;
+      element.textContent = "This plot could not be drawn: " + error;
     }
   };
   figures.forEach(draw);

@@ -1,8 +1,8 @@
-"""The table of trials as data: its columns, each with a value for programs and a text for people.
+"""The columns of the table of trials, each with a value for programs and a text for people.
 
-A terminal, the report, Markdown, pandas and JSON show the same table: each takes the columns that
-are for it and says how it writes numbers and times, and what a column is or holds is said here
-alone. A new column is one line of `COLUMNS`, and is shown everywhere unless it says where.
+A terminal, the report, Markdown, pandas and JSON show the same table. Each of them takes its
+columns from here and decides how it writes numbers and times; this module prints nothing. A new
+column is one entry of `COLUMNS`. All outputs show a column that does not name its outputs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["COLUMNS", "Column", "Kind", "Output", "Row", "Style", "columns_of", 
 
 
 class Output(StrEnum):
-    """Where the table is shown."""
+    """The outputs that show the table."""
 
     SHOW = "show"  # `katibflow show`
     LIVE = "live"  # on a terminal, while the trials run
@@ -36,7 +36,7 @@ _EVERYWHERE = frozenset(Output)
 
 
 class Kind(StrEnum):
-    """What a column's values are."""
+    """The kind of a column's values."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -46,14 +46,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Style:
-    """How an output writes values.
+    """The functions and texts with which an output writes values.
 
     Attributes:
-        number: Writes a number.
-        length: Writes seconds.
-        nothing: Stands where there is no value.
-        message: Cuts a sentence to its place; None: sentences have no place.
-        waits: Whether a long time in the queue is told too.
+        number: Returns the text of a number.
+        length: Returns the text of a length in seconds.
+        nothing: The text of a cell without a value; a dash by default.
+        message: Cuts a sentence to the length of a cell; None if cells show no sentences.
+        waits: Whether a length is shown with the time in the queue, if above 1 s; True by default.
     """
 
     number: Callable[[float], str] = value_text
@@ -65,16 +65,16 @@ class Style:
 
 @dataclass(frozen=True)
 class Row:
-    """A trial, and what is known of it beside its record.
+    """A row of the table: a trial, with values that its record does not have.
 
     Attributes:
         trial: The trial.
-        objective: The experiment's.
-        is_best: Whether it is the best one, or on the front.
-        now: The time (UTC, ISO 8601), if a running trial is to show how long it runs.
-        latest: The last report of each objective's metric, while it runs.
-        notice: The last notice about it.
-        logs: Replica to the place of its log.
+        objective: The experiment's objective.
+        is_best: Whether the trial is the best one, or on the Pareto front.
+        now: The time (UTC, ISO 8601), to show how long a running trial has run; None not to.
+        latest: Metric name to its last reported value, for the objectives of a running trial.
+        notice: The last notice about the trial; empty by default.
+        logs: Replica name to the path or address of its log.
     """
 
     trial: Trial
@@ -86,12 +86,12 @@ class Row:
     logs: Mapping[str, str] = field(default_factory=dict)
 
     def seen(self, metric: str) -> float | None:
-        """Returns a metric's value by its strategy, or None if it was not observed."""
+        """Returns a metric's value by its strategy, or None if the trial does not have it."""
         observation = self.trial.observations.get(metric)
         return None if observation is None else observation.value(self.objective.strategy(metric))
 
     def shown(self, metric: str) -> float | None:
-        """Returns an objective's value, or its last report while the trial runs."""
+        """Returns an objective's value, or its last reported value while the trial runs."""
         if self.trial.state is TrialState.RUNNING:
             return self.latest.get(metric)
         metrics = [aim.metric for aim in self.objective.aims]
@@ -99,23 +99,23 @@ class Row:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took, or has taken up to now; None if that is not known."""
+        """The seconds that the trial took, or has taken up to ``now``; None if unknown."""
         return replace(self.trial, end=self.trial.end or self.now).duration
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """One column of the table.
 
     Attributes:
-        name: Its name for programs.
-        heading: Its name for people.
-        value: Returns a row's value as plain data; None if there is none.
-        text: Writes it for people; by default the value, as its kind is written.
-        kind: What its values are.
-        is_given: Whether the heading is a name from the Experiment, to be left as it is.
-        is_objective: Whether it holds an objective.
-        outputs: Where it is shown; everywhere by default.
+        name: The column's name for programs.
+        heading: The column's name for people.
+        value: Returns a row's value as plain data, or None if there is none.
+        text: Returns a row's text for people; by default the value in the style of its kind.
+        kind: The kind of the values; text by default.
+        is_given: Whether the heading is a name from the Experiment, which outputs must not change.
+        is_objective: Whether the column holds an objective.
+        outputs: The outputs that show the column; all by default.
     """
 
     name: str
@@ -129,13 +129,13 @@ class Column:
 
     @property
     def is_number(self) -> bool:
-        """Whether its cells are numbers, which stand at the right."""
+        """Whether the cells are numbers, which outputs align at the right."""
         return self.kind in (Kind.NUMBER, Kind.LENGTH)
 
     def cell(self, row: Row, style: Style) -> str:
-        """Writes a row's cell."""
-        told = self.text(row, style) if self.text is not None else self._plain(row, style)
-        return told or style.nothing
+        """Returns the text of a row's cell."""
+        text = self.text(row, style) if self.text is not None else self._plain(row, style)
+        return text or style.nothing
 
     def _plain(self, row: Row, style: Style) -> str:
         value = self.value(row)
@@ -146,10 +146,10 @@ class Column:
 
 
 Columns = Callable[[Experiment, Sequence[Trial]], Iterator[Column]]
-"""Makes the columns that depend on the experiment."""
+"""Yields columns that depend on the experiment and its trials."""
 
-_TOLD = _EVERYWHERE - {Output.JSON}
-"""Where what is in a trial's record is shown: in JSON the record is there itself."""
+_ALL_BUT_JSON = _EVERYWHERE - {Output.JSON}
+"""The outputs of the columns that repeat a trial's record, which JSON contains itself."""
 
 
 def _objectives(experiment: Experiment, _: Sequence[Trial]) -> Iterator[Column]:
@@ -159,7 +159,7 @@ def _objectives(experiment: Experiment, _: Sequence[Trial]) -> Iterator[Column]:
             value = row.shown(metric)
             return "" if value is None else style.number(value)
 
-        yield replace(_metric(aim.metric), text=text, is_objective=True, outputs=_TOLD)
+        yield replace(_metric(aim.metric), text=text, is_objective=True, outputs=_ALL_BUT_JSON)
 
 
 def _metrics(experiment: Experiment, trials: Sequence[Trial]) -> Iterator[Column]:
@@ -201,12 +201,12 @@ def _parameter(name: str, parameter: Parameter | None) -> Column:
         lambda row, _: row.trial.assignments.get(name, ""),
         Kind.NUMBER,
         is_given=True,
-        outputs=_TOLD,
+        outputs=_ALL_BUT_JSON,
     )
 
 
 def _duration(row: Row, style: Style) -> str:
-    """How long it took, and how long it had waited if that was over a second."""
+    """Returns how long a trial took, and how long it was queued if that was over a second."""
     if row.trial.state is TrialState.RUNNING and row.trial.start is None:
         return "queued"
     text = "" if row.seconds is None else style.length(row.seconds)
@@ -221,7 +221,7 @@ def _reason(row: Row, style: Style) -> str:
     return style.message(f"{row.trial.reason} {row.trial.message}".strip())
 
 
-def _note(row: Row, _: Style) -> str:
+def _notice(row: Row, _: Style) -> str:
     is_over = row.trial.state.is_finished
     return row.trial.message.split("\n")[0] if is_over else row.notice
 
@@ -231,8 +231,8 @@ _WHERE_TIMED = frozenset({Output.SHOW, Output.LIVE, Output.PAGE})
 _WHERE_REASONED = frozenset({Output.SHOW, Output.MARKDOWN, Output.FRAME})
 
 COLUMNS: tuple[Column | Columns, ...] = (
-    Column("number", "Trial", lambda row: row.trial.number, outputs=_TOLD),
-    Column("state", "State", lambda row: row.trial.state.value, outputs=_TOLD),
+    Column("number", "Trial", lambda row: row.trial.number, outputs=_ALL_BUT_JSON),
+    Column("state", "State", lambda row: row.trial.state.value, outputs=_ALL_BUT_JSON),
     _objectives,
     _metrics,
     _parameters,
@@ -241,10 +241,10 @@ COLUMNS: tuple[Column | Columns, ...] = (
     Column("end", "End", lambda row: row.trial.end, None, Kind.TIME, outputs=_FRAME),
     Column("time", "Time", lambda row: row.seconds, _duration, Kind.LENGTH, outputs=_WHERE_TIMED),
     Column("reason", "Reason", lambda row: row.trial.reason, _reason, outputs=_WHERE_REASONED),
-    Column("note", "", lambda row: row.notice, _note, outputs=frozenset({Output.LIVE})),
+    Column("notice", "", lambda row: row.notice, _notice, outputs=frozenset({Output.LIVE})),
     Column("logs", "Logs", lambda row: dict(row.logs), outputs=frozenset({Output.PAGE})),
 )
-"""The columns in their order."""
+"""The columns in their order, and what makes those that depend on the experiment."""
 
 
 def columns_of(experiment: Experiment, trials: Sequence[Trial], output: Output) -> list[Column]:
@@ -265,11 +265,11 @@ def rows_of(
     """Returns a row for each trial.
 
     Args:
-        experiment: What they are trials of.
+        experiment: The experiment of the trials.
         trials: The trials, in the rows' order.
-        logs: Trial number to replica name to the log's place.
-        now: The time, if running trials are to show how long they run.
-        best: The best of all trials; by default of these.
+        logs: Trial number to replica name to the path or address of its log; none by default.
+        now: The time (UTC, ISO 8601), to show how long running trials have run; None not to.
+        best: The best of all trials; by default the best of ``trials``.
     """
     objective = experiment.spec.objective
     best = best or best_of(objective, trials)

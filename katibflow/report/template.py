@@ -1,7 +1,8 @@
-"""The report's page as text: its frame, its look, and the script that has the plots drawn.
+"""Fills the template of the report's page, without knowing the content.
 
-They are files beside this module: ``page.html.j2`` for Jinja, ``style.css`` and ``script.js``. They
-are read as resources of the package, since a pipeline's steps have it in an archive.
+The template for Jinja is ``page.html.j2``, beside this module; ``style.css`` and ``script.js`` go
+into the page, too. This module reads them as resources of the package, since a pipeline's steps
+have the package in an archive.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ __all__ = ["drawing_script", "render_page"]
 
 
 def drawing_script() -> str:
-    """Returns the script that has the plots drawn.
+    """Returns the script that draws the plots.
 
-    It is part of the page's security policy: only it and Plotly's may run.
+    The page's security policy allows only this script and Plotly's.
     """
     return _text("script.js")
 
@@ -30,16 +31,16 @@ def render_page(
     data: str,
     scripts: Sequence[str],
 ) -> str:
-    """Returns the page.
+    """Returns the page as HTML.
 
     Args:
-        policy: Its security policy.
+        policy: The page's security policy.
         title: The text in the window's bar.
-        summary: HTML of what comes first.
-        plots: HTML with a place for each plot.
-        table: HTML of the trials.
-        data: The plots' data as JSON that cannot end the element it stands in.
-        scripts: What may run, in its order.
+        summary: The HTML before the plots: the ending, the best trials and the counts.
+        plots: The HTML with an element for each plot.
+        table: The HTML of the table of trials.
+        data: The plots' data as JSON that cannot end the script element around it.
+        scripts: The scripts that may run, in their order.
     """
     from jinja2 import Environment, StrictUndefined
 

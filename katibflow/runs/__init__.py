@@ -1,1 +1,1 @@
-"""A run on this machine, from its first line to its last."""
+"""A run that this machine drives, from its first line to its last, and the run's folder."""

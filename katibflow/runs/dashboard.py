@@ -1,6 +1,7 @@
-"""Serves Optuna's dashboard: of a storage, or of a run's history, which it follows while it grows.
+"""Serves Optuna's dashboard of a storage, or of a run's history while that grows.
 
-Import it early: Optuna and its dashboard are imported when one is served.
+The pages themselves are Optuna's. To import this module costs little: Optuna and its dashboard are
+imported when a dashboard is served.
 """
 
 from __future__ import annotations
@@ -28,67 +29,68 @@ if TYPE_CHECKING:
 __all__ = ["HistoryOnDisk", "HistorySource", "follow", "server"]
 
 _PERIOD = 0.5
-"""Seconds between two looks at the files; the page itself asks every 2 s at most."""
+"""Seconds between two looks at the files; the page asks for news every 2 s at most."""
 
 _SETTLED = 1.0
-"""Seconds after which no other change can have the same time of change."""
+"""Seconds after a change after which a later change must have another timestamp."""
 
 
 class HistorySource(Protocol):
-    """A history that may grow."""
+    """Reads a history that may grow."""
 
     def read(self) -> History:
-        """The history as it stands.
+        """Returns the history as it is on record now.
 
         Raises:
-            InputError: There is none.
-            KatibflowError: It cannot be read.
+            InputError: The history does not exist.
+            KatibflowError: The history cannot be read.
         """
 
     def wait(self) -> None:
-        """Waits for a change since the last call of this, or since the source was made."""
+        """Waits until the history has changed since the last call, or since the source was made."""
 
 
 class HistoryOnDisk:
-    """The history of a run's folder, or of a history file.
+    """Reads the history of a run's folder, or of a history file.
 
-    Its files are looked at, not watched: to watch all that trials may write below the run's folder
-    costs more than a look at the folders of records, which change with every record.
+    This looks at the files twice a second and does not watch them: trials may write many files
+    below the run's folder, but the folders of records change with every record.
 
     Args:
-        path: Of either.
+        path: The run's folder, or the history file.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no history at this path.
+        HistoryError: The history cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._seen, self._is_settled = self._look()
-        read_history(path, self._tell)
+        read_history(path, self._warn_once)
 
     def read(self) -> History:
-        """The history as it stands; see `HistorySource`."""
-        return read_history(self._path, self._tell)
+        """Returns the history as it is on record now; see `HistorySource`."""
+        return read_history(self._path, self._warn_once)
 
-    def _tell(self, fault: str) -> None:
-        if fault not in self._told:
-            self._told.add(fault)
+    def _warn_once(self, fault: str) -> None:
+        if fault not in self._warned:
+            self._warned.add(fault)
             print(fault, file=sys.stderr, flush=True)
 
     def wait(self) -> None:
-        """Waits until a file of the run was written."""
+        """Waits until a file of the run has changed."""
         while True:
             time.sleep(_PERIOD)
             before, was_settled = self._seen, self._is_settled
             self._seen, self._is_settled = self._look()
-            # What changed twice at a time has one time of change.
+            # Two changes at nearly the same time have one timestamp, so look once more.
             if self._seen != before or not was_settled:
                 return
 
     def _look(self) -> tuple[Mapping[Path, tuple[int, int, int]], bool]:
-        """Returns the state of what changes with the history, and whether it has settled."""
+        """Returns the stamps of the files that change with the history, and whether all are old."""
         seen: dict[Path, tuple[int, int, int]] = {}
         for path in self._changing():
             with suppress(OSError):
@@ -105,14 +107,14 @@ class HistoryOnDisk:
 
 
 def follow(source: HistorySource, warn: Callable[[str], None]) -> tuple[BaseStorage, int]:
-    """A storage in memory with the study of a history, which it follows in a thread from then on.
+    """Makes a study of a history in memory, and a thread that keeps the study up to date.
 
     Args:
-        source: The history.
-        warn: Told what a person should know, from that thread.
+        source: Reads the history.
+        warn: Takes each warning for the user, in that thread.
 
     Returns:
-        The storage and the study's id.
+        The storage in memory, and the id of the study.
 
     Raises:
         KatibflowError: The history cannot be read.
@@ -124,7 +126,7 @@ def follow(source: HistorySource, warn: Callable[[str], None]) -> tuple[BaseStor
     copy = StudyCopy(storage, first.experiment.name, first.experiment)
     study = copy.open()
     for trial in first.trials:
-        copy.bring(first, trial)
+        copy.update_trial(first, trial)
 
     def go_on() -> None:
         while True:
@@ -137,8 +139,8 @@ def follow(source: HistorySource, warn: Callable[[str], None]) -> tuple[BaseStor
                         "again to see it"
                     )
                 for trial in history.trials:
-                    copy.bring(history, trial)
-            except KatibflowError as error:  # the next change may heal it
+                    copy.update_trial(history, trial)
+            except KatibflowError as error:  # the next change of the files may heal this
                 warn(str(error))
             except KeyError:
                 warn(f"{first.experiment.name}: the study was deleted in the dashboard")
@@ -154,21 +156,23 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Handler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are nothing to tell of."""
+        """Writes nothing: users need no line for each request."""
 
 
 @contextmanager
 def server(storage: BaseStorage, host: str, port: int) -> Iterator[WSGIServer]:
-    """A server of the dashboard, bound and not serving yet; its ``server_port`` says where.
+    """Makes the dashboard's server, for the length of a ``with`` block.
+
+    The server is bound to its port and does not serve yet; ``server_port`` is the port it got.
 
     Args:
-        storage: What it shows.
+        storage: The storage that the dashboard shows.
         host: The name or address to listen on.
-        port: 0 takes a free one.
+        port: The port to listen on; 0 takes a free one.
 
     Raises:
-        InputError: It cannot listen there.
-        MissingPackage: The dashboard is not installed.
+        InputError: The server cannot listen there.
+        MissingPackage: Optuna's dashboard is not installed.
     """
     try:
         from optuna_dashboard import wsgi  # type: ignore[import-untyped]

@@ -1,9 +1,9 @@
-"""The folder of a local run: ``<runs>/<experiment>/``.
+"""Reads and writes the folder of a run, ``<runs>/<experiment>/``, without the records of trials.
 
-``study.jsonl`` is the study history: its header, and the trials taken over from earlier runs, from
-the start on; its own trials once the run is over (until then they are on record in ``trials/``).
-``report.html`` is the report, ``trials/`` belongs to the local runner, ``lock`` to the process that
-runs the experiment.
+``study.jsonl`` is the study history. From the start on it holds the header and the trials that the
+run took over from earlier runs. The run's own trials are added when the run is over; until then
+``trials/`` has their records, which `runners.folder_records` reads and writes. ``report.html`` is
+the report, and ``lock`` belongs to the process that runs the experiment.
 """
 
 from __future__ import annotations
@@ -41,17 +41,20 @@ class RunFolder:
         experiment: Experiment,
         take_over: Callable[[History], History] | None = None,
     ) -> History:
-        """The history to go on with, without its own trials: a new one, or the one that is there.
+        """Begins a run, or goes on with the run in this folder, and saves the history.
 
         Args:
-            source: Where the experiment comes from, for errors.
-            experiment: What is to be run.
-            take_over: Adds trials of earlier runs to a new history.
+            source: The name of the experiment's origin in errors.
+            experiment: The experiment that is to be run.
+            take_over: Adds trials of earlier runs to a new history; by default none.
+
+        Returns:
+            The history, a new one or that of the folder, without the run's own trials.
 
         Raises:
-            InvalidExperiment: The run that is there has another search space or objective.
+            InvalidExperiment: The run in this folder has another search space or objective.
             RunnerError: The folder cannot be written.
-            HistoryError: Its history is missing or cannot be read.
+            HistoryError: The history of the run is missing or cannot be read.
         """
         if self.study.exists():
             old = self._begun()
@@ -74,7 +77,7 @@ class RunFolder:
         """Writes the history so that a reader sees either the old file or the whole new one.
 
         Raises:
-            RunnerError: It could not be written.
+            RunnerError: The history cannot be written.
         """
         try:
             make_folder(self.path)
@@ -83,15 +86,15 @@ class RunFolder:
             raise RunnerError(f"{self.study}: cannot be written: {error.strerror}") from error
 
     def history(self, records: Sequence[Trial], warn: Callable[[str], None]) -> History:
-        """Returns the history of the run as it stands on record.
+        """Returns the history of the run as it is on record now.
 
         Args:
-            records: The trials that the run's place has on record.
-            warn: Told of each line that cannot be read; the others are there all the same.
+            records: The trials that are on record; the history file may lack them.
+            warn: Takes a warning for each line that cannot be read. The history has the others.
 
         Raises:
             InputError: There is no run in this folder.
-            HistoryError: Its history cannot be read.
+            HistoryError: The history cannot be read.
         """
         if not self.study.is_file():
             raise InputError(
@@ -101,16 +104,16 @@ class RunFolder:
         return self._begun(warn).with_trials(records)
 
     def logs(self) -> Mapping[int, Mapping[str, str]]:
-        """Trial number to replica name to its log, relative to this folder."""
+        """Returns trial number to replica name to the path of its log, relative to this folder."""
         logs: dict[int, dict[str, str]] = {}
         for path in sorted(self.path.glob("trials/[0-9]*/*.log")):
             if path.parent.name.isdigit():
-                place = path.relative_to(self.path).as_posix()
-                logs.setdefault(int(path.parent.name), {})[path.stem] = place
+                log = path.relative_to(self.path).as_posix()
+                logs.setdefault(int(path.parent.name), {})[path.stem] = log
         return logs
 
     def record_folders(self) -> Iterator[Path]:
-        """The folders that change when the history does: where trials and their records are put."""
+        """Yields the folders that change when the history does: those of trials and of records."""
         yield self.path
         yield self.path / "trials"
         yield from self.path.glob("trials/[0-9]*/")
@@ -118,7 +121,9 @@ class RunFolder:
     def _begun(self, warn: Callable[[str], None] | None = None) -> History:
         """Returns the history as it was at the run's start.
 
-        A run that goes on takes all of it or nothing, or a trial would be lost for good.
+        Args:
+            warn: Takes a warning for each line that cannot be read. None: such a line is an error,
+                since a run that goes on without a trial loses the trial for good.
         """
         try:
             text = self.study.read_text(encoding="utf-8")

@@ -1,4 +1,7 @@
-"""What the user says of a run on this machine, beside the Experiment."""
+"""The options of a run on this machine, which the user gives beside the Experiment.
+
+The options of a run in Kubeflow Pipelines are in `steps.run_parameters`.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,16 @@ class Options:
     """The options of a run.
 
     Attributes:
-        source: Where the Experiment comes from, for errors.
-        on: Where trials run, a key of `runners.backends.BACKENDS`.
-        of_backend: Options of that backend, by name; None where one was not given.
-        trial_timeout: Seconds a trial may take; by default the Experiment's, or else no limit.
-        trial_start_timeout: Seconds within which its replicas must have started and connected;
-            by default the Experiment's, or else 600.
-        drain: Whether to let running trials finish when the experiment is over.
-        storage: Where an Optuna study mirrors the run: a URL, or a journal's file.
+        source: The name of the Experiment's origin in errors.
+        on: The backend that runs the trials, a key of `runners.backends.BACKENDS`.
+        of_backend: Name to value of that backend's options; None for an option without a value.
+        trial_timeout: Seconds that a trial may take; by default as in the Experiment's annotation,
+            or else without a limit.
+        trial_start_timeout: Seconds within which the trial's replicas must start and connect; by
+            default as in the Experiment's annotation, or else 600.
+        drain: Whether running trials may finish when the experiment is over; False by default.
+        storage: The Optuna storage that gets a copy of the run: a URL, or a journal's file; None
+            for no copy.
     """
 
     source: str
@@ -38,7 +43,7 @@ class Options:
 
 
 def limits_for(experiment: Experiment, options: Options) -> Limits:
-    """Returns how long trials may take: as the options say, or else as the Experiment does."""
+    """Returns the time limits of trials, from the options or else from the Experiment."""
     limits = limits_of(experiment)
     return replace(
         limits,

@@ -1,4 +1,7 @@
-"""Runs of this machine: brought to their end in a folder, and read again from it."""
+"""Runs an experiment on this machine to its end, and reads a run again from its folder.
+
+The trials run in `engine`; this module puts the parts around them together.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.report.page import render_report, write_report
 from katibflow.runs.folder import RunFolder
 from katibflow.runs.options import Options, limits_for
-from katibflow.storage.sync import mirrored
+from katibflow.storage.sync import study_sync
 from katibflow.study.decision import decide, used_up
 from katibflow.study.ending import Ending
 from katibflow.study.history import History, TrialState, readable_history
@@ -25,24 +28,24 @@ from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, why_over
 
 if TYPE_CHECKING:
-    from katibflow.progress.status import Board
+    from katibflow.progress.status import Status
     from katibflow.runners.stopping import StopReason, StopRequest
 
 __all__ = ["Run", "Show", "read_history", "read_run", "run_to_end", "write_page"]
 
-Show = Callable[["Board"], AbstractContextManager[Watcher]]
-"""Opens what shows a run while it goes on, given the table of trials that it begins with."""
+Show = Callable[["Status"], AbstractContextManager[Watcher]]
+"""Opens the watcher that shows a run, given the status that the run begins with."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it stands on record.
+    """A run as it is on record.
 
     Attributes:
-        folder: Its files.
-        history: Its trials.
-        ending: How it ended, or that it has not.
-        interrupted: Why it was stopped from outside; None if it was not.
+        folder: The files of the run.
+        history: The history of the run, with all trials.
+        ending: How the run ended, or that it has not ended.
+        interrupted: Why the run was stopped from outside; None if nobody stopped it.
     """
 
     folder: RunFolder
@@ -64,24 +67,27 @@ def run_to_end(
     stop: StopRequest,
     warn: Callable[[str], None] = _to_stderr,
 ) -> Run:
-    """Runs an experiment to its end, or goes on with the run of its name that is there.
+    """Runs an experiment to its end, or goes on with the run of its name.
 
     Args:
-        experiment: What to run.
+        experiment: The experiment to run.
         runs: The folder that holds a folder for each run.
-        options: Where and how.
-        show: Shows what happens.
+        options: The options of the run.
+        show: Opens the watcher that shows the run.
         stop: Ends the run early; a later call goes on from there.
-        warn: Told what does not stop the run and a person should know, from any thread; by default
-            it is a line on standard error.
+        warn: Takes each warning for the user, in any thread; by default this prints a line to
+            standard error.
+
+    Returns:
+        The run, with its report written.
 
     Raises:
         InputError: An option does not fit, the trials cannot run there, the algorithm's package is
-            absent, or the run that is there, or the study of the storage, has another search space
+            absent, or the run of this name, or the study of the storage, has another search space
             or objective.
-        KatibflowError: The run cannot go on; what is on record stays there.
+        KatibflowError: The run cannot go on; all records stay.
     """
-    from katibflow.progress.status import Board
+    from katibflow.progress.status import Status
     from katibflow.runners.backends import backend_of, check_options
     from katibflow.runners.folder_records import locked
     from katibflow.runners.record_copies import CopyingRunner
@@ -93,26 +99,26 @@ def run_to_end(
     backend.check(experiment, options.of_backend, options.source)
     setup = backend.set_up(experiment, options.of_backend, options.source)
     folder = RunFolder(runs / experiment.name)
-    with mirrored(options.storage, experiment, warn) as mirror, locked(folder.path):
+    with study_sync(options.storage, experiment, warn) as sync, locked(folder.path):
         history = folder.begin(options.source, experiment, setup.begin)
         runner = setup.runner(history, folder.path)
         if not setup.fills_folder:
             runner = CopyingRunner(runner, folder.path)
         try:
             history = history.with_trials(runner.records())
-            mirror.follow(history)
-            with show(Board.of(experiment, history.trials)) as watch:
+            sync.follow(history)
+            with show(Status.of(experiment, history.trials)) as watch:
                 result = run_experiment(
                     history,
                     runner,
-                    watch=_each(watch, mirror),
+                    watch=_each(watch, sync),
                     stop=stop,
                     limits=limits_for(experiment, options),
                     drain=options.drain,
                 )
         finally:
             runner.close()
-        mirror.follow(result.history)
+        sync.follow(result.history)
         folder.save(result.history)
         run = Run(folder, result.history, _ending_of(result), result.interrupted)
         write_page(run)
@@ -128,30 +134,32 @@ def _each(*watchers: Watcher) -> Watcher:
 
 
 def read_run(path: Path, warn: Callable[[str], None] = _to_stderr) -> Run:
-    """Reads the run of a folder, over or not.
+    """Reads the run of a folder, whether the run is over or not.
 
     Args:
-        path: The folder.
-        warn: Told of each line of its history that cannot be read.
+        path: The run's folder.
+        warn: Takes a warning for each line and record that cannot be read; by default this prints
+            a line to standard error.
 
     Raises:
         InputError: There is no run in this folder.
-        HistoryError: Its history cannot be read.
+        HistoryError: The history of the run cannot be read.
     """
     history = _on_record(RunFolder(path), warn)
     return Run(RunFolder(path), history, _ending_on_record(history))
 
 
 def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> History:
-    """Reads the trials of a run's folder, or of a history file.
+    """Reads the history of a run's folder, or of a history file.
 
     Args:
-        path: Of either.
-        warn: Told of each line that cannot be read.
+        path: The run's folder, or the history file.
+        warn: Takes a warning for each line and record that cannot be read; by default this prints
+            a line to standard error.
 
     Raises:
-        InputError: There is neither.
-        HistoryError: It cannot be read.
+        InputError: There is no history at this path.
+        HistoryError: The history cannot be read.
     """
     if not path.is_file():
         return _on_record(RunFolder(path), warn)
@@ -172,19 +180,23 @@ def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:
 
 
 def write_page(run: Run, path: Path | None = None) -> Path:
-    """Writes the run's report, by default into its folder, and says where.
+    """Writes the report of a run and returns the file.
+
+    Args:
+        run: The run.
+        path: The file; by default ``report.html`` in the run's folder.
 
     Raises:
-        RunnerError: It cannot be written.
+        RunnerError: The file cannot be written.
     """
     path = path or run.folder.report
     start = path.resolve().parent
     logs = {
         number: {
-            replica: os.path.relpath((run.folder.path / place).resolve(), start)
-            for replica, place in places.items()
+            replica: os.path.relpath((run.folder.path / log).resolve(), start)
+            for replica, log in trial_logs.items()
         }
-        for number, places in run.folder.logs().items()
+        for number, trial_logs in run.folder.logs().items()
     }
     try:
         write_report(path, render_report(run.history, run.ending, logs))

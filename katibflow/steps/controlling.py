@@ -14,7 +14,7 @@ from pathlib import Path
 from katibflow.engine.events import MetricReported, Update
 from katibflow.engine.loop import run_experiment
 from katibflow.experiment.timeouts import limits_of
-from katibflow.progress.status import Board, describe
+from katibflow.progress.status import Status, describe
 from katibflow.runners.base import TrialJob
 from katibflow.runners.events import LogLine
 from katibflow.runners.log_copies import LoggedRunner, Logs
@@ -46,7 +46,7 @@ def controller(before_path: str, study: Artifact, logs: Artifact) -> str:
         result = run_experiment(
             history,
             LoggedRunner(runner, partial(_log_of, Path(logs.path))),
-            watch=_lines(Board.of(history.experiment, history.trials)),
+            watch=_lines(Status.of(history.experiment, history.trials)),
             stop=StopRequest(),
             limits=limits_of(history.experiment),
         )
@@ -62,17 +62,17 @@ def _log_of(folder: Path, job: TrialJob) -> Logs:
     return {LogLine: folder / f"{job.trial.number:04}.log"}
 
 
-def _lines(board: Board) -> Callable[[Update], None]:
+def _lines(status: Status) -> Callable[[Update], None]:
     """A watcher that prints a line for each thing that happens, metrics included."""
 
     def tell(update: Update) -> None:
-        nonlocal board
-        board = board.after(update)
+        nonlocal status
+        status = status.after(update)
         if isinstance(update, MetricReported):
             value = value_text(update.point.value)
             text: str | None = f"trial {update.number}: {update.metric}={value}"
         else:
-            text = describe(board, update)
+            text = describe(status, update)
         if text is not None:
             print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", flush=True)
 

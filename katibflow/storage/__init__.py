@@ -1,1 +1,1 @@
-"""Optuna storages: where one is, and how a study in it keeps up with a run."""
+"""Optuna storages: how one is opened, and how a study in one is brought up to date with a run."""

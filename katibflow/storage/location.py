@@ -1,6 +1,7 @@
-"""Where Optuna keeps studies: a database, by its URL, or a journal, by its file.
+"""Opens the Optuna storage that a user names: a database by its URL, or a journal by its file.
 
-Import it early: Optuna itself is imported when a storage is opened.
+Studies are not written here but in `storage.sync`. To import this module costs little: Optuna is
+imported when a storage is opened.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Storage", "close"]
 
 _OPENING_SECONDS = 60.0
-"""More than the 30 s after which Optuna takes the lock of a journal from a process that is gone."""
+"""This is above 30 s, after which Optuna takes a journal's lock from a process that is gone."""
 
 _REASON_LENGTH = 300
 _TRIES = 20
@@ -37,7 +38,7 @@ _DRIVERS = {
     "MySQLdb": "mysqlclient",
     "mysql": "mysql-connector-python",
 }
-"""Python module to the package that has it, where their names differ."""
+"""Maps a Python module to the package that has it, where their names differ."""
 
 _T = TypeVar("_T")
 
@@ -57,7 +58,7 @@ class Storage:
         return f"Storage({str(self)!r})"
 
     def __str__(self) -> str:
-        """The text without its passwords."""
+        """Returns the text without its passwords."""
         shown = self.text
         for pattern in (_PASSWORD, _PASSWORD_OPTION):
             shown = pattern.sub(r"\g<before>***\g<after>", shown)
@@ -65,11 +66,11 @@ class Storage:
 
     @property
     def option(self) -> str:
-        """The command line's option that names it, without its passwords."""
+        """The option of the command line that names the storage, without its passwords."""
         return f"--storage {self}"
 
     def why(self, error: BaseException) -> str:
-        """An error's innermost reason as one line, without the passwords."""
+        """Returns the innermost cause of an error as one line, without the storage's passwords."""
         while error.__cause__ is not None:
             error = error.__cause__
         text = " ".join(str(getattr(error, "orig", None) or error).split())
@@ -80,16 +81,24 @@ class Storage:
         return text[:_REASON_LENGTH] or type(error).__name__
 
     def created(self, use: Callable[[BaseStorage], _T]) -> _T:
-        """Opens the storage, which is made if it is not there, for what ``use`` makes of it.
+        """Opens the storage, creates it if it does not exist, and returns what ``use`` makes of it.
+
+        Args:
+            use: Takes the open storage. If this fails, the storage is closed.
 
         Raises:
-            InputError: It cannot be opened or used, or does not answer within 60 seconds.
-            MissingPackage: The database's driver is not installed.
+            InputError: The storage cannot be opened or used, or does not answer within 60 seconds.
+            MissingPackage: The driver of the database is not installed.
         """
         return self._opened(self._create, use)
 
     def existing(self) -> BaseStorage:
-        """Opens a storage that is there already; errors as of `created`, or if it is not there."""
+        """Opens and returns a storage that exists.
+
+        Raises:
+            InputError: The storage does not exist, or one of the causes of `created` holds.
+            MissingPackage: The driver of the database is not installed.
+        """
         return self._opened(self._find, lambda storage: storage)
 
     def _opened(self, find: Callable[[], BaseStorage], use: Callable[[BaseStorage], _T]) -> _T:
@@ -109,7 +118,7 @@ class Storage:
             raise InputError(
                 f"{self.option}: does not answer within {_OPENING_SECONDS:g} s"
             ) from error
-        except Exception as error:  # whatever the database's driver raises
+        except Exception as error:  # each database's driver has errors of its own
             raise self._failure(error) from error
 
     def _failure(self, error: BaseException) -> InputError:
@@ -136,7 +145,7 @@ class Storage:
             )
         for _ in range(_TRIES):
             try:
-                # A database that was started again in between is nothing to tell of.
+                # The ping hides from the user that the database was restarted in between.
                 return RDBStorage(self.text, engine_kwargs={"pool_pre_ping": True})
             except (IntegrityError, OperationalError, ProgrammingError) as error:
                 # Another program makes Optuna's tables in a new database at the same moment.
@@ -189,7 +198,7 @@ class Storage:
 
 
 def close(storage: BaseStorage) -> None:
-    """Closes a database's connections that are not in use."""
+    """Closes the connections of a database that nobody uses; a journal has none."""
     from optuna.storages import RDBStorage
 
     if isinstance(storage, RDBStorage):
@@ -197,13 +206,13 @@ def close(storage: BaseStorage) -> None:
 
 
 def _within(seconds: float, work: Callable[[], _T]) -> _T:
-    """What the work returns; TimeoutError when it takes longer, and it is left to itself then."""
+    """Returns what the work returns, or raises TimeoutError and leaves the work's thread alone."""
     done: Future[_T] = Future()
 
     def go() -> None:
         try:
             done.set_result(work())
-        except BaseException as error:  # it is raised again in the calling thread
+        except BaseException as error:  # the calling thread raises this again
             done.set_exception(error)
 
     threading.Thread(target=go, name="storage", daemon=True).start()

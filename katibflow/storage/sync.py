@@ -1,8 +1,9 @@
-"""Mirrors a run into an Optuna storage while it goes on, for people with Optuna's tools.
+"""Copies a run into an Optuna study while the run goes on, for people with Optuna's tools.
 
-The history stays the source: nothing that others write to the study comes back. A trial of the
-study is known by the name of its job, so a run that was killed, or another run of the experiment,
-goes on in the same study. Import it early: Optuna is imported when a study is opened.
+The history is the source: this module reads nothing back that others write to the study. The name
+of a trial's job identifies the trial in the study, so a run that was killed, or another run of the
+experiment, goes on in the same study. Storages are opened in `storage.location`. To import this
+module costs little: Optuna is imported when a study is opened.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-__all__ = ["Follower", "Mirror", "StudyCopy", "mirrored"]
+__all__ = ["StudyCopy", "StudySync", "Sync", "study_sync"]
 
 _SEARCHED = "katibflow"
-"""Key among a study's user attributes of what its experiment searches, as `resume.searched`."""
+"""The user attribute of a study that holds what `resume.searched` returns of its experiment."""
 
 _OTHERWISE = "another --name"
 _TOGETHER = 0.3
-"""Seconds in which changes are taken together: a short trial is written once, as it ended."""
+"""Seconds to wait for more changes, so that a short trial is written once, after its end."""
 
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 30.0
@@ -44,7 +45,13 @@ _LONGEST_DELAY = 30.0
 
 @dataclass
 class _Known:
-    """A trial of the study, as far as it matters for bringing it up to date."""
+    """The state of a trial in the study.
+
+    Attributes:
+        id: The storage's id of the trial.
+        finished: Whether the trial is finished in the study, and cannot change any more.
+        points: Step to the reported value.
+    """
 
     id: int
     finished: bool = False
@@ -52,12 +59,12 @@ class _Known:
 
 
 class StudyCopy:
-    """A study that is brought up to date with a history, a trial at a time; for one thread.
+    """Brings a study up to date with a history, one trial at a time. Only one thread may use it.
 
     Args:
-        storage: What holds the study, or is to hold it.
-        source: How the storage is called, for errors.
-        experiment: The experiment of the history; the study has its name.
+        storage: The storage of the study.
+        source: The name of the storage in errors.
+        experiment: The experiment of the history; the study gets its name.
     """
 
     def __init__(self, storage: BaseStorage, source: str, experiment: Experiment) -> None:
@@ -70,11 +77,11 @@ class StudyCopy:
         self._space: dict[str, BaseDistribution] = {}
 
     def check(self) -> None:
-        """Checks the study of this name, if there is one.
+        """Checks that the study of this name, if it exists, can take the trials.
 
         Raises:
-            InputError: It is another experiment's, or holds trials that are not katibflow's.
-            Exception: Whatever the storage's driver raises.
+            InputError: The study belongs to another experiment, or has trials of another program.
+            Exception: The driver of the storage failed.
         """
         import optuna
 
@@ -86,10 +93,14 @@ class StudyCopy:
             self._check(study)
 
     def open(self) -> int:
-        """Opens the study, which is made if it is not there; errors as of `check`.
+        """Opens the study, or creates it if it does not exist.
 
         Returns:
-            Its id in the storage.
+            The id of the study in the storage.
+
+        Raises:
+            InputError: The study belongs to another experiment, or has trials of another program.
+            Exception: The driver of the storage failed.
         """
         import optuna
 
@@ -119,14 +130,18 @@ class StudyCopy:
         self._study = id_
         return id_
 
-    def bring(self, history: History, trial: Trial) -> None:
-        """Makes the study's trial what the history's is, adding it if it is not there.
+    def update_trial(self, history: History, trial: Trial) -> None:
+        """Makes a trial of the study equal to that of the history, or adds it to the study.
 
-        A trial that is finished in the study stays as it is: Optuna allows no change. A parameter
-        whose value the study cannot hold, since it is no choice there, is left out.
+        A trial that is finished in the study stays as it is, since Optuna allows no change. This
+        leaves out a parameter whose value is no choice in the study.
+
+        Args:
+            history: The history that the trial belongs to.
+            trial: The trial.
 
         Raises:
-            Exception: Whatever the storage's driver raises; `forget` has to be called then.
+            Exception: The driver of the storage failed; the caller must call `forget` then.
         """
         study = self.open()
         known = self._known.get(_key(trial.job, trial.number))
@@ -143,11 +158,11 @@ class StudyCopy:
         known.finished = frozen.state.is_finished()
 
     def close(self) -> None:
-        """Closes the storage's connections that are not in use."""
+        """Closes the connections of the storage that nobody uses."""
         close(self._storage)
 
     def forget(self) -> None:
-        """Forgets what the study holds, which is read anew when it is needed."""
+        """Forgets what the study holds; the next use reads the study again."""
         self._study = None
 
     def _update(self, known: _Known, frozen: FrozenTrial) -> None:
@@ -163,7 +178,7 @@ class StudyCopy:
             self._storage.set_trial_state_values(known.id, frozen.state, frozen.values)
 
     def _fit(self, frozen: FrozenTrial) -> None:
-        """Takes out of a new trial what Optuna refuses beside the trials that are there."""
+        """Removes the parameters from a new trial that Optuna refuses beside the other trials."""
         from optuna.distributions import check_distribution_compatibility
 
         for name, distribution in frozen.distributions.items():
@@ -203,21 +218,23 @@ class StudyCopy:
 
 
 def _key(job: str | None, number: int | None) -> str:
-    """What a trial is known by; a job's name holds the run, too."""
+    """Returns what identifies a trial; the name of a job contains the run."""
     return job or f"trial {number}"
 
 
-class Follower(Protocol):
-    """What takes the trials of a run while it goes on."""
+class Sync(Protocol):
+    """Takes the trials of a run while the run goes on."""
 
     def follow(self, history: History) -> None:
-        """Takes all trials of a history: before the engine goes on with them, and at the end."""
+        """Takes all trials of a history, before the engine starts and after its end."""
 
     def __call__(self, update: Update) -> None:
         """Takes an update of the engine; never raises and never waits."""
 
 
-class _Nothing:
+class _NoSync:
+    """Does nothing, for a run without a storage."""
+
     def follow(self, history: History) -> None:
         pass
 
@@ -225,17 +242,18 @@ class _Nothing:
         pass
 
 
-class Mirror:
+class StudySync:
     """Watches a run and brings a study up to date, in a thread of its own.
 
-    A storage that fails stops or slows nothing: it is told once, and tried again until the run is
-    over.
+    A storage that fails neither stops nor slows the run. The user sees one warning, and the thread
+    tries again until the run is over.
 
     Args:
         copy: The study.
-        storage: Where it is, for messages.
-        warn: Told what a person should know, from any thread.
-        patience: Seconds that the end of a run waits for a storage that is slow or gone.
+        storage: The storage of the study, for messages.
+        warn: Takes each warning for the user, in any thread.
+        patience: Seconds that the end of a run waits for a storage that is slow or gone; 20 by
+            default.
     """
 
     def __init__(
@@ -256,11 +274,11 @@ class Mirror:
         self._behind: set[int] = set()
         self._closing = False
         self._reason = ""
-        # What hangs in a database's driver must not keep the program from its end.
-        self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
+        # A daemon, since a database's driver that hangs must not keep the program from its end.
+        self._thread = threading.Thread(target=self._work, name="study-sync", daemon=True)
 
     def follow(self, history: History) -> None:
-        """Takes all trials of a history: before the engine goes on with them, and at the end."""
+        """Takes all trials of a history, before the engine starts and after its end."""
         with self._change:
             self._history = history
             for trial in history.trials:
@@ -291,7 +309,7 @@ class Mirror:
         self._points.pop(trial.number, None)
         self._behind.add(trial.number)
 
-    def __enter__(self) -> Mirror:
+    def __enter__(self) -> StudySync:
         self._thread.start()
         return self
 
@@ -325,13 +343,13 @@ class Mirror:
                     return
                 last = self._closing
                 history, numbers = self._history, sorted(self._behind)
-            assert history is not None, "a mirror follows a history before it watches"
+            assert history is not None, "StudySync.follow comes before updates"
             try:
                 for number in numbers:
-                    self._copy.bring(history, self._next(number))
+                    self._copy.update_trial(history, self._next(number))
             except Exception as error:  # whatever the database's driver raises
                 self._copy.forget()
-                self._failed(error, tell=not delay and not last)
+                self._failed(error, warns=not delay and not last)
                 if last:
                     return
                 delay = min(_LONGEST_DELAY, max(_FIRST_DELAY, 2 * delay))
@@ -347,12 +365,12 @@ class Mirror:
             points = self._points.get(number)
             return trial if points is None else replace(trial, intermediate=tuple(points))
 
-    def _failed(self, error: Exception, *, tell: bool) -> None:
+    def _failed(self, error: Exception, *, warns: bool) -> None:
         with self._change:
-            # What was written last may be lost, so all is compared again.
+            # The last write may be lost, so all trials are compared again.
             self._behind.update(self._trials)
             self._reason = self._storage.why(error)
-        if tell:
+        if warns:
             self._warn(
                 f"{self._storage.option}: cannot be written: {self._reason}; the run goes on, and "
                 "this is tried again"
@@ -360,30 +378,30 @@ class Mirror:
 
 
 @contextmanager
-def mirrored(
+def study_sync(
     storage: str | None, experiment: Experiment, warn: Callable[[str], None]
-) -> Iterator[Follower]:
-    """What mirrors the experiment's run while the block runs, if there is a storage.
+) -> Iterator[Sync]:
+    """Opens the sync of a run with the study of its name, for the length of a ``with`` block.
 
     Args:
-        storage: As the user names it; None for none.
+        storage: The storage as the user names it; None for a sync that does nothing.
         experiment: The experiment that is to be run.
-        warn: Told what a person should know, from any thread.
+        warn: Takes each warning for the user, in any thread.
 
     Raises:
-        InputError: The storage cannot be opened, or its study of this name is another
-            experiment's.
-        MissingPackage: The database's driver is not installed.
+        InputError: The storage cannot be opened, or its study of this name belongs to another
+            experiment.
+        MissingPackage: The driver of the database is not installed.
     """
     if storage is None:
-        yield _Nothing()
+        yield _NoSync()
         return
-    place = Storage(storage)
+    location = Storage(storage)
 
     def opened(storage: BaseStorage) -> StudyCopy:
-        copy = StudyCopy(storage, place.option, experiment)
+        copy = StudyCopy(storage, location.option, experiment)
         copy.check()
         return copy
 
-    with closing(place.created(opened)) as copy, Mirror(copy, place, warn) as mirror:
-        yield mirror
+    with closing(location.created(opened)) as copy, StudySync(copy, location, warn) as sync:
+        yield sync

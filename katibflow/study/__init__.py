@@ -1,1 +1,1 @@
-"""What is on record of an experiment: trials, objectives, decisions, what a resumed run takes."""
+"""The record of an experiment: its trials and objectives, decisions on them, and resuming."""

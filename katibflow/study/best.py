@@ -1,4 +1,7 @@
-"""What is best, in words and as data: one trial, or the Pareto front of several objectives."""
+"""The best trial, or the Pareto front of several objectives, in words and as data.
+
+Which trials are the best is decided in `study.objectives`.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ __all__ = ["Best", "best_of"]
 
 @dataclass(frozen=True)
 class _Words:
+    """The words for one best trial, or for a front; each property of `Best` says which is which."""
+
     mark: str
     title: str
     one_of_them: str
@@ -38,8 +43,9 @@ class Best:
     """The best of some trials.
 
     Attributes:
-        objective: What they are best in.
-        trials: At most one with one objective; with several the front, in its order.
+        objective: The Experiment's objective, which compares the trials.
+        trials: The best trial or none, if there is one objective; the Pareto front in its order, if
+            there are several.
     """
 
     objective: Objective
@@ -47,7 +53,7 @@ class Best:
 
     @property
     def is_front(self) -> bool:
-        """Whether it is a front, of however many trials."""
+        """Whether there are several objectives, so that ``trials`` is a Pareto front."""
         return is_several(self.objective)
 
     @property
@@ -56,42 +62,43 @@ class Best:
 
     @property
     def mark(self) -> str:
-        """The word at such a trial in a table, and the key of `data`: best, or front."""
+        """The word beside such a trial in a table, and the key of `data`: best or front."""
         return self._words.mark
 
     @property
     def title(self) -> str:
-        """What a heading calls it."""
+        """The heading: Best trial or Pareto front."""
         return self._words.title
 
     @property
     def none(self) -> str:
-        """Why there is none, in a sentence without a full stop."""
+        """The reason why no trial is best, as a sentence without a full stop."""
         return none_is_best(self.objective)
 
     @property
     def count_text(self) -> str:
-        """The front's size, as "Pareto front: 3 trials"."""
+        """The size of the front, as "Pareto front: 3 trials"."""
         return f"{self.title}: {len(self.trials)} trial{'s' if self.trials[1:] else ''}"
 
     def has(self, trial: Trial) -> bool:
-        """Returns whether a trial is among them, by its number."""
+        """Returns whether a trial is among the best ones, by its number."""
         return any(each.number == trial.number for each in self.trials)
 
     def with_trial(self, trial: Trial) -> Best:
-        """Returns the best of these and one more trial."""
+        """Returns the best of these trials and one more."""
         # The earlier trial wins a tie, whichever ended first.
         ordered = sorted([*self.trials, trial], key=lambda each: each.number)
         return best_of(self.objective, ordered)
 
     def data(self) -> dict[str, Any]:
-        """Returns it as JSON can hold it; assignments are texts, as in Katib.
+        """Returns the best trials as JSON can hold them; assignments are texts, as in Katib.
 
         Returns:
-            With one objective ``best``: the best trial's number as ``trial``, its ``objective`` and
-            its ``assignments``; None if there is none. With several ``front``, the Pareto front: a
-            list of ``trial``, ``objectives`` (by metric) and ``assignments``, the best in the first
-            objective first.
+            A mapping with one key. With one objective the key is ``best``: ``trial`` (the number),
+            ``objective`` (the value) and ``assignments`` of the best trial, or None if there is
+            none. With several objectives the key is ``front``: a list with ``trial``,
+            ``objectives`` (by metric) and ``assignments`` of each trial, beginning with the best in
+            the first objective.
         """
         found = [
             {
@@ -111,7 +118,7 @@ class Best:
         return {"objectives": dict(zip(metrics, values, strict=True))}
 
     def lines(self) -> list[str]:
-        """Returns each trial with its assignments on lines of their own, or that there is none."""
+        """Returns lines with each trial and each assignment, or a line that no trial is best."""
         if not self.trials:
             return [self.none]
         lines = [self.count_text] if self.is_front else []
@@ -124,7 +131,7 @@ class Best:
 
     def sentences(self) -> list[str]:
         """Returns a sentence for each trial, as "Best: trial 2, loss 0.1 with x=2"."""
-        told = []
+        sentences = []
         for trial in self.trials:
             chosen = ", ".join(f"{name}={value}" for name, value in trial.assignments.items())
             values = finite_values(self.objective, trial) or ()
@@ -132,12 +139,14 @@ class Best:
                 f"{aim.metric} {value_text(value)}"
                 for aim, value in zip(self.objective.aims, values, strict=True)
             )
-            told.append(f"{self._words.one_of_them}: trial {trial.number}, {reached} with {chosen}")
-        return told
+            sentences.append(
+                f"{self._words.one_of_them}: trial {trial.number}, {reached} with {chosen}"
+            )
+        return sentences
 
     @property
     def standing(self) -> str:
-        """What is best so far, on one line; empty while nothing is."""
+        """The best trials so far on one line; empty while no trial is best."""
         if not self.trials:
             return ""
         if self.is_front:
@@ -148,7 +157,7 @@ class Best:
 
     @property
     def short(self) -> str:
-        """What is best in a table's cell: the value, or how many trials are on the front."""
+        """The text for a table's cell: the best value, or the number of trials on the front."""
         if self.is_front:
             return f"{len(self.trials)} on the front"
         return values_text(self.objective, self.trials[0]) if self.trials else ""
@@ -158,7 +167,7 @@ class Best:
         return (finite_values(self.objective, self.trials[0]) or ())[0]
 
     def metrics(self) -> dict[str, float]:
-        """Returns the numbers that stand for it: which or how many, and each best value."""
+        """Returns numbers by name: the best trial, or the front's size, and each best value."""
         found: dict[str, float] = {}
         if self.is_front:
             found["trials on the Pareto front"] = float(len(self.trials))

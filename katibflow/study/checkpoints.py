@@ -1,4 +1,4 @@
-"""The checkpoint folders that trials of population based training hand on to each other."""
+"""The checkpoint folder of each trial of population based training; runners make and copy it."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ PARENT_LABEL = "pbt.suggestion.katib.kubeflow.org/parent"
 """Katib's labels of the job; the parent's value is the name of the parent's job."""
 
 FOLDER_SETTING = "suggestion_trial_dir"
-"""The algorithm's setting with the folder's path in the containers."""
+"""The algorithm's setting that holds the folder's path in the containers."""
 
 GENERATION = "pbt:generation"
 PARENT = "pbt:parent"
-"""A trial's attributes: its generation, from 0, and the number of the trial it goes on from."""
+"""A trial's attributes: its generation, from 0, and the number of the trial it continues."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """The checkpoint folder that a runner must give to a trial.
 
-    Every replica of the trial finds its own folder at ``path``, which outlives the trial: later
-    trials may start from it. It is empty at first, or a copy of the parent's folder as that stood
-    when the parent had ended. A trial that is created anew under its number gets it afresh.
+    Every replica of the trial finds its own folder at ``path``. The folder outlives the trial, and
+    later trials may start from it. At first the folder is empty, or a copy of the parent's folder
+    as it was at the parent's end. A trial that is created again under its number gets a new folder.
 
     Attributes:
-        path: Where the trial's containers see it; the setting ``suggestion_trial_dir``.
-        generation: The generation, from 0.
-        parent: Number of the trial whose folder is copied; None: it starts empty.
+        path: The folder's path in the trial's containers; the setting ``suggestion_trial_dir``.
+        generation: The trial's generation, from 0.
+        parent: The number of the trial whose folder is copied; None for an empty folder.
     """
 
     path: str
@@ -50,13 +50,13 @@ class Checkpoint:
 
 
 def checkpoint_path(experiment: Experiment) -> str | None:
-    """Returns where the containers see their checkpoint folder, or None if they have none."""
+    """Returns the checkpoint folder's path in the containers, or None if they have no folder."""
     settings = {entry.name: entry.value for entry in experiment.spec.algorithm.algorithm_settings}
     return settings.get(FOLDER_SETTING)
 
 
 def checkpoint_of(experiment: Experiment, trial: Trial) -> Checkpoint | None:
-    """Returns a trial's checkpoint folder, or None if no population based training made it."""
+    """Returns a trial's checkpoint folder, or None outside of population based training."""
     path, generation = checkpoint_path(experiment), trial.attributes.get(GENERATION)
     if path is None or not isinstance(generation, int):
         return None

@@ -1,5 +1,7 @@
 """Decides from the trials so far whether an experiment goes on, and with how many new trials.
 
+The engine acts on the decision; this module starts and stops nothing.
+
 Source: Katib's ``pkg/controller.v1beta1/experiment/util/status_util.go`` (goal, failures, budget,
 in this order) and ``experiment_controller.go`` (how many to add).
 """
@@ -23,14 +25,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Decision:
-    """What comes next.
+    """Says whether an experiment goes on, and with how many new trials.
 
     Attributes:
         finished: Whether the experiment is over.
-        succeeded: Whether it ended well; False while it goes on.
-        reason: An `ExperimentReason`, Katib's where it has one; empty while it goes on.
-        message: The reason in a sentence, with its numbers.
-        wanted: New trials to start now; 0 when finished.
+        succeeded: Whether the experiment succeeded; False while it goes on.
+        reason: An `ExperimentReason`; empty while the experiment goes on.
+        message: The reason as a sentence, with its numbers; empty while the experiment goes on.
+        wanted: The number of new trials to start now; 0 if the experiment is over.
     """
 
     finished: bool
@@ -41,12 +43,16 @@ class Decision:
 
 
 def decide(experiment: Experiment, trials: Iterable[Trial]) -> Decision:
-    """The decision after ``trials``, running ones included.
+    """Returns the decision after the trials so far.
 
-    Killed trials count for nothing. Failed ones, and those without metrics, use up the budget. A
-    trial whose objective is not finite, or that breaks a constraint, ran to its end: it uses up
-    the budget, is never best, and is no failure. The goal is met when one trial meets the goals of
-    all objectives that have one.
+    Killed trials do not count. Failed trials, and those without metrics, use up the budget. A trial
+    whose objective is not finite, or that breaks a constraint, uses up the budget, is never best,
+    and is no failure. The goal is reached when one trial meets the goals of all objectives that
+    have a goal.
+
+    Args:
+        experiment: The experiment.
+        trials: All its trials, also the running ones.
     """
     spec = experiment.spec
     trials = tuple(trials)
@@ -76,7 +82,11 @@ def decide(experiment: Experiment, trials: Iterable[Trial]) -> Decision:
 
 
 def used_up(why: str = "every combination of the search space was tried") -> Decision:
-    """The end of an experiment whose algorithm has no suggestion left, and why that is so."""
+    """Returns the end of an experiment whose algorithm has no more suggestions.
+
+    Args:
+        why: The reason as a sentence without a full stop.
+    """
     return _end(ExperimentReason.SUGGESTION_END_REACHED, why)
 
 

@@ -1,4 +1,4 @@
-"""How an experiment ended, or that it has not."""
+"""The ending of an experiment as a value, for the report, the terminal and Python."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Ending"]
 
 @dataclass(frozen=True)
 class Ending:
-    """How an experiment ended.
+    """Says how an experiment ended, or why it has not ended.
 
     Attributes:
-        succeeded: Whether it succeeded; None while it runs.
-        reason: Why it stopped, as one word.
-        message: Why it stopped, as a sentence.
+        succeeded: Whether the experiment succeeded; None if it has not ended.
+        reason: Why the experiment stopped, as one word, an `ExperimentReason`.
+        message: Why the experiment stopped, as a sentence.
     """
 
     succeeded: bool | None
@@ -25,5 +25,5 @@ class Ending:
 
     @staticmethod
     def of(decision: Decision) -> Ending:
-        """Returns the end that a decision means, which is finished."""
+        """Returns the ending of a finished decision."""
         return Ending(decision.succeeded, decision.reason, decision.message)

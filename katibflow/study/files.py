@@ -1,6 +1,6 @@
-"""Writes files so that a reader sees either the old one or the whole new one, never a part.
+"""Writes files whole: a reader sees the old file or the new one, and never a part of it.
 
-Everything that outlives the program is written here: records, histories, reports.
+All records, histories and reports are written here; what they contain is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ __all__ = ["make_folder", "sync_folder", "write_atomically", "write_file"]
 
 
 def write_atomically(path: Path, content: bytes | str, durable: bool = False) -> None:
-    """Replaces a file as a whole; nothing of a try that failed is left.
+    """Replaces a file as a whole; a failure leaves the old file and nothing else.
 
     Args:
-        path: The file; its folder exists.
-        content: What it holds from now on; a text is written as UTF-8.
-        durable: Whether it must be on disk, name included, when this returns.
+        path: The file; its folder must exist.
+        content: The new content; a text is written as UTF-8.
+        durable: Whether the file and its name must be on disk when this returns; False by default.
 
     Raises:
-        OSError: The file cannot be written, and is as it was.
+        OSError: The file cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
     draft = path.with_name(f".{path.name[:100]}.{os.getpid()}.{threading.get_native_id()}.tmp")
@@ -46,7 +46,7 @@ def write_file(path: Path, text: str) -> None:
     """Writes a file that the user named, whole or not at all.
 
     Raises:
-        InputError: It cannot be written.
+        InputError: The file cannot be written.
     """
     target = path.resolve()
     try:
@@ -59,10 +59,10 @@ def write_file(path: Path, text: str) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and those above it, each on disk when this returns.
+    """Makes a folder and the folders above it, all of them on disk when this returns.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: A folder cannot be made.
     """
     if path.is_dir():
         return
@@ -73,7 +73,7 @@ def make_folder(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Puts the names in a folder on disk.
+    """Writes the names of the files in a folder to disk.
 
     Raises:
         OSError: The folder cannot be read.

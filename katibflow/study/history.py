@@ -1,19 +1,20 @@
-"""The study history: every trial of an experiment, as JSON lines.
+"""The study history: every trial of an experiment, and its file format, JSON lines.
 
-The file's first line is the header, each further line one trial, by ascending number.
+The trials are values here; what they mean for an objective is in `study.objectives`. The file's
+first line is the header, and each further line is one trial, by ascending number.
 
 Header keys: ``format`` ("katibflow-history"), ``version`` (1), ``experiment`` (the Experiment as
 plain data in the YAML's names), ``run`` (the id that job names and labels carry), ``seed`` (of the
-sampler, 0 to 2**32 - 1), ``rounds`` (rounds of the pipeline that are over; 0 in other layouts),
-``most_rounds`` (how many of them a run of the pipeline can hold; left out where there is no end).
+sampler, 0 to 2**32 - 1), ``rounds`` (how many rounds of the pipeline are over; 0 in other layouts),
+``most_rounds`` (how many rounds a run of the pipeline can hold; left out if there is no limit).
 
 Trial keys: ``number`` (from 0), ``state`` (a `TrialState`), ``assignments`` (parameter name to
 Katib's string), ``observations`` (metric name to ``latest``, ``min``, ``max``), ``intermediate``
 (the objective metric's points in order: ``step`` from 0, ``value``, ``time`` as printed by the
-trial, RFC 3339, and ``epoch`` if the line names one), ``queued`` (when it was made from a
-suggestion), ``start`` (when its job was created; missing while the trial is queued, and for good if
-it never had a job), ``end``, ``job`` (the job's name), ``reason`` (one word, as in Katib's
-conditions), ``message``, ``attributes`` (what the sampler wants to find again). The three times are
+trial, RFC 3339, and ``epoch`` if the line names one), ``queued`` (when the trial was made from
+a suggestion), ``start`` (when the job was created; missing while the trial is queued, and also
+later if it never had a job), ``end``, ``job`` (the job's name), ``reason`` (one word, as in Katib's
+conditions), ``message``, ``attributes`` (values that the sampler stores). The three times are
 UTC, ISO 8601, with milliseconds; histories of earlier releases have no ``queued``, and their
 ``start`` is when the trial was made. A number that is not finite is the string "NaN", "Infinity" or
 "-Infinity", since JSON has none. Keys without a value are left out.
@@ -56,9 +57,9 @@ VERSION = 1
 
 
 class TrialState(StrEnum):
-    """How far a trial is.
+    """The state of a trial.
 
-    ``KILLED`` trials were stopped because the experiment was over; they count for nothing.
+    A trial is ``KILLED`` if it was stopped because the experiment was over; it does not count.
     """
 
     RUNNING = "RUNNING"
@@ -69,7 +70,7 @@ class TrialState(StrEnum):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the trial will not change any more."""
+        """Whether a trial in this state has ended and cannot change any more."""
         return self is not TrialState.RUNNING
 
 
@@ -78,10 +79,10 @@ class Point:
     """One report of a metric.
 
     Attributes:
-        step: Index of the report within the trial, from 0.
-        value: What was reported; may be NaN or infinite.
-        time: Timestamp as the trial printed it (RFC 3339), if it did.
-        epoch: The epoch named on the same line, if any.
+        step: The index of the report within the trial, from 0.
+        value: The reported value; may be NaN or infinite.
+        time: The timestamp as the trial printed it (RFC 3339); None if the trial printed none.
+        epoch: The epoch that the same line names; None if the line names none.
     """
 
     step: int
@@ -92,14 +93,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Observation:
-    """One metric of a finished trial; ``min`` and ``max`` over the finite reports only."""
+    """One metric of a finished trial; ``min`` and ``max`` are those of the finite reports."""
 
     latest: float
     min: float
     max: float
 
     def value(self, strategy: StrategyValue) -> float:
-        """The value that stands for the metric under ``strategy``."""
+        """Returns the value of the metric by a metric strategy."""
         return {
             StrategyValue.LATEST: self.latest,
             StrategyValue.MIN: self.min,
@@ -109,7 +110,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial, running or finished. Field meanings are in the module's text."""
+    """One trial, running or finished. The module's docstring explains the fields."""
 
     number: int
     state: TrialState
@@ -125,25 +126,28 @@ class Trial:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def started(self, time: str) -> Trial:
-        """The trial whose job was created at that time.
+        """Returns the trial with the time when its job was created.
 
-        Kubernetes tells whole seconds, so a time just before the trial was made means that moment.
+        Kubernetes gives whole seconds, so a time before ``queued`` becomes ``queued``.
+
+        Args:
+            time: The time (UTC, ISO 8601).
         """
         return replace(self, start=max(time, self.queued or ""))
 
     @property
     def waited(self) -> float | None:
-        """Seconds that it was queued, from its making to its job; None if that is not known."""
+        """Seconds from ``queued`` to ``start``; None if one of them is missing."""
         return _seconds_between(self.queued, self.start)
 
     @property
     def duration(self) -> float | None:
-        """Seconds from its job's creation to its end; None if one of them is not known."""
+        """Seconds from ``start`` to ``end``; None if one of them is missing."""
         return _seconds_between(self.start, self.end)
 
 
 def time_text(moment: datetime) -> str:
-    """A moment, with its time zone, as the history has times: UTC, whole milliseconds."""
+    """Returns a time, which has a time zone, in the history's format: UTC, with milliseconds."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
@@ -158,7 +162,7 @@ def _seconds_between(first: str | None, last: str | None) -> float | None:
 
 @dataclass(frozen=True)
 class History:
-    """An experiment and its trials so far; field meanings are in the module's text."""
+    """An experiment and its trials so far. The module's docstring explains the fields."""
 
     experiment: Experiment
     run: str
@@ -168,7 +172,7 @@ class History:
     most_rounds: int | None = None
 
     def with_trials(self, trials: Iterable[Trial]) -> History:
-        """The history in which ``trials`` are added, or replace those of the same number."""
+        """Returns the history with more trials, which replace trials of the same number."""
         by_number = {trial.number: trial for trial in self.trials}
         by_number.update((trial.number, trial) for trial in trials)
         return replace(self, trials=tuple(by_number[number] for number in sorted(by_number)))
@@ -212,7 +216,7 @@ def _optional_text(value: object) -> str | None:
 
 
 def trial_to_data(trial: Trial) -> dict[str, Any]:
-    """A trial as plain JSON data, keys without a value left out."""
+    """Returns a trial as plain JSON data, without the keys that have no value."""
     data: dict[str, Any] = {
         "number": trial.number,
         "state": trial.state.value,
@@ -252,10 +256,10 @@ def trial_to_data(trial: Trial) -> dict[str, Any]:
 
 
 def trial_from_data(data: Mapping[str, Any]) -> Trial:
-    """A trial from its JSON data.
+    """Returns a trial from its JSON data.
 
     Raises:
-        HistoryError: A key is missing or holds something else than the format says.
+        HistoryError: A key is missing, or its value does not fit the format.
     """
     try:
         return Trial(
@@ -292,7 +296,7 @@ def trial_from_data(data: Mapping[str, Any]) -> Trial:
 
 
 def dump_history(history: History) -> str:
-    """The history as JSON lines, ending in a newline."""
+    """Returns the history as JSON lines; the text ends with a newline."""
     header: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -308,7 +312,7 @@ def dump_history(history: History) -> str:
         json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
         for line in lines
     )
-    # Bytes of a log that were no UTF-8 may be here as lone surrogates, which no file can hold.
+    # Bytes of a log that are no UTF-8 became lone surrogates, which no UTF-8 file can hold.
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
@@ -316,15 +320,15 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def load_history(text: str, source: str = "history") -> History:
-    """Reads a history of any format version so far (1), all of it or nothing.
+    """Reads a whole history of any format version so far (1).
 
     Args:
         text: The file's text.
-        source: The file's name, for errors.
+        source: The file's name in errors.
 
     Raises:
-        HistoryError: The text is no history, or of a later version, or lines of it cannot be read;
-            all of them are told.
+        HistoryError: The text is no history, has a later version, or has lines that cannot be read;
+            the error lists all these lines.
     """
     history, faults = readable_history(text, source)
     if faults:
@@ -333,17 +337,17 @@ def load_history(text: str, source: str = "history") -> History:
 
 
 def readable_history(text: str, source: str = "history") -> tuple[History, tuple[str, ...]]:
-    """Reads what can be read of a history, for those who only look at it.
+    """Reads all readable lines of a history, for callers that only show it.
 
     Args:
         text: The file's text.
-        source: The file's name, for errors.
+        source: The file's name in errors.
 
     Returns:
-        The history with all trials whose lines can be read, and what is wrong with the other lines.
+        The history with all trials whose lines can be read, and one sentence for each other line.
 
     Raises:
-        HistoryError: The text is no history, or of a later version: then no line can be trusted.
+        HistoryError: The text is no history, or has a later version.
     """
     lines = [(n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
     history = _header(*(lines[0] if lines else (1, "{}")), source)

@@ -1,4 +1,4 @@
-"""What a trial's job is called."""
+"""The name of a trial's job, which every part of katibflow computes here."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ __all__ = ["job_name"]
 
 
 def job_name(experiment: str, run: str, number: int) -> str:
-    """Returns the name of a trial's job, the same whenever it is asked for.
+    """Returns the name of a trial's job, always the same one for the same arguments.
 
     Args:
-        experiment: At most 40 characters.
+        experiment: The experiment's name, at most 40 characters.
         run: The run's id, at most 12 characters of a-z and 0-9.
         number: The trial's number, from 0.
     """

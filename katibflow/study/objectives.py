@@ -1,10 +1,10 @@
-"""What the objectives make of trials: their values, which are acceptable, and which are best.
+"""Computes trials' objective values, finds the best trials, and checks an Experiment's objective.
 
-One objective is several with one entry: with one there is one best trial, with several (Katib's and
-those of ``objective.goals``) the best are the Pareto front, the trials that no other one beats in
-one objective without losing in another. Which metrics are needed, what each is aimed at, how a
-value is written and what is wrong with an objective is said here and nowhere else; what is best, in
-words and as data, is in `study.best`.
+An Experiment has one objective or several: Katib's, and those of ``objective.goals``. With one
+objective there is one best trial. With several the best trials are the Pareto front: the trials
+that no other trial beats in one objective without losing in another. Only this module knows which
+metrics are needed and how a value is written. `study.best` shows the best trials in words and as
+data.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ __all__ = [
 
 
 def is_several(objective: Objective) -> bool:
-    """Returns whether there is a front in place of one best trial."""
+    """Returns whether there are several objectives, and so a front instead of one best trial."""
     return len(objective.aims) > 1
 
 
 def reported_metric(objective: Objective) -> str:
-    """Returns the metric whose reports are kept one by one: that of the first objective."""
+    """Returns the metric of the first objective, whose single reports the history holds."""
     return objective.aims[0].metric
 
 
 def value_text(value: float | None) -> str:
-    """Writes a metric's value with six digits; a dash for none."""
+    """Returns a metric's value with six digits, or a dash for None."""
     return "-" if value is None else f"{value:.6g}"
 
 
 def values_text(objective: Objective, trial: Trial) -> str:
-    """Writes a trial's objectives as loss=0.1 latency=4, without those that it does not have."""
+    """Returns a trial's objectives as "loss=0.1 latency=4", without those that have no value."""
     paired = zip(objective.aims, objective_values(objective, trial), strict=True)
     return " ".join(
         f"{aim.metric}={value_text(value)}" for aim, value in paired if value is not None
@@ -64,13 +64,13 @@ def values_text(objective: Objective, trial: Trial) -> str:
 
 
 def goals_text(objective: Objective) -> str:
-    """Writes the goals there are, as "the goals are 0.1 and 4"; empty if there is none."""
+    """Returns the goals as "the goals are 0.1 and 4", or an empty text if there is no goal."""
     goals = [value_text(aim.goal) for aim in objective.aims if aim.goal is not None]
     return f"the goal{'s are' if goals[1:] else ' is'} {' and '.join(goals)}" if goals else ""
 
 
 def aims_texts(objective: Objective) -> list[str]:
-    """Writes each objective and each constraint, as "minimize loss, goal 0.1"."""
+    """Returns a text for each objective and constraint, as "minimize loss, goal 0.1"."""
     aims = [
         f"{aim.type.value} {aim.metric}"
         + (f", goal {value_text(aim.goal)}" if aim.goal is not None else "")
@@ -90,36 +90,36 @@ def _value(objective: Objective, metric: str, trial: Trial) -> float | None:
 
 
 def objective_value(objective: Objective, trial: Trial) -> float | None:
-    """The (first) objective of a trial by its metric strategy; None when there is none.
+    """Returns a trial's value of the first objective by its metric strategy, or None.
 
-    May be NaN or infinite. Running, failed and killed trials have none.
+    The value may be NaN or infinite. Running, failed and killed trials have None.
     """
     return objective_values(objective, trial)[0]
 
 
 def objective_values(objective: Objective, trial: Trial) -> tuple[float | None, ...]:
-    """As `objective_value`, of each objective."""
+    """Returns a trial's value of each objective; see `objective_value`."""
     ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
     return tuple(_value(objective, aim.metric, trial) if ended else None for aim in objective.aims)
 
 
 def finite_values(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
-    """The value of each objective; None if one of them is missing or not finite."""
+    """Returns a trial's value of each objective, or None if one is missing or not finite."""
     values = objective_values(objective, trial)
     finite = tuple(value for value in values if value is not None and math.isfinite(value))
     return finite if len(finite) == len(values) else None
 
 
 def needed_metrics(objective: Objective) -> tuple[str, ...]:
-    """The metrics that a trial must report: the objectives', and those of the constraints."""
+    """Returns the metrics that a trial must report: those of objectives and of constraints."""
     constrained = (entry.name for entry in objective.constraints)
     return tuple(dict.fromkeys([*(aim.metric for aim in objective.aims), *constrained]))
 
 
 def violations(objective: Objective, trial: Trial) -> Mapping[str, float] | None:
-    """By metric how far a trial is beyond its constraint, 0 or less if it is not.
+    """Returns by metric how far a trial is beyond the constraint; 0 or less if the trial meets it.
 
-    None if a metric that has one is missing or not finite.
+    Returns None if a metric with a constraint is missing or not finite.
     """
     found: dict[str, float] = {}
     for entry in objective.constraints:
@@ -137,7 +137,7 @@ def _excess(entry: MetricConstraint, value: float) -> float:
 
 
 def unacceptable(objective: Objective, trial: Trial) -> tuple[TrialReason, str] | None:
-    """Returns why a trial that ran to its end is never best, and a sentence; None if it may be."""
+    """Returns why an ended trial is never best, a reason and a sentence, or None if it may be."""
     for aim, value in zip(objective.aims, objective_values(objective, trial), strict=True):
         if value is None or not math.isfinite(value):
             text = f"{aim.metric} is {value}; such a trial is never best"
@@ -149,7 +149,7 @@ def unacceptable(objective: Objective, trial: Trial) -> tuple[TrialReason, str] 
 
 
 def _broken_constraints(objective: Objective, trial: Trial) -> Iterator[str]:
-    """Yields the constraints that an ended trial does not meet, each in words."""
+    """Yields a text for each constraint that an ended trial does not meet."""
     for entry in objective.constraints:
         value = _value(objective, entry.name, trial)
         if value is None or not math.isfinite(value):
@@ -161,7 +161,7 @@ def _broken_constraints(objective: Objective, trial: Trial) -> Iterator[str]:
 
 
 def _losses(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
-    """The objectives, the smaller the better; None of a trial that may not be best."""
+    """Returns the objectives so that smaller is better, or None if the trial cannot be best."""
     values = finite_values(objective, trial)
     if values is None or next(_broken_constraints(objective, trial), None) is not None:
         return None
@@ -169,20 +169,20 @@ def _losses(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
 
 
 def best_trial(objective: Objective, trials: Iterable[Trial]) -> Trial | None:
-    """The optimal trial of one objective: the earlier one on a tie; None if there is none.
+    """Returns the best trial of one objective, the earlier one on a tie, or None if none is best.
 
-    Source: Katib's status_util.go compares strictly, so the first best wins; values that are not
-    finite are left out here on purpose (in Katib they become optimal).
+    Source: Katib's status_util.go compares strictly, so the first best trial wins. In Katib a value
+    that is not finite can be optimal; here it never is, on purpose.
     """
     return next(iter(best_trials(objective, trials)), None)
 
 
 def best_trials(objective: Objective, trials: Iterable[Trial]) -> tuple[Trial, ...]:
-    """The best trials: at most one with one objective, with several the Pareto front.
+    """Returns the best trials: at most one with one objective, the Pareto front with several.
 
-    A trial with an objective that is missing or not finite, or that breaks a constraint, is never
-    among them. Trials with the same values are all on the front. The front begins with the trial
-    that is best in the first objective, and ends with that which is worst in it.
+    A trial is never best if an objective is missing or not finite, or if it breaks a constraint.
+    Trials with the same values are all on the front. The front is ordered by the first objective,
+    the best trial first.
     """
     scored = [
         (losses, trial) for trial in trials if (losses := _losses(objective, trial)) is not None
@@ -190,8 +190,8 @@ def best_trials(objective: Objective, trials: Iterable[Trial]) -> tuple[Trial, .
     if not is_several(objective):
         return (min(scored, key=lambda each: each[0])[1],) if scored else ()
     front: list[tuple[tuple[float, ...], Trial]] = []
-    # In this order none is beaten by a later one, and what beats it is, or is beaten by, one of
-    # the front so far.
+    # In this order no trial is beaten by a later one. If an earlier one beats it, then so does a
+    # trial of the front so far.
     for losses, trial in sorted(scored, key=lambda each: each[0]):
         if not any(_beats(other, losses) for other, _ in front):
             front.append((losses, trial))
@@ -203,11 +203,11 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 
 def goals_met(objective: Objective, trials: Iterable[Trial]) -> Trial | None:
-    """A trial that meets every goal there is, the best one in the first objective, if any does."""
+    """Returns the trial that meets all goals and is best in the first objective, or None."""
     aims = objective.aims
     if all(aim.goal is None for aim in aims):
         return None
-    # If any trial meets them, so does one of the best: it is as good in each objective.
+    # If any trial meets the goals, a best trial does, too: it is as good in each objective.
     for trial in best_trials(objective, trials):
         paired = zip(aims, finite_values(objective, trial) or (), strict=True)
         if all(aim.goal is None or aim.reached(value) for aim, value in paired):
@@ -216,7 +216,7 @@ def goals_met(objective: Objective, trials: Iterable[Trial]) -> Trial | None:
 
 
 def none_is_best(objective: Objective) -> str:
-    """Why there is no best trial, in a sentence without a full stop."""
+    """Returns the reason why no trial is best, as a sentence without a full stop."""
     several = is_several(objective)
     what = "finite values of all objectives" if several else "a finite objective value"
     also = " and meets the constraints" if objective.constraints else ""
@@ -224,7 +224,7 @@ def none_is_best(objective: Objective) -> str:
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the objective's metrics, strategies, goals and constraints."""
+    """Yields the faults of the objective's metrics, strategies, goals and constraints."""
     objective = parts.objective
     if objective is None:
         return
@@ -288,12 +288,14 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def differences(new: Objective, old: Objective, why: str) -> Iterator[Fault]:
-    """Yields what keeps trials of one objective from counting for another; goals may change.
+    """Yields the differences because of which old trials do not count for a new objective.
+
+    The value of a goal may differ.
 
     Args:
-        new: The objective that is to be aimed at.
-        old: That of the trials.
-        why: The end of what is allowed.
+        new: The objective of the new Experiment.
+        old: The objective of the trials.
+        why: The end of each fault's ``allowed``.
     """
     metric, then_metric = reported_metric(new), reported_metric(old)
     if new.type is not old.type:

@@ -1,7 +1,7 @@
-"""The study history as an Optuna study, for people to read and to plot.
+"""Makes an Optuna study of a study history, for people to read and to plot.
 
-The study holds real values: numbers as numbers, list items as their type says. It is not what the
-sampler works on, and nothing that is done to it comes back to the history.
+The study holds typed values: numbers as numbers, list items as their type says. Samplers use
+another study, in `suggestion`. A change to this study does not change the history.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MESSAGE_LENGTH = 2000
 
 
 class _Quiet:
-    """Holds back log lines and warnings while at least one block of any thread wants it."""
+    """Silences Optuna's log lines, and all warnings, while any thread is in a ``with`` block."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,7 +38,7 @@ class _Quiet:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Holds back Optuna's log lines, and all warnings, while the block runs."""
+        """Silences Optuna's log lines, and all warnings, while the block runs."""
         with self._lock:
             if self._blocks == 0:
                 self._held = self._begin()
@@ -63,14 +63,14 @@ class _Quiet:
 
 
 quiet_optuna = _Quiet()
-"""``with quiet_optuna():`` for the whole process, since warnings and Optuna's log level are its."""
+"""``with quiet_optuna():`` silences the whole process; warnings and log levels are global."""
 
 
 def study_of(history: History) -> optuna.Study:
-    """The history as an in-memory Optuna study, one Optuna trial of the same number for each trial.
+    """Returns the history as an Optuna study in memory.
 
-    The trials are as `frozen_trials` makes them. A number that the history leaves out stands as
-    WAITING.
+    The trials have their numbers and are as `frozen_trials` makes them. A number that the history
+    does not have becomes a WAITING trial.
 
     Args:
         history: Any history, also one without trials.
@@ -94,13 +94,13 @@ def study_of(history: History) -> optuna.Study:
 
 
 def frozen_trials(history: History) -> dict[int, optuna.trial.FrozenTrial]:
-    """The trials as Optuna's, by their numbers in ascending order.
+    """Returns the trials as Optuna's, by their numbers in ascending order.
 
-    A trial that is complete with finite objectives is COMPLETE; one without, a failed and a
-    killed one are FAIL. How far a trial is beyond the constraints is in its ``constraints``. Ranges
-    are widened to what the trials really had, so that every value is in its range. Times are naive
-    local ones (as Optuna's own); a missing start becomes the end, or when it was
-    queued, or else the start of 1970.
+    A complete trial with finite objectives is COMPLETE. A complete trial without, a failed one and
+    a killed one are FAIL. ``constraints`` holds how far a trial is beyond each constraint. Ranges
+    are widened so that every value of a trial is in its range. Times are local and have no time
+    zone, as Optuna's own. A missing start becomes the end, or the time when the trial was queued,
+    or else the start of 1970.
 
     Returns:
         Trials with the user attributes ``trial`` (the number), ``job``, ``reason``, ``message``
@@ -174,7 +174,7 @@ def _frozen(
 
 
 def _local_time(text: str | None) -> datetime | None:
-    """An ISO 8601 text (UTC unless it says otherwise) as naive local time; None if it is none."""
+    """Returns an ISO 8601 text (UTC by default) as naive local time, or None if it is none."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:
@@ -184,7 +184,7 @@ def _local_time(text: str | None) -> datetime | None:
 
 
 def _values(parameter: Parameter, trials: Iterable[Trial]) -> dict[int, Any]:
-    """A parameter's typed value by trial number; trials without a usable one are left out."""
+    """Returns a parameter's typed values by trial number, without trials that have none."""
     values = {
         trial.number: typed_value(parameter, trial.assignments[parameter.name])
         for trial in trials
@@ -194,7 +194,7 @@ def _values(parameter: Parameter, trials: Iterable[Trial]) -> dict[int, Any]:
 
 
 def typed_value(parameter: Parameter, text: str) -> float | int | str | None:
-    """Returns what an assignment means: a number, or a text; None if it is no value of its type."""
+    """Returns an assignment as a number or a text, or None if it does not fit the type."""
     if parameter.type is ParameterType.CATEGORICAL:
         return text
     if parameter.type is ParameterType.DOUBLE and parameter.feasible_space.list is None:
@@ -218,7 +218,7 @@ def _real(text: str) -> float | None:
 
 
 def _integer(text: str, *, strict: bool = False) -> int | None:
-    """The integer that a text means; with ``strict`` only if it is written as one (not 16.0)."""
+    """Returns the integer of a text, or None; with ``strict`` a text as 16.0 is no integer."""
     real = _real(text)
     if real is None:
         return None
@@ -229,7 +229,7 @@ def _integer(text: str, *, strict: bool = False) -> int | None:
 
 
 def _distribution(parameter: Parameter, values: Iterable[Any]) -> BaseDistribution | None:
-    """Optuna's distribution that holds the feasible space and all ``values``; None if empty."""
+    """Returns a distribution of the feasible space and all values, or None if there is none."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     space = parameter.feasible_space

@@ -1,7 +1,7 @@
-"""Why a trial or an experiment ended, each as one word: Katib's condition reasons, and our own.
+"""The reasons why trials and experiments end, one word each: Katib's, and some of katibflow's own.
 
-Code compares these words and never the sentences beside them, which are for people. A job that
-failed may have another word, that of its pods, as ``OOMKilled``.
+Code compares these words and never the sentences beside them, which are for people. A failed trial
+may have another word, the reason of its pods, as ``OOMKilled``.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ class TrialReason(StrEnum):
     KILLED = "TrialKilled"
     EARLY_STOPPED = "TrialEarlyStopped"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
-    # Of trials that ran to their end and may not be best:
+    # For trials that ran to their end and can never be best:
     OBJECTIVE_NOT_FINITE = "ObjectiveNotFinite"
     CONSTRAINT_BROKEN = "ConstraintBroken"
 
 
 class ExperimentReason(StrEnum):
-    """Why an experiment ended, or how it stands."""
+    """Why an experiment ended, or why it has not ended."""
 
     GOAL_REACHED = "ExperimentGoalReached"
     MAX_TRIALS_REACHED = "ExperimentMaxTrialsReached"
     SUGGESTION_END_REACHED = "ExperimentSuggestionEndReached"
     FAILED = "ExperimentFailed"
-    # Ends of a run that a decision on trials cannot know:
+    # For ends of a run that do not follow from its trials:
     ROUNDS_USED_UP = "PipelineRoundsUsedUp"
     PIPELINE_ENDED = "PipelineEnded"
     PIPELINE_RUN_ENDED = "PipelineRunEnded"
-    # No end:
+    # For experiments that have not ended:
     INTERRUPTED = "Interrupted"
     NOT_FINISHED = "NotFinished"

@@ -1,7 +1,8 @@
-"""Whether and how a run goes on with the trials of earlier ones.
+"""Takes over the trials of earlier runs into a new run, and checks that they count for it.
 
-Trials count for a changed Experiment as long as its search space and its objective stay what they
-were. What a trial searched is kept beside its record, as `search_text` puts it.
+Trials count for a changed Experiment if its search space and its objective have not changed. The
+runner stores `search_text` of the Experiment beside the record of each trial; finding the records
+is not done here.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ __all__ = [
 ]
 
 NONE = "none"
-"""Resumes nothing."""
+"""The value of resume that takes over no trials."""
 
 ALL = "all"
-"""Resumes every earlier run of the Experiment's name."""
+"""The value of resume that takes over the trials of all earlier runs of this name."""
 
 _SEARCH_LIMIT = 16_000
-"""Bytes; an object has room for 256 KiB of annotations, and a record takes up to 200,000."""
+"""Bytes. An object can have 256 KiB of annotations, of which a record takes up to 200,000."""
 
 _RUN = re.compile(r"[0-9a-f]{8}")
 _KFP_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -48,12 +49,12 @@ _KFP_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class EarlierTrial:
-    """A trial on record of any run of the experiment.
+    """A trial on record, of any run of the experiment's name.
 
     Attributes:
         run: The run's id.
         trial: The trial.
-        search: What it searched, as `search_text` puts it; empty if that is not on record.
+        search: The result of `search_text` for the trial's Experiment; empty if not on record.
     """
 
     run: str
@@ -66,17 +67,18 @@ def check_resume(
 ) -> None:
     """Checks that trials of ``old`` count as trials of ``new``.
 
-    The counts, the goal, the algorithm and the template may change; the parameters and what the
-    objective measures may not, since the trials could not be compared.
+    The counts, the goal, the algorithm and the template may differ. The parameters and the metrics
+    of the objective must be the same, or nobody could compare the trials.
 
     Args:
-        source: Where the new Experiment comes from, for the error.
+        source: The name of the new Experiment's origin in the error.
         new: The Experiment that is to be run.
-        old: The one whose trials are on record.
-        otherwise: What else the user can do, for the error.
+        old: The Experiment whose trials are on record.
+        otherwise: Another thing that the user can do, for the error.
 
     Raises:
-        InvalidExperiment: They differ; every difference is shown, with the old value as allowed.
+        InvalidExperiment: The Experiments differ. The error has a fault for each difference, with
+            the old value as the allowed one.
     """
     why = f", as the trials on record of {old.name} have it; or {otherwise}"
     differences = tuple(_differences(new, old, why))
@@ -85,18 +87,18 @@ def check_resume(
 
 
 def run_name(run: str) -> str:
-    """The short id of a pipeline's run, 8 hexadecimal characters, from KFP's id of it."""
+    """Returns katibflow's id of a pipeline's run, 8 hexadecimal characters, from KFP's id."""
     return hashlib.sha256(run.encode()).hexdigest()[:8]
 
 
 def read_resume(text: str) -> str:
-    """What is to be resumed: `NONE`, `ALL` or a run's id of 8 hexadecimal characters.
+    """Reads a value of resume: returns `NONE`, `ALL` or a run's id of 8 hexadecimal characters.
 
     Args:
-        text: One of these, KFP's id of a run, or nothing.
+        text: One of these, KFP's id of a run, or an empty text for `NONE`.
 
     Raises:
-        InputError: It is none of them.
+        InputError: The text is none of them.
     """
     wanted = text.strip().lower() or NONE
     if _KFP_RUN.fullmatch(wanted):
@@ -110,16 +112,13 @@ def read_resume(text: str) -> str:
 
 
 def search_text(experiment: Experiment) -> str:
-    """What an Experiment searches and how, as JSON; empty when that is too long to be kept.
-
-    It holds what `searched` returns.
-    """
+    """Returns the result of `searched` as JSON, or an empty text if it has over 16,000 bytes."""
     text = json.dumps(searched(experiment), ensure_ascii=False, separators=(",", ":"))
     return text if len(text.encode()) <= _SEARCH_LIMIT else ""
 
 
 def searched(experiment: Experiment) -> dict[str, Any]:
-    """What an Experiment searches and how: its ``parameters``, ``objective`` and ``algorithm``."""
+    """Returns an Experiment's ``parameters``, ``objective`` and ``algorithm`` as plain data."""
     spec = experiment.document()["spec"]
     return {key: spec.get(key, []) for key in ("parameters", "objective", "algorithm")}
 
@@ -127,18 +126,18 @@ def searched(experiment: Experiment) -> dict[str, Any]:
 def check_searched(
     source: str, new: Experiment, searched: Mapping[str, Any], name: str, otherwise: str
 ) -> None:
-    """Checks that trials which searched what `searched` returned count as trials of ``new``.
+    """Checks that trials count as trials of ``new``; as `check_resume`, without the old Experiment.
 
     Args:
-        source: Where the new Experiment comes from, for the error.
+        source: The name of the new Experiment's origin in the error.
         new: The Experiment that is to be run.
-        searched: What the trials searched.
-        name: Theirs, for the error.
-        otherwise: What else the user can do, for the error.
+        searched: The result of `searched` for the Experiment of the trials.
+        name: The name of that Experiment in the error.
+        otherwise: Another thing that the user can do, for the error.
 
     Raises:
-        InvalidExperiment: As `check_resume`.
-        KeyError, TypeError, ValueError: ``searched`` is nothing that `searched` returns.
+        InvalidExperiment: The search spaces or the objectives differ.
+        KeyError, TypeError, ValueError: ``searched`` is no result of the function `searched`.
     """
     document = new.document()
     spec = {
@@ -153,21 +152,22 @@ def check_searched(
 def take_over(
     source: str, history: History, resume: str, earlier: Iterable[EarlierTrial]
 ) -> History:
-    """The history with the finished trials of earlier runs, numbered from 0 as they were made.
+    """Returns the history with the finished trials of earlier runs, numbered from 0 by their age.
 
-    They keep their jobs' names, by which they are known (`is_taken_over`). Trials that were killed
-    stay behind, since they count for nothing. What the algorithm wanted to find again is kept only
-    if it is the same algorithm and every number stays, since it may speak of other trials.
+    The trials keep the names of their jobs, which identify them (`is_taken_over`). This leaves out
+    killed trials, since they do not count. The trials keep the sampler's attributes only if the
+    algorithm and all numbers stay the same, since attributes may name other trials by number.
 
     Args:
-        source: Where the Experiment comes from, for errors.
+        source: The name of the Experiment's origin in errors.
         history: A new history, without trials.
-        resume: What `read_resume` takes.
-        earlier: All trials on record of this Experiment's name; asked only if they are wanted.
+        resume: The value of resume, as for `read_resume`.
+        earlier: All trials on record of this Experiment's name; iterated only if ``resume`` is not
+            `NONE`.
 
     Raises:
-        InputError: ``resume`` is none of these, or there is no such run.
-        InvalidExperiment: Earlier trials do not count for this Experiment.
+        InputError: ``resume`` is no value of resume, or names a run without trials.
+        InvalidExperiment: The earlier trials do not count for this Experiment.
     """
     wanted = read_resume(resume)
     if wanted == NONE:
@@ -191,31 +191,35 @@ def take_over(
         for text, run in searched.items()
     ]
     own = json.loads(search_text(history.experiment) or "{}").get("algorithm")
-    keeps = all(each.trial.number == number for number, each in enumerate(finished)) and all(
-        algorithm == own for algorithm in algorithms
-    )
+    keeps_attributes = all(
+        each.trial.number == number for number, each in enumerate(finished)
+    ) and all(algorithm == own for algorithm in algorithms)
     return replace(
         history,
         trials=tuple(
-            replace(each.trial, number=number, attributes=each.trial.attributes if keeps else {})
+            replace(
+                each.trial,
+                number=number,
+                attributes=each.trial.attributes if keeps_attributes else {},
+            )
             for number, each in enumerate(finished)
         ),
     )
 
 
 def _made(trial: Trial) -> str:
-    """When a trial was made; histories without that have it as the start."""
+    """Returns the time when a trial was made; older histories have that time as the start."""
     return trial.queued or trial.start or ""
 
 
 def is_taken_over(history: History, trial: Trial) -> bool:
-    """Whether a trial of a history was run by an earlier run."""
+    """Returns whether an earlier run ran this trial of the history."""
     own = job_name(history.experiment.name, history.run, trial.number)
     return trial.job is not None and trial.job != own
 
 
 def _algorithm_after_check(source: str, new: Experiment, search: str, run: str) -> Any:
-    """The algorithm of trials whose parameters and objective are the new Experiment's."""
+    """Checks that the trials of a run count for the new Experiment, and returns their algorithm."""
     if not search:
         raise InputError(
             f"resume: the jobs of run {run} do not say what they searched, as those of an older "

@@ -1,4 +1,7 @@
-"""What is worth knowing of a right Experiment: what differs from Katib, for this one."""
+"""Lists what an Experiment without faults does here and does not, or not so, in Katib.
+
+Faults of an Experiment are found in `validation.rules`.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,23 @@ from katibflow.runners.kubernetes.checkpoints import check_checkpoints
 from katibflow.study.objectives import is_several
 from katibflow.suggestion import algorithms
 
-__all__ = ["notes_on"]
+__all__ = ["katib_differences_of"]
 
 _KATIBS = frozenset(algorithms.ALGORITHMS) - {"auto"}
 _META = re.compile(r"\$\{trialSpec\.[^}]*\}")
 
 
-def notes_on(experiment: Experiment) -> tuple[str, ...]:
-    """The notes, one sentence each, most of them about what differs from Katib.
+def katib_differences_of(experiment: Experiment) -> tuple[str, ...]:
+    """Returns the differences from Katib that matter to an Experiment, one sentence each.
 
     Args:
-        experiment: One that has no faults; its template may be in a ConfigMap.
+        experiment: An Experiment without faults; its template may be in a ConfigMap.
     """
     return (*_refusals(experiment), *_differences(experiment))
 
 
 def _refusals(experiment: Experiment) -> Iterator[str]:
-    """What Katib refuses or ignores and is an extension here."""
+    """Yields the extensions that the Experiment uses: Katib refuses or ignores each of them."""
     spec = experiment.spec
     if spec.algorithm.algorithm_name not in _KATIBS:
         yield f"algorithm {spec.algorithm.algorithm_name}: an extension, Katib refuses it"
@@ -57,6 +60,7 @@ def _refusals(experiment: Experiment) -> Iterator[str]:
 
 
 def _differences(experiment: Experiment) -> Iterator[str]:
+    """Yields the fields of the Experiment that Katib understands in another way."""
     spec = experiment.spec
     note = algorithms.note_on(spec.algorithm)
     if note:

@@ -1,4 +1,7 @@
-"""Reads an Experiment's file, and its trial template from wherever that is kept."""
+"""Reads an Experiment from a file, YAML text or a mapping, with its trial template.
+
+The checks themselves are in `validation.rules`.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,13 @@ def read_experiment(
     *,
     needs_template: bool = True,
 ) -> Experiment:
-    """Reads and checks an Experiment.
+    """Reads and checks the Experiment of a file.
 
     Args:
-        file: Its YAML.
-        name: Replaces ``metadata.name``.
-        read: Reads the ConfigMap of an Experiment whose template is kept in one.
-        needs_template: Whether it is a fault when that is not read.
+        file: The YAML file.
+        name: Replaces ``metadata.name``; None leaves the name as it is.
+        read: Reads the ConfigMap, if the Experiment has its template there; None reads none.
+        needs_template: Whether a template that was not read is a fault; True by default.
 
     Raises:
         InputError: A file cannot be read, or the Experiment has faults.
@@ -47,7 +50,12 @@ def read_experiment(
 def read_plain(
     file: Path, name: str | None = None, read: ReadConfigMap | None = None
 ) -> dict[str, Any]:
-    """Reads an Experiment as plain data, its template included; the arguments are as above.
+    """Reads the Experiment of a file as plain data, with its template, and checks nothing.
+
+    Args:
+        file: The YAML file.
+        name: Replaces ``metadata.name``; None leaves the name as it is.
+        read: Reads the ConfigMap, if the Experiment has its template there; None reads none.
 
     Raises:
         InputError: A file cannot be read.
@@ -66,14 +74,15 @@ def experiment_of(
     source: str | PathLike[str] | Mapping[str, Any] | Experiment,
     config_map: str | PathLike[str] | Mapping[str, Any] | None = None,
 ) -> Experiment:
-    """The checked Experiment that a program gives in one form or another.
+    """Returns the checked Experiment from any form in which Python code may give one.
 
     Args:
         source: A file's path, YAML text (with a line break in it), a mapping, or an `Experiment`.
-        config_map: The ConfigMap of its template, likewise.
+        config_map: The ConfigMap with the template, as a path, YAML text or a mapping; None if the
+            Experiment itself has the template.
 
     Raises:
-        InputError: It is none of these, cannot be read, or has faults.
+        InputError: An argument is none of these, cannot be read, or has faults.
     """
     if isinstance(source, Experiment):
         return source
@@ -84,7 +93,7 @@ def experiment_of(
 
 
 def _given(source: object, what: str) -> tuple[Mapping[str, Any], str]:
-    """A document in whatever form, and where it comes from."""
+    """Returns a document that is given in any form, and the name of its origin."""
     if isinstance(source, Mapping):
         return source, what
     if isinstance(source, str) and "\n" in source:
@@ -98,7 +107,7 @@ def _given(source: object, what: str) -> tuple[Mapping[str, Any], str]:
 
 
 def map_in_file(path: Path | None) -> ReadConfigMap | None:
-    """Reads the ConfigMap from a file, if there is one."""
+    """Returns a function that reads the ConfigMap from a file, or None if there is no file."""
     if path is None:
         return None
     return lambda source: (read_document(read_file(path), str(path)), str(path))

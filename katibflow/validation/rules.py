@@ -1,4 +1,7 @@
-"""Checks a whole Experiment: single fields and the rules of every concept, all at once."""
+"""Checks a whole Experiment and finds all its faults at once.
+
+The rules themselves are not here: each is in the module of the concept that it is about.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from katibflow import collectors, early_stopping
 from katibflow.errors import InvalidExperiment
 from katibflow.experiment import job_kinds, timeouts, trial_template
 from katibflow.experiment.counts import count_faults, name_faults
-from katibflow.experiment.legacy import out_of_scope
+from katibflow.experiment.legacy import legacy_faults
 from katibflow.experiment.parsing import Rule, checked
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import in_file_order, read_document, read_file
@@ -22,11 +25,11 @@ __all__ = ["RULES", "check_document", "load_experiment"]
 
 
 def load_experiment(path: Path) -> Experiment:
-    """Reads and checks an Experiment file.
+    """Reads and checks the Experiment of a file.
 
     Raises:
-        InputError: The file is no readable YAML mapping.
-        InvalidExperiment: The Experiment has faults; all are listed.
+        InputError: The file cannot be read, or holds no YAML mapping.
+        InvalidExperiment: The Experiment has faults; the error lists all of them.
     """
     return check_document(read_document(read_file(path), str(path)), str(path))
 
@@ -34,20 +37,20 @@ def load_experiment(path: Path) -> Experiment:
 def check_document(
     document: Mapping[str, Any], source: str, *, needs_template: bool = True
 ) -> Experiment:
-    """Checks an Experiment given as plain data.
+    """Checks an Experiment that is given as plain data, and returns it.
 
     Args:
         document: The Experiment in the YAML's names.
-        source: Where it comes from, for errors.
-        needs_template: Whether a template that is kept in a ConfigMap is a fault.
+        source: The name of the document's origin in errors.
+        needs_template: Whether a template in a ConfigMap is a fault; True by default.
 
     Raises:
-        InvalidExperiment: It has faults; all are listed. Of one that is of an older Katib, or
-            searches an architecture, that is all that is said.
+        InvalidExperiment: The Experiment has faults; the error lists all of them. If it is one of
+            an older Katib, or searches an architecture, the error lists only those faults.
     """
-    dead_ends = out_of_scope(document)
-    if dead_ends:
-        raise InvalidExperiment(source, in_file_order(dead_ends, document))
+    from_older = legacy_faults(document)
+    if from_older:
+        raise InvalidExperiment(source, in_file_order(from_older, document))
     rules = (*RULES, trial_template.source_faults) if needs_template else RULES
     return checked(document, source, rules)
 
@@ -65,4 +68,4 @@ RULES: tuple[Rule, ...] = (
     trial_template.faults,
     job_kinds.faults,
 )
-"""Every rule that compares fields, each kept with the concept that it is about."""
+"""All rules that compare fields, from the modules of the concepts that they are about."""

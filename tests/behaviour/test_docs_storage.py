@@ -26,11 +26,11 @@ COMMANDS = [
 
 def test_the_commands_show_a_run_that_was_made_without_a_storage(tmp_path: Path) -> None:
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(document("echo loss=$X")))
-    install, folder, mirrored, storage = COMMANDS
+    install, folder, synced, storage = COMMANDS
     assert install == ["pip", "install", "katibflow[dashboard]"]
     program = [sys.executable, "-m"]
-    without = mirrored[: mirrored.index("--storage")]
-    for command in (without, mirrored):
+    without = synced[: synced.index("--storage")]
+    for command in (without, synced):
         assert command[:2] == ["katibflow", "run"]
         subprocess.run([*program, *command], cwd=tmp_path, check=True, capture_output=True)
     for command in (folder, storage):

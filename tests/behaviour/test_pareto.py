@@ -15,7 +15,7 @@ import yaml
 from katibflow.api.result import Result
 from katibflow.engine.events import MetricReported, TrialEnded, TrialStarted
 from katibflow.errors import KatibflowError
-from katibflow.progress.status import Board, describe
+from katibflow.progress.status import Status, describe
 from katibflow.report.data import best_data
 from katibflow.report.page import render_report
 from katibflow.report.plots import plots_of
@@ -183,20 +183,20 @@ def test_without_a_trial_the_report_says_so() -> None:
     assert html.count('id="no-plot-') == 8
 
 
-def test_the_board_keeps_the_front_and_the_last_reports() -> None:
+def test_the_status_keeps_the_front_and_the_last_reports() -> None:
     history = study(4)
     first = Trial(0, TrialState.RUNNING, {"lr": "0.1"})
-    board = Board.of(history.experiment, ()).after(TrialStarted(first, resumed=False))
+    status = Status.of(history.experiment, ()).after(TrialStarted(first, resumed=False))
     for metric, value in (("latency", 7.0), ("loss", 2.0), ("other", 1.0), ("loss", 1.0)):
-        board = board.after(MetricReported(0, metric, Point(0, value)))
-    row = board.table_row(board.rows[0])
+        status = status.after(MetricReported(0, metric, Point(0, value)))
+    row = status.table_row(status.rows[0])
     assert tuple(map(row.shown, ("loss", "latency", "accuracy"))) == (1.0, 7.0, None)
     for trial in history.trials:
         update = TrialEnded(trial, {})
-        board = board.after(update)
-    assert board.standing == "Pareto front: trials 2, 1, 0"
-    assert [board.is_best(trial) for trial in history.trials] == [True, True, True, False]
-    assert describe(board, update) == (
+        status = status.after(update)
+    assert status.standing == "Pareto front: trials 2, 1, 0"
+    assert [status.is_best(trial) for trial in history.trials] == [True, True, True, False]
+    assert describe(status, update) == (
         "trial 3 complete: loss=99 latency=99 accuracy=0 (Pareto front: trials 2, 1, 0)"
     )
     assert values_text(history.experiment.spec.objective, first) == ""

@@ -30,7 +30,7 @@ from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment as Checked
 from katibflow.runs.running import read_run
 from katibflow.storage.location import Storage, close
-from katibflow.storage.sync import Mirror, StudyCopy
+from katibflow.storage.sync import StudyCopy, StudySync
 from katibflow.study.history import History, Observation, Point, Trial, TrialState
 from katibflow.study.optuna_study import quiet_optuna, study_of
 from katibflow.validation.rules import check_document
@@ -303,7 +303,7 @@ def study(folder: Path, directions: Sequence[str] = ("minimize",)) -> Iterator[o
     close(storage)
 
 
-def test_a_run_from_python_is_mirrored_too(here: Path) -> None:
+def test_a_run_from_python_is_copied_into_a_storage_too(here: Path) -> None:
     made = Experiment.from_yaml("experiment.yaml").run(storage="journal.log", progress=False)
     check_same(trials_in("journal.log", here), made.history)
 
@@ -327,7 +327,9 @@ def refusal(*words: str) -> str:
 def test_a_study_of_this_experiment_is_taken_and_one_of_another_is_refused(here: Path) -> None:
     made = check_document(document(ENDS), "experiment.yaml")
     with study(here) as empty:
-        copy_in(empty._storage, made).bring(History(made, "1", 1), Trial(0, RUNNING, {"x": "3"}))
+        copy_in(empty._storage, made).update_trial(
+            History(made, "1", 1), Trial(0, RUNNING, {"x": "3"})
+        )
     for changes, words in [
         ({"spec.objective.type": "maximize"}, "found directions minimize; allowed: maximize"),
         (
@@ -420,7 +422,7 @@ def test_a_password_is_masked(text: str, shown: str) -> None:
     assert Storage(text).why(ValueError(f"no {text}")) == f"no {shown}"
 
 
-# What follows is about the mirror itself, with storages in memory that fail on demand.
+# What follows is about the sync itself, with storages in memory that fail on demand.
 
 
 class Failing(InMemoryStorage):
@@ -475,13 +477,13 @@ def in_memory(storage: BaseStorage) -> list[FrozenTrial]:
 def test_a_trial_ends_in_the_study_as_in_the_history(state: TrialState, value: float) -> None:
     storage = InMemoryStorage()
     copy = copy_in(storage)
-    copy.bring(EMPTY, begun(3))
-    copy.bring(EMPTY, replace(begun(3), intermediate=(Point(0, 1.5), Point(1, math.inf))))
+    copy.update_trial(EMPTY, begun(3))
+    copy.update_trial(EMPTY, replace(begun(3), intermediate=(Point(0, 1.5), Point(1, math.inf))))
     ended = over(begun(3), state, value)
-    copy.bring(EMPTY, ended)
+    copy.update_trial(EMPTY, ended)
     check_end(storage, ended)
-    # Another mirror finds it, and changes nothing any more.
-    copy_in(storage).bring(EMPTY, replace(ended, reason="Other"))
+    # Another StudySync finds it, and changes nothing any more.
+    copy_in(storage).update_trial(EMPTY, replace(ended, reason="Other"))
     check_end(storage, ended)
 
 
@@ -496,27 +498,27 @@ def test_trials_without_a_job_are_known_by_their_number() -> None:
     for _ in range(2):
         copy = copy_in(storage)
         for number in (0, 5):
-            copy.bring(EMPTY, replace(over(begun(number)), job=None))
+            copy.update_trial(EMPTY, replace(over(begun(number)), job=None))
     assert [trial.user_attrs["trial"] for trial in in_memory(storage)] == [0, 5]
 
 
 def test_a_value_that_is_no_choice_of_the_study_is_left_out() -> None:
     storage = InMemoryStorage()
     copy = copy_in(storage)
-    copy.bring(EMPTY, begun(0))
-    copy.bring(EMPTY, replace(begun(1), assignments={**ASSIGNED, "act": "gelu"}))
+    copy.update_trial(EMPTY, begun(0))
+    copy.update_trial(EMPTY, replace(begun(1), assignments={**ASSIGNED, "act": "gelu"}))
     first, second = in_memory(storage)
     assert first.params.keys() == set(ASSIGNED)
     assert second.params.keys() == set(ASSIGNED) - {"act"}
 
 
-def mirror(storage: BaseStorage, told: list[str], patience: float = 20.0) -> Mirror:
-    return Mirror(copy_in(storage), Storage("memory"), told.append, patience)
+def study_sync(storage: BaseStorage, told: list[str], patience: float = 20.0) -> StudySync:
+    return StudySync(copy_in(storage), Storage("memory"), told.append, patience)
 
 
 def test_only_the_objective_s_reports_are_intermediate_values() -> None:
     storage, told = InMemoryStorage(), list[str]()
-    with mirror(storage, told) as watch:
+    with study_sync(storage, told) as watch:
         watch.follow(EMPTY)
         watch(TrialStarted(begun(0), resumed=False))
         watch(MetricReported(0, "loss", Point(0, 3.0)))
@@ -539,7 +541,7 @@ def test_an_answer_that_is_lost_makes_no_duplicate_and_is_told_once() -> None:
         else:
             back.set()
 
-    with Mirror(copy_in(storage), Storage("memory"), warn) as watch:
+    with StudySync(copy_in(storage), Storage("memory"), warn) as watch:
         watch.follow(EMPTY)
         storage.broken.set()
         for number in range(3):
@@ -558,7 +560,7 @@ def test_an_answer_that_is_lost_makes_no_duplicate_and_is_told_once() -> None:
 def test_a_storage_that_hangs_holds_up_neither_the_run_nor_its_end() -> None:
     storage, told = Failing(), list[str]()
     storage.gate.clear()
-    with mirror(storage, told, patience=0.2) as watch:
+    with study_sync(storage, told, patience=0.2) as watch:
         watch.follow(EMPTY)
         for number in range(100):
             watch(TrialStarted(begun(number), resumed=False))

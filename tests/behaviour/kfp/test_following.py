@@ -19,7 +19,7 @@ from katibflow.engine.events import TrialEnded, TrialStarted, Update
 from katibflow.errors import RunnerError
 from katibflow.experiment.types import Experiment
 from katibflow.progress.display import time_left
-from katibflow.progress.status import Board
+from katibflow.progress.status import Status
 from katibflow.study.history import History, Trial, TrialState
 from katibflow.study.resume import EarlierTrial, run_name, search_text
 from katibflow.validation.rules import check_document
@@ -234,12 +234,12 @@ def test_the_time_that_is_left_goes_by_the_pace_of_this_run() -> None:
     old = trial(0, TrialState.COMPLETE, "2025-12-31T00:00:00+00:00")
     new = trial(1, TrialState.COMPLETE, "2026-01-01T00:01:00+00:00")
     killed = trial(3, TrialState.KILLED, "2026-01-01T00:01:00+00:00")
-    board = Board.of(experiment(), (old, trial(2), killed))
-    assert time_left(board, since, now) is None
-    board = Board.of(experiment(), (old, new, trial(2), killed))
-    assert time_left(board, since, now) == (6 - 2) * 100
+    status = Status.of(experiment(), (old, trial(2), killed))
+    assert time_left(status, since, now) is None
+    status = Status.of(experiment(), (old, new, trial(2), killed))
+    assert time_left(status, since, now) == (6 - 2) * 100
     endless = check_document(document(SCRIPT, {"spec.maxTrialCount": None}), "test")
-    assert time_left(Board.of(endless, (new,)), since, now) is None
+    assert time_left(Status.of(endless, (new,)), since, now) is None
 
 
 def test_a_dead_connection_is_not_waited_for_for_ever(

@@ -14,7 +14,7 @@ from katibflow.api.result import Result
 from katibflow.cli.results import trial_lines
 from katibflow.engine.events import MetricReported, TrialStarted
 from katibflow.progress.display import TableProgress
-from katibflow.progress.status import Board
+from katibflow.progress.status import Status
 from katibflow.report import table
 from katibflow.report.data import trials_data
 from katibflow.report.page import render_report
@@ -57,7 +57,7 @@ def history() -> History:
 
 def live(of: History) -> str:
     console = Console(file=io.StringIO(), width=150, height=40, force_terminal=False)
-    progress = TableProgress(Board.of(of.experiment, of.trials), console)
+    progress = TableProgress(Status.of(of.experiment, of.trials), console)
     with console.capture() as shown:
         console.print(progress._render())
     return shown.get()
@@ -159,11 +159,11 @@ def test_a_trial_without_trials_around_it_has_a_table_too() -> None:
 
 def test_a_running_trial_shows_its_last_reports_and_the_time_it_runs() -> None:
     of = history()
-    board = Board.of(of.experiment, ())
+    status = Status.of(of.experiment, ())
     started = Trial(3, TrialState.RUNNING, {"lr": "0.3"}, queued=TIMES[0], start=TIMES[0])
     for update in (TrialStarted(started, False), MetricReported(3, "loss", Point(0, 0.625))):
-        board = board.after(update)
-    row = board.table_row(board.rows[3], TIMES[2])
+        status = status.after(update)
+    row = status.table_row(status.rows[3], TIMES[2])
     cells = {
         each.name: each.cell(row, Style(waits=False))
         for each in columns_of(of.experiment, (), Output.LIVE)

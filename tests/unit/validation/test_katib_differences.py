@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from katibflow.cli import app
-from katibflow.validation.katib_differences import notes_on
+from katibflow.validation.katib_differences import katib_differences_of
 from katibflow.validation.rules import check_document
 from tests.samples import ABSENT, DOCUMENT, changed
 
@@ -25,7 +25,7 @@ PBT = [
 
 
 def notes(changes: Mapping[str, Any]) -> tuple[str, ...]:
-    return notes_on(check_document(changed(changes), "f.yaml", needs_template=False))
+    return katib_differences_of(check_document(changed(changes), "f.yaml", needs_template=False))
 
 
 def test_a_file_that_means_the_same_has_no_notes() -> None:

@@ -1,7 +1,7 @@
-"""Reads metrics from TensorBoard's event files, without TensorFlow: the collector TensorFlowEvent.
+"""The collector TensorFlowEvent: it reads TensorBoard's event files without TensorFlow.
 
-A runner gives the bytes of the files, as they grow, to `EventFiles`; what comes out of it are
-lines, a JSON object for each scalar, and those are what the collector reads.
+A runner gives the bytes of the growing files to `EventFiles`. That class returns lines, one JSON
+object for each scalar, and the collector reads these lines.
 
 Source: ``pkg/metricscollector/v1beta1/tfevent-metricscollector/tfevent_loader.py`` in Katib.
 """
@@ -43,18 +43,18 @@ class _File:
 
 
 class EventFiles:
-    """Makes lines of the bytes of event files."""
+    """Turns the bytes of event files into lines."""
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
         self._damages: list[str] = []
 
     def feed(self, name: str, data: bytes) -> list[str]:
-        """The scalars that more bytes of a file complete, a JSON object each.
+        """Returns the scalars that more bytes of a file complete, one JSON object each.
 
         Args:
             name: The file's path below the folder.
-            data: What follows the bytes of earlier calls.
+            data: The bytes that follow those of earlier calls.
         """
         file = self._files.setdefault(name, _File())
         if file.is_damaged:
@@ -79,11 +79,11 @@ class EventFiles:
         return lines
 
     def account(self) -> list[str]:
-        """What explains that a metric did not come."""
+        """Returns explanations for a metric that did not come."""
         return self._damages or [f"the event files are {', '.join(sorted(self._files)) or 'none'}"]
 
     def _record(self, file: _File) -> bytes | None:
-        """The file's next record, empty if it is too long to matter; None if it is not whole."""
+        """Returns the file's next record; empty if it is too long, None if it is incomplete."""
         if file.skip:
             taken = min(file.skip, len(file.rest))
             del file.rest[:taken]
@@ -112,12 +112,13 @@ class EventFiles:
 class EventCollector(Collector):
     """Reads the lines of `EventFiles`.
 
-    A metric is a tag. As in Katib it may be ``<folder>/<tag>``, and the beginning of a tag is
-    enough; but when several tags begin so, a tag of exactly that name counts, or else the first.
+    A metric's name is a tag, or ``<folder>/<tag>`` as in Katib, and the beginning of a tag is
+    enough. When several tags begin with the name, the tag of exactly that name counts, or else
+    the first one.
 
     Args:
-        metrics: The names to look for, the objective's first.
-        place: The folder of the files.
+        metrics: Names of the metrics, the objective's first.
+        place: Folder of the files.
     """
 
     reads_output = False
@@ -129,7 +130,7 @@ class EventCollector(Collector):
         self._tags: dict[str, None] = {}
 
     def feed(self, line: str) -> tuple[tuple[str, Point], ...]:
-        """Reads one line; returns what it reports."""
+        """Reads one line and returns the reports in it."""
         self._lines += 1
         data = json.loads(line)
         folder = dirname(f"{self._place}/{data['file']}")
@@ -154,7 +155,7 @@ class EventCollector(Collector):
 
 
 def _rank(name: str, folder: str, tag: str) -> int:
-    """How well a metric's name fits a tag in a folder: 2 exactly, 1 as its beginning, 0 not."""
+    """Returns how well a metric's name fits a tag: 2 exactly, 1 as its beginning, 0 not at all."""
     if tag == name:
         return 2
     if "/" in name and not folder.endswith(dirname(name)):

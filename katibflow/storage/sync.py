@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Follower", "Mirror", "StudyCopy", "mirrored"]
 
 _SEARCHED = "katibflow"
-"""Key among a study's user attributes of what its experiment searches, as `resume.searched`."""
+"""Key of a study's user attribute with the search, as `study.resume.searched` returns it."""
 
 _OTHERWISE = "another --name"
 _TOGETHER = 0.3

@@ -1,4 +1,4 @@
-"""Hyperband: many trials with few resources, the best of them again with more.
+"""Hyperband: it runs many trials with few resources, and the best of them again with more.
 
 A bracket starts with trials of one resource; each further stage runs the best of the stage before
 again with ``eta`` times as much. The first bracket starts with the smallest resource, the last one
@@ -41,7 +41,7 @@ _CLOSE = 1e-9
 
 @dataclass(frozen=True)
 class _Place:
-    """The next trial: its bracket, its stage, and the trial it runs again."""
+    """The position of the next trial: its bracket, its stage, and the trial that it repeats."""
 
     bracket: int
     stage: int
@@ -50,7 +50,7 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Wait:
-    """The next trial is known only when running ones have ended."""
+    """The next trial is known only after running trials have ended."""
 
 
 def _hyperband(
@@ -101,7 +101,7 @@ def _next_place(settings: Settings, history: History) -> _Place | _Wait | None:
 
 
 def _best(history: History, trials: list[Trial]) -> list[Trial]:
-    """Trials that ran to their end, the best first, the earlier first on a tie."""
+    """Returns the trials that completed, the best first; on a tie the earlier one first."""
     objective = history.experiment.spec.objective
     sign = 1.0 if objective.type is ObjectiveType.MINIMIZE else -1.0
     values = {
@@ -120,18 +120,18 @@ def _eta(settings: Settings) -> float:
 
 
 def _last(settings: Settings) -> int:
-    """The number of the first bracket, as Katib rounds it."""
+    """Returns the number of the first bracket, as Katib rounds it."""
     return int(math.log(settings["r_l"]) / math.log(_eta(settings)))
 
 
 def _size(settings: Settings, bracket: int) -> int:
-    """Trials in the first stage of a bracket."""
+    """Returns the number of trials in the first stage of a bracket."""
     share = _eta(settings) ** bracket / (bracket + 1)
     return math.ceil((_last(settings) + 1) * share - _CLOSE)
 
 
 def _promoted(settings: Settings, size: int, stage: int) -> int:
-    """Trials in a later stage of a bracket."""
+    """Returns the number of trials in a later stage of a bracket."""
     eta = _eta(settings)
     return math.ceil(math.ceil(size * eta ** (1 - stage) - _CLOSE) / eta - _CLOSE)
 

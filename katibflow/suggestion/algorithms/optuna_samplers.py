@@ -1,4 +1,4 @@
-"""Samplers of Optuna and OptunaHub by name, with their constructor's arguments as settings."""
+"""Makes algorithms of the samplers of Optuna and OptunaHub, by the names of their classes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ONE_SEED = frozenset({"QMCSampler"})
 
 
 def optuna_sampler(name: str) -> Algorithm | str:
-    """The algorithm of a sampler of Optuna, by the name of its class; else what is allowed."""
+    """Returns the algorithm of a sampler of Optuna by its class, or the allowed names in words."""
     import optuna
 
     kinds = {
@@ -57,7 +57,7 @@ def optuna_sampler(name: str) -> Algorithm | str:
 
 
 def hub_sampler(name: str) -> Algorithm | str:
-    """The algorithm of a sampler of OptunaHub, by its package and class; else what is allowed.
+    """Returns the algorithm of a sampler of OptunaHub, or what is allowed, in words.
 
     The package is loaded from OptunaHub's cache on this machine, or over the network.
     """
@@ -109,7 +109,7 @@ def _algorithm(
 
 
 def _package_is_there(package: str) -> bool:
-    """Whether a package can be imported."""
+    """Returns whether a package can be imported."""
     return find_spec(package) is not None
 
 

@@ -1,8 +1,8 @@
-"""Which parameters of a trial are active, and how many combinations that leaves.
+"""Computes which parameters of a trial are active, and how many combinations there are.
 
 A parameter with ``when`` is active if every parameter that it names is active and has one of the
-values given. The parameters are gone through in an order in which each comes after those that it
-depends on, and as soon as possible after them.
+given values. The parameters are visited in an order in which each follows the ones that it depends
+on, as closely as possible. A parameter that is not active is called lost in this module.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ MOST_STATES = 100_000
 
 
 def in_order(names: Sequence[str], parents: Mapping[str, Iterable[str]]) -> list[str]:
-    """Names so that each follows its parents, else in their own order; without those in a cycle.
+    """Returns names in their own order, but each after its parents; without those in a cycle.
 
     Args:
         names: All names.
-        parents: For some of them, the names that must come before.
+        parents: Some of the names, each with the names that must come before.
     """
     children: dict[str, list[str]] = {}
     for name in names:
@@ -53,17 +53,17 @@ class Activity:
 
     @cached_property
     def order(self) -> tuple[Dimension, ...]:
-        """The dimensions, each after those that it depends on."""
+        """Returns the dimensions, each after those that it depends on."""
         by_name = {dimension.name: dimension for dimension in self.dimensions}
         return tuple(by_name[name] for name in in_order(tuple(by_name), self.conditions))
 
     def is_active(self, name: str, texts: Mapping[str, str]) -> bool:
-        """Whether a parameter is active, given the texts of the active ones that it depends on."""
+        """Returns whether a parameter is active, given the values of the active ones before it."""
         return all(texts.get(on) in values for on, values in self.conditions.get(name, {}).items())
 
     @property
     def size(self) -> int | None:
-        """How many combinations there are; None when they cannot be counted.
+        """Returns the number of combinations, or None if it is not finite.
 
         Raises:
             OverflowError: The conditions hold in more than `MOST_STATES` different ways.
@@ -73,7 +73,7 @@ class Activity:
         return self._counts[0][frozenset()]
 
     def point(self, index: int) -> dict[str, str]:
-        """The combination of an index from 0 to below ``size``, in the file's order."""
+        """Returns the combination of an index from 0 to below ``size``, in the file's order."""
         texts: dict[str, str] = {}
         lost: _Lost = frozenset()
         for dimension, level, counts in zip(
@@ -92,7 +92,7 @@ class Activity:
 
     @cached_property
     def _levels(self) -> list[dict[_Lost, list[_Group]]]:
-        """By position in the order: from what is lost before it to the groups of its values."""
+        """By position in the order: the lost parameters before it, to the groups of its values."""
         levels: list[dict[_Lost, list[_Group]]] = []
         states: Iterable[_Lost] = [frozenset()]
         total = 0
@@ -107,7 +107,7 @@ class Activity:
 
     @cached_property
     def _counts(self) -> list[dict[_Lost, int]]:
-        """By position: from what is lost before it to the combinations from there on."""
+        """By position: the lost parameters before it, to the number of combinations after it."""
         counts: list[dict[_Lost, int]] = [{frozenset(): 1}]
         for level in reversed(self._levels):
             after = counts[-1]
@@ -120,7 +120,7 @@ class Activity:
         return counts[::-1]
 
     def _groups(self, dimension: Dimension, lost: _Lost) -> Iterator[_Group]:
-        """The values of a dimension, those together after which the same is lost."""
+        """Yields groups of a dimension's values; all values of a group lose the same."""
         children = self._children.get(dimension.name, {})
         after = lost - {dimension.name}
         if dimension.name in lost:
@@ -138,7 +138,7 @@ class Activity:
 
     @cached_property
     def _children(self) -> Mapping[str, Mapping[str, frozenset[str]]]:
-        """By a parameter's name: those that depend on it, each with the values that it wants."""
+        """Maps a parameter's name to those that depend on it, with the values that each wants."""
         found: dict[str, dict[str, frozenset[str]]] = {}
         for child, needs in self.conditions.items():
             for on, values in needs.items():
@@ -152,13 +152,13 @@ _Lost = frozenset[str]
 
 @dataclass(frozen=True)
 class _Group:
-    """Some values of a dimension by their indices: those given, or all others; none if inactive.
+    """Some values of a dimension by their indices: given ones, or all others; none if inactive.
 
     Attributes:
-        size: How many they are.
-        lost: What is lost after them.
-        indices: Ascending.
-        others: Whether they are the values that are not among the indices.
+        size: Number of values.
+        lost: The parameters that are lost after these values.
+        indices: Indices of values, ascending.
+        others: Whether the group holds all values but those of ``indices``.
     """
 
     size: int
@@ -167,7 +167,7 @@ class _Group:
     others: bool = False
 
     def at(self, place: int) -> int:
-        """The index of a place from 0 to below ``size``."""
+        """Returns the index of the value at a position, 0 to below ``size``, in the group."""
         if not self.others:
             return self.indices[place]
         for index in self.indices:

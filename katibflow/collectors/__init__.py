@@ -44,10 +44,10 @@ KINDS: Mapping[str, Kind] = {
     "None": PUSH,
     "Custom": CUSTOM,
 }
-"""By Katib's name. None is what Push was called before: the trial tells its metrics by itself."""
+"""Katib's name to kind; None is the former name of Push, whose trials report metrics themselves."""
 
 READER_IMAGE = "katibflow/metricsReaderImage"
-"""Annotation of the Experiment: the image that copies files out of a pod; Katib passes it over."""
+"""Annotation of the Experiment with the image that copies files out of a pod; Katib ignores it."""
 
 _DEFAULT_IMAGE = "busybox:1.37"
 

@@ -13,7 +13,7 @@ __all__ = ["RFC3339", "Collector", "Reports", "time_of"]
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
 
 Reports = tuple[tuple[str, Point], ...]
-"""What a line reports: each metric's name and the point."""
+"""The reports in one line: each metric's name and the point."""
 
 _NEAR_MISSES_KEPT = 3
 _NEAR_MISS_LENGTH = 200

@@ -15,7 +15,7 @@ from typing import Any
 __all__ = ["EVENT_PACKAGES", "Scalar", "checksum", "scalars"]
 
 EVENT_PACKAGES = ("protobuf==6.33.6", "google-crc32c==1.9.0")
-"""What reading events takes, as pip knows it."""
+"""Packages that reading event files needs, as pip takes them."""
 
 _FIELDS: Mapping[str, str] = {
     "Event": "optional double wall_time 1, optional int64 step 2, optional Summary summary 5",
@@ -28,8 +28,8 @@ _FIELDS: Mapping[str, str] = {
     "Shape": "repeated Size dim 2",
     "Size": "optional int64 size 1",
 }
-"""Each message's fields: label, type, name and number. A tag that is no UTF-8 is read all the same,
-so it is bytes."""
+"""Each message's fields: label, type, name and number. A tag is bytes, so that one that is not
+UTF-8 can be read too."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ _TYPES: Mapping[int, tuple[str, str, Callable[[Any], float]]] = {
     22: ("<I", "uint32_val", float),
     23: ("<Q", "uint64_val", float),
 }
-"""DataType to its form in ``tensor_content``, its own field, and what a value there means."""
+"""DataType to its form in ``tensor_content``, its own field, and the meaning of a value there."""
 
 
 def _number(tensor: Any) -> float | None:

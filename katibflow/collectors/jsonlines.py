@@ -19,7 +19,7 @@ from katibflow.study.history import Point
 __all__ = ["PUSH", "PUSH_MARK", "JsonCollector", "PushCollector"]
 
 PUSH_MARK = "katibflow-metrics"
-"""The word before the object in a line by which a trial pushes metrics."""
+"""The word before the JSON object in a line of pushed metrics."""
 
 _TIMESTAMP = "timestamp"
 _EPOCH = "epoch"

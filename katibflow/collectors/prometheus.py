@@ -34,7 +34,7 @@ _SAMPLE = re.compile(
 _LABEL = re.compile(r'([a-zA-Z_]\w*)\s*=\s*("(?:[^"\\]|\\.)*+")', re.ASCII)
 _NAMES_KEPT = 20
 _ITS_OWN = ("process_", "python_")
-"""What Prometheus's client tells of the process itself."""
+"""Prefixes of the metrics by which Prometheus's client describes the process itself."""
 
 
 @dataclass(frozen=True)

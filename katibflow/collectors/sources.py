@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 METRICS_PORT = "KATIBFLOW_METRICS_PORT"
-"""Variable with the port on which the primary container is to serve its page of metrics."""
+"""Variable with the port on which the primary container must serve its page of metrics."""
 
 
 class FileReader(Protocol):

@@ -29,11 +29,11 @@ DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 """Katib's filter: a name, an equals sign, a number (``pkg/metricscollector/v1beta1/common``)."""
 
 FILTER_PACKAGES = ("google-re2==1.1.20251105",)
-"""What filters of the user's own take, as pip knows it."""
+"""Packages that a user's own filters need, as pip takes them."""
 
 _IN_WORD = re.compile(r"([\w|-]++)\s*+=\s*+([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)")
 _AT_WORD = re.compile(r"(?<![\w|-])" + _IN_WORD.pattern)
-"""The default filter from the start of a word on, without ways back that lead nowhere."""
+"""The default filter from the start of a word on, without useless backtracking."""
 
 _NOT_FINITE = re.compile(r"\s*([+-]?(?:nan|inf(?:inity)?))\b", re.IGNORECASE)
 _EPOCH = re.compile(r"\bepoch\b\W{0,3}([0-9]{1,9})(?![0-9])", re.IGNORECASE)

@@ -24,12 +24,12 @@ from katibflow.study.history import Point
 __all__ = ["EVENT_FILES", "TENSORFLOW_EVENT", "EventCollector", "EventFiles"]
 
 EVENT_FILES = "*tfevents*"
-"""What TensorBoard's writers call their files; others in the folder are passed over."""
+"""Pattern of the names of TensorBoard's event files; other files in the folder are ignored."""
 
 _DEFAULT_FOLDER = "/var/log/katib/tfevent"
 
 _LONGEST_RECORD = 1 << 20
-"""Bytes; what is longer holds images or a graph, and is passed over."""
+"""Bytes; longer records hold images or a graph, and are skipped."""
 
 _TAGS_KEPT = 20
 

@@ -20,12 +20,12 @@ __all__ = ["RULES", "Rule", "Stopping", "faults", "packages_of", "rule_for"]
 RULES: Mapping[str, Stopping] = {
     "medianstop": MEDIANSTOP,
 }
-"""By Katib's name."""
+"""Katib's name to rule."""
 
 _BY_NAME: Mapping[str, Callable[[str], Stopping | str]] = {
     PREFIX: optuna_pruner,
 }
-"""By prefix of the name, what finds the rest of it."""
+"""Prefix of the name to the function that finds a rule by the rest of the name."""
 
 
 @cache

@@ -12,7 +12,7 @@ from katibflow.suggestion.algorithms.base import SettingRule, Settings
 __all__ = ["MakeRule", "Rule", "Stopping"]
 
 Rule = Callable[[Point], str | None]
-"""Takes a trial's reports of the objective one by one; why to stop it, or None to let it go on."""
+"""Takes a trial's reports of the objective one by one; returns the reason to stop it, or None."""
 
 MakeRule = Callable[[ExperimentSpec, Settings, Iterable[Trial]], Rule | None]
 """Makes the rule for a trial that is about to start, from the other trials so far."""

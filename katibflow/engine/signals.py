@@ -13,7 +13,7 @@ from katibflow.runners.stopping import StopKind, StopRequest
 __all__ = ["ENDING", "caught"]
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a program that does not catch it."""
+"""The signals that end a program unless it catches them."""
 
 
 @contextmanager

@@ -43,16 +43,16 @@ BACKENDS: Mapping[str, str] = {
     "local": "katibflow.runners.local.backend",
     "kubernetes": "katibflow.runners.kubernetes.backend",
 }
-"""Name of a backend to the module that has it."""
+"""Name of a backend to the module that defines it."""
 
 DEFAULT = "local"
-"""Where trials of ``katibflow run`` go, unless it says otherwise."""
+"""The backend of ``katibflow run`` without the option ``--on``."""
 
 _IN_CLUSTER = "kubernetes"
-"""Where trials of a pipeline's steps go that run in a cluster."""
+"""The backend of pipeline steps that run in a cluster."""
 
 Given = Mapping[str, Any]
-"""The options that a caller gave to a backend, by name; None, or nothing, where it gave none."""
+"""The options that a caller gave to a backend, by name; None, or absent, if not given."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from katibflow.study.history import Trial
 __all__ = ["LoggedRunner", "Logs", "copied"]
 
 Logs = Mapping[type[LogLine] | type[MetricLine], Path]
-"""The file for each kind of line that is kept."""
+"""The file for each kind of line that is copied."""
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from katibflow.study.history import Trial
 __all__ = ["CopyingRunner"]
 
 _METRICS = "katibflow-metrics"
-"""Name of the log of what was read beside the output, which no container has."""
+"""Name of the log with the lines of a source besides the output; no container has this name."""
 
 
 class CopyingRunner(LoggedRunner):

@@ -30,13 +30,13 @@ __all__ = ["STUDY_ATTRIBUTES", "HistoryStorage", "directions_of"]
 _STUDY = 0
 
 STUDY_ATTRIBUTES = "study"
-"""Key among a trial's attributes of what the sampler kept for the whole study with that trial."""
+"""Key among a trial's attributes with the study's attributes that were set with the trial."""
 
 _CONSTRAINT = "constraints:"
-"""Beginning of the attributes in which Optuna keeps how far a trial is beyond its constraints."""
+"""Prefix of the attributes in which Optuna stores the violation of constraints."""
 
 _PICKLED = ("cma:", "cmawm:", "sepcma:")
-"""Beginnings of attributes that a sampler of Optuna would unpickle; a history may be anyone's."""
+"""Prefixes of attributes that Optuna's samplers would unpickle; a history may be anyone's."""
 
 
 class HistoryStorage(BaseStorage):
@@ -268,7 +268,7 @@ def _attributes(trial: Trial) -> dict[str, Any]:
 
 
 _SOME_TIME = datetime(2000, 1, 1)
-"""Optuna wants times; no sampler reads them."""
+"""Optuna requires times; no sampler reads them."""
 
 
 def _refuse() -> NoReturn:

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["Suggester", "Suggestion", "is_used_up", "new_seed", "suggest", "why_over"]
 
 _TRIES = 10
-"""How often a sampler may come up with a combination that was tried before one is chosen for it."""
+"""Number of known combinations that a sampler may suggest before another one is chosen for it."""
 
 _DERIVED = ("gp:relative_params", "tpe:relative_params")
-"""Beginnings of attributes that say the assignments once more."""
+"""Prefixes of attributes that repeat the assignments."""
 
 
 def suggest(history: History, count: int) -> tuple[Suggestion, ...]:

@@ -85,8 +85,8 @@ CAUSES: Mapping[str, Cause] = {
     Reason.UNSCHEDULABLE: Cause(Prospect.WAITING),
     "SchedulingGated": Cause(Prospect.WAITING),
 }
-"""By the reason as Kubernetes spells it. What it does not hold means what its place says, as every
-container that waits for a reason of no name here has a minute (`prospect_of`)."""
+"""Kubernetes's reason to cause. A reason that is missing here gets the default of its position: a
+container that waits for an unknown reason, for example, has a minute (`prospect_of`)."""
 
 
 def prospect_of(reason: str, otherwise: Prospect) -> Prospect:

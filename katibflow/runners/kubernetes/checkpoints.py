@@ -45,7 +45,7 @@ fi
 mv -T "$draft" "$own" 2>/dev/null || [ -d "$own" ]
 rm -rf "$draft"
 """
-"""Makes a trial's folder in a POSIX shell; all pods of a trial may run it at the same time."""
+"""Script for a POSIX shell that makes a trial's folder; all pods may run it at the same time."""
 
 _ROOT = "/katibflow-checkpoints"
 _NAME = "katibflow-checkpoint"

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 TAIL_LINES = 20
-"""What of a log gets into an outcome's message."""
+"""Number of a log's last lines that an outcome's message quotes."""
 
 HAS_LOG = ("running", "terminated")
 """States of a container that has a log."""

@@ -12,7 +12,7 @@ from katibflow.runners.events import Event, LogLine, MetricLine, SourceNote
 __all__ = ["FOREVER", "Inbox"]
 
 LINES_AHEAD = 1000
-"""Log lines that may wait to be handled; then the log is not read further."""
+"""Log lines that may wait in the queue; with more, the log is not read further."""
 
 FOREVER = float("inf")
 

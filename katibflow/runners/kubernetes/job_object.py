@@ -58,7 +58,7 @@ EXPERIMENT, RUN, TRIAL, STATE = (f"katibflow/{x}" for x in ("experiment", "run",
 ASSIGNMENTS, RECORD, STOPPED = (f"katibflow/{x}" for x in ("assignments", "record", "stopped"))
 SEARCH = "katibflow/search"
 RECORD_VERSION = 2
-"""Of the records that are written, and the newest that can be read."""
+"""The version of written records, and the newest that can be read."""
 
 RECORD_LIMIT = 200_000
 """Bytes of a record; Kubernetes allows 256 KiB for all annotations of an object together."""
@@ -66,10 +66,10 @@ RECORD_LIMIT = 200_000
 CHECKPOINTS: Mapping[str, AddCheckpoint] = {
     "pbt": add_checkpoint,
 }
-"""What gives a trial its checkpoint folder, by the algorithm that asks for one."""
+"""Name of an algorithm to the function that gives its trials checkpoint folders."""
 
 UNREADABLE = "RecordUnreadable"
-"""Reason of a trial that is over, and whose record cannot be read."""
+"""Reason of a finished trial whose record cannot be read."""
 
 _SIDECAR = "sidecar.istio.io/inject"
 _TRIAL_NAME = "KATIB_TRIAL_NAME"  # Katib sets it on the primary container

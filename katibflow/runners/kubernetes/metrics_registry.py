@@ -45,7 +45,7 @@ READINGS: Mapping[type[Source], Reading] = {
     Endpoint: Reading(add_port, read_page),
     SideContainer: Reading(add_container, read_printed),
 }
-"""By the source's type."""
+"""Type of a source to its functions."""
 
 
 def add_source(body: dict[str, Any], source: Source | None, primary: str | None) -> None:

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 SCRAPE_PERIOD = 5.0
-"""Seconds; a value that stands for less may be missed."""
+"""Seconds between two requests; a value that lasts shorter may be missed."""
 
 _LARGEST_PAGE = 16 << 20
 _BEGINNING = f"{READER} of "

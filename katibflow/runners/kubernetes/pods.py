@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 REPLICA_LABEL = "katibflow/replica"
-"""Label that says which of the job's pod templates a pod is made of."""
+"""Label with the job's pod template, or type of replica, that a pod was made from."""
 
 _OPERATOR = "training.kubeflow.org"
 _INDEX_LABELS = (f"{_OPERATOR}/replica-index", "batch.kubernetes.io/job-completion-index")

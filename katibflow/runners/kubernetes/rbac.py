@@ -22,20 +22,20 @@ __all__ = [
 ]
 
 JOB_VERBS = ("create", "delete", "get", "list", "patch", "watch")
-"""What the runner does with jobs."""
+"""The verbs that the runner uses on jobs."""
 
 POD_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("pods", ("delete", "deletecollection", "list", "watch")),
     ("pods/log", ("get",)),
 )
-"""What the runner does with the pods of any job."""
+"""The rules that the runner needs for the pods of any job."""
 
 PAGE_RULE = ("pods/proxy", ("get",))
-"""What the runner does to read a trial's page of metrics, for the collector PrometheusMetric."""
+"""The rule that the runner needs to read a trial's page, for the collector PrometheusMetric."""
 
 _PAGES = "katibflow-metrics-pages"
 _ACCOUNT = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
-"""The name of a service account as a user, which Kubernetes has laid down."""
+"""The user name of a service account, as Kubernetes defines it."""
 
 
 def role(kinds: Iterable[JobKind], name: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Scope = tuple[str, ...]
-"""What the time of a finding is counted for: the pod, and more of it."""
+"""The key under which a finding's time is counted: the pod, a container, and more."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from katibflow.runners.kubernetes.seen import Scope, Seen, Terms, found_in
 __all__ = ["Adoption", "Standing", "Verdict", "adoption", "judge", "judged", "news", "outcome"]
 
 LINE_LENGTH = 500
-"""What of a line of a log gets into an outcome's message."""
+"""Number of characters of a log line that an outcome's message quotes."""
 
 
 class Standing(StrEnum):

@@ -47,10 +47,10 @@ __all__ = [
 ]
 
 ATTEMPT_VERSION = 2
-"""Of ``job.json``, and of what stands beside it."""
+"""The version of ``job.json`` and of the other files beside it."""
 
 END_VERSION = 2
-"""Of ``end.json``; the first version did not carry it."""
+"""The version of ``end.json``; files of the first version did not carry it."""
 
 _VOID = 0
 _JOB = "job.json"

@@ -29,7 +29,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INTERPRETER = re.compile(r"(python[0-9.]*|(ba|da|z|k)?sh|torchrun|accelerate|env)")
 _CUSTOM = "spec.metricsCollectorSpec.collector.customCollector"
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-"""Stands for an assignment: what holds it cannot be judged before there is a trial."""
+"""Stands for an assignment: a text with it cannot be checked before there is a trial."""
 
 
 def check_local(

@@ -19,14 +19,14 @@ KILL_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
 _FIRST_LOOK = 0.1
-"""Seconds after the first SIGTERM until processes are looked for again."""
+"""Seconds after the first SIGTERM until the processes are searched again."""
 
 _GONE_LIMIT = 10.0
-"""Seconds that a killed process may take to be gone; one that hangs in the kernel takes longer."""
+"""Seconds that a killed process may take to end; one that hangs in the kernel takes longer."""
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
-"""Of the looks at processes that are about to end. Nothing tells the end of one that is no child
-on every system, and waiting for a child would take its exit status from whoever asks for it."""
+"""Seconds between two tests of processes that should end. Not every system reports the end of
+a process that is no child, and waiting for a child would take its exit status from its owner."""
 
 
 def end_all(

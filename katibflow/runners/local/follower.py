@@ -39,10 +39,10 @@ STRAGGLER_GRACE = 10.0
 """Seconds that the other replicas may take to end by themselves once the job has succeeded."""
 
 _OBSERVER_GRACE = 3.0
-"""The same for a metrics collector, once all else has ended."""
+"""The same for a metrics collector, once all other replicas have ended."""
 
 _BEGINNING_LIMIT = 1.0
-"""Seconds that a shell may take from making the file of its pid to writing it."""
+"""Seconds that a shell may take from creating the file of its pid to writing it."""
 
 _BEGINNING_PAUSE = 0.001
 

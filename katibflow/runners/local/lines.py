@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["MAX_LINE_BYTES", "LineSplitter", "LogTail", "last_lines"]
 
 MAX_LINE_BYTES = 65_536
-"""What is longer is cut: a metric stands in no such line, and memory must not follow it."""
+"""Longer lines are cut: they hold no metric, and would take too much memory."""
 
 _CHUNK = 262_144
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r)")

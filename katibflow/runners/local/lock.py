@@ -22,7 +22,7 @@ from katibflow.study.files import make_folder
 __all__ = ["LockWait", "RunLock", "held", "is_held"]
 
 _DYING_LIMIT = 1.0
-"""Seconds to wait for a lock: a process that was just killed has it until it is gone."""
+"""Seconds to wait for a lock: a process that was just killed holds it until it is gone."""
 
 _PAUSE = 0.01
 """Seconds between two tries for the lock of a dying process."""

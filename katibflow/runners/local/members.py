@@ -27,19 +27,19 @@ from katibflow.runners.local.lock import is_held
 __all__ = ["FOLDER_MARK", "REPLICA_MARK", "Census", "Marks", "in_session", "marked", "marks_of"]
 
 FOLDER_MARK = "KATIBFLOW_TRIAL_FOLDER"
-"""Holds the trial's folder, in the environment of every process of the trial."""
+"""Variable with the trial's folder, in the environment of every process of the trial."""
 
 REPLICA_MARK = "KATIBFLOW_REPLICA"
 
 _MEMORY = 1.0
 """Seconds for which a session's owner is remembered.
 
-A number is not given out again so soon, and to read every environment of a machine each time that
-a trial ends would cost more than all else at its end.
+Systems do not reuse a session's number so soon, and reading all environments of a machine at the
+end of each trial would take more time than all other work there.
 """
 
 _PASSING = (0.001, 0.002, 0.004, 0.008, 0.016)
-"""Pauses in which a process that is just being made lets go of what it will not inherit."""
+"""Pauses in which a process that is just being created closes what it will not inherit."""
 
 
 class Marks(NamedTuple):

@@ -35,7 +35,7 @@ from katibflow.runners.local.trial_folder import TrialFolder
 __all__ = ["LocalSource", "maps_of", "opened"]
 
 SCRAPE_PERIOD = 0.5
-"""Seconds; a value that stands for less may be missed."""
+"""Seconds between two requests; a value that lasts shorter may be missed."""
 
 _SCRAPE_TIMEOUT = 5.0
 _LARGEST_PAGE = 16 << 20

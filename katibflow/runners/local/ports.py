@@ -17,7 +17,7 @@ from katibflow.runners.local.members import marked
 __all__ = ["free_port", "listener_of", "never_connected", "reserved"]
 
 _PORTS = range(20_000, 32_768)
-"""Below the range from which systems take ports for outgoing connections."""
+"""The ports for trials, below the range that systems use for outgoing connections."""
 
 _TRIES = 200
 _LOCAL = "127.0.0.1"

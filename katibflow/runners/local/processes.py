@@ -20,7 +20,7 @@ from katibflow.runners.local.members import Marks, in_session, marks_of
 __all__ = ["TAKEN", "ReplicaProcess", "adopt", "describe_exit", "start"]
 
 TAKEN = 125
-"""What a replica's shell exits with when it cannot put down its pid, and runs nothing."""
+"""Exit code of a replica's shell that cannot write its pid, and so runs nothing."""
 
 # Written for any POSIX shell. The script runs nothing if the job was ended before, nor if a later
 # process has voided this start (`set -C` lets the second line fail then): a replica must not run

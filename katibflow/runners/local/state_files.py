@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 VERSION_KEY = "version"
-"""Where a file has its version; files of releases that wrote none are of version 1."""
+"""Key of a file's version; files without one, of early releases, have version 1."""
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from katibflow.study.history import Trial, time_text, trial_from_data, trial_to_
 __all__ = ["RECORD_VERSION", "TrialFolder", "digest", "trial_folders"]
 
 RECORD_VERSION = 2
-"""Of ``record.json``; the first version did not carry it."""
+"""The version of ``record.json``; files of the first version did not carry it."""
 
 
 class TrialFolder:

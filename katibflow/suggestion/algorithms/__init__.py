@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 _FEW_TRIALS = 200
-"""As many trials as a Gaussian process is fitted to in a few seconds."""
+"""The most trials that a Gaussian process can be fitted to in a few seconds."""
 
 _NOT_DONE: Mapping[str, str] = {
     name: (
@@ -64,7 +64,7 @@ _NOT_DONE: Mapping[str, str] = {
     )
     for name in ("darts", "enas")
 }
-"""Algorithms of Katib that are left out, and what is allowed instead."""
+"""Katib's algorithms that are not supported, with the allowed alternatives."""
 
 
 def _suited(experiment: Experiment) -> Algorithm:
@@ -100,13 +100,13 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "sobol": SOBOL,
     "tpe": TPE,
 }
-"""Algorithm by Katib's name, and ``auto``."""
+"""Katib's name, or ``auto``, to algorithm."""
 
 _BY_NAME: Mapping[str, Callable[[str], Algorithm | str]] = {
     PREFIX: optuna_sampler,
     HUB_PREFIX: hub_sampler,
 }
-"""By prefix of the name, what finds the rest of it."""
+"""Prefix of the name to the function that finds an algorithm by the rest of the name."""
 
 
 @cache

@@ -65,7 +65,7 @@ class SettingRule:
 
 
 Settings = Mapping[str, Any]
-"""The values of the settings that are given, by name."""
+"""The values of the given settings, by name."""
 
 
 class MakeSampler(Protocol):

@@ -33,7 +33,7 @@ _STAGE = "hyperband:stage"
 """The bracket (its number of further stages) and the stage (from 0) of a trial."""
 
 _OF = "hyperband:of"
-"""The number of the trial that this one runs again with more."""
+"""The number of the trial that this one repeats with more resources."""
 
 _ETA = 3.0
 _CLOSE = 1e-9

@@ -30,15 +30,15 @@ _REFUSED: Mapping[str, str] = {
     "GridSampler": "grid",
     "PartialFixedSampler": "another sampler, and a parameter whose min is its max",
 }
-"""By name of the sampler, what to use instead."""
+"""Name of a refused sampler to the allowed alternative."""
 
 _PACKAGES: Mapping[str, tuple[str, ...]] = {"GPSampler": ("torch",), "QMCSampler": ("scipy",)}
 
 _ALWAYS_ALL = frozenset({"GPSampler", "QMCSampler"})
-"""Samplers that work on parameters which every trial has, and draw others at random."""
+"""Samplers that model only parameters that every trial has, and draw others at random."""
 
 _ONE_SEED = frozenset({"QMCSampler"})
-"""Samplers whose points are one sequence only if the seed stays the same."""
+"""Samplers whose points form one sequence only if the seed stays the same."""
 
 
 def optuna_sampler(name: str) -> Algorithm | str:

@@ -34,9 +34,9 @@ from katibflow.suggestion.space.search_space import Space
 __all__ = ["PBT"]
 
 _AGAIN = "pbt:again"
-"""Number of the failed trial that this one is a second attempt at."""
+"""The number of the failed trial that this one repeats."""
 _POOL = "pbt:pool"
-"""Numbers of the trials that a generation is made from; at the generation's first trial."""
+"""The numbers of the trials that a generation is made from, stored with its first trial."""
 
 
 def _pbt(space: Space, settings: Settings, history: History, attempt: int) -> Suggestion:

@@ -15,7 +15,7 @@ from katibflow.suggestion.space.search_space import Space
 __all__ = ["GRID", "SOBOL"]
 
 _MOST_SOBOL_PARAMETERS = 21_201
-"""As many direction numbers as scipy has."""
+"""The number of parameters for which scipy has direction numbers."""
 
 
 def _grid(space: Space, seed: int, index: int) -> dict[str, str]:

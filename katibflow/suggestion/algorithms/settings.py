@@ -78,4 +78,4 @@ def text(allowed: str) -> SettingRule:
 
 
 RANDOM_STATE = {"random_state": whole(0, LARGEST_SEED)}
-"""The seed; every algorithm has it."""
+"""The setting for the seed, which every algorithm has."""

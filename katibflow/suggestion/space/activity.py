@@ -16,10 +16,10 @@ from katibflow.suggestion.space.dimensions import Dimension
 __all__ = ["MOST_STATES", "Activity", "Conditions", "in_order"]
 
 Conditions = Mapping[str, Mapping[str, frozenset[str]]]
-"""By a parameter's name: the parameters it depends on, each with the values it must have."""
+"""A parameter's name to the parameters it depends on, each with the values it must have."""
 
 MOST_STATES = 100_000
-"""As many different ways for conditions to hold as are told apart when combinations are counted."""
+"""The most ways for conditions to hold that are counted; more of them are an error."""
 
 
 def in_order(names: Sequence[str], parents: Mapping[str, Iterable[str]]) -> list[str]:
@@ -147,7 +147,7 @@ class Activity:
 
 
 _Lost = frozenset[str]
-"""Names of parameters that come later and cannot become active any more."""
+"""Names of later parameters that cannot become active any more."""
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["Space", "dimension_of", "faults", "space_faults", "space_of"]
 
 _LARGEST_GRID = 2**53
-"""Optuna keeps a number as a double, so no grid may have more points than that tells apart."""
+"""Optuna stores a number as a double, so no grid may have more points than a double can count."""
 
 _EASY = (1e-150, 1e150)
-"""Widths of ranges that samplers can square."""
+"""Widths of ranges whose square is a double, as samplers need it."""
 
 
 @dataclass(frozen=True)

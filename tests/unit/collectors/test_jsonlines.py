@@ -1,4 +1,4 @@
-"""JSON lines and pushed metrics, and the client that pushes."""
+"""Tests JSON lines, pushed metrics, and the function that pushes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Event files: real ones of TensorBoard's writers, damaged ones, growing ones; which tag counts."""
+"""Tests event files (real, damaged and growing ones) and the choice of tags."""
 
 from __future__ import annotations
 

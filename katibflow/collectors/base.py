@@ -56,12 +56,12 @@ class Collector:
         """Returns the reports in a line; ``named`` holds the metrics whose names it contains."""
         raise NotImplementedError
 
-    def overhear(self, line: str) -> None:
+    def skip(self, line: str) -> None:
         """Remembers a line of output that is not searched, for the search report."""
         if not self._elsewhere and self._elsewhere_pattern.search(line):
             self._elsewhere = line.strip()[:_NEAR_MISS_LENGTH]
 
-    def note(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Remembers an obstacle to the reading, for the search report."""
         if len(self._notes) < _NOTES_KEPT:
             self._notes[text] = None

@@ -34,14 +34,14 @@ class JsonCollector(Collector):
 
     Args:
         metrics: Names of the metrics, the objective's first; other keys are ignored.
-        place: Path of the file with the lines, for the search report.
+        location: Path of the file with the lines, for the search report.
     """
 
     reads_output = False
 
-    def __init__(self, metrics: Sequence[str], place: str) -> None:
+    def __init__(self, metrics: Sequence[str], location: str) -> None:
         super().__init__(metrics)
-        self._place = place
+        self._location = location
 
     def _read(self, line: str, named: Sequence[str]) -> Sequence[tuple[str, Point]]:
         return self._points(_object_at(line, 0), None) if named else ()
@@ -64,7 +64,7 @@ class JsonCollector(Collector):
         ]
 
     def _searched(self) -> str:
-        return f"{self._lines} lines of {self._place} were read as JSON objects"
+        return f"{self._lines} lines of {self._location} were read as JSON objects"
 
 
 class PushCollector(JsonCollector):

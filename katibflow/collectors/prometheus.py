@@ -138,14 +138,14 @@ class PrometheusCollector(Collector):
 
     Args:
         metrics: Names of the metrics, the objective's first: ``loss`` or ``loss{stage="val"}``.
-        place: Address of the page, for the search report.
+        location: Address of the page, for the search report.
     """
 
     reads_output = False
 
-    def __init__(self, metrics: Sequence[str], place: str) -> None:
+    def __init__(self, metrics: Sequence[str], location: str) -> None:
         super().__init__(metrics)
-        self._place = place
+        self._location = location
 
     def _read(self, line: str, named: Sequence[str]) -> Sequence[tuple[str, Point]]:
         reports = []
@@ -158,7 +158,7 @@ class PrometheusCollector(Collector):
         return reports
 
     def _searched(self) -> str:
-        return f"{self._lines} new values were read from {self._place}"
+        return f"{self._lines} new values were read from {self._location}"
 
 
 def _port_of(given: Mapping[str, Any]) -> int | None:

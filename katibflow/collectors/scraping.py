@@ -41,7 +41,7 @@ class Scraper:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scrape", daemon=True)
 
-    def know(self, lines: str) -> None:
+    def mark_known(self, lines: str) -> None:
         """Marks lines as returned by an earlier process, so that they are not returned again."""
         self._reader.feed(lines, 0)
 

@@ -46,7 +46,7 @@ class TextCollector(Collector):
         metrics: Names of the metrics, the objective's first; other names are ignored.
         filters: Regular expressions in RE2's syntax with the name as group 1 and the value as
             group 2; Katib's default when empty.
-        place: Path of the file with the lines, for the search report; empty for the primary
+        location: Path of the file with the lines, for the search report; empty for the primary
             container's output.
 
     Raises:
@@ -55,11 +55,11 @@ class TextCollector(Collector):
     """
 
     def __init__(
-        self, metrics: Sequence[str], filters: Iterable[str] = (), place: str = ""
+        self, metrics: Sequence[str], filters: Iterable[str] = (), location: str = ""
     ) -> None:
         super().__init__(metrics)
-        self.reads_output = not place
-        self._place = f" of {place}" if place else ""
+        self.reads_output = not location
+        self._location = f" of {location}" if location else ""
         self._filters = tuple(filters)
         self._patterns = [compile_filter(text) for text in self._filters]
 
@@ -89,7 +89,7 @@ class TextCollector(Collector):
 
     def _searched(self) -> str:
         patterns = " or ".join(self._filters or (DEFAULT_FILTER,))
-        return f"{self._lines} lines{self._place} were read with the filter {patterns}"
+        return f"{self._lines} lines{self._location} were read with the filter {patterns}"
 
 
 STDOUT = Kind(lambda spec, names: TextCollector(names, filters_of(spec)))

@@ -118,14 +118,14 @@ class EventCollector(Collector):
 
     Args:
         metrics: Names of the metrics, the objective's first.
-        place: Folder of the files.
+        location: Folder of the files.
     """
 
     reads_output = False
 
-    def __init__(self, metrics: Sequence[str], place: str) -> None:
+    def __init__(self, metrics: Sequence[str], location: str) -> None:
         super().__init__(metrics)
-        self._place = place.rstrip("/")
+        self._location = location.rstrip("/")
         self._chosen: dict[str, tuple[int, str]] = {}
         self._tags: dict[str, None] = {}
 
@@ -133,7 +133,7 @@ class EventCollector(Collector):
         """Reads one line and returns the reports in it."""
         self._lines += 1
         data = json.loads(line)
-        folder = dirname(f"{self._place}/{data['file']}")
+        folder = dirname(f"{self._location}/{data['file']}")
         tag = data["tag"]
         if len(self._tags) < _TAGS_KEPT:
             self._tags[dirname(data["file"]) + "/" + tag if "/" in data["file"] else tag] = None
@@ -151,7 +151,7 @@ class EventCollector(Collector):
 
     def _searched(self) -> str:
         tags = f"; their tags are {', '.join(self._tags)}" if self._tags else ""
-        return f"{self._lines} scalars were read from event files in {self._place}{tags}"
+        return f"{self._lines} scalars were read from event files in {self._location}{tags}"
 
 
 def _rank(name: str, folder: str, tag: str) -> int:

@@ -139,9 +139,9 @@ def collect(collector: Collector, event: Event) -> Reports:
         case MetricLine(text):
             return collector.feed(text)
         case LogLine(text):
-            collector.overhear(text)
+            collector.skip(text)
         case SourceNote(text):
-            collector.note(text)
+            collector.warn(text)
     return ()
 
 

@@ -21,7 +21,7 @@ from katibflow.runners.kubernetes.pods import (
 )
 
 __all__ = [
-    "Scope",
+    "FindingKey",
     "Seen",
     "Terms",
     "accounted_for",
@@ -31,7 +31,7 @@ __all__ = [
     "unread",
 ]
 
-Scope = tuple[str, ...]
+FindingKey = tuple[str, ...]
 """The key under which a finding's time is counted: the pod, a container, and more."""
 
 
@@ -80,7 +80,7 @@ class Seen:
     pods: Mapping[str, Pod] = field(default_factory=dict)
     complete: bool = False
     cause: Finding | None = None
-    since: Mapping[Scope, float] = field(default_factory=dict)
+    since: Mapping[FindingKey, float] = field(default_factory=dict)
 
     def with_pod(self, terms: Terms, pod: Pod) -> Seen:
         """Returns the state after a pod was added or changed."""

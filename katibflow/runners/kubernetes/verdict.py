@@ -17,7 +17,7 @@ from katibflow.runners.kubernetes.causes import Prospect, Reason, tells_more
 from katibflow.runners.kubernetes.inbox import FOREVER
 from katibflow.runners.kubernetes.job_object import STATE, Identity, holds_still, was_stopped
 from katibflow.runners.kubernetes.pods import Finding, Pod, held_open, replica_name
-from katibflow.runners.kubernetes.seen import Scope, Seen, Terms, found_in
+from katibflow.runners.kubernetes.seen import FindingKey, Seen, Terms, found_in
 
 __all__ = ["Adoption", "Standing", "Verdict", "adoption", "judge", "judged", "news", "outcome"]
 
@@ -85,7 +85,7 @@ class Verdict:
     cause: Finding | None = None
     until: float = FOREVER
     news: tuple[Finding, ...] = ()
-    since: Mapping[Scope, float] = field(default_factory=dict)
+    since: Mapping[FindingKey, float] = field(default_factory=dict)
 
 
 def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
@@ -152,11 +152,11 @@ _GOES_ON: Mapping[Prospect, Standing] = {
 
 
 def _judge_pods(terms: Terms, seen: Seen, now: float) -> Verdict:
-    since = dict[Scope, float]()
+    since = dict[FindingKey, float]()
     troubles: list[_Trouble] = []
-    for scope, finding in _present(terms, seen):
-        since[scope] = seen.since.get(scope, now)
-        troubles.append(_trouble(terms, seen, finding, since[scope]))
+    for key, finding in _present(terms, seen):
+        since[key] = seen.since.get(key, now)
+        troubles.append(_trouble(terms, seen, finding, since[key]))
     quiet = (Prospect.WAITING, Prospect.REMARK)  # told when the pod changed, see `news`
     told = tuple(
         each.finding for each in troubles if now >= each.tell and each.prospect not in quiet
@@ -208,14 +208,14 @@ def _over(terms: Terms, worst: Finding) -> Verdict:
     return Verdict(standing, state, worst.reason, str(worst), worst)
 
 
-def _present(terms: Terms, seen: Seen) -> Iterator[tuple[Scope, Finding]]:
+def _present(terms: Terms, seen: Seen) -> Iterator[tuple[FindingKey, Finding]]:
     """Yields each present finding, after the key under which its time is counted."""
     for pod in seen.pods.values():
         if pod.deleting:
             continue
         for finding in found_in(terms, pod):
-            scope = finding.container if finding.prospect >= Prospect.SETTLING else ""
-            yield (pod.uid, scope, finding.prospect.name if scope else ""), finding
+            container = finding.container if finding.prospect >= Prospect.SETTLING else ""
+            yield (pod.uid, container, finding.prospect.name if container else ""), finding
     expected = terms.shape.expected
     missing = expected - len(seen.pods)
     if missing > 0 and not seen.complete:

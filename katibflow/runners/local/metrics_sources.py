@@ -238,10 +238,10 @@ class _Page:
         self._source = source
         self._folder = folder
         self._own = attempt.metrics_port
-        self._kept = attempt.folder / "samples.prom"
-        self._earlier = self._kept.read_text("utf-8") if self._kept.exists() else ""
+        self._samples = attempt.folder / "samples.prom"
+        self._earlier = self._samples.read_text("utf-8") if self._samples.exists() else ""
         self.scraper = Scraper(source.reader(), self._fetch, SCRAPE_PERIOD, wake)
-        self.scraper.know(self._earlier)
+        self.scraper.mark_known(self._earlier)
 
     def read(self) -> tuple[Sequence[Event], bool]:
         return self._told(), False
@@ -256,7 +256,7 @@ class _Page:
         before, self._earlier = self._earlier.splitlines(), ""
         lines = self.scraper.take()
         if lines:
-            with self._kept.open("a", encoding="utf-8") as file:
+            with self._samples.open("a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in lines)
         return [MetricLine(line) for line in (*before, *lines)]
 

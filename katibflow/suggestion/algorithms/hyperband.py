@@ -40,7 +40,7 @@ _CLOSE = 1e-9
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Position:
     """The position of the next trial: its bracket, its stage, and the trial that it repeats."""
 
     bracket: int
@@ -56,31 +56,35 @@ class _Wait:
 def _hyperband(
     space: Space, settings: Settings, history: History, attempt: int
 ) -> Suggestion | None:
-    place = _next_place(settings, history)
-    if not isinstance(place, _Place):
+    position = _next_position(settings, history)
+    if not isinstance(position, _Position):
         return None
-    if place.of is None:
+    if position.of is None:
         dice = chance(history, "hyperband")
         assignments = space.at([dice.random() for _ in space.dimensions])
     else:
-        assignments = dict(place.of.assignments)
-    assignments[settings["resource_name"]] = str(_resource(settings, place))
-    attributes: dict[str, Any] = {_STAGE: [place.bracket, place.stage]}
-    if place.of is not None:
-        attributes[_OF] = place.of.number
+        assignments = dict(position.of.assignments)
+    assignments[settings["resource_name"]] = str(_resource(settings, position))
+    attributes: dict[str, Any] = {_STAGE: [position.bracket, position.stage]}
+    if position.of is not None:
+        attributes[_OF] = position.of.number
     return Suggestion(assignments, attributes)
 
 
 def _is_over(settings: Settings, history: History) -> bool:
-    return _next_place(settings, history) is None
+    return _next_position(settings, history) is None
 
 
-def _next_place(settings: Settings, history: History) -> _Place | _Wait | None:
+def _next_position(settings: Settings, history: History) -> _Position | _Wait | None:
     stages: dict[tuple[int, int], list[Trial]] = {}
     for trial in history.trials:
-        place = trial.attributes.get(_STAGE)
-        if trial.state is not TrialState.KILLED and isinstance(place, list) and len(place) == 2:
-            stages.setdefault((place[0], place[1]), []).append(trial)
+        position = trial.attributes.get(_STAGE)
+        if (
+            trial.state is not TrialState.KILLED
+            and isinstance(position, list)
+            and len(position) == 2
+        ):
+            stages.setdefault((position[0], position[1]), []).append(trial)
     for bracket in range(_last(settings), -1, -1):
         size = _size(settings, bracket)
         before: list[Trial] = []
@@ -88,14 +92,14 @@ def _next_place(settings: Settings, history: History) -> _Place | _Wait | None:
             placed = stages.get((bracket, stage), [])
             if stage == 0:
                 if len(placed) < size:
-                    return _Place(bracket, 0, None)
+                    return _Position(bracket, 0, None)
             else:
                 if any(not trial.state.is_finished for trial in before):
                     return _Wait()
                 again = {trial.attributes.get(_OF) for trial in placed}
                 for trial in _best(history, before)[: _promoted(settings, size, stage)]:
                     if trial.number not in again:
-                        return _Place(bracket, stage, trial)
+                        return _Position(bracket, stage, trial)
             before = placed
     return None
 
@@ -136,8 +140,8 @@ def _promoted(settings: Settings, size: int, stage: int) -> int:
     return math.ceil(math.ceil(size * eta ** (1 - stage) - _CLOSE) / eta - _CLOSE)
 
 
-def _resource(settings: Settings, place: _Place) -> int:
-    share = _eta(settings) ** (place.stage - place.bracket)
+def _resource(settings: Settings, position: _Position) -> int:
+    share = _eta(settings) ** (position.stage - position.bracket)
     return int(settings["r_l"] * share + _CLOSE)
 
 

@@ -82,9 +82,9 @@ class Activity:
             for group in level[lost]:
                 room = group.size * counts[group.lost]
                 if index < room:
-                    place, index = divmod(index, counts[group.lost])
+                    position, index = divmod(index, counts[group.lost])
                     if dimension.name not in lost:
-                        texts[dimension.name] = dimension.point(group.at(place))
+                        texts[dimension.name] = dimension.point(group.at(position))
                     lost = group.lost
                     break
                 index -= room
@@ -166,12 +166,12 @@ class _Group:
     indices: tuple[int, ...] = ()
     others: bool = False
 
-    def at(self, place: int) -> int:
+    def at(self, position: int) -> int:
         """Returns the index of the value at a position, 0 to below ``size``, in the group."""
         if not self.others:
-            return self.indices[place]
+            return self.indices[position]
         for index in self.indices:
-            if index > place:
+            if index > position:
                 break
-            place += 1
-        return place
+            position += 1
+        return position

@@ -69,9 +69,9 @@ def _condition_faults(
     if not _is_right(other):
         return
     dimension = dimension_of(other)
-    for place, text in enumerate(texts):
+    for position, text in enumerate(texts):
         if not _has(dimension, text):
-            path = where if len(texts) == 1 else f"{where}[{place}]"
+            path = where if len(texts) == 1 else f"{where}[{position}]"
             yield Fault(path, f'"{text}"', _values(other))
 
 

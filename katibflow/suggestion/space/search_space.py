@@ -177,13 +177,13 @@ def faults(parts: Parts) -> Iterator[Fault]:
         yield from space_faults(parameter, where)
 
 
-def space_faults(parameter: Parameter, place: str) -> Iterator[Fault]:
-    """Yields the faults of a parameter's type and feasible space; ``place`` is its path."""
+def space_faults(parameter: Parameter, path: str) -> Iterator[Fault]:
+    """Yields the faults of the type and feasible space of the parameter at ``path``."""
     space = parameter.feasible_space
     if parameter.parameter_type is None and space.list is None:
-        yield Fault(f"{place}.parameterType", "", ", ".join(ParameterType))
+        yield Fault(f"{path}.parameterType", "", ", ".join(ParameterType))
         return
-    where = f"{place}.feasibleSpace"
+    where = f"{path}.feasibleSpace"
     is_range = any(text is not None for text in (space.min, space.max, space.step))
     if space.list is not None:
         if is_range:

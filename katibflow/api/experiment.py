@@ -337,7 +337,7 @@ class Experiment:
 
 
 class _Warned:
-    """A `submitting.Teller` that warns, of an Experiment's limits, whoever calls ``submit``."""
+    """A `client.submitting.Teller` that issues warnings on an Experiment's limits."""
 
     def __init__(self, source: str) -> None:
         self._source = source

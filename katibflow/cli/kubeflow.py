@@ -83,7 +83,7 @@ def access_of(
 
 
 def found_run(run: str, access: Access) -> tuple[Pipelines, Sweep]:
-    """The installation, and the run in it that a user means; errors as of `find_sweep`."""
+    """Returns the installation and the user's run; errors as of `client.reading.find_sweep`."""
     from katibflow.client.api import connect
     from katibflow.client.reading import find_sweep
 

@@ -108,7 +108,7 @@ def submit(
 
 
 class _Printed:
-    """A `submitting.Teller` that prints: what is wrong to standard error, the rest where asked."""
+    """A `client.submitting.Teller` that prints, warnings to standard error."""
 
     def __init__(self, file: Path, as_json: bool) -> None:
         self._file = file

@@ -1,7 +1,7 @@
-"""Metrics collectors: one module for each format in which a trial reports its metrics.
+"""Registry of the metrics collectors; each format of metrics has a module of its own beside it.
 
-A collector reads lines. Each kind, in the module of its format, says what makes the collector and
-where a runner finds the lines; `KINDS` has them by Katib's names.
+A collector reads lines. Each module defines a `Kind`, which makes the collector and names the
+source that a runner reads for it; `KINDS` maps Katib's names to the kinds.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ KINDS: Mapping[str, Kind] = {
     "None": PUSH,
     "Custom": CUSTOM,
 }
-"""By Katib's name. None is what Push was called before: the trial tells its metrics by itself."""
+"""Katib's name to kind; None is the former name of Push, whose trials report metrics themselves."""
 
 READER_IMAGE = "katibflow/metricsReaderImage"
-"""Annotation of the Experiment: the image that copies files out of a pod; Katib passes it over."""
+"""Annotation of the Experiment with the image that copies files out of a pod; Katib ignores it."""
 
 _DEFAULT_IMAGE = "busybox:1.37"
 
 
 def collector_for(spec: ExperimentSpec) -> Collector:
-    """A new collector for one trial of the experiment."""
+    """Returns a new collector for one trial of the experiment."""
     given = spec.metrics_collector_spec
     return KINDS[given.collector.kind].collector(given, spec.objective.metric_names)
 
 
 def source_for(experiment: Experiment) -> Source | None:
-    """What a runner reads for the collector; None: nothing but the primary container's output."""
+    """Returns the source that a runner reads, or None if it reads the primary output alone."""
     spec = experiment.spec
     given = spec.metrics_collector_spec
     source = KINDS[given.collector.kind].source(given, spec.objective.metric_names)
@@ -70,14 +70,14 @@ def source_for(experiment: Experiment) -> Source | None:
 
 
 def packages_of(spec: ExperimentSpec) -> tuple[str, ...]:
-    """Returns what pip is to install where the experiment's metrics are read."""
+    """Returns the packages that pip installs where the experiment's metrics are read."""
     given = spec.metrics_collector_spec
     own = KINDS[given.collector.kind].packages
     return (*own, *FILTER_PACKAGES) if filters_of(given) else own
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the metrics collector."""
+    """Yields the faults of the metrics collector's specification."""
     spec = parts.metrics_collector
     if spec is None:
         return

@@ -1,4 +1,4 @@
-"""What all metrics collectors share: the series, and the account of what was searched."""
+"""The base class of all metrics collectors: it keeps the series, and explains missing metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["RFC3339", "Collector", "Reports", "time_of"]
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
 
 Reports = tuple[tuple[str, Point], ...]
-"""What a line reports: each metric's name and the point."""
+"""The reports in one line: each metric's name and the point."""
 
 _NEAR_MISSES_KEPT = 3
 _NEAR_MISS_LENGTH = 200
@@ -21,14 +21,14 @@ _NOTES_KEPT = 5
 
 
 class Collector:
-    """Takes what a trial says line by line and keeps each metric's reports in order.
+    """Reads a trial's lines one by one and keeps each metric's reports in order.
 
     Args:
-        metrics: The names to look for, the objective's first; others are passed over.
+        metrics: Names of the metrics, the objective's first; other names are ignored.
 
     Attributes:
-        reads_output: Whether its lines are the primary container's output; else they are those
-            that the runner reads from the `sources.Source` of the collector's kind.
+        reads_output: Whether the collector reads the primary container's output. Otherwise it
+            reads the lines that the runner gets from the `sources.Source` of its kind.
     """
 
     reads_output = True
@@ -42,7 +42,7 @@ class Collector:
         self._elsewhere_pattern = re.compile(re.escape(metrics[0]) + r"\s*=\s*[-+]?\.?\d")
 
     def feed(self, line: str) -> Reports:
-        """Reads one line; returns what it reports."""
+        """Reads one line and returns the reports in it."""
         self._lines += 1
         named = [name for name in self._series if name in line]
         reports = self._read(line, named)
@@ -53,16 +53,16 @@ class Collector:
         return tuple(reports)
 
     def _read(self, line: str, named: Sequence[str]) -> Sequence[tuple[str, Point]]:
-        """What a line reports; ``named`` are the metrics whose names are in it somewhere."""
+        """Returns the reports in a line; ``named`` holds the metrics whose names it contains."""
         raise NotImplementedError
 
-    def overhear(self, line: str) -> None:
-        """Takes a line of the output that is not searched, to say so if nothing is found."""
+    def skip(self, line: str) -> None:
+        """Remembers a line of output that is not searched, for the search report."""
         if not self._elsewhere and self._elsewhere_pattern.search(line):
             self._elsewhere = line.strip()[:_NEAR_MISS_LENGTH]
 
-    def note(self, text: str) -> None:
-        """Takes what hindered the reading, to say so if nothing is found."""
+    def warn(self, text: str) -> None:
+        """Remembers an obstacle to the reading, for the search report."""
         if len(self._notes) < _NOTES_KEPT:
             self._notes[text] = None
 
@@ -75,14 +75,14 @@ class Collector:
 
     @property
     def series(self) -> Mapping[str, tuple[Point, ...]]:
-        """Each metric's points so far."""
+        """Returns each metric's points so far."""
         return {name: tuple(points) for name, points in self._series.items()}
 
     def search_report(self) -> str:
-        """What was searched, in a sentence: for a first metric that did not come.
+        """Returns a text that says what was searched, for an objective metric that did not come.
 
-        Below it stand what hindered the reading and what nearly matched: lines with the metric's
-        name, preferably with a number right after it.
+        The text goes on with obstacles to the reading, and with near misses: lines that hold the
+        metric's name, preferably with a number right after the name.
         """
         lines = [*self._notes]
         lines += [f"nearly: {line}" for line in next(iter(self._near_misses.values())).lines]
@@ -95,7 +95,7 @@ class Collector:
 
 
 class _NearMisses:
-    """The first lines that name a metric and report nothing, those with a number before others."""
+    """Keeps the first lines that name a metric and report nothing, those with a number first."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -116,7 +116,7 @@ class _NearMisses:
 
 
 def time_of(seconds: float) -> str | None:
-    """A time since the epoch in RFC 3339, whole microseconds; None for what is no time."""
+    """Returns seconds since the epoch as RFC 3339 in whole microseconds; None if out of range."""
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):

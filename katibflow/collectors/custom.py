@@ -1,4 +1,4 @@
-"""The collector Custom: what a container of the user's prints beside the primary one.
+"""The collector Custom: a container of the user's runs beside the primary one and prints metrics.
 
 Source: ``validateMetricsCollector`` in Katib's validator.go.
 """

@@ -1,4 +1,4 @@
-"""TensorBoard's events as protobuf's own messages, with the few fields that scalars are in.
+"""Parses one TensorBoard event with protobuf's own classes, and only the fields of scalars.
 
 Source: ``event.proto`` and ``summary.proto`` in ``tensorflow/core``, ``tensor.proto``,
 ``tensor_shape.proto`` and ``types.proto`` in its ``framework``, ``lib/hash/crc32c.h`` for the mask.
@@ -15,7 +15,7 @@ from typing import Any
 __all__ = ["EVENT_PACKAGES", "Scalar", "checksum", "scalars"]
 
 EVENT_PACKAGES = ("protobuf==6.33.6", "google-crc32c==1.9.0")
-"""What reading events takes, as pip knows it."""
+"""Packages that reading event files needs, as pip takes them."""
 
 _FIELDS: Mapping[str, str] = {
     "Event": "optional double wall_time 1, optional int64 step 2, optional Summary summary 5",
@@ -28,8 +28,8 @@ _FIELDS: Mapping[str, str] = {
     "Shape": "repeated Size dim 2",
     "Size": "optional int64 size 1",
 }
-"""Each message's fields: label, type, name and number. A tag that is no UTF-8 is read all the same,
-so it is bytes."""
+"""Each message's fields: label, type, name and number. A tag is bytes, so that one that is not
+UTF-8 can be read too."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Scalar:
 
 
 def scalars(event: bytes) -> list[Scalar]:
-    """Returns the scalars in an ``Event``; other things in it are passed over.
+    """Returns the scalars in an ``Event`` and ignores everything else in the message.
 
     Raises:
-        ValueError: It is no such message.
+        ValueError: The bytes are not an ``Event``.
     """
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -102,7 +102,7 @@ def _bfloat(bits: int) -> float:
 
 
 def _shortest(value: float) -> float:
-    """Returns the shortest decimal that is the same in 32 bits: 0.1, not 0.10000000149."""
+    """Returns the shortest decimal that is the same float in 32 bits: 0.1, not 0.10000000149."""
     for digits in range(6, 9):
         short = float(f"{value:.{digits}g}")
         try:
@@ -127,11 +127,11 @@ _TYPES: Mapping[int, tuple[str, str, Callable[[Any], float]]] = {
     22: ("<I", "uint32_val", float),
     23: ("<Q", "uint64_val", float),
 }
-"""DataType to its form in ``tensor_content``, its own field, and what a value there means."""
+"""DataType to its form in ``tensor_content``, its own field, and the meaning of a value there."""
 
 
 def _number(tensor: Any) -> float | None:
-    """Returns the value of a ``TensorProto`` with one number in it, or None for every other."""
+    """Returns the value of a ``TensorProto`` that holds one number, or None for any other."""
     if tensor.dtype not in _TYPES or any(each.size != 1 for each in tensor.tensor_shape.dim):
         return None
     form, field, meaning = _TYPES[tensor.dtype]

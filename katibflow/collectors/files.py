@@ -1,4 +1,4 @@
-"""The collector File: a text file of the primary container, with filters or of JSON objects.
+"""The collector File: it reads a text file of the primary container, by filters or as JSON lines.
 
 Source: ``setDefaultMetricsCollector`` in Katib's experiment_defaults.go, and
 ``validateMetricsCollector`` in its validator.go.

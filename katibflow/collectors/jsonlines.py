@@ -1,7 +1,7 @@
-"""Reads metrics from JSON objects: a file of them, one a line, or those that a trial pushes.
+"""Reads metrics from JSON objects: one in each line of a file, or pushed by the training code.
 
-Source: ``parseLogsInJsonFormat`` in Katib's ``file-metricscollector.go``, which takes values that
-are strings only; numbers are as good here.
+Source: ``parseLogsInJsonFormat`` in Katib's ``file-metricscollector.go``, which takes only
+values that are strings; this module takes numbers too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from katibflow.study.history import Point
 __all__ = ["PUSH", "PUSH_MARK", "JsonCollector", "PushCollector"]
 
 PUSH_MARK = "katibflow-metrics"
-"""The word before the object in a line by which a trial pushes metrics."""
+"""The word before the JSON object in a line of pushed metrics."""
 
 _TIMESTAMP = "timestamp"
 _EPOCH = "epoch"
@@ -33,15 +33,15 @@ class JsonCollector(Collector):
     epoch, unless one of the metrics is called so.
 
     Args:
-        metrics: The names to look for, the objective's first; other keys are passed over.
-        place: Where the lines stand.
+        metrics: Names of the metrics, the objective's first; other keys are ignored.
+        location: Path of the file with the lines, for the search report.
     """
 
     reads_output = False
 
-    def __init__(self, metrics: Sequence[str], place: str) -> None:
+    def __init__(self, metrics: Sequence[str], location: str) -> None:
         super().__init__(metrics)
-        self._place = place
+        self._location = location
 
     def _read(self, line: str, named: Sequence[str]) -> Sequence[tuple[str, Point]]:
         return self._points(_object_at(line, 0), None) if named else ()
@@ -64,13 +64,13 @@ class JsonCollector(Collector):
         ]
 
     def _searched(self) -> str:
-        return f"{self._lines} lines of {self._place} were read as JSON objects"
+        return f"{self._lines} lines of {self._location} were read as JSON objects"
 
 
 class PushCollector(JsonCollector):
-    """Reads what a trial pushes: lines of its output with `PUSH_MARK` and a JSON object.
+    """Reads pushed metrics: lines of the trial's output with `PUSH_MARK` and a JSON object.
 
-    In front of the mark may stand the time (RFC 3339), and anything before that.
+    A time (RFC 3339) may precede the mark, and any text may precede the time.
     """
 
     reads_output = True
@@ -101,7 +101,7 @@ def _object_at(line: str, start: int) -> Mapping[str, Any] | None:
 
 
 def _value(value: object) -> float | None:
-    """The number that a value is, NaN for text that is none; None for what is no value."""
+    """Returns a JSON value as a number: NaN for a text without one, None for any other type."""
     if isinstance(value, str):
         try:
             return math.nan if "_" in value else float(value)

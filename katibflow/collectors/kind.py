@@ -1,7 +1,7 @@
-"""What a kind of metrics collector is, and how its specification is read.
+"""Defines `Kind`, one kind of metrics collector, and reads and checks parts of its specification.
 
-Each kind stands in the module of its format, with all that is particular to it: what makes the
-collector, where its lines come from, what its specification may say, and what has to be installed.
+The module of a format holds its kind: the function that makes the collector, the source of the
+lines, the faults of the specification, and the packages that the format needs.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def _no_faults(spec: MetricsCollectorSpec) -> Iterator[Fault]:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of metrics collector.
+    """Describes one kind of metrics collector.
 
     Attributes:
-        collector: Makes a new one: from the specification and the metrics' names.
-        source: Returns what a runner reads for it; None: the primary container's output.
-        faults: Says what is wrong with a specification. What Katib accepts and passes over is
-            accepted and passed over.
-        packages: What reading takes besides the library, as pip knows it, with its version: the
-            steps of a pipeline that read trials install it. It is imported only when it is used.
+        collector: Makes a new collector from the specification and the metrics' names.
+        source: Returns the source that a runner reads, or None for the primary container's output.
+        faults: Yields the faults of a specification. Fields that Katib accepts and ignores are
+            accepted and ignored here too.
+        packages: Further packages that the reading needs, with versions, as pip takes them. The
+            steps of a pipeline that read trials install them; they are imported at their first use.
     """
 
     collector: Callable[[MetricsCollectorSpec, Sequence[str]], Collector]
@@ -50,22 +50,22 @@ class Kind:
 
 
 def section_of(spec: MetricsCollectorSpec) -> CollectorSource:
-    """Returns ``source``, empty if it is left out."""
+    """Returns ``source``, or an empty one if it is left out."""
     return spec.source or CollectorSource()
 
 
 def file_of(spec: MetricsCollectorSpec) -> FileSystemPath:
-    """Returns ``source.fileSystemPath``, empty if it is left out."""
+    """Returns ``source.fileSystemPath``, or an empty one if it is left out."""
     return section_of(spec).file_system_path or FileSystemPath()
 
 
 def filters_of(spec: MetricsCollectorSpec) -> Sequence[str]:
-    """Returns the user's own filters, if there are any."""
+    """Returns the filters that the user gave, if there are any."""
     given = section_of(spec).filter
     return given.metrics_format if given else ()
 
 
 def path_faults(path: str | None) -> Iterator[Fault]:
-    """Says what is wrong with the path of a file or folder."""
+    """Yields the faults of the path of a file or folder."""
     if path and (not path.startswith("/") or normpath(path) in ("/", "//")):
         yield Fault(f"{PATH}.path", f'"{path}"', "an absolute path in the container, below /")

@@ -1,8 +1,8 @@
-"""Reads metrics from a page in Prometheus's text format: the collector PrometheusMetric.
+"""The collector PrometheusMetric: it reads metrics from a page in Prometheus's text format.
 
-A runner asks for the page again and again and gives it to `ChangedSamples`; what comes out of it
-are lines of the same format, the samples that are new or changed, each with its time. Those are
-what the collector reads.
+A runner requests the page periodically and gives it to `ChangedSamples`. That class returns the
+samples that are new or changed as lines of the same format, each with its time, and the collector
+reads these lines.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _SAMPLE = re.compile(
 _LABEL = re.compile(r'([a-zA-Z_]\w*)\s*=\s*("(?:[^"\\]|\\.)*+")', re.ASCII)
 _NAMES_KEPT = 20
 _ITS_OWN = ("process_", "python_")
-"""What Prometheus's client tells of the process itself."""
+"""Prefixes of the metrics by which Prometheus's client describes the process itself."""
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """A sample: ``labels`` sorted and in braces, or nothing; ``time`` in milliseconds."""
+    """One sample: ``labels`` sorted and in braces, or empty; ``time`` in milliseconds."""
 
     name: str
     labels: str
@@ -47,7 +47,7 @@ class _Sample:
     time: str | None
 
     def is_of(self, metric: str) -> bool:
-        """Whether a metric's name means it: without labels it means every sample of the name."""
+        """Returns whether a metric's name selects the sample; without labels it selects all."""
         return metric == self.name or _normal(metric) == self.name + self.labels
 
 
@@ -69,13 +69,13 @@ def _samples(page: str) -> Iterator[_Sample]:
 
 
 class ChangedSamples:
-    """Makes lines of pages: what is new or changed since the page before.
+    """Turns pages into lines: the samples that are new or changed since the previous page.
 
-    A gauge holds 0 until it is set, so a 0 that was there from the start is no report until the
+    A gauge holds 0 until the program sets it, so a 0 on the first page is no report until the
     value changes.
 
     Args:
-        names: The metrics that count.
+        names: Names of the metrics to look for.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -84,10 +84,10 @@ class ChangedSamples:
         self._seen: dict[str, None] = {}
 
     def feed(self, page: str, now: float) -> list[str]:
-        """The lines of a page.
+        """Returns the lines of a page.
 
         Args:
-            page: As it was served.
+            page: The page's text.
             now: Seconds since the epoch, for samples without a time of their own.
         """
         lines: list[str] = []
@@ -110,7 +110,7 @@ class ChangedSamples:
         return lines
 
     def account(self) -> list[str]:
-        """What explains that a metric did not come."""
+        """Returns explanations for a metric that did not come."""
         lines = []
         for name in self._names[:1]:
             keys = [key for key in self._known if _Sample(*_split(key), "", None).is_of(name)]
@@ -137,15 +137,15 @@ class PrometheusCollector(Collector):
     """Reads the lines of `ChangedSamples`.
 
     Args:
-        metrics: The names to look for, the objective's first; as ``loss`` or ``loss{stage="val"}``.
-        place: The page.
+        metrics: Names of the metrics, the objective's first: ``loss`` or ``loss{stage="val"}``.
+        location: Address of the page, for the search report.
     """
 
     reads_output = False
 
-    def __init__(self, metrics: Sequence[str], place: str) -> None:
+    def __init__(self, metrics: Sequence[str], location: str) -> None:
         super().__init__(metrics)
-        self._place = place
+        self._location = location
 
     def _read(self, line: str, named: Sequence[str]) -> Sequence[tuple[str, Point]]:
         reports = []
@@ -158,11 +158,11 @@ class PrometheusCollector(Collector):
         return reports
 
     def _searched(self) -> str:
-        return f"{self._lines} new values were read from {self._place}"
+        return f"{self._lines} new values were read from {self._location}"
 
 
 def _port_of(given: Mapping[str, Any]) -> int | None:
-    """Returns the port, or None when it is none. Katib takes a 0 for the default."""
+    """Returns the port, or None if the text is no port. Katib takes a 0 for the default."""
     port = given.get("port") or _DEFAULT_PORT
     text = str(port)
     good = isinstance(port, int | str) and text.isascii() and text.isdigit()

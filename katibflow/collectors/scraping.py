@@ -1,4 +1,4 @@
-"""Asks for a trial's page of metrics again and again."""
+"""Requests a trial's page of metrics periodically, in a thread."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _PATIENCE = 10.0
 
 
 class Scraper:
-    """Asks for a page in a thread of its own, until it is closed.
+    """Requests a page in a thread of its own until it is closed.
 
     Args:
-        reader: Makes lines of the pages.
+        reader: Turns the pages into lines.
         fetch: Returns the page, or raises `NoPage`.
         period: Seconds from one answer to the next request.
-        wake: Called when there are new lines.
+        wake: Called after new lines have arrived.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class Scraper:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scrape", daemon=True)
 
-    def know(self, lines: str) -> None:
-        """Takes lines that were told before, so that they are not told again."""
+    def mark_known(self, lines: str) -> None:
+        """Marks lines as returned by an earlier process, so that they are not returned again."""
         self._reader.feed(lines, 0)
 
     def start(self) -> None:
-        """Begins to ask."""
+        """Starts the thread."""
         self._thread.start()
 
     def _run(self) -> None:
@@ -65,20 +65,20 @@ class Scraper:
             self._closed.wait(self._period)
 
     def take(self) -> list[str]:
-        """The new lines, from any thread."""
+        """Returns the new lines; any thread may call this."""
         lines: list[str] = []
         while self._lines:
             lines.append(self._lines.popleft())
         return lines
 
     def account(self) -> list[str]:
-        """What explains that a metric did not come."""
+        """Returns explanations for a metric that did not come."""
         failure = f"; the last failure: {self._failure}" if self._failure else ""
         asked = f"the page was asked for {self._asked} times and came {self._answered} times"
         return [asked + failure, *self._reader.account()]
 
     def close(self) -> None:
-        """Stops asking; returns when no request is on its way, or it takes too long."""
+        """Stops the requests; returns after the last one has ended, or after a time limit."""
         self._closed.set()
         if self._thread.ident is not None:
             self._thread.join(_PATIENCE)

@@ -1,4 +1,4 @@
-"""What a runner reads beside the primary container's output, for the collectors that want it."""
+"""The sources of metrics besides the primary container's output: files, pages, other containers."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ __all__ = [
 ]
 
 METRICS_PORT = "KATIBFLOW_METRICS_PORT"
-"""Variable with the port on which the primary container is to serve its page of metrics."""
+"""Variable with the port on which the primary container must serve its page of metrics."""
 
 
 class FileReader(Protocol):
-    """Makes lines for a collector of the bytes of files that grow."""
+    """Turns the bytes of growing files into lines for a collector."""
 
     def feed(self, name: str, data: bytes) -> list[str]:
-        """The lines that more bytes of a file complete.
+        """Returns the lines that more bytes of a file complete.
 
         Args:
             name: The file's path below the folder.
-            data: What follows the bytes of earlier calls.
+            data: The bytes that follow those of earlier calls.
         """
 
     def account(self) -> Sequence[str]:
-        """What explains that a metric did not come."""
+        """Returns explanations for a metric that did not come."""
 
 
 class PageReader(Protocol):
-    """Makes lines for a collector of a page that is asked for again and again."""
+    """Turns a page that is requested periodically into lines for a collector."""
 
     def feed(self, page: str, now: float) -> list[str]:
-        """The lines that are new on a page; ``now`` in seconds since the epoch."""
+        """Returns the lines that are new on a page; ``now`` is in seconds since the epoch."""
 
     def account(self) -> Sequence[str]:
-        """What explains that a metric did not come."""
+        """Returns explanations for a metric that did not come."""
 
 
 class NoPage(Exception):
-    """A page was not to be had this time; the text says why."""
+    """A page could not be read this time; the text says why."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """A text file of the primary container, or the files in a folder of it.
+    """A text file of the primary container, or the files in one of its folders.
 
     Attributes:
-        path: Absolute, in the container.
-        names: Pattern of the files that count, in the folder and below it; empty: it is a file.
-        reader: Makes what reads the files of a folder; None: each line of the one file counts as
-            it is.
-        image: What copies them out of a pod: an image with a shell and base64.
+        path: Absolute path in the container.
+        names: Pattern of the files to read in and below the folder; empty: ``path`` is a file.
+        reader: Makes the reader of a folder's files; None: the lines of the one file go to the
+            collector unchanged.
+        image: Image of the container that copies files out of a pod; it has a shell and base64.
     """
 
     path: str
@@ -70,7 +70,7 @@ class Files:
 
     @property
     def folder(self) -> str:
-        """The folder that is read."""
+        """Returns the folder that is read."""
         path = PurePosixPath(self.path)
         return str(path if self.names else path.parent)
 
@@ -80,9 +80,9 @@ class Endpoint:
     """A page of metrics that the primary container serves.
 
     Attributes:
-        path: With a slash in front.
-        port: The container's.
-        reader: Makes what reads the page, for one trial.
+        path: Path of the page, with a slash in front.
+        port: Port of the container.
+        reader: Makes the reader of one trial's page.
     """
 
     path: str
@@ -95,8 +95,8 @@ class SideContainer:
     """A container that runs beside the primary one and prints the metrics.
 
     Attributes:
-        container: As in the Experiment.
-        files: What of the primary container it is to see, if anything.
+        container: The container as the Experiment has it.
+        files: Files of the primary container that it can read, or None.
     """
 
     container: Mapping[str, Any] = field(repr=False)

@@ -1,4 +1,4 @@
-"""Reads metrics from lines of text, and the collector StdOut: the primary container's output.
+"""The collector StdOut: it reads metrics from lines of text by filters (regular expressions).
 
 Source: ``pkg/metricscollector/v1beta1/file-metricscollector/file-metricscollector.go``.
 """
@@ -29,37 +29,37 @@ DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 """Katib's filter: a name, an equals sign, a number (``pkg/metricscollector/v1beta1/common``)."""
 
 FILTER_PACKAGES = ("google-re2==1.1.20251105",)
-"""What filters of the user's own take, as pip knows it."""
+"""Packages that a user's own filters need, as pip takes them."""
 
 _IN_WORD = re.compile(r"([\w|-]++)\s*+=\s*+([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)")
 _AT_WORD = re.compile(r"(?<![\w|-])" + _IN_WORD.pattern)
-"""The default filter from the start of a word on, without ways back that lead nowhere."""
+"""The default filter from the start of a word on, without useless backtracking."""
 
 _NOT_FINITE = re.compile(r"\s*([+-]?(?:nan|inf(?:inity)?))\b", re.IGNORECASE)
 _EPOCH = re.compile(r"\bepoch\b\W{0,3}([0-9]{1,9})(?![0-9])", re.IGNORECASE)
 
 
 class TextCollector(Collector):
-    """Reads metrics that filters find in lines of text.
+    """Reads the metrics that filters find in lines of text.
 
     Args:
-        metrics: The names to look for, the objective's first; others are passed over.
+        metrics: Names of the metrics, the objective's first; other names are ignored.
         filters: Regular expressions in RE2's syntax with the name as group 1 and the value as
             group 2; Katib's default when empty.
-        place: Where the lines stand, for the search report; empty for the primary container's
-            output.
+        location: Path of the file with the lines, for the search report; empty for the primary
+            container's output.
 
     Raises:
-        MissingPackage: There are filters of the user's own and RE2 is not installed.
-        ValueError: A filter is no regular expression.
+        MissingPackage: The user gave filters and RE2 is not installed.
+        ValueError: A filter is not a regular expression.
     """
 
     def __init__(
-        self, metrics: Sequence[str], filters: Iterable[str] = (), place: str = ""
+        self, metrics: Sequence[str], filters: Iterable[str] = (), location: str = ""
     ) -> None:
         super().__init__(metrics)
-        self.reads_output = not place
-        self._place = f" of {place}" if place else ""
+        self.reads_output = not location
+        self._location = f" of {location}" if location else ""
         self._filters = tuple(filters)
         self._patterns = [compile_filter(text) for text in self._filters]
 
@@ -89,20 +89,21 @@ class TextCollector(Collector):
 
     def _searched(self) -> str:
         patterns = " or ".join(self._filters or (DEFAULT_FILTER,))
-        return f"{self._lines} lines{self._place} were read with the filter {patterns}"
+        return f"{self._lines} lines{self._location} were read with the filter {patterns}"
 
 
 STDOUT = Kind(lambda spec, names: TextCollector(names, filters_of(spec)))
 
 
 def compile_filter(text: str) -> Any:
-    """A user's filter as a compiled regular expression.
+    """Compiles a user's filter.
 
-    By RE2, as in Katib: the same syntax, and a time linear in the line's length for any filter.
+    It uses RE2, as Katib does: the syntax is the same, and every filter takes a time that is
+    linear in the line's length.
 
     Raises:
         MissingPackage: RE2 is not installed.
-        ValueError: The text is no regular expression; the message says why.
+        ValueError: The text is not a regular expression; the message says why.
     """
     try:
         import re2  # type: ignore[import-untyped]
@@ -120,9 +121,9 @@ def compile_filter(text: str) -> Any:
 
 
 def _default_matches(line: str) -> Iterator[re.Match[str]]:
-    """The default filter's matches; the same as its own ``finditer``, in linear time.
+    """Yields the default filter's matches, the same as its own ``finditer``, in linear time.
 
-    A match starts where a word does, or right behind the match before it (``a=1b=2``).
+    A match starts at the start of a word, or right after the previous match (``a=1b=2``).
     """
     match = _AT_WORD.search(line)
     while match:
@@ -131,7 +132,7 @@ def _default_matches(line: str) -> Iterator[re.Match[str]]:
 
 
 def _value(text: str, line: str, start: int) -> float:
-    """The number in ``text``; where there is none, NaN, or the infinity that the line names."""
+    """Returns the number in ``text``; without one NaN, or the infinity that the line names."""
     if text in ("", "+", "-") and start >= 0:
         named = _NOT_FINITE.match(line, start)
         return float(named[1]) if named else math.nan
@@ -142,7 +143,7 @@ def _value(text: str, line: str, start: int) -> float:
 
 
 def observation(points: Sequence[Point]) -> Observation:
-    """Sums a metric's points up.
+    """Returns a metric's latest, lowest and highest value.
 
     Latest is the point with the newest timestamp, the later line on a tie; a line without one
     counts as the oldest. Min and max are over the finite values, NaN if there is none.

@@ -1,7 +1,7 @@
-"""Reads metrics from TensorBoard's event files, without TensorFlow: the collector TensorFlowEvent.
+"""The collector TensorFlowEvent: it reads TensorBoard's event files without TensorFlow.
 
-A runner gives the bytes of the files, as they grow, to `EventFiles`; what comes out of it are
-lines, a JSON object for each scalar, and those are what the collector reads.
+A runner gives the bytes of the growing files to `EventFiles`. That class returns lines, one JSON
+object for each scalar, and the collector reads these lines.
 
 Source: ``pkg/metricscollector/v1beta1/tfevent-metricscollector/tfevent_loader.py`` in Katib.
 """
@@ -24,12 +24,12 @@ from katibflow.study.history import Point
 __all__ = ["EVENT_FILES", "TENSORFLOW_EVENT", "EventCollector", "EventFiles"]
 
 EVENT_FILES = "*tfevents*"
-"""What TensorBoard's writers call their files; others in the folder are passed over."""
+"""Pattern of the names of TensorBoard's event files; other files in the folder are ignored."""
 
 _DEFAULT_FOLDER = "/var/log/katib/tfevent"
 
 _LONGEST_RECORD = 1 << 20
-"""Bytes; what is longer holds images or a graph, and is passed over."""
+"""Bytes; longer records hold images or a graph, and are skipped."""
 
 _TAGS_KEPT = 20
 
@@ -43,18 +43,18 @@ class _File:
 
 
 class EventFiles:
-    """Makes lines of the bytes of event files."""
+    """Turns the bytes of event files into lines."""
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
         self._damages: list[str] = []
 
     def feed(self, name: str, data: bytes) -> list[str]:
-        """The scalars that more bytes of a file complete, a JSON object each.
+        """Returns the scalars that more bytes of a file complete, one JSON object each.
 
         Args:
             name: The file's path below the folder.
-            data: What follows the bytes of earlier calls.
+            data: The bytes that follow those of earlier calls.
         """
         file = self._files.setdefault(name, _File())
         if file.is_damaged:
@@ -79,11 +79,11 @@ class EventFiles:
         return lines
 
     def account(self) -> list[str]:
-        """What explains that a metric did not come."""
+        """Returns explanations for a metric that did not come."""
         return self._damages or [f"the event files are {', '.join(sorted(self._files)) or 'none'}"]
 
     def _record(self, file: _File) -> bytes | None:
-        """The file's next record, empty if it is too long to matter; None if it is not whole."""
+        """Returns the file's next record; empty if it is too long, None if it is incomplete."""
         if file.skip:
             taken = min(file.skip, len(file.rest))
             del file.rest[:taken]
@@ -112,27 +112,28 @@ class EventFiles:
 class EventCollector(Collector):
     """Reads the lines of `EventFiles`.
 
-    A metric is a tag. As in Katib it may be ``<folder>/<tag>``, and the beginning of a tag is
-    enough; but when several tags begin so, a tag of exactly that name counts, or else the first.
+    A metric's name is a tag, or ``<folder>/<tag>`` as in Katib, and the beginning of a tag is
+    enough. When several tags begin with the name, the tag of exactly that name counts, or else
+    the first one.
 
     Args:
-        metrics: The names to look for, the objective's first.
-        place: The folder of the files.
+        metrics: Names of the metrics, the objective's first.
+        location: Folder of the files.
     """
 
     reads_output = False
 
-    def __init__(self, metrics: Sequence[str], place: str) -> None:
+    def __init__(self, metrics: Sequence[str], location: str) -> None:
         super().__init__(metrics)
-        self._place = place.rstrip("/")
+        self._location = location.rstrip("/")
         self._chosen: dict[str, tuple[int, str]] = {}
         self._tags: dict[str, None] = {}
 
     def feed(self, line: str) -> tuple[tuple[str, Point], ...]:
-        """Reads one line; returns what it reports."""
+        """Reads one line and returns the reports in it."""
         self._lines += 1
         data = json.loads(line)
-        folder = dirname(f"{self._place}/{data['file']}")
+        folder = dirname(f"{self._location}/{data['file']}")
         tag = data["tag"]
         if len(self._tags) < _TAGS_KEPT:
             self._tags[dirname(data["file"]) + "/" + tag if "/" in data["file"] else tag] = None
@@ -150,11 +151,11 @@ class EventCollector(Collector):
 
     def _searched(self) -> str:
         tags = f"; their tags are {', '.join(self._tags)}" if self._tags else ""
-        return f"{self._lines} scalars were read from event files in {self._place}{tags}"
+        return f"{self._lines} scalars were read from event files in {self._location}{tags}"
 
 
 def _rank(name: str, folder: str, tag: str) -> int:
-    """How well a metric's name fits a tag in a folder: 2 exactly, 1 as its beginning, 0 not."""
+    """Returns how well a metric's name fits a tag: 2 exactly, 1 as its beginning, 0 not at all."""
     if tag == name:
         return 2
     if "/" in name and not folder.endswith(dirname(name)):

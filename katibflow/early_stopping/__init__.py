@@ -1,4 +1,4 @@
-"""Early stopping: rules that end a trial whose reports are worse than those of earlier trials."""
+"""Registry of the early stopping rules, which end a trial that does worse than earlier ones."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["RULES", "Rule", "Stopping", "faults", "packages_of", "rule_for"]
 RULES: Mapping[str, Stopping] = {
     "medianstop": MEDIANSTOP,
 }
-"""By Katib's name."""
+"""Katib's name to rule."""
 
 _BY_NAME: Mapping[str, Callable[[str], Stopping | str]] = {
     PREFIX: optuna_pruner,
 }
-"""By prefix of the name, what finds the rest of it."""
+"""Prefix of the name to the function that finds a rule by the rest of the name."""
 
 
 @cache
 def _found(name: str) -> Stopping | str:
-    """The rule of a name; else, in words, what is allowed."""
+    """Returns the rule of a name, or a text with the allowed names."""
     for prefix, find in _BY_NAME.items():
         if name.startswith(prefix):
             return find(name.removeprefix(prefix))
@@ -46,7 +46,7 @@ def _known(name: str) -> Stopping:
 
 
 def packages_of(spec: ExperimentSpec) -> tuple[str, ...]:
-    """Returns what pip is to install where trials are followed.
+    """Returns the packages that pip installs where trials are followed.
 
     Raises:
         InputError: The rule's name is not known here (any more).
@@ -55,12 +55,12 @@ def packages_of(spec: ExperimentSpec) -> tuple[str, ...]:
 
 
 def rule_for(spec: ExperimentSpec, trials: Iterable[Trial]) -> Rule | None:
-    """The rule for a trial that is about to start; None when it cannot be stopped.
+    """Returns the rule for a trial that is about to start, or None if nothing can stop it early.
 
     Args:
         spec: The experiment's specification, without faults.
-        trials: All other trials so far. A collection that changes meanwhile, running trials with
-            their reports included, lets a pruner of Optuna see them anew with each report.
+        trials: All other trials so far, running ones with their reports included. Optuna's
+            pruners read the collection again at each report, so it may change meanwhile.
 
     Raises:
         InputError: The rule's name is not known here (any more).
@@ -77,7 +77,7 @@ def rule_for(spec: ExperimentSpec, trials: Iterable[Trial]) -> Rule | None:
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with earlyStopping and its settings."""
+    """Yields the faults of earlyStopping and its settings."""
     spec = parts.early_stopping
     if spec is None:
         return

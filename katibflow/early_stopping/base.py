@@ -1,4 +1,4 @@
-"""What an early stopping rule is."""
+"""Defines `Stopping`, which every early stopping rule is registered as."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from katibflow.suggestion.algorithms.base import SettingRule, Settings
 __all__ = ["MakeRule", "Rule", "Stopping"]
 
 Rule = Callable[[Point], str | None]
-"""Takes a trial's reports of the objective one by one; why to stop it, or None to let it go on."""
+"""Takes a trial's reports of the objective one by one; returns the reason to stop it, or None."""
 
 MakeRule = Callable[[ExperimentSpec, Settings, Iterable[Trial]], Rule | None]
 """Makes the rule for a trial that is about to start, from the other trials so far."""
@@ -20,14 +20,14 @@ MakeRule = Callable[[ExperimentSpec, Settings, Iterable[Trial]], Rule | None]
 
 @dataclass(frozen=True)
 class Stopping:
-    """One way to stop trials early.
+    """Describes one way to stop trials early.
 
     Attributes:
-        settings: Rule by setting name.
+        settings: Setting name to the rule for its value.
         make: Makes the rule for one trial.
         required: Names of the settings that must be given.
-        check: What is wrong with the settings together, in words.
-        packages: What it imports besides Optuna, as pip knows it.
+        check: Returns the faults of the settings in combination, in words.
+        packages: Further packages that the rule imports, besides Optuna, as pip takes them.
     """
 
     settings: Mapping[str, SettingRule]

@@ -1,4 +1,4 @@
-"""medianstop: a trial whose best report is worse than the median of earlier trials is stopped.
+"""medianstop: it stops a trial whose best report is worse than the median of earlier trials.
 
 Source: Katib's ``pkg/earlystopping/v1beta1/medianstop/service.py``. On purpose different: the
 threshold is a true median (Katib's is a mean), and every report from ``start_step`` on is compared

@@ -1,8 +1,9 @@
-"""Pruners of Optuna by name, which decide from the reports that trials made.
+"""Uses Optuna's pruners as early stopping rules; each one decides from the trials' reports.
 
-A pruner's steps are the indices of the reports, from 0. It sees the other trials anew with each
-report, as far as the iterable that it was given changes. What a pruner keeps with each trial (the
-rungs that it reached) is made again by going through the others' reports by their numbers.
+A pruner's steps are the indices of the reports, from 0. At each report the pruner
+reads the other trials again from the iterable that it was given. A pruner also stores attributes
+with each trial (the rungs that it reached). They are computed again: the pruner is shown the other
+trials' reports in the order of their numbers.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {"WilcoxonPruner": ("scipy",)}
 
 
 def optuna_pruner(name: str) -> Stopping | str:
-    """The rule of a pruner of Optuna, by the name of its class; else what is allowed."""
+    """Returns the rule of a pruner of Optuna by its class's name, or the allowed names in words."""
     import optuna
 
     known = [kind for kind in optuna.pruners.__all__ if kind not in _REFUSED]
@@ -73,9 +74,9 @@ def optuna_pruner(name: str) -> Stopping | str:
 
 
 def _remembering() -> type[BasePruner]:
-    """Optuna's HyperbandPruner, for one use, that works out the bracket of each trial once only.
+    """Returns Optuna's HyperbandPruner, changed to compute each trial's bracket only once.
 
-    It asks for the brackets of all trials whenever one reaches a rung: more than twice as fast.
+    Optuna's own computes the brackets of all trials at each rung and takes more than twice as long.
     """
     from optuna import Study
     from optuna.pruners import HyperbandPruner
@@ -97,7 +98,7 @@ def _remembering() -> type[BasePruner]:
 
 
 class _Others:
-    """The study in which a pruner sees a trial that runs."""
+    """The study that a pruner sees: a running trial and the other trials."""
 
     def __init__(
         self, spec: ExperimentSpec, pruner: BasePruner, trials: Iterable[Trial], *, rungs: bool
@@ -122,7 +123,7 @@ class _Others:
             )
 
     def would_stop(self, point: Point) -> bool:
-        """Adds a report of the trial itself, and says what the pruner makes of it."""
+        """Adds a report of the trial itself and returns whether the pruner would stop the trial."""
         others = [trial for trial in self._trials if trial.number != self._itself.number]
         changed = self._storage.follow(sorted([*others, self._itself], key=lambda t: t.number))
         with quiet_optuna():
@@ -133,7 +134,7 @@ class _Others:
             return self._pruner.prune(self._study, trial)
 
     def _go_through(self, number: int) -> None:
-        """Lets the pruner see every report of another trial."""
+        """Shows the pruner every report of another trial."""
         reports: dict[int, Any] = dict(self._storage.get_trial(number).intermediate_values)
         seen = self._storage.get_trial(number).intermediate_values
         seen.clear()

@@ -1,4 +1,4 @@
-"""What the engine tells its watcher: trials that start, report and end, and that it is over."""
+"""The events that the engine sends to its watcher: trials start, report and end; the run ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial's job was created; ``resumed`` when the trial was on record of an earlier process."""
+    """A trial's job was created; ``resumed`` if an earlier process had the trial on record."""
 
     trial: Trial
     resumed: bool
@@ -38,7 +38,7 @@ class MetricReported:
 
 @dataclass(frozen=True)
 class TrialNotice:
-    """Something about a running trial that a person should know."""
+    """A message about a running trial, for a person."""
 
     number: int
     text: str
@@ -54,7 +54,7 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class Decided:
-    """The experiment is over; trials that still run are stopped, or waited for when draining."""
+    """The experiment is over; running trials are stopped, or finish first when draining."""
 
     decision: Decision
 

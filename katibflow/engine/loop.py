@@ -1,9 +1,9 @@
-"""Runs an experiment: as many trials at a time as it wants, a new one as soon as one ends.
+"""Runs an experiment: as many trials at a time as it allows, and a new one after each end.
 
-Everything that happens is an event in one queue, and the calling thread alone handles them: it
-asks for suggestions, decides, and tells the watcher. Each trial has a thread that runs its job and
-puts the finished trial on record before the event, so a process that is killed at any moment has
-lost nothing that was told.
+One queue holds all events, and the calling thread alone handles them: it asks for suggestions,
+decides, and calls the watcher. Each trial has a thread that runs its job. The thread records the
+finished trial before it sends the event, so a process that is killed at any moment loses nothing
+that the watcher has seen.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ __all__ = ["Result", "run_experiment"]
 
 @dataclass(frozen=True)
 class Result:
-    """How a run of the engine ended.
+    """The end of a run of the engine.
 
     Attributes:
-        history: All trials; after an interruption some may still be RUNNING.
-        decision: The last decision; not finished when the run was interrupted.
-        interrupted: Why a stop was requested from outside; None if nobody did.
+        history: The experiment and all trials; after an interruption some may still be RUNNING.
+        decision: The last decision; it is not a final one if the run was interrupted.
+        interrupted: The reason of a stop that was requested from outside; None without a request.
     """
 
     history: History
@@ -61,7 +61,7 @@ class _Interrupted:
 
 @dataclass(frozen=True)
 class _Broken:
-    """A trial's thread met an error that no trial can be blamed for."""
+    """The thread of a trial met an error that is not the trial's fault."""
 
     number: int
     error: BaseException
@@ -69,7 +69,7 @@ class _Broken:
 
 @dataclass(frozen=True)
 class _Stopped:
-    """A trial was stopped by an interruption; it stays on record as running."""
+    """An interruption stopped a trial; the record of the trial still says RUNNING."""
 
     number: int
 
@@ -91,17 +91,17 @@ def run_experiment(
     Args:
         history: The experiment and the trials on record. Those in state RUNNING are taken up again
             under their numbers.
-        runner: Where trials run; it is swept at the end, but not closed.
-        watch: Told everything that happens, from the calling thread.
+        runner: Runs the trials. Leftover jobs are stopped at the end; the runner is not closed.
+        watch: Called with each event, in the calling thread.
         stop: Ends the run early. The trials that it stops stay on record as RUNNING, and a later
             call with the same records goes on from there.
-        limits: How long a trial may take.
+        limits: Time limits of each trial.
         drain: Whether to let running trials finish when the goal is met or too many failed;
             otherwise they are stopped and recorded as KILLED, which counts for nothing.
 
     Raises:
-        RunnerError: No trial can be run there. Running trials are stopped first and stay on
-            record as RUNNING.
+        RunnerError: The runner cannot run any trial. Running trials are stopped first and stay
+            on record as RUNNING.
         SuggestionError: The sampler failed; as above.
         InputError: The template cannot be rendered; as above.
     """
@@ -119,7 +119,7 @@ def run_experiment(
 
 
 class _Others(Collection[Trial]):
-    """All trials but one as they are at each moment, running ones with their reports so far."""
+    """All trials but one in their present states, running ones with their reports so far."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class _Run:
         self._halted = threading.Event()
 
     def interrupt(self, reason: StopReason) -> None:
-        """Asks the run to end; from any thread."""
+        """Requests the end of the run; any thread may call this."""
         self._events.put(_Interrupted(reason))
 
     def to_its_end(self) -> Result:
@@ -227,7 +227,7 @@ class _Run:
         self._active[trial.number] = thread, request
 
     def _follow(self, trial: Trial, request: StopRequest, resumed: bool) -> None:
-        """Runs one trial, in its own thread."""
+        """Runs one trial, in the trial's own thread."""
         experiment = self._history.experiment
         objective = reported_metric(experiment.spec.objective)
         collector = collector_for(experiment.spec)
@@ -263,7 +263,7 @@ class _Run:
             self._events.put(_Broken(trial.number, error))
 
     def _handle(self, event: Update | _Internal) -> bool:
-        """Takes one event in; returns whether there is something new to decide on."""
+        """Handles one event and returns whether there is something new to decide."""
         match event:
             case _Interrupted(reason):
                 self._interrupted = self._interrupted or reason
@@ -294,7 +294,7 @@ class _Run:
             self._watch(update)
 
     def _halt(self, reason: str) -> None:
-        """Stops all trials so that they stay on record as running."""
+        """Stops all trials so that they stay on record as RUNNING."""
         self._halted.set()
         for _, request in self._active.values():
             request.set(reason)
@@ -304,7 +304,7 @@ class _Run:
         thread.join()
 
     def _queue_again(self, number: int) -> None:
-        """Takes back the start of a trial whose job was stopped to be created anew."""
+        """Withdraws the start of a trial whose job was stopped and will be created anew."""
         stopped = next(trial for trial in self._history.trials if trial.number == number)
         self._history = self._history.with_trials([replace(stopped, start=None)])
 

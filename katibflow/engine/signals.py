@@ -1,4 +1,4 @@
-"""Signals that end a program, as requests to stop."""
+"""Turns signals that end a program into requests to stop."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from katibflow.runners.stopping import StopKind, StopRequest
 __all__ = ["ENDING", "caught"]
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a program that does not catch it."""
+"""The signals that end a program unless it catches them."""
 
 
 @contextmanager
 def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> Iterator[None]:
-    """Turns signals into a stop request while the block runs, in the main thread.
+    """Makes a stop request for each signal while the block runs; only for the main thread.
 
-    The request is made from a thread that a descriptor wakes. A handler in Python would run when
-    the main thread comes to it, and one that has just begun to wait for a lock never does.
+    A thread that a file descriptor wakes makes the request. A Python handler runs in the main
+    thread only, and would never run while that thread waits for a lock.
 
     Args:
-        stop: The request; its reason has the signal's number.
-        numbers: The signals.
+        stop: The request to make; its reason holds the signal's number.
+        numbers: Numbers of the signals.
 
     Raises:
-        ValueError: This is not the main thread.
+        ValueError: The calling thread is not the main thread.
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)

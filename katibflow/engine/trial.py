@@ -1,4 +1,4 @@
-"""The life of one trial: made from a suggestion, run as a job, concluded from its metrics."""
+"""The life of one trial: it makes the trial, runs its job, and concludes it from its metrics."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = [
 
 
 def now() -> str:
-    """The time: UTC, ISO 8601, whole milliseconds."""
+    """Returns the present time: UTC, ISO 8601, whole milliseconds."""
     return time_text(datetime.now(UTC))
 
 
 def new_trial(history: History, number: int, suggestion: Suggestion) -> Trial:
-    """A trial that is queued: it has its job's name, and no start before the job is created."""
+    """Returns a queued trial with its job's name, and no start until the job is created."""
     return Trial(
         number=number,
         state=TrialState.RUNNING,
@@ -60,23 +60,23 @@ def run_trial(
     """Runs a trial's job to its end, or until the experiment's early stopping rule ends it.
 
     Args:
-        runner: Where the job runs.
+        runner: Runs the job.
         experiment: The experiment the trial belongs to.
         trial: The trial, in state RUNNING.
-        observe: Told what happens.
+        observe: Called with each event of the job.
         stop: Ends the job early when set.
-        limits: How long it may take.
-        earlier: The other trials so far, which an early stopping rule compares with, and one of
-            which may be the trial's parent. Of a collection that changes, a pruner of Optuna sees
-            what is in it at each report.
+        limits: Time limits of the trial.
+        earlier: The other trials so far. An early stopping rule compares the trial with them, and
+            one of them may be its parent. The collection may change; Optuna's pruners read it
+            again at each report.
 
     Returns:
-        How the job ended, and when it was created; STOPPED with the reason
-        `TrialReason.EARLY_STOPPED` when the rule ended it.
+        The job's end and its start; STOPPED with the reason `TrialReason.EARLY_STOPPED` if the
+        rule ended the job.
 
     Raises:
-        InputError: A reference of the template resolves to nothing.
-        RunnerError: No job can be run there.
+        InputError: A reference in the template has no value.
+        RunnerError: The runner cannot run any job.
     """
     spec = experiment.spec.trial_template
     manifest = trial_template.render(
@@ -124,7 +124,7 @@ def run_trial(
 
 
 def _job_of(parent: int | None, trial: Trial, others: Iterable[Trial]) -> str | None:
-    """The name of a parent's job: an earlier run's trials have that run in it."""
+    """Returns the name of a parent's job; a trial of an earlier run has that run in its name."""
     if parent is None:
         return None
     known = next((other.job for other in others if other.number == parent), None)
@@ -132,16 +132,16 @@ def _job_of(parent: int | None, trial: Trial, others: Iterable[Trial]) -> str | 
 
 
 def collect(collector: Collector, event: Event) -> Reports:
-    """Takes an event of a trial's job into its collector; returns what it reports."""
+    """Gives an event of a trial's job to the trial's collector and returns the reports in it."""
     match event:
         case LogLine(text) if collector.reads_output:
             return collector.feed(text)
         case MetricLine(text):
             return collector.feed(text)
         case LogLine(text):
-            collector.overhear(text)
+            collector.skip(text)
         case SourceNote(text):
-            collector.note(text)
+            collector.warn(text)
     return ()
 
 
@@ -152,14 +152,14 @@ def conclude(
     collector: Collector,
     end: str | None = None,
 ) -> Trial:
-    """The finished trial, from its job's outcome and what was collected while it ran.
+    """Returns the finished trial, from its job's outcome and the collected metrics.
 
     Args:
-        experiment: The experiment it belongs to.
-        trial: The trial as it was queued, or started.
-        outcome: How its job ended, and when it was created.
-        collector: What took in all events of the job.
-        end: When it ended (UTC, ISO 8601); now by default.
+        experiment: The experiment that the trial belongs to.
+        trial: The trial as it was queued or started.
+        outcome: The job's end and its start.
+        collector: The collector that has read all events of the job.
+        end: Time of the end (UTC, ISO 8601); by default the present time.
     """
     objective = experiment.spec.objective
     metric = reported_metric(objective)

@@ -1,1 +1,1 @@
-"""Runners: the places where trials run, behind the Protocol in `base`."""
+"""The places where trials run, each a folder; `base` defines what a runner is."""

@@ -1,8 +1,8 @@
-"""Where trials can run: what such a backend brings, which there are, and their options.
+"""Registry of the backends, the places where trials can run, and their command-line options.
 
-Each backend is a folder beside this module. Its module ``backend`` has a `Backend` of the name
-``BACKEND``, and a line in `BACKENDS` makes it known. That module is imported by every command, so
-it imports what runs trials when it is asked to.
+Each backend is a folder beside this module. The folder's module ``backend`` defines a `Backend`
+named ``BACKEND``, and a line in `BACKENDS` registers it. Every command imports that module, so the
+module imports its runner late, inside its functions.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ BACKENDS: Mapping[str, str] = {
     "local": "katibflow.runners.local.backend",
     "kubernetes": "katibflow.runners.kubernetes.backend",
 }
-"""Name of a backend to the module that has it."""
+"""Name of a backend to the module that defines it."""
 
 DEFAULT = "local"
-"""Where trials of ``katibflow run`` go, unless it says otherwise."""
+"""The backend of ``katibflow run`` without the option ``--on``."""
 
 _IN_CLUSTER = "kubernetes"
-"""Where trials of a pipeline's steps go that run in a cluster."""
+"""The backend of pipeline steps that run in a cluster."""
 
 Given = Mapping[str, Any]
-"""The options that a caller gave to a backend, by name; None, or nothing, where it gave none."""
+"""The options that a caller gave to a backend, by name; None, or absent, if not given."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Option:
     """An option of ``katibflow run``, and argument of ``Experiment.run``, that a backend takes.
 
     Attributes:
-        name: Its name in Python.
-        help: What it says, in a sentence or two.
-        flag: Its name on the command line; by default ``--name``.
-        metavar: What stands for its value in the help; by default the type.
-        type: Of its value, or of each of its values.
-        is_list: Whether it may be given several times.
+        name: Name in Python.
+        help: Help text, a sentence or two.
+        flag: Name on the command line; by default ``--name``.
+        metavar: Placeholder of the value in the help; by default the type.
+        type: Type of the value, or of each value.
+        is_list: Whether the option may be given several times.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Option:
 
     @property
     def words(self) -> str:
-        """Its name on the command line."""
+        """Returns the name on the command line."""
         return self.flag or f"--{self.name.replace('_', '-')}"
 
 
@@ -90,19 +90,19 @@ class OwnedOption:
 
     @property
     def allowed(self) -> str:
-        """Which choice of a backend it goes with, in words."""
+        """Returns the choice of backends that the option goes with, in words."""
         return "only with " + " or ".join(f"--on {name}" for name in self.backends)
 
 
 @dataclass(frozen=True)
 class RunSetup:
-    """What a run on this machine needs of a backend that was found fit for it.
+    """The parts of a run on this machine that its backend makes, after its checks.
 
     Attributes:
-        runner: Makes the runner of a run, whose folder is given.
-        begin: Adds trials of earlier runs to a new history; None when none are wanted.
-        fills_folder: Whether the runner itself puts records and logs into the run's folder;
-            otherwise they are copied to it.
+        runner: Makes the runner, from the history and the run's folder.
+        begin: Adds trials of earlier runs to a new history; None if none are wanted.
+        fills_folder: Whether the runner itself writes records and logs to the run's folder;
+            otherwise they are copied there.
     """
 
     runner: Callable[[History, Path], Runner]
@@ -111,48 +111,48 @@ class RunSetup:
 
 
 class Backend(Protocol):
-    """A place where trials run, as runs on this machine and the steps of a pipeline use it."""
+    """A place where trials run, for runs on this machine and for the steps of a pipeline."""
 
     @property
     def summary(self) -> str:
-        """What trials are there, in two or three words."""
+        """Returns what a trial is in this backend, in two or three words."""
 
     @property
     def options(self) -> Sequence[Option]:
-        """The options that it takes, beside those of every run."""
+        """Returns the backend's own options, besides those of every run."""
 
     def check(self, experiment: Experiment, given: Given, source: str) -> None:
-        """Checks that an Experiment's trials can run there, before anything is touched.
+        """Checks that the backend can run an Experiment's trials, before anything is changed.
 
         Args:
-            experiment: What is to be run.
-            given: Its options.
-            source: Where the Experiment comes from, for errors.
+            experiment: The Experiment to run.
+            given: The backend's options.
+            source: Name of the Experiment's file, for errors.
 
         Raises:
-            InputError: They cannot, or an option is wrong.
+            InputError: It cannot run them, or an option is wrong.
         """
 
     def set_up(self, experiment: Experiment, given: Given, source: str) -> RunSetup:
-        """Makes ready for a run of this machine; the arguments are those that `check` let pass.
+        """Prepares a run on this machine; the arguments are those that passed `check`.
 
         Raises:
-            InputError: The trials cannot run there.
-            RunnerError: It cannot be reached.
+            InputError: The backend cannot run the trials.
+            RunnerError: The backend is out of reach.
         """
 
     def template_reader(self, given: Given) -> ReadConfigMap | None:
-        """Returns what reads a trial template's ConfigMap there, or None if there are none."""
+        """Returns the reader of a trial template's ConfigMap, or None if the backend has none."""
 
     def step_runner(self, history: History) -> Runner:
         """Makes the runner of a pipeline's run, in one of its steps.
 
         Raises:
-            RunnerError: It cannot be reached from here.
+            RunnerError: The backend is out of reach.
         """
 
     def earlier(self, history: History) -> Iterable[EarlierTrial]:
-        """Finds all trials on record of the Experiment's name, in a step of a pipeline.
+        """Finds the recorded trials of all runs of the Experiment's name, in a pipeline's step.
 
         Raises:
             RunnerError: The records cannot be read.
@@ -163,9 +163,11 @@ class Backend(Protocol):
 
     @property
     def finish(self) -> Callable[[str, str], None] | None:
-        """Stops what still runs of a pipeline's run, given the Experiment's name and the run's id.
+        """Returns a function that stops what still runs of a pipeline's run.
 
-        None if the component `finish` does so by itself, without this library.
+        Its arguments are the Experiment's name and the run's id.
+
+        It is None if the component `finish` does this by itself, without this library.
         """
 
 
@@ -173,7 +175,7 @@ def backend_of(name: str) -> Backend:
     """Returns the backend of a name.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no such backend.
         RunnerError: It is not in the library that a pipeline carries.
     """
     if name not in BACKENDS:
@@ -192,10 +194,10 @@ def backend_of(name: str) -> Backend:
 
 
 def backend_of_steps() -> Backend:
-    """Returns the backend that ``KATIBFLOW_RUNNER`` names; else the one of where this runs.
+    """Returns the backend that ``KATIBFLOW_RUNNER`` names, or else the one for this container.
 
     Raises:
-        InputError: It names none.
+        InputError: ``KATIBFLOW_RUNNER`` names no backend.
         RunnerError: It is not in the library that a pipeline carries.
     """
     is_inside = "KUBERNETES_SERVICE_HOST" in os.environ
@@ -207,7 +209,7 @@ def backend_of_steps() -> Backend:
 
 
 def all_options() -> Mapping[str, OwnedOption]:
-    """Returns the options of all backends, by name; of one that several have, the first says it."""
+    """Returns the options of all backends by name; the first backend with an option defines it."""
     owned: dict[str, OwnedOption] = {}
     for name in BACKENDS:
         for option in backend_of(name).options:
@@ -217,14 +219,14 @@ def all_options() -> Mapping[str, OwnedOption]:
 
 
 def check_options(on: str, given: Given) -> None:
-    """Checks that a backend takes the options that were given.
+    """Checks that a backend takes the given options.
 
     Args:
-        on: Its name.
-        given: The options.
+        on: The backend's name.
+        given: The options by name.
 
     Raises:
-        InputError: One is another backend's, or nobody's.
+        InputError: An option belongs to another backend only, or to none.
     """
     known = all_options()
     for name, value in given.items():

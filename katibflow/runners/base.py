@@ -1,7 +1,7 @@
-"""What a runner is: it runs a trial's job somewhere, and keeps the trial's record there.
+"""Defines `Runner`, which runs a trial's job in some place and keeps the trial's record there.
 
-Each place to run trials has a folder beside this module. The engine and the pipeline's steps know
-a runner by this protocol only.
+Each place has a folder beside this module. The engine and the pipeline's steps use runners through
+this protocol only.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class TrialJob:
 
     Attributes:
         trial: The trial, in state RUNNING; its ``job`` is the job's name.
-        manifest: The rendered ``trialSpec``, without name and labels of ours.
+        manifest: The rendered ``trialSpec``, without katibflow's name and labels.
         primary_container: Name of the container whose output holds the metrics; None: the only
-            one there is.
-        limits: How long it may take.
-        source: Where the metrics are, when they are not in that output.
-        checkpoint: The checkpoint folder to give to it, if any.
-        parent: Name of the job whose checkpoints it starts from; None: it starts from none.
+            container.
+        limits: Time limits of the trial.
+        source: Source of the metrics, if they are not in that output.
+        checkpoint: Checkpoint folder of the trial, if it has one.
+        parent: Name of the job whose checkpoints the trial starts from; None: it starts empty.
     """
 
     trial: Trial
@@ -46,7 +46,7 @@ class TrialJob:
 
 
 class JobState(StrEnum):
-    """How a job ended. STOPPED: because a stop was requested."""
+    """The end of a job; STOPPED means that a stop was requested."""
 
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -55,15 +55,15 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """The end of a job.
+    """The end of a job, with its reason, logs and start.
 
     Attributes:
-        state: How it ended.
-        reason: One word for why, as in a Kubernetes condition ("ReplicaFailed", "TrialTimedOut").
-        message: A sentence: which replica, its exit code, and the last lines of its log.
-        logs: Replica name ("master-0") to where its log is (a path or URL).
-        start: When the job was created, as `Started` told it; None: it never was. A runner leaves
-            it out; `trials.run_trial` puts it in.
+        state: The kind of end.
+        reason: One word, as in a Kubernetes condition ("ReplicaFailed", "TrialTimedOut").
+        message: A sentence with the replica, its exit code, and the last lines of its log.
+        logs: Replica name ("master-0") to its log (a path, a URL, or a command that shows it).
+        start: Time of the job's creation, from the event `Started`; None: it was never created.
+            A runner leaves this out, and `engine.trial.run_trial` fills it in.
     """
 
     state: JobState
@@ -77,53 +77,55 @@ class Runner(Protocol):
     """Runs trials of one experiment, several at a time from several threads."""
 
     def records(self) -> Sequence[Trial]:
-        """The trials on record, running ones included, by ascending number.
+        """Returns the trials on record, running ones included, by ascending number.
 
-        A running trial has its job's start; one whose job was stopped, to be created anew, none.
+        A running trial has its job's start, or none if its job was stopped and will be created
+        anew.
 
         Raises:
             RunnerError: The records cannot be read.
         """
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
-        """Records the trial, creates its job (or adopts the one there is), follows it to its end.
+        """Records the trial, creates or adopts its job, and follows the job to its end.
 
-        Blocks until the job is over and the output of its primary container, and what its
-        `TrialJob.source` holds, is complete. If it was stopped or ran out of time, no replica is
-        left by then; of a job that ended by itself other replicas may be: they are ended beside
-        what runs next, at the latest by `close`. A job that fails is an outcome, not an error. A
-        job that is adopted, running or ended, is observed from its first line on; one that was
-        stopped before is created anew.
+        Blocks until the job is over, and the primary container's output and the `TrialJob.source`
+        have been read completely. If the job was stopped or ran out of time, no replica is left
+        then. If the job ended by itself, other replicas may still run: the runner ends them while
+        the next trials run, at the latest in `close`. A job that fails is an outcome, not an
+        error. A job that is adopted, running or ended, is observed from its first line on; a job
+        that was stopped before is created anew.
 
         Args:
-            job: What to run.
-            observe: Told what happens, from the calling thread.
-            stop: Ends the job early when set.
+            job: The job to run.
+            observe: Called with each event, in the calling thread.
+            stop: A request that ends the job early.
 
         Raises:
-            RunnerError: No job can be run here at all (not: this job failed).
+            RunnerError: The runner cannot run any job (a failed job is no error).
         """
 
     def record(self, trial: Trial) -> None:
-        """Puts a trial's present state on record; durable when it returns.
+        """Writes a trial's present state to its record; the record is durable when this returns.
 
         Raises:
-            RunnerError: It could not be written.
+            RunnerError: The record could not be written.
         """
 
     def sweep(self, keep: Collection[int], reason: str) -> None:
-        """Stops every job of this experiment's run that still goes on, whoever created it.
+        """Stops every running job of this experiment's run, whoever created it.
 
         Args:
-            keep: Numbers of the trials whose jobs are left alone.
-            reason: Why, for the jobs' records.
+            keep: Numbers of the trials whose jobs go on.
+            reason: The reason, for the jobs' records.
 
         Raises:
-            RunnerError: Not all of them could be stopped.
+            RunnerError: Some jobs could not be stopped.
         """
 
     def close(self) -> None:
-        """Ends what jobs that are over have left, and lets go of what the runner holds.
+        """Ends what finished jobs have left running, and releases the runner's resources.
 
-        Records stay. It takes a bounded time, and what could not be ended is told, not raised.
+        Records stay. The call takes a bounded time. It reports what it cannot end, and does not
+        raise.
         """

@@ -1,4 +1,4 @@
-"""What a runner tells of a job: that it was created, its lines, and what hinders their reading."""
+"""The events of a job that a runner reports: its creation, its lines, and obstacles to reading."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Event", "LogLine", "MetricLine", "Notice", "Observer", "SourceNote",
 
 @dataclass(frozen=True)
 class Started:
-    """The job was created, by this call or before it; the first event of every job.
+    """The job was created, by this call or earlier; this is the first event of every job.
 
     Attributes:
-        time: When, as `history.time_text` puts it.
+        time: Time of the creation, in the form of `study.history.time_text`.
     """
 
     time: str
@@ -23,7 +23,7 @@ class Started:
 class LogLine:
     """A line of the primary container's output, without its line end.
 
-    On another replica's lines nothing is sent; they are in that replica's log.
+    Lines of other replicas are no events; they are in those replicas' logs.
     """
 
     text: str
@@ -31,21 +31,21 @@ class LogLine:
 
 @dataclass(frozen=True)
 class MetricLine:
-    """A line from the job's `TrialJob.source`, in the form that the collector of its kind reads."""
+    """A line from the job's `TrialJob.source`, in the form that the source's collector reads."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class SourceNote:
-    """What hindered the reading of the source, or explains that nothing came from it."""
+    """An obstacle to reading the source, or an explanation of why nothing came from it."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something the user should know about the job while it goes on."""
+    """A message about the running job, for the user."""
 
     text: str
 

@@ -1,6 +1,6 @@
-"""The records in a run's folder on this machine, wherever its trials ran, and the folder's lock.
+"""The records in a run's folder on this machine, for trials that ran anywhere, and its lock.
 
-They have the local runner's form: whatever reads a run's folder finds the same there.
+The records have the local runner's form, so that every reader of a run's folder can read them.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ class FolderRecords:
     """The trials on record in a run's folder.
 
     Args:
-        folder: The run's.
+        folder: The run's folder.
     """
 
     def __init__(self, folder: Path) -> None:
         self._runner = LocalRunner(folder)
 
     def all(self) -> Sequence[Trial]:
-        """Returns them, running ones included, by ascending number.
+        """Returns all trials, running ones included, by ascending number.
 
         Raises:
-            RunnerError: One cannot be read.
+            RunnerError: A record cannot be read.
         """
         return self._runner.records()
 
     def readable(self, warn: Callable[[str], None]) -> Sequence[Trial]:
-        """Returns those that can be read, by ascending number.
+        """Returns the trials whose records can be read, by ascending number.
 
         Args:
-            warn: Told of each that cannot be read, and why.
+            warn: Called with the reason for each record that cannot be read.
 
         Raises:
             RunnerError: The folder cannot be read.
@@ -46,23 +46,23 @@ class FolderRecords:
         return self._runner.readable_records(warn)
 
     def put(self, trial: Trial) -> None:
-        """Puts a trial's present state on record; durable when it returns.
+        """Writes a trial's present state to its record; the record is durable when this returns.
 
         Raises:
-            RunnerError: It could not be written.
+            RunnerError: The record could not be written.
         """
         self._runner.record(trial)
 
     def close(self) -> None:
-        """Lets go of the folder."""
+        """Releases the folder."""
         self._runner.close()
 
 
 def locked(folder: Path) -> AbstractContextManager[object]:
-    """Keeps a run's folder to this process while the block runs.
+    """Locks a run's folder for this process while the block runs.
 
     Raises:
-        RunBusy: Another process has it.
-        RunnerError: It cannot be locked.
+        RunBusy: Another process has the lock.
+        RunnerError: The folder cannot be locked.
     """
     return RunLock(folder)

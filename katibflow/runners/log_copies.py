@@ -1,4 +1,4 @@
-"""Keeps in files what trials print, wherever they run: the one writer of copies of logs."""
+"""Copies the lines that trials print to files on this machine, for any runner."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from katibflow.study.history import Trial
 __all__ = ["LoggedRunner", "Logs", "copied"]
 
 Logs = Mapping[type[LogLine] | type[MetricLine], Path]
-"""The file for each kind of line that is kept."""
+"""The file for each kind of line that is copied."""
 
 
 @contextmanager
 def copied(logs: Logs, observe: Observer) -> Iterator[Observer]:
-    """Gives an observer that writes lines to their files, as they come, before it passes them on.
+    """Returns an observer that writes lines to their files, and then passes every event on.
 
     Args:
-        logs: The files, which are begun anew.
-        observe: Told all events.
+        logs: The files, which are truncated first.
+        observe: Called with every event.
 
     Raises:
         OSError: A file cannot be written.
@@ -46,11 +46,11 @@ def copied(logs: Logs, observe: Observer) -> Iterator[Observer]:
 
 
 class LoggedRunner:
-    """Another runner whose trials' lines are kept in files; a `runners.base.Runner`.
+    """Wraps another runner and copies its trials' lines to files; a `runners.base.Runner`.
 
     Args:
-        runner: Where the trials run, and their records are.
-        logs_of: The files of a job, whose folders exist.
+        runner: The other runner, which has the records.
+        logs_of: Returns the log files of a job; their folders exist.
     """
 
     def __init__(self, runner: Runner, logs_of: Callable[[TrialJob], Logs]) -> None:
@@ -58,11 +58,11 @@ class LoggedRunner:
         self._logs_of = logs_of
 
     def records(self) -> Sequence[Trial]:
-        """Returns the other runner's."""
+        """Returns the other runner's records."""
         return self._runner.records()
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
-        """Runs the job there and writes its lines here, anew when the job is adopted."""
+        """Runs the job on the other runner and writes its lines here, anew after an adoption."""
         logs = self._logs_of(job)
         try:
             with copied(logs, observe) as keep:
@@ -72,13 +72,13 @@ class LoggedRunner:
             raise RunnerError(f"{where}: {error.strerror or error}") from error
 
     def record(self, trial: Trial) -> None:
-        """Puts the trial on record there."""
+        """Records the trial with the other runner."""
         self._runner.record(trial)
 
     def sweep(self, keep: Collection[int], reason: str) -> None:
-        """Stops jobs there."""
+        """Stops jobs of the other runner."""
         self._runner.sweep(keep, reason)
 
     def close(self) -> None:
-        """Lets go of the other runner."""
+        """Closes the other runner."""
         self._runner.close()

@@ -1,4 +1,4 @@
-"""Keeps on this machine what happens elsewhere: records, and the output of primary containers."""
+"""Copies records and primary containers' output to a run's folder here, for trials elsewhere."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from katibflow.study.history import Trial
 __all__ = ["CopyingRunner"]
 
 _METRICS = "katibflow-metrics"
-"""Name of the log of what was read beside the output, which no container has."""
+"""Name of the log with the lines of a source besides the output; no container has this name."""
 
 
 class CopyingRunner(LoggedRunner):
-    """Another runner whose trials get a folder here, as local ones have.
+    """Wraps another runner and gives its trials folders on this machine, as local trials have.
 
-    The records that count are the other runner's.
+    The other runner's records are the authoritative ones.
 
     Args:
-        runner: Where the trials run.
+        runner: The other runner.
         folder: The run's folder.
     """
 
@@ -43,7 +43,7 @@ class CopyingRunner(LoggedRunner):
         return logs
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
-        """Runs the job there; its record and its lines come here, anew when it is adopted."""
+        """Runs the job on the other runner and copies its record and lines, anew if adopted."""
 
         def keep(event: Event) -> None:
             if isinstance(event, Started):
@@ -56,11 +56,11 @@ class CopyingRunner(LoggedRunner):
         return replace(outcome, logs={**outcome.logs, **kept})
 
     def record(self, trial: Trial) -> None:
-        """Puts the trial on record there, then here."""
+        """Records the trial with the other runner, then here."""
         super().record(trial)
         self._copies.put(trial)
 
     def close(self) -> None:
-        """Lets go of both."""
+        """Closes the other runner and releases the folder."""
         super().close()
         self._copies.close()

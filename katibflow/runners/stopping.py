@@ -1,4 +1,4 @@
-"""A request to stop, made once and from any thread, and the reason for it."""
+"""A request to stop, made once and from any thread, with its reason."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["StopKind", "StopReason", "StopRequest"]
 
 
 class StopKind(StrEnum):
-    """What made a request to stop.
+    """The origin of a request to stop.
 
-    REQUESTED: whoever runs the trials, as when the experiment is over. SIGNAL: a signal to this
-    process. EARLY_STOPPING: the experiment's early stopping rule, of the trial it judged.
+    REQUESTED: the caller that runs the trials, as when the experiment is over. SIGNAL: a signal to
+    this process. EARLY_STOPPING: the experiment's early stopping rule.
     """
 
     REQUESTED = "REQUESTED"
@@ -24,12 +24,12 @@ class StopKind(StrEnum):
 
 @dataclass(frozen=True)
 class StopReason:
-    """Why to stop.
+    """The reason of a request to stop.
 
     Attributes:
-        text: A sentence for a person; nothing is decided by it.
-        kind: What made the request.
-        signal: The signal's number; None where no signal made it.
+        text: A sentence for a person; no code depends on it.
+        kind: The origin of the request.
+        signal: The signal's number; None if no signal made the request.
     """
 
     text: str
@@ -52,8 +52,8 @@ class StopRequest:
         """Makes the request; the first reason stays.
 
         Args:
-            text: The reason for a person.
-            kind: What makes the request.
+            text: The reason, for a person.
+            kind: The origin of the request.
             signal: The signal's number, if one makes it.
         """
         self._make(StopReason(text, kind, signal))
@@ -69,12 +69,12 @@ class StopRequest:
 
     @property
     def reason(self) -> StopReason | None:
-        """Why to stop; None while nobody asked."""
+        """Returns the reason, or None if no stop was requested."""
         with self._lock:
             return self._reason
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Calls ``callback`` once the request is made (now, if it was); returns the way out."""
+        """Calls ``callback`` once the request is made (now, if it was); returns an undo."""
         with self._lock:
             already = self._reason is not None
             if not already:
@@ -93,7 +93,7 @@ class StopRequest:
         """Makes the other request, for the same reason, once this one is made.
 
         Returns:
-            Ends the passing on.
+            A function that ends this.
         """
 
         def make() -> None:

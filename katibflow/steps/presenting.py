@@ -58,7 +58,7 @@ def report(
         metrics: KFP's metrics, which are an artifact's metadata.
         best_path: Where the best trial's assignments go, as JSON; none of them if there is no best
             trial, or a front of several objectives.
-        result_path: Where it goes how the experiment ended, as JSON (`result.result_data`).
+        result_path: Where it goes how the experiment ended, as JSON (`report.data.result_data`).
     """
     history = read_study(study_path)
     runner = runner_for(history)

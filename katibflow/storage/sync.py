@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["StudyCopy", "StudySync", "Sync", "study_sync"]
 
 _SEARCHED = "katibflow"
-"""The user attribute of a study that holds what `resume.searched` returns of its experiment."""
+"""Key of a study's user attribute with the search, as `study.resume.searched` returns it."""
 
 _OTHERWISE = "another --name"
 _TOGETHER = 0.3

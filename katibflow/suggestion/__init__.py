@@ -1,1 +1,1 @@
-"""Suggests the next trials from the trials so far."""
+"""Asks a search algorithm for the next trials, from the trials so far."""

@@ -1,8 +1,8 @@
-"""A study history as the storage of an Optuna study, made for asking.
+"""Shows a study history to Optuna's samplers and pruners, as the storage of one study.
 
-Optuna's own in-memory storage copies and checks every trial that is added, which costs ten times
-what the sampler's ask does. This one shows trials that are already right. Import it late: it
-imports Optuna.
+Optuna's own in-memory storage copies and checks every trial that is added, which takes ten times
+as long as the sampler's ask. This storage shows trials that are valid already. Import the module
+late, because it imports Optuna.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ __all__ = ["STUDY_ATTRIBUTES", "HistoryStorage", "directions_of"]
 _STUDY = 0
 
 STUDY_ATTRIBUTES = "study"
-"""Key among a trial's attributes of what the sampler kept for the whole study with that trial."""
+"""Key among a trial's attributes with the study's attributes that were set with the trial."""
 
 _CONSTRAINT = "constraints:"
-"""Beginning of the attributes in which Optuna keeps how far a trial is beyond its constraints."""
+"""Prefix of the attributes in which Optuna stores the violation of constraints."""
 
 _PICKLED = ("cma:", "cmawm:", "sepcma:")
-"""Beginnings of attributes that a sampler of Optuna would unpickle; a history may be anyone's."""
+"""Prefixes of attributes that Optuna's samplers would unpickle; a history may be anyone's."""
 
 
 class HistoryStorage(BaseStorage):
-    """One study that follows a history; trials keep their numbers.
+    """Holds one study that follows a history; trials keep their numbers.
 
     Args:
         space: The experiment's search space.
-        objective: Which value of a trial counts.
+        objective: The objective, which selects a trial's values.
 
     Attributes:
-        news: What the sampler has kept for the whole study since `follow`.
+        news: Attributes of the study that the sampler has set since `follow`.
     """
 
     def __init__(self, space: Space, objective: Objective) -> None:
@@ -62,10 +62,10 @@ class HistoryStorage(BaseStorage):
         self._trials: list[FrozenTrial] = []
 
     def follow(self, trials: Sequence[Trial]) -> list[int]:
-        """Makes the study equal to trials by ascending number; the same objects are kept.
+        """Makes the study equal to trials by ascending number; the same objects stay unchanged.
 
-        A trial with finite objectives is COMPLETE (or PRUNED), one without is FAIL; so is one whose
-        constraints cannot be judged, and a number that the history leaves out.
+        A trial with finite objectives is COMPLETE (or PRUNED). A trial without them is FAIL, and so
+        are a trial whose constraints have no values, and a number that the history leaves out.
 
         Returns:
             The numbers of the trials that are new or changed.
@@ -95,7 +95,7 @@ class HistoryStorage(BaseStorage):
         return changed
 
     def _is_usable(self, value: object) -> bool:
-        """Whether a sampler can still use what it kept: not numbers of trials that are no more."""
+        """Returns whether an attribute of the sampler is valid: it names no trial that is gone."""
         return not isinstance(value, list) or all(
             isinstance(number, int) and number in self and self._trials[number].params
             for number in value
@@ -143,7 +143,7 @@ class HistoryStorage(BaseStorage):
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
-        """Takes the one study's directions."""
+        """Stores the directions of the one study."""
         self._directions = list(directions)
         self._name = study_name or ""
         return _STUDY
@@ -182,16 +182,17 @@ class HistoryStorage(BaseStorage):
         trial.distributions[param_name] = distribution
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Keeps what the sampler or pruner wants to find again, in a copy, as Optuna's own do.
+        """Sets an attribute of the sampler or pruner, in a copy, as Optuna's own storages do.
 
-        A pruner compares a trial with those it has got before, where it must not find itself.
+        A pruner compares a trial with trials that it has read before, and it must not find the new
+        attribute there.
         """
         trial = copy.copy(self._trials[trial_id])
         trial.system_attrs = {**trial.system_attrs, key: value}
         self._trials[trial_id] = trial
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """The trial itself, no copy."""
+        """Returns the trial itself, not a copy."""
         return self._trials[trial_id]
 
     def get_all_trials(
@@ -200,61 +201,61 @@ class HistoryStorage(BaseStorage):
         deepcopy: bool = True,
         states: Container[OptunaState] | None = None,
     ) -> list[FrozenTrial]:
-        """The trials by number; never copies of them."""
+        """Returns the trials by number, never copies of them."""
         if states is None:
             return list(self._trials)
         return [trial for trial in self._trials if trial.state in states]
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Keeps an attribute, and that it is new."""
+        """Sets an attribute of the study, and lists it in ``news``."""
         self._attributes[key] = self.news[key] = value
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        """The one study."""
+        """Returns the id of the one study."""
         return _STUDY
 
     def get_study_name_from_id(self, study_id: int) -> str:
-        """The study's name."""
+        """Returns the study's name."""
         return self._name
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """One for each objective."""
+        """Returns one direction for each objective."""
         return self._directions
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """None are kept."""
+        """Returns nothing: the study has no such attributes."""
         return {}
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """What `set_study_system_attr` kept."""
+        """Returns the attributes from `set_study_system_attr`."""
         return self._attributes
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        """Not for this storage, nor are the rest: the history alone is written to."""
+        """Refuses, as all methods below do: only the history may be changed."""
         _refuse()
 
     def delete_study(self, study_id: int) -> None:
-        """Refused."""
+        """Refuses."""
         _refuse()
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Refused."""
+        """Refuses."""
         _refuse()
 
     def set_trial_state_values(
         self, trial_id: int, state: OptunaState, values: Sequence[float] | None = None
     ) -> bool:
-        """Refused."""
+        """Refuses."""
         _refuse()
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        """Refused."""
+        """Refuses."""
         _refuse()
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Refused."""
+        """Refuses."""
         _refuse()
 
 
@@ -267,7 +268,7 @@ def _attributes(trial: Trial) -> dict[str, Any]:
 
 
 _SOME_TIME = datetime(2000, 1, 1)
-"""Optuna wants times; no sampler reads them."""
+"""Optuna requires times; no sampler reads them."""
 
 
 def _refuse() -> NoReturn:
@@ -275,7 +276,7 @@ def _refuse() -> NoReturn:
 
 
 def directions_of(objective: Objective) -> list[StudyDirection]:
-    """Optuna's directions for the objectives."""
+    """Returns Optuna's directions for the objectives."""
     return [
         StudyDirection.MINIMIZE if aim.type is ObjectiveType.MINIMIZE else StudyDirection.MAXIMIZE
         for aim in objective.aims

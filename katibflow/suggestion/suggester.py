@@ -1,10 +1,10 @@
-"""Suggestions: the next assignments to try, from a study history alone.
+"""Makes suggestions: the assignments of the next trials, from a study history alone.
 
-The same history and seed give the same suggestions, whether the study was rebuilt or lived on in
-between. A finite space is tried without repeating a combination; a killed trial's may come again.
+The same history and seed give the same suggestions, whether the study was rebuilt or stayed in
+memory. No combination of a finite space is tried twice, except for those of killed trials.
 
-Fewer suggestions than asked for mean that running trials must end first, or that the search is
-over: without any running trial, none at all means that it is over.
+Fewer suggestions than requested mean that running trials must end first, or that the search is
+over. No suggestion at all, while no trial is running, means that the search is over.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 __all__ = ["Suggester", "Suggestion", "is_used_up", "new_seed", "suggest", "why_over"]
 
 _TRIES = 10
-"""How often a sampler may come up with a combination that was tried before one is chosen for it."""
+"""Number of known combinations that a sampler may suggest before another one is chosen for it."""
 
 _DERIVED = ("gp:relative_params", "tpe:relative_params")
-"""Beginnings of attributes that say the assignments once more."""
+"""Prefixes of attributes that repeat the assignments."""
 
 
 def suggest(history: History, count: int) -> tuple[Suggestion, ...]:
-    """The next ``count`` suggestions; fewer when running trials must end first, or at the end.
+    """Returns the next ``count`` suggestions, or fewer if running trials must end first.
 
     Args:
-        history: Trials so far, running ones included, which the sampler then avoids.
-        count: How many at most; the later ones know the earlier ones as running.
+        history: The experiment and the trials so far; the sampler avoids points of running ones.
+        count: Highest number of suggestions; for each one the earlier ones count as running.
 
     Raises:
         SuggestionError: The sampler failed.
@@ -53,7 +53,7 @@ def suggest(history: History, count: int) -> tuple[Suggestion, ...]:
 
 
 def is_used_up(history: History) -> bool:
-    """Whether no suggestion is left, also after the running trials have ended as they should."""
+    """Returns whether no suggestion is left, even after the running trials have ended well."""
     spec = history.experiment.spec
     algorithm = algorithms.chosen_for(history.experiment)
     if algorithm.repeats:
@@ -63,19 +63,19 @@ def is_used_up(history: History) -> bool:
 
 
 def why_over(experiment: Experiment) -> str:
-    """Why an experiment has no suggestion left, in words."""
+    """Returns the reason, in words, why an experiment has no suggestion left."""
     return algorithms.chosen_for(experiment).ending
 
 
 def new_seed(experiment: Experiment, source: str) -> int:
-    """The seed of a new history: the ``random_state`` setting, or else drawn from ``source``."""
+    """Returns the seed of a new history: the setting ``random_state``, or one from ``source``."""
     settings = algorithms.settings_of(experiment.spec.algorithm)
     seed = settings.get("random_state", settings.get("seed"))
     return int(seed) if seed is not None else derived_seed(source)
 
 
 class Suggester:
-    """Makes suggestions for one experiment; keeps the study between calls, which is faster."""
+    """Makes suggestions for one experiment; keeps the study between calls, to save time."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._space = space_of(experiment.spec.parameters)
@@ -84,7 +84,7 @@ class Suggester:
         self._storage: HistoryStorage | None = None
 
     def suggest(self, history: History, count: int) -> tuple[Suggestion, ...]:
-        """As the function `suggest`."""
+        """Returns suggestions as the function `suggest` does."""
         suggestions: list[Suggestion] = []
         try:
             for _ in range(count):
@@ -178,7 +178,7 @@ class Suggester:
 
 
 def _drawn(trial: optuna.Trial, dimension: Dimension) -> float | str:
-    """The number of a dimension that the sampler draws for a trial."""
+    """Returns the number that the sampler draws for a dimension of a trial."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     match dimension.distribution():
@@ -206,7 +206,7 @@ def _tried(history: History) -> set[_Key]:
 
 
 def _indices(history: History, size: int | None) -> Iterator[int]:
-    """Where in its sequence an algorithm looks for the next point.
+    """Yields the indices at which an algorithm looks for the next point of its sequence.
 
     Trial n takes point n, or the first point after it that is new; a finite sequence starts over
     once, for the points of killed trials.
@@ -219,7 +219,7 @@ def _indices(history: History, size: int | None) -> Iterator[int]:
 
 
 def _untried(space: Space, size: int, tried: set[_Key], chance: random.Random) -> dict[str, str]:
-    """A combination that was not tried, all of them equally likely to be the first looked at."""
+    """Returns a combination that was not tried, starting at a random index."""
     start = chance.randrange(size)
     for offset in range(len(tried) + 1):
         assignments = space.point((start + offset) % size)

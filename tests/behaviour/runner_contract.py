@@ -1,4 +1,4 @@
-"""What any runner must do: a class of tests that a runner's own test module subclasses.
+"""The tests that every runner passes: a class that a runner's own test module subclasses.
 
 The subclass gives a fixture ``lab``, a `Lab`: the place where its jobs run.
 """
@@ -24,13 +24,13 @@ PATIENCE = 30.0
 
 @dataclass(frozen=True)
 class Work:
-    """What a trial's job does.
+    """The work of a trial's job.
 
     Attributes:
-        lines: Printed by the primary container, first of all.
-        exit_code: How it ends.
-        held: Whether it goes on after its lines until the lab releases it.
-        last_lines: Printed after the release.
+        lines: Lines that the primary container prints first.
+        exit_code: Exit code of the work.
+        held: Whether the work goes on after its lines until the lab releases it.
+        last_lines: Lines that it prints after the release.
     """
 
     lines: Sequence[str] = ("loss=0.5",)
@@ -43,19 +43,19 @@ class Lab(Protocol):
     """A place where jobs run, seen from outside the runner."""
 
     def runner(self) -> Runner:
-        """A runner as a new process would make it."""
+        """Returns a runner as a new process would make it."""
 
     def job(self, number: int, work: Work, limits: Limits = ...) -> TrialJob:
-        """A job that does the work; the same arguments give the same job."""
+        """Returns a job that does the work; the same arguments give the same job."""
 
     def release(self, number: int) -> None:
         """Lets a held job go on to its end."""
 
     def executions(self, number: int) -> int:
-        """How often the job's work was begun."""
+        """Returns how often the job's work was begun."""
 
     def is_alive(self, number: int) -> bool:
-        """Whether a replica of the trial runs."""
+        """Returns whether a replica of the trial runs."""
 
 
 class Watch:

@@ -1,1 +1,1 @@
-"""Trials as objects on a Kubernetes cluster."""
+"""Runs trials as jobs on a Kubernetes cluster."""

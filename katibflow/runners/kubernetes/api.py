@@ -1,7 +1,7 @@
-"""The edge to a cluster: requests with retry, streams, and errors in katibflow's own words.
+"""The one module that talks to a cluster: requests with retry, streams, and katibflow's errors.
 
 The official client gives configuration, credentials and connections; objects stay plain mappings,
-so that any kind of job goes the same way. No exception of it leaves this module.
+so that all kinds of jobs are handled alike. None of the client's exceptions leaves this module.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,ap
 
 @dataclass(frozen=True)
 class Timing:
-    """How long the runner waits for things, in seconds.
+    """The time limits of the runner, in seconds.
 
     Attributes:
-        notice: A start that takes longer is worth a word.
-        settle: A container whose configuration is wrong has this long to heal.
-        grace: A failed replica's controller has this long to decide; so has the rest of a pod
-            whose work is done.
-        linger: Pods that run on after their job ended have this long to end.
-        log: A finished container's log has this long to arrive, counted from its last line.
-        stop: A stopped job's pods have this long to go, before they are deleted.
-        close: At the end of a run, what is left of its trials has this long to be deleted.
-        backoff: First pause after an error; it doubles, with jitter.
+        notice: A start that takes longer is reported.
+        settle: Time for a container with a wrong configuration to recover.
+        grace: Time for a failed replica's controller to decide, and for the other containers of a
+            pod whose work is done to end.
+        linger: Time for pods that outlive their job to end.
+        log: Time for a finished container's log to arrive, counted from its last line.
+        stop: Time for a stopped job's pods to end, before they are deleted.
+        close: Time at the end of a run to delete what is left of its trials.
+        backoff: First pause after an error; the pauses double, with jitter.
         backoff_most: Longest pause.
-        give_up: The API server may be out of reach for this long.
+        give_up: Time that the API server may be out of reach.
         watch: Length of one watch request.
-        silence: A stream without a byte for this long is opened anew.
+        silence: Time without a byte after which a stream is opened anew.
     """
 
     notice: float = 30.0
@@ -64,13 +64,13 @@ class Timing:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as permissions see it.
+    """A request in the terms of Kubernetes's permissions.
 
     Attributes:
-        verb: As in a Role, ``list``.
+        verb: The verb as in a Role, such as ``list``.
         group: The API group; empty for Kubernetes's core.
-        resource: Plural, ``pods``.
-        subresource: As ``log``; empty for the object itself.
+        resource: The resource in the plural, such as ``pods``.
+        subresource: The subresource, such as ``log``; empty for the object itself.
     """
 
     verb: str
@@ -80,7 +80,7 @@ class Asked:
 
     @classmethod
     def of(cls, method: str, path: str, query: Mapping[str, Any] | None = None) -> Asked:
-        """Reads it from a request in a namespace."""
+        """Derives the permission from a request in a namespace."""
         root, _, rest = path.partition("/namespaces/")
         _, resource, *names = rest.split("/")
         verb = {
@@ -100,9 +100,9 @@ class ApiError(RunnerError):
     Args:
         status: The HTTP status.
         message: The server's words, for people.
-        reason: One word of the API's; empty when it was not the API that answered, as where it has
-            no such path.
-        asked: What was asked, if it was in a namespace.
+        reason: One word of the API's; empty if something else than the API answered, as for a path
+            that does not exist.
+        asked: The request, if it was in a namespace.
     """
 
     def __init__(
@@ -116,11 +116,11 @@ class ApiError(RunnerError):
 
 
 class Lost(Exception):
-    """A request may go through when it is made again.
+    """A request failed in a way that may pass, so that it can be made again.
 
     Args:
         message: What happened.
-        retry_after: Seconds that the server asks to wait.
+        retry_after: Seconds to wait, as the server asks.
     """
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
@@ -138,14 +138,14 @@ class Backoff:
         self._since = 0.0
 
     def reset(self) -> None:
-        """The server answered."""
+        """Starts over, after the server has answered."""
         self._failures = 0
 
     def delay(self, lost: Lost) -> float:
-        """Seconds to wait before the next try.
+        """Returns the seconds to wait before the next try.
 
         Raises:
-            RunnerError: It was tried for too long.
+            RunnerError: The tries have gone on for too long.
         """
         if not self._failures:
             self._since = monotonic()
@@ -161,20 +161,20 @@ class Backoff:
         """Waits before the next try.
 
         Raises:
-            RunnerError: It was tried for too long, or the runner was closed.
+            RunnerError: The tries have gone on for too long, or the runner was closed.
         """
         if self._closed.wait(self.delay(lost)):
             raise RunnerError(f"the runner was closed when this was to be tried again: {lost}")
 
 
 class Stream:
-    """An open watch or log request: lines as they come."""
+    """An open watch or log request, which gives lines as they come."""
 
     def __init__(self, response: Any) -> None:
         self._response = response
 
     def lines(self) -> Iterator[tuple[str, bool]]:
-        """Each line, and whether it was whole: the last one may have been cut.
+        """Yields each line, and whether the line is complete: the last one may be cut.
 
         Raises:
             Lost: The connection broke.
@@ -193,7 +193,7 @@ class Stream:
             yield rest.decode("utf-8", "replace"), False
 
     def close(self) -> None:
-        """Ends the request; a thread that reads it gets `Lost`."""
+        """Ends the request; a thread that reads from it gets `Lost`."""
         import contextlib
 
         with contextlib.suppress(Exception):  # it may be closed or broken already
@@ -203,12 +203,12 @@ class Stream:
 
 
 class Api:
-    """One namespace of a cluster.
+    """Makes requests in one namespace of a cluster.
 
     Args:
         client: A ``kubernetes.client.ApiClient``.
         namespace: Where the trials run.
-        timing: How long to wait for things.
+        timing: Time limits.
     """
 
     def __init__(self, client: Any, namespace: str, timing: Timing | None = None) -> None:
@@ -218,7 +218,7 @@ class Api:
         self.closed = threading.Event()
 
     def path(self, api_version: str, plural: str, *rest: str) -> str:
-        """The path of a resource in the namespace, of one object, or of a part of it."""
+        """Returns the path of a resource in the namespace, of one object, or of a subresource."""
         root = "apis" if "/" in api_version else "api"
         parts = (self.namespace, plural, *rest)
         return f"/{root}/{api_version}/namespaces/" + "/".join(quote(part, "") for part in parts)
@@ -231,10 +231,10 @@ class Api:
         body: object = None,
         accept: str = _WHOLE,
     ) -> dict[str, Any]:
-        """An object from the server; tried again after 429, 5xx and broken connections.
+        """Returns an object from the server; it retries after 429, 5xx and broken connections.
 
         Raises:
-            ApiError: The server refuses.
+            ApiError: The server refuses the request.
             RunnerError: The server is out of reach.
         """
         backoff = Backoff(self.timing, self.closed)
@@ -248,12 +248,12 @@ class Api:
     def pages(
         self, path: str, query: Mapping[str, Any], *, metadata_only: bool = False
     ) -> Iterator[dict[str, Any]]:
-        """A list in pages, so that the records of many trials are not in memory at once.
+        """Yields a list in pages, so that the records of many trials are not in memory at once.
 
         Args:
-            path: Of the resource.
-            query: As a labelSelector.
-            metadata_only: Whether the objects' metadata are enough; the rest is not sent then.
+            path: Path of the resource.
+            query: The query, such as a labelSelector.
+            metadata_only: Whether the server sends only the objects' metadata.
 
         Raises:
             ApiError: The server refuses; 410 when the list grew too old on the way.
@@ -269,7 +269,7 @@ class Api:
                 return
 
     def may(self, asked: Asked) -> bool | None:
-        """Returns whether the account may do that in the namespace, or None if nobody says."""
+        """Returns whether the account may make the request, or None if the server does not say."""
         attributes = {"namespace": self.namespace, **vars(asked)}
         answer = self._review(
             "authorization.k8s.io/v1", "SelfSubjectAccessReview", resourceAttributes=attributes
@@ -277,12 +277,12 @@ class Api:
         return answer.get("allowed")
 
     def account(self) -> str:
-        """Returns the account's name as the server knows it, or nothing if it does not say."""
+        """Returns the account's name as the server knows it, or "" if the server does not say."""
         answer = self._review("authentication.k8s.io/v1", "SelfSubjectReview")
         return str(answer.get("userInfo", {}).get("username", ""))
 
     def _review(self, group: str, kind: str, **spec: object) -> dict[str, Any]:
-        """The status of a review, asked for once; empty if there is none."""
+        """Returns the status of a review, requested only once, or an empty one."""
         body = {"apiVersion": group, "kind": kind, "spec": spec}
         path = f"/apis/{group}/{kind.lower()}s"
         try:
@@ -295,8 +295,8 @@ class Api:
         """Opens a watch or a log.
 
         Raises:
-            ApiError: The server refuses.
-            Lost: It may work when tried again.
+            ApiError: The server refuses the request.
+            Lost: The request failed and may work later.
         """
         return Stream(self._call("GET", path, query, None, (10.0, self.timing.silence)))
 
@@ -368,14 +368,14 @@ def connect(
     """Connects to the cluster that this process runs in, or that the kubeconfig names.
 
     Args:
-        namespace: Where the trials run; by default the pod's own, or the context's.
-        context: The kubeconfig's context; by default the pod's own cluster when in one, else the
-            current context.
-        timing: How long to wait for things.
+        namespace: Namespace of the trials; by default the pod's own, or the context's.
+        context: The kubeconfig's context; by default the cluster of this pod, or else the current
+            context.
+        timing: Time limits.
 
     Raises:
         MissingPackage: Kubernetes's client is not installed.
-        InputError: There is no usable configuration; nothing was asked of a server.
+        InputError: There is no usable configuration; no request was made.
         RunnerError: The server refuses or does not answer.
     """
     require("kubernetes", "a Kubernetes cluster")

@@ -1,4 +1,4 @@
-"""A Kubernetes cluster as a backend: trials are jobs in a namespace of it, by the kubeconfig."""
+"""The backend for a Kubernetes cluster: trials are jobs in a namespace by the kubeconfig."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class KubernetesBackend:
     finish = None
 
     def check(self, experiment: Experiment, given: Given, source: str) -> None:
-        """Checks what is to be resumed, and that checkpoints have a volume."""
+        """Checks the run to resume, and that checkpoints have a volume."""
         from katibflow.runners.kubernetes.checkpoints import check_checkpoints
         from katibflow.study.resume import read_resume
 
@@ -46,7 +46,7 @@ class KubernetesBackend:
         read_resume(given.get("resume") or "")
 
     def set_up(self, experiment: Experiment, given: Given, source: str) -> RunSetup:
-        """Makes runners of the cluster that the kubeconfig names."""
+        """Prepares runners for the cluster that the kubeconfig names."""
         require("kubernetes", "katibflow run --on kubernetes")
         from katibflow.runners.kubernetes.runner import connect
         from katibflow.study.resume import NONE, read_resume, take_over
@@ -66,7 +66,7 @@ class KubernetesBackend:
         )
 
     def template_reader(self, given: Given) -> ReadConfigMap:
-        """Returns what reads a ConfigMap of the cluster."""
+        """Returns a function that reads a ConfigMap from the cluster."""
         from katibflow.runners.kubernetes.config_maps import map_in_cluster
 
         return map_in_cluster(given.get("context"))
@@ -86,7 +86,7 @@ class KubernetesBackend:
             runner.close()
 
     def log_files(self, history: History) -> Mapping[int, Mapping[str, Path]]:
-        """Returns none: the logs are in the cluster."""
+        """Returns no files: the logs are in the cluster."""
         return {}
 
 

@@ -1,6 +1,7 @@
-"""Why pods are stuck or broken: Kubernetes's reasons, each with what becomes of it, and our own.
+"""The table of reasons why pods are stuck or broken, each with its consequence for the trial.
 
-Plain data. A reason that pods give is one line in `CAUSES`; nothing else has to know its name.
+It is data without logic. Each reason that pods give has one line in `CAUSES`, and no other module
+uses its name.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ __all__ = ["CAUSES", "Cause", "Prospect", "Reason", "prospect_of", "tells_more"]
 
 
 class Prospect(IntEnum):
-    """What becomes of a finding, the worst last.
+    """The consequence of a finding for its trial, the worst last.
 
-    REMARK: goes on by itself, worth a word. SLOW: normal for a while, worth a word if it lasts.
-    WAITING: may heal, within the time a trial has to start. SETTLING: may heal within a minute.
-    CONTROLLER: over, unless the job's controller decides otherwise in a moment. HOPELESS: over.
+    REMARK: the trial goes on; the finding is reported. SLOW: this is normal for a while, and is
+    reported if it lasts. WAITING: it may recover within the time a trial has to start. SETTLING: it
+    may recover within a minute. CONTROLLER: the trial is over unless the job's controller soon
+    decides otherwise. HOPELESS: the trial is over.
     """
 
     REMARK = 0
@@ -29,7 +31,7 @@ class Prospect(IntEnum):
 
 
 class Reason(StrEnum):
-    """The reasons that katibflow gives itself, in an outcome or of a pod."""
+    """Katibflow's own reasons, in an outcome or for a pod."""
 
     CONTAINER_WAITING = "ContainerWaiting"
     CRASH_LOOP = "CrashLoopBackOff"
@@ -51,13 +53,13 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Cause:
-    """What a reason of a pod means.
+    """The meaning of a reason that a pod gives.
 
     Attributes:
-        prospect: What becomes of the trial. Of what counts crashes (CrashLoopBackOff, OOMKilled)
-            it is what becomes of one that crashed more often than its template allows.
-        tells_more: Whether it says more than the reason of the job's own condition.
-        is_silent: Whether another container's finding says it better.
+        prospect: The consequence for the trial. For crashes (CrashLoopBackOff, OOMKilled) it is the
+            consequence once there are more of them than the template allows.
+        tells_more: Whether the reason says more than the one in the job's own condition.
+        is_silent: Whether the reason is not reported, as another container's finding explains it.
     """
 
     prospect: Prospect
@@ -83,17 +85,17 @@ CAUSES: Mapping[str, Cause] = {
     Reason.UNSCHEDULABLE: Cause(Prospect.WAITING),
     "SchedulingGated": Cause(Prospect.WAITING),
 }
-"""By the reason as Kubernetes spells it. What it does not hold means what its place says, as every
-container that waits for a reason of no name here has a minute (`prospect_of`)."""
+"""Kubernetes's reason to cause. A reason that is missing here gets the default of its position: a
+container that waits for an unknown reason, for example, has a minute (`prospect_of`)."""
 
 
 def prospect_of(reason: str, otherwise: Prospect) -> Prospect:
-    """Returns what becomes of a reason, or ``otherwise`` if it is not in the table."""
+    """Returns the consequence of a reason, or ``otherwise`` if the table lacks it."""
     cause = CAUSES.get(reason)
     return cause.prospect if cause else otherwise
 
 
 def tells_more(reason: str) -> bool:
-    """Returns whether a pod's reason says more than the reason of the job's own condition."""
+    """Returns whether a pod's reason says more than the one in the job's own condition."""
     cause = CAUSES.get(reason)
     return cause is not None and cause.tells_more

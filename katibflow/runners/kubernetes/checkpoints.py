@@ -1,10 +1,10 @@
-"""Checkpoint folders of population based training on Kubernetes: a volume that the file names.
+"""Gives trials of population based training checkpoint folders on a volume of the cluster.
 
 The trialSpec mounts a lasting volume at the setting ``suggestion_trial_dir``, in every pod. Each
 trial gets a folder of its own in it, ``<experiment>-<run>/<job>/<creation>/checkpoint``, as the
-mount's ``subPath``; what the file says as ``subPath`` comes before it. An init container of the
-same image makes the folder, empty or as a copy of the parent's. It takes its place in one step, so
-that the pods of a trial find the same folder, and a pod that is replaced finds what was there.
+mount's ``subPath``, behind the file's own ``subPath``. An init container of the same image makes
+the folder, empty or as a copy of the parent's, and renames it in one step. So all pods of a trial
+find the same folder, and a pod that replaces another one finds the files of that one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ fi
 mv -T "$draft" "$own" 2>/dev/null || [ -d "$own" ]
 rm -rf "$draft"
 """
-"""Makes a trial's folder in a POSIX shell; all pods of a trial may run it at the same time."""
+"""Script for a POSIX shell that makes a trial's folder; all pods may run it at the same time."""
 
 _ROOT = "/katibflow-checkpoints"
 _NAME = "katibflow-checkpoint"
@@ -59,14 +59,14 @@ _SMALL = {
 
 
 def check_checkpoints(experiment: Experiment, source: str | None = None) -> None:
-    """Checks that every pod of a trial has a lasting volume for checkpoints, if it needs one.
+    """Checks that every pod of a trial has a lasting volume, if it needs checkpoints.
 
     Args:
-        experiment: What is to be run.
+        experiment: The experiment to run.
         source: The file's name, for errors; the experiment's name by default.
 
     Raises:
-        InvalidExperiment: A pod has none; each one is named.
+        InvalidExperiment: A pod has no such volume; the error names each one.
     """
     path = checkpoint_path(experiment)
     if path is None:
@@ -122,11 +122,11 @@ def _is_at(mount: object, path: str) -> bool:
 def add_checkpoint(
     body: dict[str, Any], checkpoint: Checkpoint, job: str, parent: str | None
 ) -> None:
-    """Puts a trial's checkpoint folder and its lineage labels into the object to create.
+    """Adds a trial's checkpoint folder and its lineage labels to a job object.
 
     Args:
-        body: The object, which is changed.
-        checkpoint: The folder.
+        body: The object; it is changed.
+        checkpoint: The checkpoint folder.
         job: The object's name.
         parent: The name of the parent's object; None: the folder is empty at first.
     """
@@ -150,7 +150,7 @@ def add_checkpoint(
 
 
 def _folder(job: str) -> str:
-    """A job's folder in the volume: those of a run are together."""
+    """Returns a job's folder in the volume; the folders of a run are together."""
     return f"{job.rpartition('-')[0]}/{job}"
 
 

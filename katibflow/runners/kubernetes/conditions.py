@@ -1,8 +1,8 @@
-"""How a job object says that it ended: GJSON conditions, as Katib reads them.
+"""Evaluates the conditions by which a job object has ended: GJSON, as Katib reads it.
 
 Source: ``pkg/controller.v1beta1/trial/util/job_util.go`` in kubeflow/katib: failure is tested
 before success; an object, or an array with something in it, is a match; reason and message are
-lifted from it.
+taken from the match.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from katibflow.runners.base import JobState
 __all__ = ["Conditions", "JobEnd"]
 
 
-# What gjson says of a path that leads nowhere (yet); all else it says is about the expression. It
-# has no code or type for the difference, so its words are read; a test asks it for each of them.
+# gjson's messages for a path without a value (yet); all its other messages are about the
+# expression. gjson has no code or type for the difference, so the messages are compared; a test
+# provokes each of them.
 _ABSENT = re.compile(
     r"Mapping object does not have|Query for first element does not match|No key matching"
     r"|Queries are supported only for seq|Index .* out of range|Expected a sequence like object"
@@ -29,7 +30,7 @@ _ABSENT = re.compile(
 
 @dataclass(frozen=True)
 class JobEnd:
-    """What a job's own status says of its end."""
+    """The end of a job, as its own status says."""
 
     state: JobState
     reason: str
@@ -38,10 +39,10 @@ class JobEnd:
 
 @dataclass(frozen=True)
 class Conditions:
-    """When a kind's object is over.
+    """The success and failure conditions of a kind of job.
 
     Attributes:
-        success: GJSON expression over the object.
+        success: GJSON expression over the job object.
         failure: The same for failure.
 
     Raises:
@@ -56,7 +57,7 @@ class Conditions:
             _match({}, expression)
 
     def end(self, job: Mapping[str, Any]) -> JobEnd | None:
-        """The job's end; None while neither condition matches.
+        """Returns the job's end, or None while neither condition matches.
 
         Raises:
             InputError: A condition is no GJSON.

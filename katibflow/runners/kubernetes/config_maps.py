@@ -13,7 +13,7 @@ __all__ = ["map_in_cluster", "read_config_map"]
 
 
 def map_in_cluster(context: str | None = None) -> ReadConfigMap:
-    """Returns what reads a ConfigMap from the cluster.
+    """Returns a function that reads a ConfigMap from the cluster.
 
     Args:
         context: The kubeconfig's context; by default the current one.
@@ -25,14 +25,14 @@ def map_in_cluster(context: str | None = None) -> ReadConfigMap:
 
 
 def read_config_map(api: Api, source: TemplateSource) -> Mapping[str, Any]:
-    """The ConfigMap, as the API server gives it.
+    """Returns the ConfigMap, as the API server gives it.
 
     Args:
         api: The ConfigMap's namespace, from `connect`.
-        source: Which.
+        source: The reference to the ConfigMap.
 
     Raises:
-        RunnerError: It cannot be read; what would mend it is said.
+        RunnerError: It cannot be read; the message says how to fix this.
     """
     try:
         return {

@@ -1,4 +1,4 @@
-"""How a trial's job ends in a cluster: how it is made to, and what is said of it."""
+"""Ends a trial's job or pod in a cluster, and collects logs for the outcome."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = [
 ]
 
 TAIL_LINES = 20
-"""What of a log gets into an outcome's message."""
+"""Number of a log's last lines that an outcome's message quotes."""
 
 HAS_LOG = ("running", "terminated")
 """States of a container that has a log."""
 
 
 def end_job(api: Api, kind: JobKind, name: str, reason: str) -> None:
-    """Stops a job: its controller ends the pods, and the object stays where its kind allows.
+    """Stops a job: its controller ends the pods, and the object stays if its kind allows that.
 
     Raises:
-        RunnerError: The server refuses, other than that the job is gone.
+        RunnerError: The server refuses; that the job is gone is no error.
     """
     path = api.path(kind.api_version, kind.plural, name)
     try:
@@ -43,7 +43,7 @@ def end_job(api: Api, kind: JobKind, name: str, reason: str) -> None:
 
 
 def delete_pod(api: Api, pod: Pod) -> None:
-    """Deletes a pod; nothing happens when it is gone, or another one has its name.
+    """Deletes a pod; nothing happens if it is gone, or another pod has its name.
 
     Raises:
         RunnerError: The server refuses.
@@ -57,7 +57,7 @@ def delete_pod(api: Api, pod: Pod) -> None:
 
 
 def outcome_logs(api: Api, pods: Iterable[Pod], container: str | None) -> dict[str, str]:
-    """Where each replica's log is: the command that shows it."""
+    """Returns replica to the command that shows its log."""
     return {
         replica_name(pod): f"kubectl logs -n {api.namespace} {pod.name}"
         + (f" -c {main.name}" if (main := training_container(pod, container)) else "")
@@ -68,13 +68,13 @@ def outcome_logs(api: Api, pods: Iterable[Pod], container: str | None) -> dict[s
 def failed_log(
     api: Api, cause: Finding | None, pods: Mapping[str, Pod], followed: LogReader
 ) -> list[str]:
-    """The last lines of the container that failed, if it is none of those that are followed.
+    """Returns the last lines of the container that failed, if its log is not followed.
 
     Args:
-        api: The namespace.
-        cause: What the job failed of, as far as it is known.
+        api: Requests in the namespace.
+        cause: The finding that explains the failure, if there is one.
         pods: The trial's, by name.
-        followed: What reads the log of the primary container.
+        followed: The reader of the primary container's log.
     """
     if cause is None or not cause.container:
         return []

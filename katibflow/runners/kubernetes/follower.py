@@ -1,8 +1,8 @@
 """Follows one trial's job from its creation to its end and the end of its log.
 
-All that happens comes as events into one inbox: changes of the job and of its pods, log lines, the
-request to stop. The calling thread handles them and sleeps until the next one, or until the next
-moment at which something has taken too long. What they mean is in `verdict`.
+One inbox receives all events: changes of the job and its pods, log lines, the request to stop. The
+calling thread handles them. It sleeps until the next event, or until the next moment at which
+something has taken too long. `verdict` decides what the events mean.
 """
 
 from __future__ import annotations
@@ -65,21 +65,21 @@ class _SourceDone:
 
 
 class TrialFollower:
-    """The trial that one call of `Runner.run` is about.
+    """Follows the trial of one call of `Runner.run`.
 
     Args:
-        api: The namespace.
+        api: Requests in the namespace.
         job: The trial's job, which exists in the cluster.
-        conditions: When it is over.
+        conditions: The conditions under which the job is over.
         labels: primaryPodLabels; None to go by the replica alone.
         retain: Whether pods of finished trials are kept.
-        found: The job as it was found; None if it was just created.
-        created: When it was.
-        observe: Told what happens.
-        stop: Ends the job early when set.
+        found: The adopted job as it was found; None if the job was just created.
+        created: Time of the job's creation.
+        observe: Called with each event.
+        stop: A request that ends the job early.
 
     Attributes:
-        left: Once the job is over: its pods, those included that still run.
+        left: The job's pods once it is over, running ones included.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class TrialFollower:
         return event
 
     def _look_again(self) -> None:
-        """The job left the watch: it was deleted, or another process put its end on record."""
+        """Reads the job again after it left the watch: deleted, or recorded by another process."""
         kind, name = self._terms.kind, self._terms.name
         try:
             body = self._api.request("GET", self._api.path(kind.api_version, kind.plural, name))
@@ -238,7 +238,7 @@ class TrialFollower:
         self._reader.follow(latest, ended=container.state != "running" or pod.is_over)
 
     def _judge(self) -> Verdict:
-        """What was seen means now; tells what has become worth a word."""
+        """Judges what was seen so far, and reports findings that have become worth reporting."""
         asked = self._stop.reason
         stop = None if asked is None else asked.text
         verdict = judge(self._terms, self._seen, stop, monotonic())
@@ -252,10 +252,10 @@ class TrialFollower:
     # How it ends
 
     def _conclude(self, verdict: Verdict) -> JobOutcome:
-        """The outcome, once what it needs is complete.
+        """Returns the outcome, once all output that it needs is complete.
 
-        Of a job that ended by itself that is the output of its primary container, which the other
-        pods are not waited for. Whatever else ends a job leaves no pod.
+        If the job ended by itself, this waits for the primary container's output, and not for the
+        other pods. In all other cases no pod is left afterwards.
         """
         failed = verdict.state is JobState.FAILED
         if verdict.standing is Standing.ENDED:
@@ -283,10 +283,10 @@ class TrialFollower:
         """Waits until none of the pods runs; deletes those that do not end in time.
 
         Args:
-            seconds: How long they may take.
-            pods: Those that still run.
-            is_complete: Whether no more of them can be on their way, as far as is known: the job's
-                end may be told before what its pods did. It is not asked after the first deletion.
+            seconds: The time limit.
+            pods: Returns the pods that still run.
+            is_complete: Returns whether all changes of the pods have arrived, as far as is known:
+                the job's end may arrive before them. It is not called after the first deletion.
         """
         until = monotonic() + seconds
         while monotonic() < until and (pods() or not is_complete()):
@@ -309,7 +309,7 @@ class TrialFollower:
         return unread(self._terms, self._seen, self._job.source is not None)
 
     def _finish_logs(self) -> None:
-        """Takes what is left of the logs."""
+        """Takes the remaining lines of the logs."""
         self._reader.end()
         self._source.end()
         self._last_line = monotonic()

@@ -1,4 +1,4 @@
-"""The events of one trial: from any thread, for the one that follows it."""
+"""The queue of one trial's events: any thread adds them, and the thread that follows takes them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from katibflow.runners.events import Event, LogLine, MetricLine, SourceNote
 __all__ = ["FOREVER", "Inbox"]
 
 LINES_AHEAD = 1000
-"""Log lines that may wait to be handled; then the log is not read further."""
+"""Log lines that may wait in the queue; with more, the log is not read further."""
 
 FOREVER = float("inf")
 
 
 class Inbox:
-    """Events for one trial, from any thread; log lines wait when too many are there."""
+    """Queues events for one trial, from any thread; log lines wait while too many are queued."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -41,7 +41,7 @@ class Inbox:
             self._changed.notify_all()
 
     def get(self, until: float) -> Any | None:
-        """The next event; None when there is none until that time (monotonic)."""
+        """Returns the next event, or None if none comes until that time (monotonic)."""
         with self._changed:
             wait = None if until == FOREVER else max(0.0, until - monotonic())
             if not self._changed.wait_for(lambda: self._events, wait):
@@ -53,7 +53,7 @@ class Inbox:
             return event
 
     def close(self) -> None:
-        """Lets lines pass without waiting; nobody takes them any more."""
+        """Lets lines pass without waiting, as nobody takes them any more."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,12 +1,12 @@
-"""A trial as a Kubernetes object: its labels, its annotations, and its record in them.
+"""Makes and reads the Kubernetes object of a trial: its labels, its annotations, its record.
 
 The job carries the labels ``katibflow/experiment``, ``katibflow/run``, ``katibflow/trial`` (its
 number) and, once its outcome is on record, ``katibflow/state`` (a `TrialState`). Annotations:
 ``katibflow/assignments`` (JSON, parameter name to value), ``katibflow/record`` (the trial as JSON,
-see `history`, and the record's ``version``, of which the first had no such key; while the trial
-runs its start is the job's creationTimestamp), ``katibflow/search`` (what
-the experiment searches, see `resume`), and ``katibflow/stopped`` (why it was stopped) on a job that
-was to end early. The pods carry the first three labels and ``katibflow/replica``, the type of
+see `study.history`, and the record's ``version``, a key that the first version lacks; while the
+trial runs its start is the job's creationTimestamp), ``katibflow/search`` (what the experiment
+searches, see `study.resume`), and ``katibflow/stopped`` (the reason) on a job that was to end
+early. The pods carry the first three labels and ``katibflow/replica``, the type of
 replica, in lower case.
 """
 
@@ -58,7 +58,7 @@ EXPERIMENT, RUN, TRIAL, STATE = (f"katibflow/{x}" for x in ("experiment", "run",
 ASSIGNMENTS, RECORD, STOPPED = (f"katibflow/{x}" for x in ("assignments", "record", "stopped"))
 SEARCH = "katibflow/search"
 RECORD_VERSION = 2
-"""Of the records that are written, and the newest that can be read."""
+"""The version of written records, and the newest that can be read."""
 
 RECORD_LIMIT = 200_000
 """Bytes of a record; Kubernetes allows 256 KiB for all annotations of an object together."""
@@ -66,10 +66,10 @@ RECORD_LIMIT = 200_000
 CHECKPOINTS: Mapping[str, AddCheckpoint] = {
     "pbt": add_checkpoint,
 }
-"""What gives a trial its checkpoint folder, by the algorithm that asks for one."""
+"""Name of an algorithm to the function that gives its trials checkpoint folders."""
 
 UNREADABLE = "RecordUnreadable"
-"""Reason of a trial that is over, and whose record cannot be read."""
+"""Reason of a finished trial whose record cannot be read."""
 
 _SIDECAR = "sidecar.istio.io/inject"
 _TRIAL_NAME = "KATIB_TRIAL_NAME"  # Katib sets it on the primary container
@@ -78,15 +78,15 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose jobs they are.
+    """The namespace, experiment and run that jobs belong to.
 
     Attributes:
-        namespace: Where they are.
+        namespace: Namespace of the jobs.
         experiment: The Experiment's name.
         run: The run's id.
 
     Raises:
-        InputError: One of them is no Kubernetes name.
+        InputError: One of them is not a valid Kubernetes name.
     """
 
     namespace: str
@@ -99,17 +99,17 @@ class Identity:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels of every job of the run."""
+        """Returns the labels of every job of the run."""
         return {EXPERIMENT: self.experiment, RUN: self.run}
 
     def owns(self, body: Mapping[str, Any], number: int) -> bool:
-        """Whether an object is the job of this run's trial ``number``."""
+        """Returns whether an object is the job of this run's trial ``number``."""
         labels = body["metadata"].get("labels") or {}
         return {**self.labels, TRIAL: str(number)}.items() <= labels.items()
 
 
 def check_name(what: str, text: str) -> None:
-    """Refuses what is no Kubernetes name, before it gets into a path or a selector."""
+    """Refuses an invalid Kubernetes name, before it gets into a path or a selector."""
     if not _NAME.fullmatch(text):
         raise InputError(
             f"{what}: found {text!r}; allowed: at most 63 of a-z, 0-9 and -, first and last no -"
@@ -118,13 +118,13 @@ def check_name(what: str, text: str) -> None:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a rendered trialSpec says about its pods.
+    """The number and labels of pods that a rendered trialSpec describes.
 
     Attributes:
-        expected: How many pods the job has.
-        first_replica: Type of the replica with rank 0; empty when the kind has none.
-        allowed_restarts: Its backoffLimit; None when it does not say.
-        labelled: Whether its pods carry our labels.
+        expected: Number of the job's pods.
+        first_replica: Type of the replica with rank 0; empty if the kind has none.
+        allowed_restarts: The job's backoffLimit; None if it has none.
+        labelled: Whether the pods carry katibflow's labels.
     """
 
     expected: int
@@ -134,7 +134,7 @@ class Shape:
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> Shape:
-        """Reads it from a rendered trialSpec."""
+        """Reads the shape from a rendered trialSpec."""
         kind = job_kinds.kind_of(manifest)
         templates = job_kinds.pod_templates(manifest)
         spec = manifest.get("spec") or {}
@@ -158,16 +158,16 @@ def job_body(
     owner: Mapping[str, Any] | None = None,
     search: str = "",
 ) -> dict[str, Any]:
-    """The object to create for a trial.
+    """Returns the object to create for a trial.
 
     Args:
         job: The trial's job.
-        identity: Whose it is.
+        identity: The namespace, experiment and run.
         owner: apiVersion, kind, name and uid of the object whose deletion deletes the job too.
         search: What the experiment searches, for the job's annotation.
 
     Raises:
-        InputError: The manifest wants another namespace, or the job's name is no name.
+        InputError: The manifest names another namespace, or the job's name is invalid.
     """
     kind = job_kinds.kind_of(job.manifest)
     body = _plain(job.manifest)
@@ -214,7 +214,7 @@ def job_body(
 
 
 def _plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy as JSON has it: a YAML anchor may make one object of two templates."""
+    """Returns a copy without shared parts: a YAML anchor may make one object of two templates."""
     copied: dict[str, Any] = json.loads(json.dumps(manifest, default=str))
     return copied
 
@@ -227,7 +227,7 @@ def _mapping_at(parent: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _pods_of(value: object) -> Iterator[dict[str, Any]]:
-    """Every pod template in an object of any kind; a Pod is one itself."""
+    """Yields every pod template in an object of any kind; a Pod is its own template."""
     if isinstance(value, dict):
         spec = value.get("spec")
         if isinstance(spec, dict) and isinstance(spec.get("containers"), list):
@@ -248,7 +248,7 @@ def _mark_pod(metadata: dict[str, Any], own: Mapping[str, str]) -> None:
 
 
 def _record_text(trial: Trial) -> str:
-    """The record, its series thinned if it is too long for an annotation."""
+    """Returns the record's text, with a thinned series if it is too long for an annotation."""
 
     def text(changed: Trial) -> str:
         data = {"version": RECORD_VERSION, **trial_to_data(changed)}
@@ -268,7 +268,7 @@ def _record_text(trial: Trial) -> str:
 
 
 def record_patch(trial: Trial) -> dict[str, Any]:
-    """What to merge into a trial's job to put its present state on record."""
+    """Returns the patch that puts a trial's present state on its job's record."""
     state = trial.state.value if trial.state.is_finished else None
     return {
         "metadata": {"annotations": {RECORD: _record_text(trial)}, "labels": {STATE: state}},
@@ -276,7 +276,7 @@ def record_patch(trial: Trial) -> dict[str, Any]:
 
 
 def read_record(body: Mapping[str, Any]) -> Trial | None:
-    """The trial on a job's record; None when the job has none.
+    """Returns the trial on a job's record, or None if the job has no record.
 
     Raises:
         RunnerError: The record cannot be read; the error says what it found and what can be read.
@@ -308,13 +308,13 @@ def _trial_of(data: object) -> Trial:
 
 
 def stand_in(body: Mapping[str, Any], why: str) -> Trial | None:
-    """The trial of a job whose record cannot be read, by its other marks; None if they lack too.
+    """Returns the trial of a job with an unreadable record by its labels, or None without them.
 
-    One that is over is a failed one, as its result is not known; its number stays taken.
+    A trial that is over counts as failed, as its result is not known; its number stays taken.
 
     Args:
         body: The job.
-        why: Why the record cannot be read.
+        why: The reason why the record cannot be read.
     """
     metadata = body["metadata"]
     labels, annotations = (metadata.get(key) or {} for key in ("labels", "annotations"))
@@ -335,12 +335,12 @@ def stand_in(body: Mapping[str, Any], why: str) -> Trial | None:
 
 
 def created_at(body: Mapping[str, Any]) -> datetime:
-    """When an object was created; Kubernetes keeps whole seconds."""
+    """Returns the time of an object's creation; Kubernetes keeps whole seconds."""
     return datetime.fromisoformat(body["metadata"]["creationTimestamp"])
 
 
 def stop_patch(kind: JobKind, reason: str) -> dict[str, Any]:
-    """What to merge into a job so that its controller ends the pods."""
+    """Returns the patch after which a job's controller ends the pods."""
     return {
         "metadata": {"annotations": {STOPPED: reason[:1000] or "stopped"}},
         "spec": kind.stop or {},
@@ -348,7 +348,7 @@ def stop_patch(kind: JobKind, reason: str) -> dict[str, Any]:
 
 
 def merged(body: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """The object after a JSON merge patch (RFC 7386)."""
+    """Returns the object after a JSON merge patch (RFC 7386)."""
     result = dict(body)
     for key, value in patch.items():
         if value is None:
@@ -362,9 +362,9 @@ def merged(body: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def holds_still(kind: JobKind, body: Mapping[str, Any]) -> bool:
-    """Whether a job's spec says that it is to have no pods.
+    """Returns whether a job's spec asks for no pods.
 
-    An API server drops what the kind's definition does not know, as ``suspend`` in old operators.
+    An API server drops fields that the kind's definition lacks, as ``suspend`` in old operators.
     """
 
     def contains(value: Any, part: Any) -> bool:
@@ -376,6 +376,6 @@ def holds_still(kind: JobKind, body: Mapping[str, Any]) -> bool:
 
 
 def was_stopped(body: Mapping[str, Any]) -> str | None:
-    """Why a job was stopped early; None if it was not."""
+    """Returns the reason for which a job was stopped early, or None if it was not."""
     reason: str | None = (body["metadata"].get("annotations") or {}).get(STOPPED)
     return reason

@@ -1,9 +1,10 @@
-"""Pods that outlive their job: they are ended beside the next trials, and hold no slot.
+"""Ends pods that outlive their job, while the next trials run; they hold no slot.
 
-A job may be over while other pods than the one with the metrics are not: a worker that still winds
-up, or sits in its init container for ever since the master ended before its name could be resolved.
-A pod that never began is deleted at once; one that runs has a while to end by itself
-(`Timing.linger`) and is deleted then. An error is told; it cannot fail a trial that is finished.
+A job may be over while pods other than the one with the metrics still run. One may be a worker
+that is about to finish, or one that waits in its init container forever, as the master ended
+before its name could be resolved. A pod that never began is deleted at once. A running pod has some
+time to end by itself (`Timing.linger`) and is deleted then. An error is reported, and it cannot
+fail a trial that is finished.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ __all__ = ["Leftovers"]
 
 
 class _Left:
-    """What is left of one trial.
+    """The pods that are left of one trial.
 
     Attributes:
-        trial: Its number.
-        running: By name its pods that ran when its job ended, and still do.
-        due: When their time is over (monotonic).
-        selectors: Labels of all its pods, once these are to be deleted too.
+        trial: The trial's number.
+        running: Pods that ran when the job ended and still run, by name.
+        due: Time at which they are deleted (monotonic).
+        selectors: Label selectors of all pods of the trial, once all are to be deleted.
     """
 
     def __init__(self, trial: int, pods: Iterable[Pod], due: float) -> None:
@@ -41,7 +42,7 @@ class _Left:
         self.selectors: Collection[str] = ()
 
     def take(self, event: object) -> None:
-        """Takes in what a watch tells of the trial."""
+        """Applies an event of the watch."""
         match event:
             case Changed(name, Pod() as pod) if pod.is_over or pod.deleting:
                 self.running.pop(name, None)
@@ -53,9 +54,9 @@ class Leftovers:
     """Ends the pods that finished trials leave behind, in a thread of its own.
 
     Args:
-        api: The namespace.
-        watches: What tells how the pods of a trial are, by its number.
-        tell: Told what could not be deleted, from any thread.
+        api: Requests in the namespace.
+        watches: Watches of the pods, with trials' numbers as keys.
+        tell: Called with a sentence for what could not be deleted, from any thread.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Leftovers:
         self._thread: threading.Thread | None = None
 
     def leave(self, trial: int, pods: Iterable[Pod]) -> None:
-        """Takes over the pods that a trial's job has left behind, those that ended included."""
+        """Takes over the pods that a trial's job has left, ended ones included."""
         alive = [pod for pod in pods if not (pod.is_over or pod.deleting)]
         for pod in alive:
             if not _has_begun(pod):
@@ -92,10 +93,10 @@ class Leftovers:
         self._end(left)
 
     def delete(self, trial: int, selectors: Collection[str]) -> None:
-        """Deletes all pods of a trial: now, or when the time of those that run is over.
+        """Deletes all pods of a trial: now, or once the time of the running ones is over.
 
         Args:
-            trial: Its number.
+            trial: The trial's number.
             selectors: Label selectors of its pods.
         """
         with self._changed:
@@ -106,7 +107,7 @@ class Leftovers:
         self._delete_all(trial, selectors)
 
     def close(self) -> None:
-        """Returns when nothing is left; what cannot be deleted in time (`Timing.close`) is told."""
+        """Returns once nothing is left; reports what cannot be deleted in time (`Timing.close`)."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -129,7 +130,7 @@ class Leftovers:
             self._end(first)
 
     def _await(self, left: _Left) -> None:
-        """Returns when none of its pods runs any more, or their time is over."""
+        """Returns once none of the pods runs any more, or their time is over."""
 
         def take(event: object) -> None:
             with self._changed:
@@ -163,7 +164,7 @@ class Leftovers:
 
 
 def _has_begun(pod: Pod) -> bool:
-    """Whether a container that does the pod's work was ever started."""
+    """Returns whether a container that does the pod's work was ever started."""
     return any(
         not item.init and (item.restarts or item.state in HAS_LOG) for item in pod.containers
     )

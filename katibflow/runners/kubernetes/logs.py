@@ -1,8 +1,8 @@
-"""Follows containers' logs, one after the other, without losing or doubling a line.
+"""Follows the logs of containers, one after the other, without losing or doubling a line.
 
-Each line comes with its time. After a broken connection the log is asked for again from the last
-line's second on, and what was delivered of that second is passed over. A log is complete when it
-was read to its end in a request made after its container had ended.
+Each line comes with its time. After a broken connection the log is requested again from the last
+line's second on, and the lines of that second that were delivered already are skipped. A log is
+complete once a request that was made after its container had ended has read it to its end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SECOND = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\
 
 @dataclass(frozen=True)
 class Instance:
-    """One run of a container: after each restart it is another one."""
+    """One run of a container; each restart makes another instance."""
 
     pod: str
     uid: str
@@ -32,7 +32,7 @@ class Instance:
 
 
 def tail(api: Api, pod: str, container: str, lines: int, *, previous: bool = False) -> list[str]:
-    """The last lines of a container's log; none when they cannot be had."""
+    """Returns the last lines of a container's log, or none if they cannot be read."""
     query = {"container": container, "tailLines": lines, "previous": str(previous).lower()}
     try:
         stream = api.stream(api.path("v1", "pods", pod, "log"), query)
@@ -42,13 +42,13 @@ def tail(api: Api, pod: str, container: str, lines: int, *, previous: bool = Fal
 
 
 class LogReader:
-    """Reads the logs of the instances it is given, in a thread of its own.
+    """Reads the logs of instances in a thread of its own.
 
     Args:
-        api: The namespace.
-        deliver: Takes each line; may block, then the log is not read further.
-        done: Called when all instances' logs are read and no more come.
-        failed: Called when logs cannot be read at all.
+        api: Requests in the namespace.
+        deliver: Called with each line; while it blocks, the log is not read further.
+        done: Called once all instances' logs are read and no more instances come.
+        failed: Called if logs cannot be read at all.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LogReader:
         self._backoff = Backoff(api.timing, self._cancelled)
 
     def follow(self, instance: Instance, *, ended: bool) -> None:
-        """Reads an instance's log too, and knows from now on whether it has ended."""
+        """Adds an instance's log, and notes whether the instance has ended."""
         with self._state:
             if instance not in self._known:
                 self._known.add(instance)
@@ -87,16 +87,16 @@ class LogReader:
                 self._thread.start()
 
     def knows(self, instance: Instance) -> bool:
-        """Whether it was given to `follow`."""
+        """Returns whether `follow` was called with the instance."""
         return instance in self._known
 
     @property
     def has_begun(self) -> bool:
-        """Whether there was any instance to read."""
+        """Returns whether there was any instance to read."""
         return bool(self._known)
 
     def restarted(self, pod: str, restarts: int) -> None:
-        """Says how often a pod's container was started again: earlier instances have ended."""
+        """Takes the number of a container's restarts: all instances before the last have ended."""
         with self._state:
             self._restarts[pod] = restarts
             for instance in self._known:
@@ -105,7 +105,7 @@ class LogReader:
             self._state.notify_all()
 
     def end(self, pod: str | None = None) -> None:
-        """Says that a pod is gone; without one: that no more instances come."""
+        """Ends a pod's instances, as the pod is gone; without a pod, no more instances come."""
         with self._state:
             if pod is None:
                 self._complete = True
@@ -115,7 +115,7 @@ class LogReader:
                 self._done()
 
     def cancel(self) -> None:
-        """Stops reading; returns when the thread has ended."""
+        """Stops reading; returns once the thread has ended."""
         with self._state:
             self._cancelled.set()
             self._state.notify_all()
@@ -199,7 +199,7 @@ class LogReader:
         return since
 
     def _wait(self, instance: Instance, lost: Lost | None) -> None:
-        """Waits until it is time to read again: at once when an ended log was all there is."""
+        """Waits for the time of the next request, or until the instance of a clean read ended."""
         delay = self._backoff.delay(lost or Lost("the log ended before its container did"))
         with self._state:
             self._state.wait_for(

@@ -1,4 +1,4 @@
-"""How each kind of source of metrics is served in a cluster, as plain data."""
+"""The table of the kinds of metrics sources: how each is added to a job, and how it is read."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["READINGS", "Reading", "add_source", "source_of"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What one kind of source needs.
+    """The two functions that serve one kind of source.
 
     Attributes:
-        add: Adds to a pod's spec, given the primary container and the source, what it takes.
-        read: Makes what reads the source.
+        add: Adds what the source needs to a pod's spec, given the primary container.
+        read: Makes the reader of the source.
     """
 
     add: Callable[[dict[str, Any], dict[str, Any], Any], None]
@@ -45,19 +45,19 @@ READINGS: Mapping[type[Source], Reading] = {
     Endpoint: Reading(add_port, read_page),
     SideContainer: Reading(add_container, read_printed),
 }
-"""By the source's type."""
+"""Type of a source to its functions."""
 
 
 def add_source(body: dict[str, Any], source: Source | None, primary: str | None) -> None:
-    """Adds to a job's object what lets its metrics be read.
+    """Adds the parts to a job's object by which its metrics can be read.
 
     Args:
         body: The object; it is changed.
-        source: Where the metrics are.
-        primary: Name of the primary container; None: the only one.
+        source: Source of the metrics.
+        primary: Name of the primary container; None: the only container.
 
     Raises:
-        InputError: The object has no place for it.
+        InputError: The source cannot be added to the object.
     """
     if source is not None:
         pod, container = primary_of(body, primary)
@@ -67,14 +67,14 @@ def add_source(body: dict[str, Any], source: Source | None, primary: str | None)
 def source_of(
     api: Api, source: Source | None, tell: Tell, done: Callable[[], None], failed: Failed
 ) -> PodSource:
-    """The reader of a trial's source.
+    """Returns the reader of a trial's source.
 
     Args:
-        api: The namespace.
-        source: Where the metrics are.
-        tell: Takes each event, from any thread; may block.
-        done: Called when all is read, once `PodSource.end` was called for good.
-        failed: Called when nothing can be read at all.
+        api: Requests in the namespace.
+        source: Source of the metrics.
+        tell: Called with each event, from any thread; it may block.
+        done: Called once everything is read, after the last call of `PodSource.end`.
+        failed: Called if nothing can be read at all.
     """
     if source is None:
         return no_source(done)

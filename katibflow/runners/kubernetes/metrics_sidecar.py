@@ -1,9 +1,9 @@
-"""What is added to a trial's pod so that its metrics can be read from outside.
+"""Adds to a trial's pod the containers, ports and volumes by which its metrics can be read.
 
-For files, a container that copies them to its own log: a native sidecar (an init container with
-``restartPolicy: Always``, Kubernetes 1.29 and newer), which the kubelet ends once the pod's work is
-done, so that it keeps no pod alive. It sees the files' folder through an empty volume, or through
-the volume that the template has there already.
+For files it adds a container that copies them to its own log. That is a native sidecar (an init
+container with ``restartPolicy: Always``, Kubernetes 1.29 and newer). The kubelet ends it once the
+pod's work is done, so that it keeps no pod alive. It mounts the files' folder from an empty volume,
+or from the volume that the template mounts there already.
 """
 
 from __future__ import annotations
@@ -89,14 +89,14 @@ END
 
 
 def add_port(pod: dict[str, Any], container: dict[str, Any], source: Endpoint) -> None:
-    """Tells the primary container where to serve its page."""
+    """Adds the port of its page to the primary container."""
     variables = container.setdefault("env", [])
     if not any(item.get("name") == METRICS_PORT for item in variables):
         variables.append({"name": METRICS_PORT, "value": str(source.port)})
 
 
 def add_reader(pod: dict[str, Any], container: dict[str, Any], source: Files) -> None:
-    """Adds the container that copies a text file or a folder's files, and the volume they are in.
+    """Adds the container that copies a file or a folder's files, and the volume of the folder.
 
     Raises:
         InputError: No volume can be mounted there.
@@ -108,7 +108,7 @@ def add_reader(pod: dict[str, Any], container: dict[str, Any], source: Files) ->
 
 
 def add_container(pod: dict[str, Any], container: dict[str, Any], source: SideContainer) -> None:
-    """Adds the user's container, which sees the primary one's processes, and files if it is to.
+    """Adds the user's container, which shares the primary one's processes and maybe its files.
 
     Raises:
         InputError: The pod has a container of that name, or no volume can be mounted there.
@@ -127,10 +127,10 @@ def add_container(pod: dict[str, Any], container: dict[str, Any], source: SideCo
 
 
 def primary_of(body: dict[str, Any], primary: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The first pod with the primary container: its spec, and the container.
+    """Returns the first pod spec with the primary container, and the container.
 
     Raises:
-        InputError: There is none in the object.
+        InputError: The object has no such pod.
     """
     known: list[Any] = [template.template.get("spec") for template in job_kinds.pod_templates(body)]
     for pod in known or _pods(body):
@@ -157,7 +157,7 @@ def _pods(value: object) -> Iterator[dict[str, Any]]:
 
 
 def _mount(pod: dict[str, Any], container: dict[str, Any], folder: str) -> dict[str, Any]:
-    """The mount by which another container sees the folder; adds a volume where there is none."""
+    """Returns the mount of the folder for another container; adds a volume if there is none."""
     mounts = container.setdefault("volumeMounts", [])
     wanted = PurePosixPath(folder)
     covering = [item for item in mounts if wanted.is_relative_to(item.get("mountPath", ""))]
@@ -192,7 +192,7 @@ def _add_reader(
 
 
 def _security(pod: dict[str, Any], container: dict[str, Any]) -> dict[str, Any]:
-    """As little as Pod Security's ``restricted`` allows; the user is the one that writes."""
+    """Returns a security context within Pod Security's ``restricted``, for the writer's user."""
     own = {**(pod.get("securityContext") or {}), **(container.get("securityContext") or {})}
     user = own.get("runAsUser", _NOBODY)
     group = {"runAsGroup": own["runAsGroup"]} if "runAsGroup" in own else {}

@@ -1,4 +1,4 @@
-"""Reads what a trial's metrics are in, beside its output: logs of other containers, and pages."""
+"""Reads a trial's metrics from logs of other containers, and from pages of the primary one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 SCRAPE_PERIOD = 5.0
-"""Seconds; a value that stands for less may be missed."""
+"""Seconds between two requests; a value that lasts shorter may be missed."""
 
 _LARGEST_PAGE = 16 << 20
 _BEGINNING = f"{READER} of "
@@ -40,16 +40,16 @@ Failed = Callable[[RunnerError], None]
 
 
 class PodSource(Protocol):
-    """What a trial that is followed reads beside its output."""
+    """Reads a running trial's source of metrics."""
 
     def pod_changed(self, pod: Pod, primary: Container) -> None:
-        """Takes in how a primary pod is, and its primary container."""
+        """Takes a change of a primary pod and its primary container."""
 
     def end(self, pod: str | None = None) -> None:
-        """Says that a pod is gone; without one: that nothing more comes, and to read the rest."""
+        """Ends a pod's part of the source; without a pod, reads the rest as nothing more comes."""
 
     def cancel(self) -> None:
-        """Stops reading; returns when no thread does any more."""
+        """Stops reading; returns once no thread reads any more."""
 
 
 class _Nothing:
@@ -68,7 +68,7 @@ class _Nothing:
 
 
 class _Printed:
-    """What a side container prints is what counts."""
+    """Passes the lines of a side container on unchanged."""
 
     def feed(self, line: str) -> Iterable[str]:
         return (line,)
@@ -78,7 +78,7 @@ class _Printed:
 
 
 class _Lines(_Printed):
-    """The log of the container that follows a text file; started again it begins anew."""
+    """Decodes the log of the container that follows a text file; a restart begins the file anew."""
 
     def __init__(self, files: Files) -> None:
         self._path = files.path
@@ -107,7 +107,7 @@ class _Lines(_Printed):
 
 
 class _Copies(_Printed):
-    """The log of the container that copies files: offset, base64 and name in each line."""
+    """Decodes the log of the container that copies files: offset, base64 and name in each line."""
 
     def __init__(self, files: Files) -> None:
         assert files.reader is not None
@@ -146,7 +146,7 @@ class _Copies(_Printed):
 
 
 class _Log:
-    """The log of a container beside the primary one."""
+    """Reads the log of a container beside the primary one."""
 
     def __init__(
         self,
@@ -207,7 +207,7 @@ class _Log:
 
 
 class _Page:
-    """The page of metrics of the primary container, through the API server's proxy."""
+    """Reads the primary container's page of metrics, through the API server's proxy."""
 
     def __init__(
         self,
@@ -270,12 +270,12 @@ class _Page:
 
 
 def no_source(done: Done) -> PodSource:
-    """Reads nothing."""
+    """Returns a reader that reads nothing."""
     return _Nothing(done)
 
 
 def read_files(api: Api, source: Files, tell: Tell, done: Done, failed: Failed) -> PodSource:
-    """Reads a text file's lines, or a folder's files, from the container that copies them."""
+    """Returns the reader of a text file's lines, or of a folder's files."""
     reader = _Lines(source) if source.reader is None else _Copies(source)
     return _Log(api, READER, reader, tell, done, failed)
 
@@ -283,17 +283,17 @@ def read_files(api: Api, source: Files, tell: Tell, done: Done, failed: Failed) 
 def read_printed(
     api: Api, source: SideContainer, tell: Tell, done: Done, failed: Failed
 ) -> PodSource:
-    """Reads what a container of the user's prints."""
+    """Returns the reader of what a container of the user's prints."""
     return _Log(api, source.container["name"], _Printed(), tell, done, failed)
 
 
 def read_page(api: Api, source: Endpoint, tell: Tell, done: Done, failed: Failed) -> PodSource:
-    """Reads the page that the primary container serves."""
+    """Returns the reader of the page that the primary container serves."""
     return _Page(api, source, tell, done, failed)
 
 
 def _apart(do: Callable[[], None]) -> None:
-    """Does it in a thread: who asks for it may be the one that takes what is told."""
+    """Calls a function in a thread, as its caller may be the thread that takes the events."""
     threading.Thread(target=do, name="source", daemon=True).start()
 
 

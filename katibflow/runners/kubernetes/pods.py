@@ -1,6 +1,6 @@
-"""What pods say of a trial: which one holds the metrics, and what is wrong with any of them.
+"""Reads pods as values: which pod holds the metrics, and what is wrong with any of them.
 
-Pure: a pod's API object in, values out; time and waiting are the caller's.
+The functions are pure: they take a pod's API object and return values. The caller keeps the time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 REPLICA_LABEL = "katibflow/replica"
-"""Label that says which of the job's pod templates a pod is made of."""
+"""Label with the job's pod template, or type of replica, that a pod was made from."""
 
 _OPERATOR = "training.kubeflow.org"
 _INDEX_LABELS = (f"{_OPERATOR}/replica-index", "batch.kubernetes.io/job-completion-index")
@@ -35,13 +35,13 @@ _PARTS = ("metadata", "spec", "status")
 
 @dataclass(frozen=True)
 class Container:
-    """A container's status, and what of its spec is needed beside it.
+    """The status of a container, and the parts of its spec that explain it.
 
     Attributes:
-        init: Whether it is to end before the pod's main containers start.
-        state: ``waiting``, ``running`` or ``terminated``; empty when nothing is known yet.
-        restarts: How often it was started again.
-        last_reason: Why the instance before this one ended.
+        init: Whether the container must end before the pod's main containers start.
+        state: ``waiting``, ``running`` or ``terminated``; empty while nothing is known.
+        restarts: Number of restarts.
+        last_reason: The reason for which the previous instance ended.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Container:
 
 @dataclass(frozen=True)
 class Pod:
-    """What of a pod tells how it does.
+    """The status of a pod.
 
     Attributes:
         unscheduled: Reason and message of the scheduler; empty once the pod has a node.
-        restarting: Whether the kubelet starts a failed container again.
-        containers: Init containers first.
+        restarting: Whether the kubelet restarts failed containers.
+        containers: All containers, init containers first.
     """
 
     name: str
@@ -80,21 +80,21 @@ class Pod:
 
     @property
     def is_over(self) -> bool:
-        """Whether no container of it will run any more."""
+        """Returns whether no container of the pod will run any more."""
         return self.phase in ("Succeeded", "Failed")
 
     def container(self, name: str) -> Container | None:
-        """The container of that name."""
+        """Returns the container of that name."""
         return next((item for item in self.containers if item.name == name), None)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a pod that the user should know; what becomes of it makes no other finding.
+    """A fact about a pod for the user; findings are equal whatever their consequence is.
 
     Attributes:
-        container: Empty when it is about the pod as a whole.
-        reason: One word: a `Reason` of ours, or as Kubernetes has it.
+        container: Name of the container; empty if the finding is about the pod as a whole.
+        reason: One word: a `Reason`, or the word of Kubernetes.
     """
 
     pod: str
@@ -111,7 +111,7 @@ class Finding:
 
 
 def read_pod(data: Mapping[str, Any]) -> Pod:
-    """The pod of an API object."""
+    """Returns the pod of an API object."""
     parts: Iterator[Mapping[str, Any]] = (data.get(key) or {} for key in _PARTS)
     metadata, spec, status = parts
     conditions: Iterable[Mapping[str, Any]] = status.get("conditions") or ()
@@ -164,7 +164,7 @@ def _container(
 
 
 def replica_name(pod: Pod) -> str:
-    """Which replica a pod is, as ``master-0``; its own name if its labels do not say."""
+    """Returns a pod's replica, such as ``master-0``; its own name if its labels do not say."""
     kind = pod.labels.get(REPLICA_LABEL) or pod.labels.get(f"{_OPERATOR}/replica-type")
     index = _index(pod)
     return f"{kind.lower()}-{index or 0}" if kind else pod.name
@@ -176,13 +176,13 @@ def _index(pod: Pod) -> int | None:
 
 
 def training_container(pod: Pod, primary: str | None) -> Container | None:
-    """The container that does the pod's work: the primary one if the pod has it, else the first."""
+    """Returns the container that does the pod's work: the primary one, or else the first."""
     mains = [item for item in pod.containers if not item.init]
     return next((item for item in mains if item.name == primary), mains[0] if mains else None)
 
 
 def followed_container(pod: Pod, primary: str | None) -> Container | None:
-    """The container of a primary pod whose output holds the metrics."""
+    """Returns the container of a primary pod whose output holds the metrics."""
     return (pod.container(primary) if primary else None) or training_container(pod, None)
 
 
@@ -193,16 +193,16 @@ def primary_pods(
     first_replica: str,
     expected: int,
 ) -> tuple[Pod, ...]:
-    """The pods whose output holds the metrics, oldest first: rank 0 and what replaced it.
+    """Returns the pods whose output holds the metrics, oldest first: rank 0 and its replacements.
 
     Args:
-        pods: All of the trial so far.
-        labels: primaryPodLabels; empty for any pod; None to go by the replica alone, as for a
-            PyTorchJob: one of workers only has no pod with the label ``job-role: master``.
-        container: Its container with the output; None: the only one.
-        first_replica: Type of the replica with rank 0, which counts when no pod has the labels;
-            empty when the kind has none.
-        expected: How many pods the job has.
+        pods: All pods of the trial so far.
+        labels: primaryPodLabels; empty for any pod. None: only the replica counts, as for a
+            PyTorchJob, which has no pod with the label ``job-role: master`` if it has only workers.
+        container: Name of the container with the output; None: the only container.
+        first_replica: Type of the replica with rank 0, which counts if no pod has the labels;
+            empty if the kind has none.
+        expected: Number of the job's pods.
     """
     able = [pod for pod in pods if container is None or pod.container(container)]
     chosen = [pod for pod in able if labels is not None and labels.items() <= pod.labels.items()]
@@ -215,13 +215,14 @@ def primary_pods(
 
 
 def findings(pod: Pod, primary: str | None, allowed_restarts: int | None) -> Iterator[Finding]:
-    """What is wrong with a pod, or just takes long.
+    """Yields what is wrong with a pod, or only takes long.
 
     Args:
         pod: The pod.
         primary: Name of the primary container.
-        allowed_restarts: The template's backoffLimit: how many crashes its author accepts; None
-            when it does not say, then a container that crashes twice in a row is hopeless.
+        allowed_restarts: The template's backoffLimit, which is the number of crashes that its
+            author accepts. None without one: a container that crashes twice in a row is hopeless
+            then.
     """
     if pod.phase == "Failed":
         yield _failed_pod(pod)
@@ -306,12 +307,12 @@ def _exit_text(item: Container) -> str:
 
 
 def held_open(pods: Collection[Pod], primary: str | None, expected: int) -> Finding | None:
-    """A pod that only a sidecar keeps alive, when the work of every replica ended well.
+    """Returns a pod that only a sidecar keeps alive, once the work of every replica ended well.
 
     Args:
-        pods: All of the trial.
+        pods: All pods of the trial.
         primary: Name of the primary container.
-        expected: How many pods the job has.
+        expected: Number of the job's pods.
     """
     holder: Finding | None = None
     done = 0

@@ -1,4 +1,4 @@
-"""What the Kubernetes runner may do, as RBAC Roles: the least rules for a kind of trial."""
+"""The RBAC Roles with the least rules that the Kubernetes runner needs for a kind of trial."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ __all__ = [
 ]
 
 JOB_VERBS = ("create", "delete", "get", "list", "patch", "watch")
-"""What the runner does with jobs."""
+"""The verbs that the runner uses on jobs."""
 
 POD_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("pods", ("delete", "deletecollection", "list", "watch")),
     ("pods/log", ("get",)),
 )
-"""What the runner does with the pods of any job."""
+"""The rules that the runner needs for the pods of any job."""
 
 PAGE_RULE = ("pods/proxy", ("get",))
-"""What the runner does to read a trial's page of metrics, for the collector PrometheusMetric."""
+"""The rule that the runner needs to read a trial's page, for the collector PrometheusMetric."""
 
 _PAGES = "katibflow-metrics-pages"
 _ACCOUNT = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
-"""The name of a service account as a user, which Kubernetes has laid down."""
+"""The user name of a service account, as Kubernetes defines it."""
 
 
 def role(kinds: Iterable[JobKind], name: str) -> dict[str, Any]:
-    """A Role with the least rules for trials of ``kinds``."""
+    """Returns a Role with the least rules for trials of ``kinds``."""
     rules = _core_rules(POD_RULES)
     rules += [
         {"apiGroups": [kind.group], "resources": [kind.plural], "verbs": list(JOB_VERBS)}
@@ -49,7 +49,7 @@ def role(kinds: Iterable[JobKind], name: str) -> dict[str, Any]:
 
 
 def pages_role() -> dict[str, Any]:
-    """A Role with what `PAGE_RULE` says and nothing else."""
+    """Returns a Role with only `PAGE_RULE`."""
     return _role(_PAGES, _core_rules([PAGE_RULE]))
 
 
@@ -70,7 +70,7 @@ def _role(name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def shipped_roles() -> str:
-    """The text of ``deploy/role.yaml``: a Role for every known kind."""
+    """Returns the text of ``deploy/role.yaml``: a Role for every known kind."""
     documents = [role([kind], f"katibflow-{kind.plural}") for kind in KINDS.values()]
     documents.append(pages_role())
     return _HEADER + yaml.safe_dump_all(documents, sort_keys=False)
@@ -90,13 +90,13 @@ _HEADER = """\
 
 
 def missing_role(kind: JobKind, namespace: str, asked: Asked, account: str) -> str:
-    """What to apply after the API server's 403, as YAML.
+    """Returns the YAML to apply after the API server's 403.
 
     Args:
         kind: The kind of the trials.
-        namespace: Where they run.
-        asked: What the server refused.
-        account: Who asked, as the server knows it; bound to the role if it is a service account.
+        namespace: Namespace of the trials.
+        asked: The request that the server refused.
+        account: The account as the server knows it; a service account is bound to the role.
     """
     is_page = f"{asked.resource}/{asked.subresource}" == PAGE_RULE[0]
     needed = pages_role() if is_page else role([kind], f"katibflow-{kind.plural}")

@@ -3,7 +3,7 @@
 A retried caller adopts the jobs it finds. All trials of a run share one watch of the jobs and one
 or two of the pods; each running trial follows one log. Pods that outlive their job are ended beside
 the next trials. ``retain: false`` deletes the pods of a trial once it is on record and keeps the
-job object; this cleans an experiment up for good::
+job object; this command removes an experiment for good::
 
     kubectl delete pytorchjobs -n NAMESPACE -l katibflow/experiment=NAME
 """
@@ -74,17 +74,17 @@ class KubernetesRunner:
     """Runs one experiment's trials in a namespace; see `runners.base.Runner`.
 
     Args:
-        api: The namespace, from `connect`.
+        api: Requests in the namespace, from `connect`.
         experiment: The Experiment's name.
         run: The run's id; a runner touches the jobs of this run only.
         template: The trialTemplate: kind, conditions, labels, and whether pods are kept.
         owner: apiVersion, kind, name and uid of the object whose deletion deletes the jobs too.
-        search: What the experiment searches, as `resume.search_text` puts it; kept on every job.
-        tell: Told what a person should know of trials beside those that run, from any thread; by
-            default it is a line on standard error.
+        search: The text of `study.resume.search_text`, which every job carries.
+        tell: Called, from any thread, with messages for a person on trials that do not run; by
+            default it prints a line to standard error.
 
     Raises:
-        InputError: A name is no Kubernetes name, or a condition no GJSON.
+        InputError: A name is not valid in Kubernetes, or a condition is not GJSON.
     """
 
     def __init__(
@@ -143,17 +143,17 @@ class KubernetesRunner:
             yield Watch(self._api, self._pods_path, by_labels, by_job_name, read_pod)
 
     def records(self) -> Sequence[Trial]:
-        """The trials of this run on record, running ones included, by ascending number.
+        """Returns the trials of this run on record, running ones included, by ascending number.
 
-        Of one whose record cannot be read, that is told, and its job says what it can (`stand_in`).
+        It reports each record that cannot be read, and uses `stand_in` for that trial.
         """
         own = self._each_job(self._identity.labels, lambda body: self._trial_of(body, stand_in))
         return tuple(sorted(own, key=lambda trial: trial.number))
 
     def earlier(self) -> Sequence[EarlierTrial]:
-        """The trials on record of every run of the experiment, this one included.
+        """Yields the trials on record of every run of the experiment, this one included.
 
-        One whose record cannot be read is told, and left out.
+        It reports and leaves out the trials whose records cannot be read.
 
         Raises:
             RunnerError: The records cannot be read.
@@ -170,7 +170,7 @@ class KubernetesRunner:
     def _each_job(
         self, labels: Mapping[str, str], read: Callable[[Mapping[str, Any]], Result | None]
     ) -> list[Result]:
-        """What is read of each job with the labels; jobs are not kept, as there may be many."""
+        """Returns the results of ``read`` for each job with the labels; the jobs are not kept."""
 
         def results() -> Iterator[Result | None]:
             for page in self._api.pages(self._jobs_path, {"labelSelector": _selector(labels)}):
@@ -183,7 +183,7 @@ class KubernetesRunner:
         body: Mapping[str, Any],
         otherwise: Callable[[Mapping[str, Any], str], Trial | None] = lambda body, why: None,
     ) -> Trial | None:
-        """The trial on a job's record; that a record cannot be read is told, once."""
+        """Returns the trial on a job's record; reports a record that cannot be read, once."""
         try:
             return read_record(body)
         except RunnerError as error:
@@ -193,7 +193,7 @@ class KubernetesRunner:
             return otherwise(body, str(error))
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
-        """Creates the trial's job or adopts the one there is, and follows it to its end."""
+        """Creates the trial's job or adopts the existing one, and follows it to its end."""
         return self._explained(lambda: self._run(job, observe, stop))
 
     def _run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
@@ -221,7 +221,7 @@ class KubernetesRunner:
         return outcome
 
     def _create(self, job: TrialJob, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
-        """Creates the job, or finds the one there is to be adopted; says whether it was found."""
+        """Creates the job, or finds the existing one to adopt; returns whether it was found."""
         name = job.trial.job or ""
         while True:
             try:
@@ -248,7 +248,7 @@ class KubernetesRunner:
                     self._remove(name, present is Adoption.LEAVING)
 
     def _remove(self, name: str, gone: bool) -> None:
-        """Deletes a job with its pods; returns when it is no longer there."""
+        """Deletes a job with its pods; returns once the job is gone."""
         changes: SimpleQueue[object] = SimpleQueue()
         query = {"fieldSelector": f"metadata.name={name}"}
         one: Watch[bool] = Watch(
@@ -272,11 +272,11 @@ class KubernetesRunner:
             one.close()
 
     def record(self, trial: Trial) -> None:
-        """Puts a trial's present state on its job.
+        """Writes a trial's present state to the record on its job.
 
-        A job that is not there (any more) is made as a suspended one, where its kind can be. Once
-        a finished trial is on record its pods are deleted, unless they are to be retained; if some
-        of them still run, as soon as these have had their time.
+        If the job does not exist (any more), a suspended one is created, if the kind can be
+        suspended. Once a finished trial is on record its pods are deleted, unless the template
+        retains them. Pods that still run get some time to end first.
         """
         self._explained(lambda: self._record(trial))
 
@@ -300,7 +300,7 @@ class KubernetesRunner:
             self._leftovers.delete(trial.number, selectors)
 
     def _suspended(self, trial: Trial, patch: Mapping[str, Any]) -> dict[str, Any]:
-        """A job that only is the record of a trial."""
+        """Returns a job that is only the record of a trial."""
         name, space = trial.job or "", self._api.namespace
         manifest = trial_template.render(
             self._template, trial.assignments, name=name, namespace=space
@@ -311,10 +311,10 @@ class KubernetesRunner:
         return body
 
     def going(self) -> Sequence[str]:
-        """Names of the jobs of this run that still go on.
+        """Returns the names of this run's jobs that still run.
 
         Raises:
-            RunnerError: They cannot be read.
+            RunnerError: The jobs cannot be read.
         """
         return self._explained(lambda: list(self._going(())))
 
@@ -330,7 +330,7 @@ class KubernetesRunner:
                     yield metadata["name"]
 
     def sweep(self, keep: Collection[int], reason: str) -> None:
-        """Stops every job of this run that still goes on; its controller then ends its pods."""
+        """Stops every running job of this run; its controller then ends its pods."""
         self._explained(lambda: self._sweep(keep, reason))
 
     def _sweep(self, keep: Collection[int], reason: str) -> None:
@@ -338,7 +338,7 @@ class KubernetesRunner:
             end_job(self._api, self._kind, name, reason)
 
     def close(self) -> None:
-        """Ends what finished trials have left, within a bounded time, and the watches."""
+        """Ends the pods that finished trials have left, within a bounded time, and the watches."""
         self._leftovers.close()
         self._api.closed.set()
         for watch in self._watches:
@@ -355,7 +355,7 @@ class KubernetesRunner:
                 raise
 
     def _explained(self, do: Callable[[], Result]) -> Result:
-        """Does it, and says of the server's refusal what would mend it."""
+        """Calls a function; adds to the server's refusal the rules that would allow the request."""
         try:
             return do()
         except ApiError as error:

@@ -1,4 +1,4 @@
-"""What was seen of a trial: its job and its pods, as values; what they mean is in `verdict`."""
+"""The states of a trial's job and pods as values; `verdict` decides what they mean."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from katibflow.runners.kubernetes.pods import (
 )
 
 __all__ = [
-    "Scope",
+    "FindingKey",
     "Seen",
     "Terms",
     "accounted_for",
@@ -31,24 +31,24 @@ __all__ = [
     "unread",
 ]
 
-Scope = tuple[str, ...]
-"""What the time of a finding is counted for: the pod, and more of it."""
+FindingKey = tuple[str, ...]
+"""The key under which a finding's time is counted: the pod, a container, and more."""
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a trial is judged by, the same from its first to its last moment.
+    """The constant facts by which a trial is judged.
 
     Attributes:
-        name: The job's.
-        kind: The job's.
-        shape: What the rendered trialSpec says of its pods.
-        conditions: When the job is over.
-        labels: primaryPodLabels; None to go by the replica alone.
+        name: The job's name.
+        kind: The job's kind.
+        shape: The pods that the rendered trialSpec describes.
+        conditions: The conditions under which the job is over.
+        labels: primaryPodLabels; None: only the replica counts.
         primary: Name of the primary container.
-        limits: How long the trial may take.
-        timing: How long the runner waits for things.
-        created: When the job was created, in seconds of the clock that ``now`` is of.
+        limits: Time limits of the trial.
+        timing: Time limits of the runner.
+        created: Time of the job's creation, in seconds of the same clock as ``now``.
     """
 
     name: str
@@ -64,15 +64,15 @@ class Terms:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of a trial so far.
+    """The observed states of a trial's job and pods.
 
     Attributes:
-        body: The job; None while it was not seen.
-        deleted: Whether it was deleted.
-        pods: By name those that are there, the first seen first.
-        complete: Whether all pods of the job were there at a time.
-        cause: What says best, of all that was found, why it fails if it does.
-        since: Since when each thing that is wrong now has been, as the last verdict told it.
+        body: The job object; None until it is first seen.
+        deleted: Whether the job was deleted.
+        pods: The existing pods by name, the first seen first.
+        complete: Whether all pods of the job have existed at the same time.
+        cause: The finding that best explains a failure, of all findings so far.
+        since: The start of each present problem, from the last verdict.
     """
 
     body: Mapping[str, Any] | None = None
@@ -80,10 +80,10 @@ class Seen:
     pods: Mapping[str, Pod] = field(default_factory=dict)
     complete: bool = False
     cause: Finding | None = None
-    since: Mapping[Scope, float] = field(default_factory=dict)
+    since: Mapping[FindingKey, float] = field(default_factory=dict)
 
     def with_pod(self, terms: Terms, pod: Pod) -> Seen:
-        """What was seen, when a pod is there or has changed."""
+        """Returns the state after a pod was added or changed."""
         pods = {**self.pods, pod.name: pod}
         present = sum(not item.deleting for item in pods.values())
         cause = self.cause
@@ -94,13 +94,13 @@ class Seen:
         return replace(self, pods=pods, complete=complete, cause=cause)
 
     def without_pod(self, name: str) -> Seen:
-        """What was seen, when a pod is there no more."""
+        """Returns the state after a pod was deleted."""
         pods = {key: pod for key, pod in self.pods.items() if key != name}
         return replace(self, pods=pods)
 
 
 def found_in(terms: Terms, pod: Pod) -> Iterator[Finding]:
-    """What is wrong with a pod of the trial, or just takes long."""
+    """Yields what is wrong with a pod of the trial, or only takes long."""
     return findings(pod, terms.primary, terms.shape.allowed_restarts)
 
 
@@ -112,23 +112,23 @@ def _weight(finding: Finding) -> tuple[bool, Prospect]:
 
 
 def primaries(terms: Terms, seen: Seen) -> tuple[Pod, ...]:
-    """The pods whose output holds the metrics, the oldest first."""
+    """Returns the pods whose output holds the metrics, the oldest first."""
     shape, pods = terms.shape, list(seen.pods.values())
     return primary_pods(pods, terms.labels, terms.primary, shape.first_replica, shape.expected)
 
 
 def alive(seen: Seen) -> list[Pod]:
-    """The pods that still run, or are to."""
+    """Returns the pods that run or will run."""
     return [pod for pod in seen.pods.values() if not pod.is_over]
 
 
 def unread(terms: Terms, seen: Seen, has_source: bool) -> list[Pod]:
-    """The primary pods whose output, or what is read beside it, may go on.
+    """Returns the primary pods whose output, or whose source of metrics, may go on.
 
     Args:
-        terms: What the trial is judged by.
-        seen: What was seen.
-        has_source: Whether something is read beside the output.
+        terms: The constant facts of the trial.
+        seen: The observed states.
+        has_source: Whether a source besides the output is read.
     """
 
     def goes_on(pod: Pod) -> bool:
@@ -140,13 +140,13 @@ def unread(terms: Terms, seen: Seen, has_source: bool) -> list[Pod]:
 
 
 def accounted_for(terms: Terms, seen: Seen, failed: bool, has_log: bool) -> bool:
-    """Whether the pods that are known account for their job's end.
+    """Returns whether the known pods explain their job's end.
 
     Args:
-        terms: What the trial is judged by.
-        seen: What was seen.
+        terms: The constant facts of the trial.
+        seen: The observed states.
         failed: Whether the job failed.
-        has_log: Whether there was any output to read.
+        has_log: Whether any output could be read.
     """
     if not seen.complete:
         return False

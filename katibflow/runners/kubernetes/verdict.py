@@ -1,8 +1,8 @@
-"""What the states of a job and its pods mean: whether the trial is over, and why, or what it lacks.
+"""Decides from the states of a job and its pods whether the trial is over, and why.
 
-Pure: what was seen and the present moment in, a verdict out. No clock and no API; whoever follows
-the job keeps what was seen (`Seen`), asks for a verdict after each change and at the moment that
-the last one named, and does what it says.
+The functions are pure and use no clock and no API. They take the observed states (`Seen`) and the
+present time, and return a verdict. The follower of the job keeps the states, asks for a verdict
+after each change and at the time that the last verdict named, and acts on it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from katibflow.runners.kubernetes.causes import Prospect, Reason, tells_more
 from katibflow.runners.kubernetes.inbox import FOREVER
 from katibflow.runners.kubernetes.job_object import STATE, Identity, holds_still, was_stopped
 from katibflow.runners.kubernetes.pods import Finding, Pod, held_open, replica_name
-from katibflow.runners.kubernetes.seen import Scope, Seen, Terms, found_in
+from katibflow.runners.kubernetes.seen import FindingKey, Seen, Terms, found_in
 
 __all__ = ["Adoption", "Standing", "Verdict", "adoption", "judge", "judged", "news", "outcome"]
 
 LINE_LENGTH = 500
-"""What of a line of a log gets into an outcome's message."""
+"""Number of characters of a log line that an outcome's message quotes."""
 
 
 class Standing(StrEnum):
-    """How a trial stands; from ENDED on it is over.
+    """The standing of a trial; from ENDED on the trial is over.
 
-    UNSEEN: its job was created, and is not in the watch yet. SUSPENDED: its job is to have no pods,
-    as a queue wants it. STARTING: something has not begun yet. STUCK: it hinders the start, or
-    takes long. RETRIED: a part of it failed and is tried again. PODLESS: its pods are gone or on
-    their way, and its controller has not said yet what comes. UNDECIDED: it is over, unless the
-    controller says otherwise in a moment. ENDED: the job itself says so. HELD_OPEN: the work is
-    done, and only a sidecar runs on. BROKEN: it cannot go on. LATE: it did not start in time.
+    UNSEEN: the job was created, and the watch has not shown it yet. SUSPENDED: the job asks for no
+    pods, as a queue wants it. STARTING: a container has not begun yet. STUCK: a problem hinders the
+    start, or the start takes long. RETRIED: a part failed and is tried again. PODLESS: the job has
+    no pods, or they are about to go, and its controller has not decided yet. UNDECIDED: the trial
+    is over, unless the controller soon decides otherwise. ENDED: the job's own status says so.
+    HELD_OPEN: the work is done, and only a sidecar still runs. BROKEN: the trial cannot go on.
+    LATE: the trial did not start in time.
     """
 
     UNSEEN = auto()
@@ -54,7 +55,7 @@ class Standing(StrEnum):
 
 
 class Adoption(StrEnum):
-    """What becomes of a job that is there already when a trial's is to be created."""
+    """The treatment of an existing job that has the name of a trial's job to create."""
 
     FOREIGN = auto()
     LEAVING = auto()
@@ -64,17 +65,17 @@ class Adoption(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was seen means this.
+    """The meaning of the observed states.
 
     Attributes:
-        standing: How the trial stands.
-        state: How it ended; None while it goes on.
-        reason: One word: a `Reason` of ours, or as Kubernetes has it. Empty while nothing is wrong.
+        standing: The standing of the trial.
+        state: The end of the job; None while it goes on.
+        reason: One word: a `Reason`, or the word of Kubernetes; empty while nothing is wrong.
         message: A sentence for people.
-        cause: The finding it comes from.
-        until: When to judge again, should nothing change.
-        news: Findings that have become worth a word.
-        since: For `Seen.since`.
+        cause: The finding behind the verdict.
+        until: Time to judge again if nothing changes.
+        news: Findings to report now.
+        since: The next value of `Seen.since`.
     """
 
     standing: Standing
@@ -84,17 +85,17 @@ class Verdict:
     cause: Finding | None = None
     until: float = FOREVER
     news: tuple[Finding, ...] = ()
-    since: Mapping[Scope, float] = field(default_factory=dict)
+    since: Mapping[FindingKey, float] = field(default_factory=dict)
 
 
 def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
-    """Says what was seen means.
+    """Returns the verdict on the observed states.
 
     Args:
-        terms: What the trial is judged by.
-        seen: What was seen.
-        stop: Why it is to be stopped; None if it is not.
-        now: The present moment in seconds.
+        terms: The constant facts of the trial.
+        seen: The observed states.
+        stop: The reason of a request to stop; None without one.
+        now: The present time in seconds.
     """
     stopped, failed = JobState.STOPPED, JobState.FAILED
     if stop is not None:
@@ -127,12 +128,12 @@ def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
 
 @dataclass(frozen=True)
 class _Trouble:
-    """Something that is wrong now.
+    """A present problem of a trial.
 
     Attributes:
-        prospect: What becomes of it, when what the controller will do is taken into account.
-        tell: When it is worth a word.
-        end: When it is the end of the trial.
+        prospect: The consequence for the trial, given what the controller will do.
+        tell: Time to report it.
+        end: Time at which it ends the trial.
     """
 
     finding: Finding
@@ -151,11 +152,11 @@ _GOES_ON: Mapping[Prospect, Standing] = {
 
 
 def _judge_pods(terms: Terms, seen: Seen, now: float) -> Verdict:
-    since = dict[Scope, float]()
+    since = dict[FindingKey, float]()
     troubles: list[_Trouble] = []
-    for scope, finding in _present(terms, seen):
-        since[scope] = seen.since.get(scope, now)
-        troubles.append(_trouble(terms, seen, finding, since[scope]))
+    for key, finding in _present(terms, seen):
+        since[key] = seen.since.get(key, now)
+        troubles.append(_trouble(terms, seen, finding, since[key]))
     quiet = (Prospect.WAITING, Prospect.REMARK)  # told when the pod changed, see `news`
     told = tuple(
         each.finding for each in troubles if now >= each.tell and each.prospect not in quiet
@@ -196,7 +197,7 @@ def _trouble(terms: Terms, seen: Seen, finding: Finding, since: float) -> _Troub
 
 
 def _over(terms: Terms, worst: Finding) -> Verdict:
-    """The verdict on a trial that something of its pods ends."""
+    """Returns the verdict on a trial that a problem of its pods ends."""
     if worst.prospect in (Prospect.SLOW, Prospect.WAITING):
         text = f"not started within {terms.limits.start:g} s: {worst}"
         return Verdict(Standing.LATE, JobState.FAILED, worst.reason, text, worst)
@@ -207,14 +208,14 @@ def _over(terms: Terms, worst: Finding) -> Verdict:
     return Verdict(standing, state, worst.reason, str(worst), worst)
 
 
-def _present(terms: Terms, seen: Seen) -> Iterator[tuple[Scope, Finding]]:
-    """Each finding of now, under what its time is counted for."""
+def _present(terms: Terms, seen: Seen) -> Iterator[tuple[FindingKey, Finding]]:
+    """Yields each present finding, after the key under which its time is counted."""
     for pod in seen.pods.values():
         if pod.deleting:
             continue
         for finding in found_in(terms, pod):
-            scope = finding.container if finding.prospect >= Prospect.SETTLING else ""
-            yield (pod.uid, scope, finding.prospect.name if scope else ""), finding
+            container = finding.container if finding.prospect >= Prospect.SETTLING else ""
+            yield (pod.uid, container, finding.prospect.name if container else ""), finding
     expected = terms.shape.expected
     missing = expected - len(seen.pods)
     if missing > 0 and not seen.complete:
@@ -229,7 +230,7 @@ def _present(terms: Terms, seen: Seen) -> Iterator[tuple[Scope, Finding]]:
 
 
 def _left_to_controller(terms: Terms, seen: Seen, finding: Finding) -> bool:
-    """Whether a failed pod is certain to be decided about by the job's controller.
+    """Returns whether the job's controller is certain to decide about a failed pod.
 
     The Training Operator may leave a job running without one of its replicas; the controllers
     of the other kinds count failures, or start another pod after a while.
@@ -245,12 +246,12 @@ def _left_to_controller(terms: Terms, seen: Seen, finding: Finding) -> bool:
 
 
 def news(terms: Terms, pod: Pod) -> Iterator[Finding]:
-    """What is worth a word of a pod that has changed."""
+    """Yields the findings to report about a pod that has changed."""
     return (item for item in found_in(terms, pod) if item.prospect is not Prospect.SLOW)
 
 
 def judged(seen: Seen, verdict: Verdict) -> Seen:
-    """What was seen, with what the verdict on it has to be remembered by the next one."""
+    """Returns the observed states, with the parts of a verdict that the next one needs."""
     cause = verdict.cause if verdict.standing is Standing.BROKEN else seen.cause
     return replace(seen, cause=cause, since=verdict.since)
 
@@ -258,13 +259,13 @@ def judged(seen: Seen, verdict: Verdict) -> Seen:
 def outcome(
     verdict: Verdict, seen: Seen, logs: Mapping[str, str], lines: Sequence[str]
 ) -> JobOutcome:
-    """The end of a trial, for the engine; of one that failed with what its pods say of it.
+    """Returns the trial's outcome for the engine; a failed one with its pods' explanation.
 
     Args:
-        verdict: The last one, of a trial that is over.
-        seen: What was seen, also after the verdict.
-        logs: Replica to where its log is.
-        lines: The last of the log, of a trial that failed.
+        verdict: The last verdict; the trial is over.
+        seen: The observed states, also of the time after the verdict.
+        logs: Replica name to the command that shows its log.
+        lines: The last lines of a failed trial's log.
     """
     assert verdict.state is not None
     reason, text = verdict.reason, verdict.message
@@ -283,12 +284,12 @@ def outcome(
 
 
 def adoption(identity: Identity, number: int, found: Mapping[str, Any]) -> Adoption:
-    """Says what becomes of a job of the name that a trial's is to have.
+    """Returns the treatment of an existing job that has the name of a trial's job.
 
     Args:
-        identity: Whose job it should be.
-        number: The trial's.
-        found: The job that is there.
+        identity: The namespace, experiment and run of the trial.
+        number: The trial's number.
+        found: The existing job.
     """
     if not identity.owns(found, number):
         return Adoption.FOREIGN

@@ -1,8 +1,8 @@
-"""One watch of a resource, shared by all trials: each change goes to whoever asked for its key.
+"""Watches a resource for all trials: each change goes to the subscriber of the object's key.
 
 The list comes first, then the changes from its resourceVersion on. A watch that ends is opened
-again where it was; only when the server has forgotten that version (410) it is listed again, and
-what vanished meanwhile is told as gone.
+again at its last version. If the server has forgotten that version (410), the resource is listed
+again, and objects that vanished meanwhile are reported as gone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Changed(Generic[Value]):
-    """An object is there, or is other than it was."""
+    """An object exists, or has changed."""
 
     name: str
     value: Value
@@ -33,14 +33,14 @@ class Changed(Generic[Value]):
 
 @dataclass(frozen=True)
 class Gone:
-    """An object is no longer there, or no longer selected."""
+    """An object no longer exists, or is no longer selected."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Outage:
-    """The API server is out of reach; the watch tries on."""
+    """The API server is out of reach; the watch goes on trying."""
 
     text: str
 
@@ -56,7 +56,7 @@ Listener = Callable[[Any], None]
 
 
 class _Expired(Lost):
-    """The server has forgotten the resourceVersion: list again."""
+    """The server has forgotten the resourceVersion, so that the list is needed again."""
 
     def __init__(self) -> None:
         super().__init__("the API server has forgotten the version that was watched")
@@ -66,11 +66,11 @@ class Watch(Generic[Value]):
     """Watches a resource in a thread of its own, from the first subscription on.
 
     Args:
-        api: The namespace.
+        api: Requests in the namespace.
         path: The resource's path.
-        query: What selects its objects.
-        key: Which subscription an object belongs to, from its name and labels; None: none.
-        read: What is kept of an object.
+        query: The query that selects the objects.
+        key: Returns an object's subscription key from its name and labels; None: no key.
+        read: Returns the value that is kept of an object.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class Watch(Generic[Value]):
         self._error: RunnerError | None = None
 
     def subscribe(self, key: str, listener: Listener) -> Callable[[], None]:
-        """Tells ``listener`` the objects of ``key`` there are, then every change of them.
+        """Calls ``listener`` with the existing objects of ``key``, then with every change of them.
 
-        Returns the way out, when the first is done. The listener is called with the watch's lock
-        held: it must not call back.
+        Returns the unsubscription, once the existing objects were passed. The listener is called
+        with the watch's lock held, so it must not call the watch.
         """
         with self._lock:
             if self._thread is None or self._error:
@@ -125,7 +125,7 @@ class Watch(Generic[Value]):
                 del self._listeners[key]
 
     def holds(self, name: str) -> bool:
-        """Whether the object is there, as far as is known."""
+        """Returns whether the object exists, as far as is known."""
         with self._lock:
             return name in self._objects
 

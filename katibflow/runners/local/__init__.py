@@ -1,1 +1,1 @@
-"""Trials as processes on this machine."""
+"""Runs trials as processes on this machine."""

@@ -1,20 +1,20 @@
-"""One time that a trial's job was created: its state on disk, in ``attempt-N/``.
+"""The state on disk of one creation of a trial's job, in the folder ``attempt-N/``.
 
 The files, with the version of their format where they are JSON::
 
-    job.json          name, manifest (SHA-256 of it), port, metrics_port, created (seconds of
+    job.json          name, manifest (its SHA-256), port, metrics_port, created (seconds of
                       time.monotonic, which all processes of a machine share), start (the same
                       moment as the history has times). Version 1 had the kernel's boot id too, and
                       no <replica>.alive beside it
-    end.json          state, reason, message: how the job ended, once something else than the
-                      replicas' exit codes decides it; written before a process is stopped
-    <replica>.alive   empty; the replica's shell holds its lock, and nobody else
-    <replica>.pid     pid of the replica's shell, written by itself before anything runs; 0 once a
-                      later tool has made sure that this shell never will: the replica's next start
-                      has <replica>.again-1.pid, .alive and .exit, and so on
+    end.json          state, reason, message: the job's end, if something else than the replicas'
+                      exit codes decides it; written before a process is stopped
+    <replica>.alive   empty; only the replica's shell holds its lock
+    <replica>.pid     pid of the replica's shell; the shell writes it before it runs anything. 0
+                      once a later process has prevented this shell from running anything: the
+                      replica's next start has <replica>.again-1.pid, .alive and .exit, and so on
     <replica>.exit    exit code, as a shell has it (128 + signal)
 
-The numbers count only when they end in a newline: a kill may leave the files empty.
+A number is valid only if it ends in a newline, as a kill may leave the files empty.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ __all__ = [
 ]
 
 ATTEMPT_VERSION = 2
-"""Of ``job.json``, and of what stands beside it."""
+"""The version of ``job.json`` and of the other files beside it."""
 
 END_VERSION = 2
-"""Of ``end.json``; the first version did not carry it."""
+"""The version of ``end.json``; files of the first version did not carry it."""
 
 _VOID = 0
 _JOB = "job.json"
@@ -65,7 +65,7 @@ def alive_file(base: str) -> str:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One creation of a trial's job; fields as in ``job.json``, and its folder."""
+    """One creation of a trial's job: the fields of ``job.json``, and the folder."""
 
     folder: Path
     name: str
@@ -78,14 +78,14 @@ class Attempt:
 
     @property
     def has_locks(self) -> bool:
-        """Whether its shells hold locks; those of version 1 do not."""
+        """Returns whether the shells hold locks; those of version 1 do not."""
         return self.version > 1
 
     def end(self) -> JobOutcome | None:
-        """Returns how it ended, when something else than exit codes decided it.
+        """Returns the job's end, if something else than exit codes decided it.
 
         Raises:
-            RunnerError: That was put down in a version that this release does not read.
+            RunnerError: The file has a version that this release does not read.
         """
         data = read_state(self.folder / _END, END_VERSION)
         try:
@@ -94,7 +94,7 @@ class Attempt:
             return None
 
     def write_end(self, outcome: JobOutcome) -> None:
-        """Puts down how it ends."""
+        """Writes the job's end."""
         write_atomically(
             self.folder / _END,
             to_json(
@@ -104,7 +104,7 @@ class Attempt:
         )
 
     def base(self, replica: str) -> str:
-        """The path that the files of a replica's latest start begin with."""
+        """Returns the path that the files of a replica's latest start begin with."""
         plain = f"{self.folder}/{replica}"
         base, number = plain, 0
         while read_number(f"{base}.pid") == _VOID:
@@ -113,28 +113,29 @@ class Attempt:
         return base
 
     def pid(self, replica: str) -> int | None:
-        """The replica's pid as its shell wrote it."""
+        """Returns the replica's pid as its shell wrote it."""
         return read_number(f"{self.base(replica)}.pid")
 
     def exit_code(self, replica: str) -> int | None:
-        """The replica's exit code as its shell wrote it."""
+        """Returns the replica's exit code as its shell wrote it."""
         return read_number(f"{self.base(replica)}.exit")
 
     def exit_time(self, replica: str) -> int:
-        """When the exit code was written, nanoseconds since the epoch; a huge number if never."""
+        """Returns the time of the exit code, in nanoseconds since the epoch; 2**63 without one."""
         try:
             return os.stat(f"{self.base(replica)}.exit").st_mtime_ns
         except OSError:
             return 2**63
 
     def void(self, replica: str, is_dead: bool = False) -> bool:
-        """Makes sure that a shell which has not begun never will; says whether that is so.
+        """Prevents a shell that has not begun from running anything; returns whether it did.
 
-        A tool that is killed may leave one that is just being made, and that nobody can see yet.
+        A process that was killed may have left a shell that is just being created and that nobody
+        can see yet.
 
         Args:
-            replica: Whose shell.
-            is_dead: The shell is known to have died before it put down its pid.
+            replica: The replica's name.
+            is_dead: Whether the shell is known to have died before it wrote its pid.
         """
         exclusive = 0 if is_dead else os.O_EXCL
         try:
@@ -155,10 +156,10 @@ class Attempt:
 
 
 def read_attempt(folder: Path) -> Attempt | None:
-    """Returns the attempt of a folder; None when a kill left none that can be read.
+    """Returns the attempt of a folder, or None if a kill left no readable one.
 
     Raises:
-        RunnerError: It is of a version that this release does not read.
+        RunnerError: The attempt has a version that this release does not read.
     """
     path = folder / _JOB
     data = read_state(path, ATTEMPT_VERSION)
@@ -180,7 +181,7 @@ def read_attempt(folder: Path) -> Attempt | None:
 
 
 def write_attempt(attempt: Attempt) -> None:
-    """Puts an attempt down in its folder."""
+    """Writes an attempt to its folder."""
     data = asdict(attempt)
     del data["folder"], data["version"]
     write_atomically(attempt.folder / _JOB, to_json(data, attempt.version))

@@ -1,4 +1,4 @@
-"""This machine as a backend: trials are processes here, a folder each."""
+"""The backend for this machine: trials are processes here, each with a folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["BACKEND", "LocalBackend"]
 
 _SEARCH_FILE = "search.json"
-"""What a pipeline's run searches (`resume.search_text`), in its folder."""
+"""Name of the file with the text of `study.resume.search_text`, in a pipeline run's folder."""
 
 
 class LocalBackend:
@@ -46,7 +46,7 @@ class LocalBackend:
         check_local(experiment, _maps(given), source)
 
     def set_up(self, experiment: Experiment, given: Given, source: str) -> RunSetup:
-        """Makes runners whose trials are in the run's folder."""
+        """Prepares runners whose trials are in the run's folder."""
         from katibflow.runners.local.runner import LocalRunner
 
         maps = _maps(given)
@@ -56,7 +56,7 @@ class LocalBackend:
         """Returns None: this machine has no ConfigMaps."""
 
     def step_runner(self, history: History) -> Runner:
-        """Makes the runner of a pipeline's run, with ``KATIBFLOW_MAPS``; makes its folder."""
+        """Makes the runner of a pipeline's run, with ``KATIBFLOW_MAPS``, and its folder."""
         from katibflow.runners.local.paths import parse_map
         from katibflow.runners.local.runner import LocalRunner
         from katibflow.study.files import write_atomically
@@ -113,7 +113,7 @@ def _warn(text: str) -> None:
 
 
 def _run_folder(experiment: str, run: str) -> Path:
-    """Where a pipeline run's trials are kept: a folder of its own for every run."""
+    """Returns the folder of a pipeline run's trials; every run has its own."""
     return Path(os.environ.get("KATIBFLOW_RUNS") or "runs").absolute() / f"{experiment}-{run}"
 
 

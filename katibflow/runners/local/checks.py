@@ -1,4 +1,4 @@
-"""What of an experiment cannot run on this machine, found before anything is started."""
+"""Checks an experiment for parts that cannot run on this machine, before anything is started."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INTERPRETER = re.compile(r"(python[0-9.]*|(ba|da|z|k)?sh|torchrun|accelerate|env)")
 _CUSTOM = "spec.metricsCollectorSpec.collector.customCollector"
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-"""Stands for an assignment: what holds it cannot be judged before there is a trial."""
+"""Stands for an assignment: a text with it cannot be checked before there is a trial."""
 
 
 def check_local(
@@ -38,12 +38,12 @@ def check_local(
     """Checks that the experiment's trials can run as processes of this machine.
 
     Args:
-        experiment: What is to be run.
-        maps: Container paths and what stands for them here.
+        experiment: The experiment to run.
+        maps: Container paths and their replacements here.
         source: The file's name, for errors; the experiment's name by default.
 
     Raises:
-        InvalidExperiment: They cannot; every reason is listed.
+        InvalidExperiment: They cannot run here; the error lists every reason.
     """
     template = experiment.spec.trial_template
     assignments = {parameter.name: _UNKNOWN for parameter in experiment.spec.parameters}
@@ -69,7 +69,7 @@ def check_local(
 
 
 def manifest_faults(manifest: Mapping[str, Any]) -> Iterator[Fault]:
-    """What of a rendered manifest cannot be made into processes; paths are below the manifest."""
+    """Yields the parts of a rendered manifest that no process can stand for, with their paths."""
     api_version, kind = manifest.get("apiVersion"), manifest.get("kind")
     if (api_version, kind) not in _KINDS:
         yield Fault(
@@ -207,7 +207,7 @@ def _env_faults(entry: object, path: str) -> Iterator[Fault]:
 
 
 def _file_faults(manifest: Mapping[str, Any], maps: Sequence[PathMap]) -> Iterator[Fault]:
-    """Programs and scripts that a command names and that are not on this machine."""
+    """Yields programs and scripts that a command names and this machine lacks."""
     for pod in pod_templates(manifest):
         pod_spec = pod.template.get("spec")
         containers = pod_spec.get("containers") if isinstance(pod_spec, Mapping) else None
@@ -248,7 +248,7 @@ def _program_faults(
 
 
 def _is_found(program: str, container: Mapping[str, Any]) -> bool:
-    """Whether a program is on PATH; taken for granted where the container has a PATH of its own."""
+    """Returns whether a program is on PATH; True if the container sets a PATH of its own."""
     entries = container.get("env")
     names = [
         entry.get("name")
@@ -288,5 +288,5 @@ def _is_absent(path: str, maps: Sequence[PathMap], exists: Callable[[str], bool]
 
 
 def _is_open(text: str) -> bool:
-    """Whether the text is known only when a trial runs."""
+    """Returns whether the text is known only while a trial runs."""
     return _UNKNOWN in text or "$(" in text

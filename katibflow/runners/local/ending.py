@@ -1,4 +1,4 @@
-"""Ends the processes of a trial for good."""
+"""Ends all processes of a trial, and finds the ones that escaped its sessions."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ KILL_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
 _FIRST_LOOK = 0.1
-"""Seconds after the first SIGTERM until processes are looked for again."""
+"""Seconds after the first SIGTERM until the processes are searched again."""
 
 _GONE_LIMIT = 10.0
-"""Seconds that a killed process may take to be gone; one that hangs in the kernel takes longer."""
+"""Seconds that a killed process may take to end; one that hangs in the kernel takes longer."""
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
-"""Of the looks at processes that are about to end. Nothing tells the end of one that is no child
-on every system, and waiting for a child would take its exit status from whoever asks for it."""
+"""Seconds between two tests of processes that should end. Not every system reports the end of
+a process that is no child, and waiting for a child would take its exit status from its owner."""
 
 
 def end_all(
@@ -41,13 +41,13 @@ def end_all(
     Args:
         folder: A trial's folder, or one above.
         grace: Seconds from SIGTERM to SIGKILL; 0 for SIGKILL at once.
-        sessions: Sessions whose processes are ended too; their leaders must not have been reaped
-            yet, as their pids could be somebody else's then.
-        left: Processes that are ended too.
-        census: Finds the processes; a new one by default.
+        sessions: Sessions whose processes are ended too. Their leaders must not be reaped yet, as
+            another process could have their pids then.
+        left: Further processes to end.
+        census: Finds the processes; a new census by default.
 
     Raises:
-        RunnerError: Some could not be ended.
+        RunnerError: Some processes could not be ended.
     """
     targets = _Targets(folder, sessions, left, census or Census())
     if grace > 0:
@@ -68,7 +68,7 @@ def end_all(
 
 
 class _Targets(dict[psutil.Process, list[str]]):
-    """The living processes that are to end, and the program that each ran when it was told."""
+    """The living processes to end, each with the program that it ran at its last signal."""
 
     def __init__(
         self,
@@ -84,10 +84,10 @@ class _Targets(dict[psutil.Process, list[str]]):
         self._census = census
 
     def send(self, number: signal.Signals, again: bool = False) -> bool:
-        """Looks for processes and signals the new ones, or all; says whether there is any.
+        """Finds the processes and signals the new ones, or all; returns whether there are any.
 
-        One that has become another program since is new too: between its fork and its exec it had
-        its parent's handlers, and a shell's child drops a signal then.
+        A process that has become another program since its signal counts as new: between fork and
+        exec it had its parent's handlers, and a shell's child drops a signal then.
         """
         for process in list(self):
             if again or _program(process) != self[process]:
@@ -103,7 +103,7 @@ class _Targets(dict[psutil.Process, list[str]]):
             process.send_signal(number)
 
     def wait(self, seconds: float) -> None:
-        """Waits until all have ended, or the time is over."""
+        """Waits until all processes have ended, or the time is over."""
         deadline, pause = time.monotonic() + seconds, _SHORTEST_PAUSE
         while True:
             for process in [process for process in self if _is_over(process)]:
@@ -116,7 +116,7 @@ class _Targets(dict[psutil.Process, list[str]]):
 
 
 def _program(process: psutil.Process) -> list[str]:
-    """Returns the arguments a process runs with; none once it is gone."""
+    """Returns the arguments of a process, or None once it is gone."""
     try:
         return process.cmdline()
     except psutil.Error:

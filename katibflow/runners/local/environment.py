@@ -1,4 +1,4 @@
-"""What a replica finds in its environment, as the Training Operator and Kubernetes set it."""
+"""Builds a replica's environment as Kubernetes and the Training Operator set it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def container_environment(
     given: Mapping[str, str],
     fields: Mapping[str, str],
 ) -> dict[str, str]:
-    """The values of a container's ``env``, each able to refer to the ones before it.
+    """Returns the values of a container's ``env``; each may refer to the ones before it.
 
     Args:
         entries: The list as in the manifest.
-        given: What is defined before it.
+        given: Variables that are defined before the list.
         fields: Pod field (``metadata.name``) to its value, for ``fieldRef``.
     """
     values = dict(given)
@@ -52,16 +52,16 @@ def container_environment(
 def pytorch_environment(
     spec: Mapping[str, Any], counts: Mapping[str, int], rank: int, port: int
 ) -> dict[str, str]:
-    """What the Training Operator 1.9 puts into a PyTorchJob's pods.
+    """Returns the variables that the Training Operator 1.9 sets in a PyTorchJob's pods.
 
-    The address is this machine's own. A job of workers only has no rank of the operator's; here
-    it gets one, unless it is elastic (torchrun makes the ranks then).
+    The address is this machine's own. The operator gives no ranks to a job that has only workers;
+    here they get ranks, unless the job is elastic (torchrun gives the ranks then).
 
     Args:
         spec: The PyTorchJob's ``spec``.
         counts: Replica type to number of replicas.
-        rank: Of the replica.
-        port: Where rank 0 listens.
+        rank: Rank of the replica.
+        port: Port on which rank 0 listens.
 
     Source: setPodEnv, pkg/controller.v1/pytorch/envvar.go, master.go and elastic.go.
     """

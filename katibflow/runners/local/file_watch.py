@@ -1,9 +1,8 @@
-"""When files that others write are looked at again.
+"""The pauses between two reads of files that other processes write.
 
-They are looked at, not watched: of a log that a process keeps open, as a trial's is, macOS tells
-when it is closed and no earlier (FSEvents, which every watcher of folders there is made of), and a
-file system of a network tells nothing of what another machine writes. A look is one read at the
-end of an open file.
+Files are polled, not watched. macOS reports changes of a log only when its writer closes it
+(FSEvents, on which every watcher there is based), and a trial keeps its log open. A network's file
+system reports nothing that another machine writes. A poll is one read at the end of an open file.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ _LONGEST = 0.1
 
 
 class Pace:
-    """The pauses between looks: short where something just came, longer while nothing does."""
+    """Computes the pauses between polls: short after new data, longer while nothing comes."""
 
     def __init__(self) -> None:
         self._pause = _SHORTEST
 
     def next(self, came: bool) -> float:
-        """Returns the seconds until the next look.
+        """Returns the seconds until the next poll.
 
         Args:
-            came: Whether the last look found something.
+            came: Whether the last poll found something.
         """
         self._pause = _SHORTEST if came else min(2 * self._pause, _LONGEST)
         return self._pause

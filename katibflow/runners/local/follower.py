@@ -1,4 +1,4 @@
-"""Follows one trial's processes to their end: ends and stops as events, files by looks."""
+"""Follows one trial's processes to their end; it polls the files that they write."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ STRAGGLER_GRACE = 10.0
 """Seconds that the other replicas may take to end by themselves once the job has succeeded."""
 
 _OBSERVER_GRACE = 3.0
-"""The same for a metrics collector, once all else has ended."""
+"""The same for a metrics collector, once all other replicas have ended."""
 
 _BEGINNING_LIMIT = 1.0
-"""Seconds that a shell may take from making the file of its pid to writing it."""
+"""Seconds that a shell may take from creating the file of its pid to writing it."""
 
 _BEGINNING_PAUSE = 0.001
 
 
 def remains(plan: JobPlan, folder: TrialFolder, attempt: Attempt) -> bool:
-    """Whether anything is left of an attempt: a process, or an exit code.
+    """Returns whether an attempt has left anything: a process, or an exit code.
 
-    After it, what has not begun by then does not begin by itself any more.
+    After this call, a replica that has not begun can no longer begin by itself.
     """
     return any([_remains(replica.name, folder, attempt) for replica in plan.replicas])
 
@@ -60,7 +60,7 @@ def _remains(replica: str, folder: TrialFolder, attempt: Attempt) -> bool:
         return False
     deadline = time.monotonic() + _BEGINNING_LIMIT
     while attempt.pid(replica) is None and time.monotonic() < deadline:
-        # Its shell is between making the file and writing to it, or was killed there.
+        # The shell is between creating the file and writing to it, or was killed there.
         if not _may_write_pid(replica, folder, attempt):
             if attempt.pid(replica) is None:
                 attempt.void(replica, is_dead=True)
@@ -79,7 +79,7 @@ def _may_write_pid(replica: str, folder: TrialFolder, attempt: Attempt) -> bool:
 
 
 def logs_of(plan: JobPlan, folder: TrialFolder) -> Mapping[str, str]:
-    """Replica name to log, of those that have one."""
+    """Returns replica name to log, for replicas that have one."""
     paths = {replica.name: folder.log(replica.name) for replica in plan.replicas}
     return {name: str(path) for name, path in paths.items() if path.exists()}
 
@@ -92,7 +92,7 @@ def replay(
     observe: Observer,
     census: Census,
 ) -> JobOutcome:
-    """Tells of a job whose end is known, and ends what may be left of it."""
+    """Sends the events of a job whose end is known, and ends what may be left of the job."""
     end_all(folder.path, 0, census=census)
     observe(Started(attempt.start))
     with _tail(plan, folder) as tail, opened(plan, folder, attempt, is_over=True) as source:
@@ -122,24 +122,24 @@ def follow(
     stop: StopRequest,
     census: Census,
 ) -> JobOutcome:
-    """Starts what is not started yet and follows the job until no process of it is left.
+    """Starts the missing replicas and follows the job until no process of it is left.
 
     Args:
-        plan: What the job is made of.
-        folder: The trial's.
+        plan: The replicas of the job.
+        folder: The trial's folder.
         attempt: The job's state on disk.
-        maps: Container paths and their places here.
-        limits: Counted from the attempt's creation.
-        observe: Told of the job from this thread.
-        stop: Ends it early.
+        maps: Container paths and their replacements here.
+        limits: Time limits, counted from the attempt's creation.
+        observe: Called with the job's events, in this thread.
+        stop: A request that ends the job early.
         census: Finds the job's processes.
 
     Raises:
-        RunnerError: A process cannot be made or ended, or the folder cannot be written.
+        RunnerError: A process cannot be started or ended, or the folder cannot be written.
     """
     folder.log(plan.replicas[0].name).touch()
-    # What has happened: the name of a replica that ended, or None for all else. One that a signal
-    # handler may put into.
+    # The events: the name of a replica that ended, or None for any other. A SimpleQueue, as a
+    # signal handler may put into it.
     happened: SimpleQueue[str | None] = SimpleQueue()
 
     def wake() -> None:
@@ -152,7 +152,7 @@ def follow(
             outcome = job.until_end(stop)
             job.conclude(outcome)
         except BaseException:
-            # Nobody follows it any more: it is stopped, and counts as stopped.
+            # Nobody follows the job any more, so it is stopped, and counts as stopped.
             with suppress(OSError):
                 attempt.write_end(JobOutcome(JobState.STOPPED, "Stopped", "the tool gave it up"))
             job.end(KILL_GRACE)
@@ -168,7 +168,7 @@ def follow(
 
 
 class _Came(Enum):
-    """What a look at the files gave; after MORE there may be more at once."""
+    """The result of a poll of the files; after MORE there may be more at once."""
 
     NOTHING = auto()
     SOMETHING = auto()
@@ -205,7 +205,7 @@ class _Job:
         self._pace = Pace()
 
     def until_end(self, stop: StopRequest) -> JobOutcome:
-        """Follows the job until it is known how it ends."""
+        """Follows the job until its end is known, and returns the end."""
         self._replicas.find()
         adopted = bool(self._replicas.running or self._replicas.ended)
         failed = self._replicas.begin()
@@ -218,7 +218,7 @@ class _Job:
             came = self._deliver()
             outcome = self._replicas.judge() or self._stopped(stop) or self._overdue()
             if outcome is not None:
-                # A sweep of another tool puts down that it stops the job before it does so.
+                # Another process that stops the job writes this down before it does so.
                 swept = self._attempt.end() if outcome.state is JobState.FAILED else None
                 return swept or outcome
             failed = self._replicas.begin()
@@ -227,7 +227,7 @@ class _Job:
             self._wait(came, self._next_deadline() - time.monotonic())
 
     def conclude(self, outcome: JobOutcome) -> None:
-        """Brings what still runs to its end, as the outcome asks for."""
+        """Ends the processes that still run, as the outcome requires."""
         if outcome.state is JobState.SUCCEEDED:
             self._wait_for_stragglers()
         else:
@@ -245,7 +245,7 @@ class _Job:
         end_all(self._folder.path, grace, replicas.sessions, replicas.left, self._census)
 
     def close(self) -> None:
-        """Lets go of the processes."""
+        """Releases the processes."""
         self._replicas.close()
 
     def _wait_for_stragglers(self) -> None:
@@ -269,11 +269,11 @@ class _Job:
         return _Came.SOMETHING if lines or events else _Came.NOTHING
 
     def _wait(self, came: _Came, seconds: float) -> None:
-        """Sleeps until something happens, and takes in which replicas ended.
+        """Sleeps until the next event, and takes in which replicas ended.
 
         Args:
-            came: What the last look at the files gave: it decides when the next one is due.
-            seconds: The longest that it may take.
+            came: The result of the last poll of the files, on which the next one's time depends.
+            seconds: The longest time to sleep.
         """
         pause = self._pace.next(came is not _Came.NOTHING)
         timeout = 0.0 if came is _Came.MORE else max(0.0, min(seconds, pause))

@@ -10,14 +10,14 @@ from pathlib import Path
 __all__ = ["MAX_LINE_BYTES", "LineSplitter", "LogTail", "last_lines"]
 
 MAX_LINE_BYTES = 65_536
-"""What is longer is cut: a metric stands in no such line, and memory must not follow it."""
+"""Longer lines are cut: they hold no metric, and would take too much memory."""
 
 _CHUNK = 262_144
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r)")
 
 
 class LineSplitter:
-    r"""Makes lines of bytes that come in pieces.
+    r"""Turns bytes that come in pieces into lines.
 
     ``\n``, ``\r\n`` and ``\r`` end a line, so that each state of a progress bar is a line of its
     own; an empty one is kept only when a newline ends it. Bytes that are no UTF-8 are replaced.
@@ -28,7 +28,7 @@ class LineSplitter:
         self._is_cut = False
 
     def feed(self, data: bytes) -> list[str]:
-        """The lines that ``data`` completes."""
+        """Returns the lines that ``data`` completes."""
         data = self._rest + data
         # A carriage return at the very end may be half of "\r\n".
         held = b"\r" if data.endswith(b"\r") else b""
@@ -56,14 +56,14 @@ class LineSplitter:
         return lines
 
     def flush(self) -> list[str]:
-        """The last line, when no line end came."""
+        """Returns the last line, if it has no line end."""
         rest, self._rest = self._rest.strip(b"\r"), b""
         cut, self._is_cut = self._is_cut, False
         return [_text(rest)] if rest and not cut else []
 
 
 class LogTail:
-    """Follows one log from its first byte on. The file may appear later."""
+    """Reads one log from its first byte on; the file may appear later."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -71,7 +71,7 @@ class LogTail:
         self._splitter = LineSplitter()
 
     def read(self) -> tuple[list[str], bool]:
-        """The lines that are there now, a piece of the log at a time.
+        """Returns the present lines, up to one piece of the log.
 
         Returns:
             The lines, and whether more may be there already.
@@ -85,7 +85,7 @@ class LogTail:
         return (self._splitter.feed(data) if data else []), len(data) == _CHUNK
 
     def rest(self) -> Iterator[str]:
-        """All lines up to the end of a log that is written no more."""
+        """Yields all lines up to the end of a log that is no longer written."""
         more = True
         while more:
             lines, more = self.read()
@@ -93,14 +93,14 @@ class LogTail:
         yield from self._splitter.flush()
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def last_lines(path: Path, number: int) -> list[str]:
-    """The last lines of a log, read from its end; none when there is no log."""
+    """Returns the last lines of a log, read from its end, or none without a log."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

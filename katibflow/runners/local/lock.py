@@ -1,8 +1,8 @@
-"""Locks of files: a run that belongs to one process, and files that tell who still lives.
+"""Locks of files: one keeps a run's folder to one process, others show whether a process lives.
 
-The kernel lets go of a lock (flock) when the last process that has inherited the locked
-descriptor is gone, whatever ended it. So a locked file tells, on every system and without a race,
-whether any process is left that was started with it.
+The kernel releases a lock (flock) when the last process that has inherited the locked descriptor
+is gone, whatever ended it. So a locked file shows, on every system and without a race, whether any
+process that was started with it is left.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from katibflow.study.files import make_folder
 __all__ = ["LockWait", "RunLock", "held", "is_held"]
 
 _DYING_LIMIT = 1.0
-"""Seconds to wait for a lock: a process that was just killed has it until it is gone."""
+"""Seconds to wait for a lock: a process that was just killed holds it until it is gone."""
 
 _PAUSE = 0.01
 """Seconds between two tries for the lock of a dying process."""
@@ -32,10 +32,10 @@ class RunLock:
     """Keeps a run's folder to one process, as a context manager.
 
     Args:
-        folder: The run's folder; it is made when absent.
+        folder: The run's folder; it is created if absent.
 
     Raises:
-        RunBusy: On entering: another process has it; its pid is named.
+        RunBusy: On entering: another process has the lock; the error names its pid.
         RunnerError: On entering: the folder cannot be written.
     """
 
@@ -84,12 +84,12 @@ class RunLock:
 
 @contextmanager
 def held(path: str | Path) -> Iterator[int]:
-    """Gives a descriptor of a file, for reading and appending, that holds the file's lock.
+    """Opens a file for reading and appending, and yields a descriptor that holds its lock.
 
-    A process that is started with the descriptor holds the lock beyond the block.
+    A process that inherits the descriptor holds the lock after the end of the block.
 
     Args:
-        path: The file; it is made when absent.
+        path: The file; it is created if absent.
 
     Raises:
         OSError: The file cannot be written.
@@ -97,7 +97,7 @@ def held(path: str | Path) -> Iterator[int]:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o644)
     try:
-        # Another tool that asks has it for a moment.
+        # Another process that tests the lock has it for a moment.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:
@@ -105,13 +105,13 @@ def held(path: str | Path) -> Iterator[int]:
 
 
 def is_held(path: str | Path) -> bool:
-    """Returns whether a process holds the file's lock; False when there is no file."""
+    """Returns whether a process holds the file's lock; False if there is no file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        # Shared, so that two who ask do not take each other for a holder.
+        # Shared, so that two processes that test the lock do not take each other for its holder.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -121,7 +121,7 @@ def is_held(path: str | Path) -> bool:
 
 
 class LockWait:
-    """A wait for the moment in which nobody holds a file's lock any more.
+    """Waits for the moment in which nobody holds a file's lock any more.
 
     Args:
         path: The file. It may be deleted later on.
@@ -134,7 +134,7 @@ class LockWait:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def __call__(self) -> None:
-        """Blocks until nobody holds it; to be called once."""
+        """Blocks until nobody holds the lock; it may be called only once."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
         finally:

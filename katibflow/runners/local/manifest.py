@@ -1,4 +1,4 @@
-"""From a rendered manifest to the processes that stand for its pods."""
+"""Turns a rendered manifest into the processes that stand for its pods."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ OBSERVER = "collector-0"
 
 @dataclass(frozen=True)
 class Replica:
-    """One pod of a job, to become one process.
+    """One pod of a job, which becomes one process.
 
     Attributes:
-        name: Lower-case type and index, ``master-0``.
+        name: Lower-case type and index, such as ``master-0``.
         pod: The pod's name, for ``metadata.name``.
-        container: The one container of the pod, as in the manifest.
-        environment: What the job's controller sets, stronger than the container's own ``env``.
-        defaults: What is set unless the container says otherwise.
+        container: The only container of the pod, as in the manifest.
+        environment: Variables of the job's controller, which override the container's ``env``.
+        defaults: Variables that the container's ``env`` may override.
     """
 
     name: str
@@ -58,16 +58,16 @@ class Replica:
 
 @dataclass(frozen=True)
 class JobPlan:
-    """What a job is made of and when it has succeeded.
+    """The replicas of a job, and the condition of its success.
 
     Attributes:
         replicas: Rank 0 first; its output is the trial's.
-        parallelism: How many may run at once.
+        parallelism: Highest number of replicas that run at once.
         deciders: Names of the replicas whose success counts.
-        needed: How many of the deciders must succeed.
+        needed: Number of deciders that must succeed.
         connects: Whether the replicas are to connect to rank 0.
-        source: What is read beside rank 0's output.
-        observer: Name of the one that only collects metrics; empty when there is none.
+        source: Source of the metrics, if it is not rank 0's output.
+        observer: Name of the replica that only collects metrics; empty without one.
     """
 
     replicas: tuple[Replica, ...]
@@ -89,7 +89,7 @@ class Command:
 
 
 def count(value: object, default: int) -> int | None:
-    """A number of replicas, also as the text that a reference leaves; None when it is none."""
+    """Returns a number of replicas, given as a number or a text, or None for anything else."""
     if value is None:
         return default
     if isinstance(value, str) and value.isascii() and value.isdigit():
@@ -106,14 +106,14 @@ def plan_job(
     source: Source | None = None,
     metrics_port: int = 0,
 ) -> JobPlan:
-    """The plan of a manifest that `local_check.manifest_faults` finds nothing wrong with.
+    """Returns the plan of a manifest in which `checks.manifest_faults` finds nothing.
 
     Args:
         manifest: A rendered PyTorchJob or batch Job.
         job: The job's name.
-        port: Where rank 0 is to listen.
-        source: What is read beside rank 0's output.
-        metrics_port: Where rank 0 is to serve metrics, if it does.
+        port: Port on which rank 0 listens.
+        source: Source of the metrics, if it is not rank 0's output.
+        metrics_port: Port on which rank 0 serves metrics, if it does.
     """
     is_pytorch = manifest["kind"] == "PyTorchJob"
     plan = _plan_pytorch(manifest, job, port) if is_pytorch else _plan_batch(manifest, job)
@@ -195,15 +195,15 @@ def command_of(
     default_folder: Path,
     marks: Mapping[str, str],
 ) -> Command:
-    """The process of a replica.
+    """Returns the process of a replica.
 
-    Everything is put together in the container's terms first and mapped once at the end.
+    Everything is composed with the container's paths first and mapped once at the end.
 
     Args:
-        replica: Which.
-        maps: Container paths and their places here.
-        default_folder: Where it runs when the container has no ``workingDir``.
-        marks: Variables by which its processes are known.
+        replica: The replica.
+        maps: Container paths and their replacements here.
+        default_folder: Working folder of a container without ``workingDir``.
+        marks: Variables by which the replica's processes are recognized.
     """
     container = replica.container
     fields = {"metadata.name": replica.pod, "metadata.namespace": NAMESPACE}
@@ -226,13 +226,13 @@ def command_of(
 
 
 def search_path() -> str:
-    """PATH with this interpreter's folder first, so that python3 and torchrun are its own."""
-    # sys.executable as it is, not resolved: the link in a venv's bin is what makes it that venv.
+    """Returns PATH with this interpreter's folder first, for its own python3 and torchrun."""
+    # sys.executable is not resolved, as the link in a venv's bin folder is what selects the venv.
     return os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
 
 
 def program_of(command: Command) -> str | None:
-    """The file that a command starts; None when there is none or it cannot be executed."""
+    """Returns the file that a command starts, or None if there is none or it is not executable."""
     name = command.arguments[0]
     if "/" not in name:
         found = shutil.which(name, path=command.environment.get("PATH", os.defpath))

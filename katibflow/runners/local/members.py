@@ -1,13 +1,13 @@
-"""Which processes belong to a trial, wherever they are in the tree of processes.
+"""Finds the processes that belong to a trial, wherever they are in the tree of processes.
 
-A trial's process is known by any of these, as no system and no program leaves all of them alone:
+A process belongs to a trial by any of these marks, as a system or a program may remove some:
 
-- its session: a replica's shell leads one, and its pid is sure to be its own while it holds its
-  lock (`attempt`);
-- its environment, which holds the trial's folder and goes on to every child. macOS shows that of
-  its own programs, as /bin/sh, to nobody;
-- its parents, where its environment cannot be read;
-- what it has open: every process started with a replica's log holds the log's lock.
+- its session: a replica's shell leads one, and the shell's pid cannot be another process's while
+  the shell holds its lock (`attempt`);
+- its environment, which names the trial's folder and which every child inherits. macOS shows
+  nobody the environment of its own programs, such as /bin/sh;
+- its parents, if its environment cannot be read;
+- its open files: every process that was started with a replica's log holds the log's lock.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from katibflow.runners.local.lock import is_held
 __all__ = ["FOLDER_MARK", "REPLICA_MARK", "Census", "Marks", "in_session", "marked", "marks_of"]
 
 FOLDER_MARK = "KATIBFLOW_TRIAL_FOLDER"
-"""Holds the trial's folder, in the environment of every process of the trial."""
+"""Variable with the trial's folder, in the environment of every process of the trial."""
 
 REPLICA_MARK = "KATIBFLOW_REPLICA"
 
 _MEMORY = 1.0
 """Seconds for which a session's owner is remembered.
 
-A number is not given out again so soon, and to read every environment of a machine each time that
-a trial ends would cost more than all else at its end.
+Systems do not reuse a session's number so soon, and reading all environments of a machine at the
+end of each trial would take more time than all other work there.
 """
 
 _PASSING = (0.001, 0.002, 0.004, 0.008, 0.016)
-"""Pauses in which a process that is just being made lets go of what it will not inherit."""
+"""Pauses in which a process that is just being created closes what it will not inherit."""
 
 
 class Marks(NamedTuple):
-    """What a process of a trial is known by: the trial's folder, and the replica or nothing."""
+    """The marks of a trial's process: the trial's folder, and the replica's name or ""."""
 
     folder: str
     replica: str
@@ -62,11 +62,11 @@ class Census:
         self._owners: dict[int, tuple[float, Marks | None]] = {}
 
     def find(self, folder: Path, sessions: Collection[int] = ()) -> Mapping[psutil.Process, Marks]:
-        """Returns the living processes of the trials in and below a folder, this one left out.
+        """Returns the living processes of the trials in and below a folder, except this process.
 
         Args:
             folder: A trial's folder, or one above.
-            sessions: Sessions that are sure to be the trial's; their processes are taken too.
+            sessions: Sessions that certainly belong to the trial; their processes count too.
         """
         leaders = {pid: Marks(str(folder), "") for pid in sessions}
         leaders |= _leaders(folder)
@@ -95,7 +95,7 @@ class Census:
                     continue
                 marks = owner
             for process in map(_process, pids):
-                # The session is read once the process is sure to be one and the same.
+                # The session is read once the process is certain to be the same one.
                 if process is None or _session(process.pid) != session or not _lives(process):
                     continue
                 own = marks_of(process)
@@ -104,7 +104,7 @@ class Census:
                     yield from ((child, marks) for child in _descendants(process))
 
     def _owner(self, session: int, pids: Collection[int], now: float) -> Marks | None:
-        """Returns the marks of a session's processes, of which all have the same or none."""
+        """Returns the marks of a session's processes, or None if they have none."""
         is_young = False
         for process in map(_process, pids):
             if process is None:
@@ -113,7 +113,7 @@ class Census:
             if marks is not None:
                 self._owners[session] = now, marks
                 return marks
-            # One that is just beginning may have no environment yet.
+            # A process that is just beginning may have no environment yet.
             is_young = is_young or time.time() - process.create_time() < _MEMORY
         if not is_young:
             self._owners[session] = now, None
@@ -121,7 +121,7 @@ class Census:
 
 
 def marked(folder: Path) -> dict[int, Marks]:
-    """Returns the pids of the living processes of all trials in and below a folder."""
+    """Returns the pids and marks of all trials' living processes in and below a folder."""
     return {process.pid: marks for process, marks in Census().find(folder).items()}
 
 
@@ -132,7 +132,7 @@ def in_session(session: int) -> tuple[psutil.Process, ...]:
 
 
 def marks_of(process: psutil.Process) -> Marks | None:
-    """Returns the marks in a process's environment; None without, or when it cannot be read."""
+    """Returns the marks in a process's environment, or None if it has none or is unreadable."""
     try:
         environment = process.environ()
     except (psutil.Error, OSError):
@@ -142,7 +142,7 @@ def marks_of(process: psutil.Process) -> Marks | None:
 
 
 def _leaders(folder: Path) -> dict[int, Marks]:
-    """Returns the living shells of a trial's replicas, or of all trials in a folder."""
+    """Returns pid to marks of the living shells of a trial, or of all trials in a folder."""
     places = [folder, *(path.parent for path in folder.glob("[0-9]*/attempt-*"))]
     return {
         pid: Marks(str(place), replica)
@@ -152,7 +152,7 @@ def _leaders(folder: Path) -> dict[int, Marks]:
 
 
 def _sessions() -> Mapping[int, list[int]]:
-    """Returns the sessions but this process's and the kernel's, with their processes."""
+    """Returns the sessions with their processes, except this process's and the kernel's."""
     found: dict[int, list[int]] = {}
     left_out = {None, 0, os.getsid(0)}
     for pid in psutil.pids():

@@ -1,8 +1,8 @@
-"""Reads on this machine what a trial's metrics are in, beside the output of its processes.
+"""Reads a trial's metrics on this machine from files, pages and the observer's output.
 
-Folders of the container that hold metrics stand for folders in the trial's own, so that trials at
-the same time do not meet: ``metrics`` in the attempt's folder for rank 0, ``metrics-worker-0`` and
-so on for the others.
+A container's folder of metrics is mapped to one in the trial's folder, so that trials that run at
+the same time do not share it: ``metrics`` in the attempt's folder for rank 0, ``metrics-worker-0``
+and so on for the others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from katibflow.runners.local.trial_folder import TrialFolder
 __all__ = ["LocalSource", "maps_of", "opened"]
 
 SCRAPE_PERIOD = 0.5
-"""Seconds; a value that stands for less may be missed."""
+"""Seconds between two requests; a value that lasts shorter may be missed."""
 
 _SCRAPE_TIMEOUT = 5.0
 _LARGEST_PAGE = 16 << 20
@@ -43,13 +43,13 @@ _CHUNK = 262_144
 
 
 class LocalSource(Protocol):
-    """What a job that is followed reads beside its output."""
+    """Reads a running job's source of metrics."""
 
     def read(self) -> tuple[Sequence[Event], bool]:
-        """What is there now, and whether more may be there already."""
+        """Returns the events so far, and whether there may be more at once."""
 
     def rest(self) -> Iterator[Event]:
-        """All up to the end, once nothing is written any more."""
+        """Yields all events up to the end, once nothing is written any more."""
 
 
 def _files_of(plan: JobPlan) -> Files | None:
@@ -62,13 +62,13 @@ def _files_of(plan: JobPlan) -> Files | None:
 def maps_of(
     plan: JobPlan, replica: str, folder: Path, maps: Sequence[PathMap]
 ) -> Sequence[PathMap]:
-    """The maps for a replica's process, with that of its metrics; makes the folder.
+    """Returns the maps of a replica's process, with its folder of metrics; makes the folder.
 
     Args:
-        plan: What the job is made of.
+        plan: The replicas of the job.
         replica: Name of the replica.
-        folder: The attempt's.
-        maps: The user's.
+        folder: The attempt's folder.
+        maps: The user's maps.
     """
     files = _files_of(plan)
     if files is None:
@@ -80,7 +80,7 @@ def maps_of(
     if files.names:
         return [*others, PathMap(container, place)]
     maps = [*maps, PathMap(files.path, place / PurePosixPath(files.path).name)]
-    # A folder in which there may be other things stands for itself, save for the one file.
+    # A folder that may hold other files is not mapped, only the one file in it.
     is_used = any(PurePosixPath(each.container).is_relative_to(container) for each in maps[:-1])
     return maps if is_used or os.path.isdir(container) else [*maps, PathMap(container, place)]
 
@@ -98,11 +98,11 @@ def opened(
     wake: Callable[[], None] = lambda: None,
     is_over: bool = False,
 ) -> Iterator[LocalSource]:
-    """The plan's source.
+    """Opens the plan's source of metrics.
 
     Args:
-        plan: What the job is made of.
-        folder: The trial's.
+        plan: The replicas of the job.
+        folder: The trial's folder.
         attempt: The job's state on disk.
         wake: Called when there is something to read that is in no file.
         is_over: Whether the job has ended.
@@ -151,7 +151,7 @@ class _Nothing:
 
 
 class _TextReading:
-    """A text file, or the output of the observer."""
+    """Reads a text file, or the output of the observer."""
 
     def __init__(self, plan: JobPlan, path: Path, tail: LogTail, attempt: Attempt) -> None:
         self._plan = plan
@@ -184,7 +184,7 @@ def _absent(what: str, place: Path, path: str) -> SourceNote:
 
 
 class _FolderReading:
-    """The files in a folder and below it."""
+    """Reads the files in a folder and below it."""
 
     def __init__(self, files: Files, reader: FileReader, place: Path) -> None:
         self._files = files
@@ -230,7 +230,7 @@ class _FolderReading:
 
 
 class _Page:
-    """The page of metrics, asked for at the port of the trial's own, else at the file's."""
+    """Reads the page of metrics, at the trial's own port or else at the one in the file."""
 
     def __init__(
         self, source: Endpoint, folder: TrialFolder, attempt: Attempt, wake: Callable[[], None]
@@ -238,10 +238,10 @@ class _Page:
         self._source = source
         self._folder = folder
         self._own = attempt.metrics_port
-        self._kept = attempt.folder / "samples.prom"
-        self._earlier = self._kept.read_text("utf-8") if self._kept.exists() else ""
+        self._samples = attempt.folder / "samples.prom"
+        self._earlier = self._samples.read_text("utf-8") if self._samples.exists() else ""
         self.scraper = Scraper(source.reader(), self._fetch, SCRAPE_PERIOD, wake)
-        self.scraper.know(self._earlier)
+        self.scraper.mark_known(self._earlier)
 
     def read(self) -> tuple[Sequence[Event], bool]:
         return self._told(), False
@@ -252,11 +252,11 @@ class _Page:
         yield from map(SourceNote, self.scraper.account())
 
     def _told(self) -> Sequence[Event]:
-        """Puts what was read down, for a later tool; what an earlier one read comes first."""
+        """Returns new lines and appends them to a file; those of an earlier process come first."""
         before, self._earlier = self._earlier.splitlines(), ""
         lines = self.scraper.take()
         if lines:
-            with self._kept.open("a", encoding="utf-8") as file:
+            with self._samples.open("a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in lines)
         return [MetricLine(line) for line in (*before, *lines)]
 
@@ -282,7 +282,7 @@ class _Page:
 
 
 def _get(port: int, path: str) -> str:
-    """The page; raises ConnectionRefusedError when nobody listens."""
+    """Returns the page; raises ConnectionRefusedError if nobody listens."""
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SCRAPE_TIMEOUT)

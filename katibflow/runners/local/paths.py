@@ -1,4 +1,4 @@
-"""Container paths and the places on this machine that stand for them."""
+"""Maps container paths to the files and folders on this machine that stand for them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from katibflow.errors import InputError
 
 __all__ = ["PathMap", "map_paths", "parse_map", "with_map"]
 
-# A prefix counts only where a path begins: not inside another path, nor behind what a shell
-# puts a path together from ("$HOME/opt/x", "$(pwd)/opt/x", "*/opt/x").
+# A prefix counts only where a path begins: not inside another path, and not behind a part that a
+# shell expands ("$HOME/opt/x", "$(pwd)/opt/x", "*/opt/x").
 _BEFORE = r"(?:(?<![\w./~+@%)}\]*?\\-])|(?<=file://))"
 _AFTER = r"(?![\w.~+@%${\[*?\\-])"
 
 
 @dataclass(frozen=True)
 class PathMap:
-    """One container path and what stands for it here.
+    """One container path and its replacement on this machine.
 
     Attributes:
         container: Absolute path in the image, without a slash at its end.
@@ -31,10 +31,10 @@ class PathMap:
 
 
 def parse_map(text: str) -> PathMap:
-    """Reads ``CONTAINER=HOST``, as ``/opt/pytorch-mnist=trial_image``.
+    """Reads a map ``CONTAINER=HOST``, such as ``/opt/pytorch-mnist=trial_image``.
 
     Raises:
-        InputError: The container path is not absolute, or there is nothing at the host path.
+        InputError: The container path is not absolute, or the host path does not exist.
     """
     container, separator, host = text.partition("=")
     what = f'--map {text}: found "{container}"'
@@ -52,12 +52,12 @@ def parse_map(text: str) -> PathMap:
 
 
 def with_map(maps: Sequence[PathMap], entry: PathMap) -> tuple[PathMap, ...]:
-    """The maps with another one, which is stronger than one of the same container path."""
+    """Returns the maps with another one, which replaces one of the same container path."""
     return (*(each for each in maps if each.container != entry.container), entry)
 
 
 def map_paths(text: str, maps: Sequence[PathMap]) -> str:
-    """A text in which every mapped container path is replaced, also inside longer words.
+    """Returns a text in which every mapped container path is replaced, also inside words.
 
     A path is replaced as a whole or up to a slash: a map of ``/opt/x`` does nothing to
     ``/opt/x-other``. Of several maps that fit, the longest counts.

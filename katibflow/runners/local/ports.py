@@ -1,4 +1,4 @@
-"""Ports of trials: free ones, kept from each other, and who listens on them."""
+"""Reserves free ports for trials, and finds the processes that listen on ports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from katibflow.runners.local.members import marked
 __all__ = ["free_port", "listener_of", "never_connected", "reserved"]
 
 _PORTS = range(20_000, 32_768)
-"""Below the range from which systems take ports for outgoing connections."""
+"""The ports for trials, below the range that systems use for outgoing connections."""
 
 _TRIES = 200
 _LOCAL = "127.0.0.1"
@@ -26,14 +26,14 @@ _CONNECT_LIMIT = 1.0
 
 @contextmanager
 def free_port() -> Iterator[int]:
-    """Gives a port that nobody listens on, kept from every other trial on this machine.
+    """Yields a port that nobody listens on, and reserves it against other trials here.
 
     Raises:
-        RunnerError: There is none.
+        RunnerError: No port is free.
     """
     for _ in range(_TRIES):
         port = random.choice(_PORTS)
-        # One that listens on one address need not be in the way of all addresses, nor reverse.
+        # A listener on one address may not block all addresses, and the reverse.
         if not all(_is_free(address, port) for address in ("", _LOCAL)):
             continue
         with reserved(port) as is_ours:
@@ -54,10 +54,10 @@ def _is_free(address: str, port: int) -> bool:
 
 @contextmanager
 def reserved(port: int) -> Iterator[bool]:
-    """Keeps a port from other trials, whichever process runs them; says whether it was free.
+    """Reserves a port against trials of any process here; yields whether it was free.
 
-    The UDP port of the same number stands for it: the kernel frees it when its holder is killed,
-    it is the same for all users, and a trial's replicas meet on TCP.
+    The UDP port of the same number serves as the lock: the kernel frees it when its holder is
+    killed, it is the same for all users, and a trial's replicas use TCP.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         try:
@@ -69,16 +69,16 @@ def reserved(port: int) -> Iterator[bool]:
 
 
 def never_connected(folder: Path, first: str, replicas: Iterable[str], port: int) -> list[str]:
-    """Returns which of the replicas hold no connection to the port that the first one listens on.
+    """Returns the replicas without a connection to the port that the first one listens on.
 
     Args:
         folder: The trial's folder.
-        first: The replica that is to listen.
-        replicas: The ones that are to be connected.
-        port: Of the first replica.
+        first: The replica that should listen.
+        replicas: The replicas that should be connected.
+        port: Port of the first replica.
 
     Returns:
-        Names of replicas; empty also when nobody listens, as then nobody waits either.
+        Names of replicas; empty also if nobody listens, as nobody waits then.
     """
     listens = False
     connected: set[str] = set()
@@ -92,9 +92,9 @@ def never_connected(folder: Path, first: str, replicas: Iterable[str], port: int
 
 
 def listener_of(folder: Path, port: int) -> bool | None:
-    """Returns whether a process of the trial listens on a port; None when nobody does.
+    """Returns whether a process of the trial listens on a port, or None if nobody does.
 
-    macOS shows what others listen on to root alone: that somebody does, a connection tells.
+    macOS shows other users' listeners to root only, so a connection tests whether there is one.
     """
     for pid in marked(folder):
         for connection in _connections(pid):
@@ -104,13 +104,13 @@ def listener_of(folder: Path, port: int) -> bool | None:
         socket.create_connection((_LOCAL, port), _CONNECT_LIMIT).close()
     except ConnectionRefusedError:
         return None
-    except OSError:  # one that is too busy to answer
+    except OSError:  # a listener that is too busy to answer
         pass
     return False
 
 
 class _Connection(NamedTuple):
-    """A connection of TCP: its status, and the ports here and, if connected, there."""
+    """A TCP connection: its status, the port here and, if connected, the port there."""
 
     status: str
     port: int

@@ -1,4 +1,4 @@
-"""The shells around the commands of replicas: started to outlive the tool, and found again."""
+"""Starts and finds the shells around replicas' commands, which outlive this process."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from katibflow.runners.local.members import Marks, in_session, marks_of
 __all__ = ["TAKEN", "ReplicaProcess", "adopt", "describe_exit", "start"]
 
 TAKEN = 125
-"""What a replica's shell exits with when it cannot put down its pid, and runs nothing."""
+"""Exit code of a replica's shell that cannot write its pid, and so runs nothing."""
 
-# Written for any POSIX shell. It runs nothing when the job was ended before it came that far, nor
-# (`set -C` lets the second line fail then) when a later tool made its start void: a replica must
-# not run twice. The traps keep the shell
-# alive through a stop, so that it can put down the exit code; the command itself gets the
-# default handlers. The shell's own input is the file whose lock tells that it lives; the command
-# has no part in it.
+# Written for any POSIX shell. The script runs nothing if the job was ended before, nor if a later
+# process has voided this start (`set -C` lets the second line fail then): a replica must not run
+# twice. The traps keep the shell alive through a stop, so that it can write the exit code; the
+# command itself gets the default handlers. The shell's standard input is the file whose lock shows
+# that the shell lives; the command does not inherit it.
 _SHELL = f"""
 set -C
 base=$1; shift
@@ -42,16 +41,16 @@ exit $code
 
 
 class ReplicaProcess:
-    """The shell around a replica's command, ours or that of a tool before us.
+    """The shell around a replica's command, started by this process or an earlier one.
 
     Args:
-        pid: Its pid, also its session and process group.
-        alive: The file whose lock it holds; None for the shell of a release that had no such file.
-        child: The handle when it is our own child.
+        pid: The shell's pid, which is also its session and process group.
+        alive: The file whose lock the shell holds; None for shells of the first release.
+        child: The handle, if the shell is a child of this process.
 
     Attributes:
-        pid: As given.
-        left: What had not ended in its session when a shell had been killed.
+        pid: The shell's pid.
+        left: Processes of the session that still ran when a killed shell was reaped.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class ReplicaProcess:
         """Calls ``tell`` from another thread once the shell has ended.
 
         Raises:
-            OSError: The file of its lock is gone, or there is no room for a thread.
+            OSError: The file of the lock is gone, or the machine has no room for a thread.
         """
         wait = _Wait(self.pid) if self._alive is None else LockWait(self._alive)
 
@@ -77,10 +76,10 @@ class ReplicaProcess:
         threading.Thread(target=wait_and_tell, name=f"shell-{self.pid}", daemon=True).start()
 
     def exit_code(self) -> int | None:
-        """Returns the exit code as a shell has it, of a child that has ended; None if unknown.
+        """Returns the exit code of a child that has ended, as a shell has it; None if unknown.
 
-        The child is reaped, and its pid can be another process's from then on. So what is left in
-        its session is noted before that.
+        This reaps the child, and another process may get its pid from then on. So the processes
+        that are left in its session are found before that.
         """
         if self._child is None:
             return None
@@ -91,13 +90,13 @@ class ReplicaProcess:
 
     @property
     def is_held(self) -> bool:
-        """Whether the pid is sure to be this process's: not reaped by us, or still running."""
+        """Returns whether the pid certainly is the shell's: not reaped by us, or still running."""
         if self._child is not None:
             return self._child.returncode is None
         return self._alive is not None and is_held(self._alive)
 
     def close(self) -> None:
-        """Ends what is left of a child's process group, and reaps it."""
+        """Ends the rest of a child's process group, and reaps the child."""
         if self._child is None or self._child.returncode is not None:
             return
         with suppress(ProcessLookupError, PermissionError):
@@ -106,7 +105,7 @@ class ReplicaProcess:
 
 
 class _Wait:
-    """A wait for the end of a process that is no child and holds no lock."""
+    """Waits for the end of a process that is no child and holds no lock."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -120,13 +119,13 @@ def start(command: Command, program: str, base: str, log: Path) -> ReplicaProces
     """Starts a replica in a session of its own.
 
     Args:
-        command: What to run.
+        command: The command.
         program: The file that the command's first word stands for.
         base: The path that the replica's state files begin with.
-        log: Where its output is appended to.
+        log: The file that its output is appended to.
 
     Raises:
-        OSError: No process could be made, or the log cannot be written.
+        OSError: The process could not be started, or the log cannot be written.
     """
     alive = alive_file(base)
     with held(alive) as life, held(log) as output:
@@ -135,7 +134,7 @@ def start(command: Command, program: str, base: str, log: Path) -> ReplicaProces
             stdin=life,
             stdout=output,
             stderr=output,
-            # Once more, for what a command starts with its output elsewhere.
+            # A second descriptor, for children that a command starts with another output.
             pass_fds=(output,),
             env=dict(command.environment),
             cwd=command.folder,
@@ -145,12 +144,12 @@ def start(command: Command, program: str, base: str, log: Path) -> ReplicaProces
 
 
 def adopt(attempt: Attempt, replica: str, trial_folder: Path) -> ReplicaProcess | None:
-    """Returns the replica's shell if it still runs; None otherwise."""
+    """Returns the replica's shell if it still runs, or None otherwise."""
     pid = attempt.pid(replica)
     if not pid:
         return None
     if attempt.has_locks:
-        # Nobody else holds the lock, so that the pid it wrote is still its own.
+        # Only the shell holds the lock, so the pid that it wrote is still its own.
         alive = alive_file(attempt.base(replica))
         return ReplicaProcess(pid, alive) if is_held(alive) else None
     try:
@@ -161,7 +160,7 @@ def adopt(attempt: Attempt, replica: str, trial_folder: Path) -> ReplicaProcess 
 
 
 def describe_exit(code: int | None) -> str:
-    """An exit code in words, as a shell has it."""
+    """Describes an exit code of a shell in words."""
     if code is None:
         return "was killed (its exit code is unknown)"
     if code > 128:

@@ -1,4 +1,4 @@
-"""The processes that stand for a job's pods: which are to begin, which run, which have ended."""
+"""Starts the processes that stand for a job's pods, and judges the job by their exit codes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LAST_LINES = 10
 
 @dataclass(frozen=True)
 class Ended:
-    """A replica that is over; ``code`` as a shell has it, None if unknown."""
+    """A replica that has ended; ``code`` as a shell has it, or None if unknown."""
 
     code: int | None
 
@@ -41,18 +41,18 @@ class Ended:
 class Replicas:
     """The replicas of a job: not begun, running, or ended.
 
-    The plan's observer is one of them, but neither takes anybody's place nor decides anything.
+    The plan's observer is one of them, but it takes no place of a replica and decides nothing.
 
     Args:
-        plan: What the job is made of.
-        folder: The trial's.
+        plan: The plan of the job.
+        folder: The trial's folder.
         attempt: The job's state on disk.
-        maps: Container paths and their places here.
-        on_end: Told the name of a replica whose process ended, from another thread.
+        maps: Container paths and their replacements here.
+        on_end: Called, in another thread, with the name of a replica whose process ended.
 
     Attributes:
-        running: Name to process.
-        ended: Name to end, in the order in which they ended.
+        running: Replica name to process.
+        ended: Replica name to end, in the order of the ends.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class Replicas:
         self.ended: dict[str, Ended] = {}
 
     def find(self) -> None:
-        """Takes over what earlier tools started."""
+        """Takes over the processes that an earlier process started."""
         ended: list[tuple[int, str, Ended]] = []
         for replica in self._plan.replicas:
             name = replica.name
-            # The process is looked at before the code, which it writes last.
+            # The process is tested before the exit code, which it writes last.
             process = adopt(self._attempt, name, self._folder.path)
             code = self._attempt.exit_code(name)
             if code is not None:
@@ -94,7 +94,7 @@ class Replicas:
         self.ended.update((name, end) for _, name, end in sorted(ended, key=lambda item: item[0]))
 
     def begin(self) -> JobOutcome | None:
-        """Starts what may run now.
+        """Starts the replicas that may run now.
 
         Returns:
             The job's end if a replica cannot be started.
@@ -143,7 +143,7 @@ class Replicas:
         return replica.name == self._plan.observer or working < self._plan.parallelism
 
     def take_ended(self, names: Collection[str]) -> None:
-        """Moves the replicas of these names, whose processes ended, the earliest first."""
+        """Moves the named replicas, whose processes ended, to ``ended``, the earliest first."""
         for name in sorted(names, key=self._attempt.exit_time):
             process = self.running.pop(name)
             self._done.append(process)
@@ -158,24 +158,24 @@ class Replicas:
 
     @property
     def sessions(self) -> frozenset[int]:
-        """The sessions of the replicas whose pids cannot be anybody else's."""
+        """Returns the sessions of the replicas whose pids cannot be another process's."""
         processes = (*self._done, *self.running.values())
         return frozenset(process.pid for process in processes if process.is_held)
 
     @property
     def left(self) -> tuple[psutil.Process, ...]:
-        """What had not ended where a shell had been killed."""
+        """Returns the processes that still ran where a shell had been killed."""
         return tuple(each for process in self._done for each in process.left)
 
     def close(self) -> None:
-        """Ends the process groups of our own children and lets go of all processes."""
+        """Ends the process groups of our own children and releases all processes."""
         for process in (*self._done, *self.running.values()):
             process.close()
         self._done.clear()
         self.running.clear()
 
     def judge(self) -> JobOutcome | None:
-        """The job's end as the exit codes have it; None while it goes on."""
+        """Returns the job's end by the exit codes, or None while the job goes on."""
         succeeded = 0
         for name, end in self.ended.items():
             if name == self._plan.observer:
@@ -198,7 +198,7 @@ def _cannot_start(replica: Replica, why: str) -> JobOutcome:
 
 
 def with_log(sentence: str, folder: TrialFolder, replica: str) -> str:
-    """The sentence, and the last lines of the replica it is about."""
+    """Returns the sentence with the last lines of the log of the replica that it is about."""
     lines = last_lines(folder.log(replica), _LAST_LINES)
     if not lines:
         return f"{sentence}; {replica} printed nothing"

@@ -1,4 +1,4 @@
-"""Runs trials as processes of this machine and keeps their records, a folder a trial."""
+"""Runs trials as processes of this machine, and keeps each trial's record in a folder."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ __all__ = ["LocalRunner", "PathMap", "RunLock", "check_local", "parse_map"]
 class LocalRunner:
     """Runs trials as processes; a `runners.base.Runner`.
 
-    A trial's processes outlive this one: if it is killed, the next one adopts them.
+    A trial's processes outlive the process that started them: if that one is killed, the next one
+    adopts them.
 
     Args:
-        folder: The run's folder; the trials' are in ``trials/`` below it.
-        maps: Container paths and what stands for them here.
+        folder: The run's folder; the trials' folders are in ``trials/`` below it.
+        maps: Container paths and their replacements here.
     """
 
     def __init__(self, folder: Path, maps: Sequence[PathMap] = ()) -> None:
@@ -45,11 +46,11 @@ class LocalRunner:
         self._census = Census()
 
     def records(self) -> Sequence[Trial]:
-        """Returns the trials on record, by ascending number; folders without one are passed over.
+        """Returns the trials on record by ascending number; folders without a record are ignored.
 
         Raises:
-            RunnerError: Records are damaged, of a version that this release does not read, or
-                cannot be read; all their files are named.
+            RunnerError: Records are damaged, have a version that this release does not read, or
+                cannot be read; the error names all their files.
         """
         wrong: list[str] = []
         records = self.readable_records(wrong.append)
@@ -61,7 +62,7 @@ class LocalRunner:
         """Returns the trials whose records can be read, by ascending number.
 
         Args:
-            tell: Told why a record cannot be read, once for each such record.
+            tell: Called with the reason for each record that cannot be read, once for each.
 
         Raises:
             RunnerError: The folder of the records cannot be read.
@@ -77,10 +78,10 @@ class LocalRunner:
         return tuple(records)
 
     def record(self, trial: Trial) -> None:
-        """Puts a trial on record, on disk when it returns.
+        """Writes a trial to its record, which is on disk when this returns.
 
         Raises:
-            RunnerError: It could not be written.
+            RunnerError: The record could not be written.
         """
         self._folder(trial.number).write_record(trial)
 
@@ -89,8 +90,8 @@ class LocalRunner:
 
         Raises:
             RunBusy: Another thread or process runs this trial.
-            RunnerError: The manifest is nothing for this machine, the folder cannot be written, or
-                processes cannot be made or ended.
+            RunnerError: The manifest cannot run on this machine, the folder cannot be written, or
+                processes cannot be started or ended.
         """
         maps = self._maps
         if job.checkpoint is not None:
@@ -110,11 +111,11 @@ class LocalRunner:
                 unsubscribe()
 
     def sweep(self, keep: Collection[int], reason: str) -> None:
-        """Stops the jobs of all trials but ``keep``, also those of a tool that was killed.
+        """Stops the jobs of all trials but ``keep``, also those of a process that was killed.
 
         Raises:
-            RunnerError: Processes could not be ended, or folders not be read or written; what
-                can be stopped is, all the same.
+            RunnerError: Processes could not be ended, or folders could not be read or written;
+                all other jobs are stopped nevertheless.
         """
         with self._lock:
             own = {number: stop for number, stop in self._running.items() if number not in keep}
@@ -138,11 +139,11 @@ class LocalRunner:
             raise RunnerError("\n".join(wrong))
 
     def _stop(self, folder: TrialFolder, lives: bool, reason: str) -> None:
-        """Stops a trial that lives, or that is on record as running."""
+        """Stops a trial that lives, or whose record says that it runs."""
         record = None if lives else folder.read_record()
         if not lives and (record is None or record.state.is_finished):
             return
-        # No lock: a living tool that follows the trial finds there that it was stopped.
+        # It takes no lock: a living process that follows the trial finds there that it was stopped.
         with unwritable(folder.path):
             attempt = folder.attempt()
             if attempt is not None and attempt.end() is None:
@@ -156,7 +157,7 @@ class LocalRunner:
         return TrialFolder(self._trials / f"{number:04d}", number)
 
     def _checkpoints_of(self, number: int, job: str | None) -> Path:
-        """A parent's checkpoint folder; in the folder of an earlier run if it is taken over."""
+        """Returns a parent's checkpoint folder; a parent may be in an earlier run's folder."""
         own = self._folder(number).checkpoints
         run, _, there = (job or "").rpartition("-")
         if own.is_dir() or not (run and there.isdecimal()):

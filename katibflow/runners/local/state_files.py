@@ -1,4 +1,4 @@
-"""Files of a run's folder that outlive the program, read by the version that they carry."""
+"""Reads and writes the versioned files of a run's folder, which outlive the program."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = [
 ]
 
 VERSION_KEY = "version"
-"""Where a file has its version; files of releases that wrote none are of version 1."""
+"""Key of a file's version; files without one, of early releases, have version 1."""
 
 
 @contextmanager
 def unwritable(path: Path) -> Iterator[None]:
-    """Turns an OSError at work on ``path`` into a RunnerError that names it."""
+    """Turns an OSError at work on ``path`` into a RunnerError that names the path."""
     try:
         yield
     except OSError as error:
@@ -36,12 +36,12 @@ def check_version(data: Mapping[str, Any], path: Path, newest: int) -> int:
     """Returns the version of a file.
 
     Args:
-        data: What is in the file.
+        data: The contents of the file.
         path: The file, for the error.
-        newest: The latest version that this release reads; it reads all before it.
+        newest: The latest version that this release reads; it reads all earlier ones too.
 
     Raises:
-        RunnerError: The file is of a version that this release does not read.
+        RunnerError: The file has a version that this release does not read.
     """
     version = data.get(VERSION_KEY, 1)
     is_number = isinstance(version, int) and not isinstance(version, bool)
@@ -55,10 +55,10 @@ def check_version(data: Mapping[str, Any], path: Path, newest: int) -> int:
 
 
 def read_state(path: Path, newest: int) -> Mapping[str, Any]:
-    """Returns what is in a JSON file with its version; empty when a kill left it torn, or none.
+    """Returns the contents of a JSON file and its version; empty if it is torn or absent.
 
     Raises:
-        RunnerError: The file is of a version above ``newest``.
+        RunnerError: The file has a version above ``newest``.
     """
     try:
         data = json.loads(path.read_bytes())
@@ -70,7 +70,7 @@ def read_state(path: Path, newest: int) -> Mapping[str, Any]:
 
 
 def read_number(path: str) -> int | None:
-    """Returns the number in a file; None when there is none, or its newline is not there yet."""
+    """Returns the number in a file, or None if it is absent or its newline is not there yet."""
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             text = file.read()

@@ -1,6 +1,6 @@
-"""A trial's folder: its record, and the attempts to run its job.
+"""The folder of one trial: its record, its logs, and the attempts to run its job.
 
-``record.json`` is the trial (study.history.trial_to_data) with the version of this file, durable
+``record.json`` is the trial (`study.history.trial_to_data`) with the version of this file, durable
 once written; while the trial runs, its start is that of the latest attempt. ``manifest.yaml`` is
 the rendered manifest. ``<replica>.log`` is a replica's output; its lock is held by every process
 that was started with it, so that it is complete once nobody holds it. ``attempt-N/`` belongs to
@@ -39,14 +39,14 @@ from katibflow.study.history import Trial, time_text, trial_from_data, trial_to_
 __all__ = ["RECORD_VERSION", "TrialFolder", "digest", "trial_folders"]
 
 RECORD_VERSION = 2
-"""Of ``record.json``; the first version did not carry it."""
+"""The version of ``record.json``; files of the first version did not carry it."""
 
 
 class TrialFolder:
-    """One trial's folder.
+    """Reads and writes one trial's folder.
 
     Args:
-        path: Absolute; made when it is first written to.
+        path: Absolute path; the folder is created by the first write.
         number: The trial's number.
     """
 
@@ -56,35 +56,35 @@ class TrialFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps the trial to one caller of all processes.
+        """Locks the trial for one caller among all processes.
 
         Raises:
-            RunBusy: Somebody else has it.
+            RunBusy: Another caller has the lock.
         """
         self._make()
         with RunLock(self.path):
             yield
 
     def _make(self) -> None:
-        """Makes the folder; its name is on disk once the first record is."""
+        """Makes the folder; its name is durable only once the first record is."""
         with unwritable(self.path):
             make_folder(self.path.parent)
             self.path.mkdir(exist_ok=True)
 
     def log(self, replica: str) -> Path:
-        """Where a replica's output goes."""
+        """Returns the log file of a replica's output."""
         return self.path / f"{replica}.log"
 
     @property
     def is_in_use(self) -> bool:
-        """Whether a process is left that was started with one of its logs."""
+        """Returns whether a process that was started with one of the logs is left."""
         return any(is_held(log) for log in self.path.glob("*.log"))
 
     def read_record(self) -> Trial | None:
-        """The trial on record; None when there is none.
+        """Returns the trial on record, or None if there is no record.
 
         Raises:
-            RunnerError: The record is damaged, or of a version that this release does not read.
+            RunnerError: The record is damaged, or has a version that this release does not read.
         """
         path = self.path / "record.json"
         try:
@@ -108,7 +108,7 @@ class TrialFolder:
         return trial if trial.state.is_finished else self._with_start(trial)
 
     def _with_start(self, trial: Trial) -> Trial:
-        """A running trial with its job's start; without one when the job is to be created anew."""
+        """Returns a running trial with its job's start; without one if the job was stopped."""
         attempt = self.attempt()
         if attempt is None:
             return trial
@@ -122,7 +122,7 @@ class TrialFolder:
         return f"delete the folder {self.path} to run the trial again"
 
     def write_record(self, trial: Trial) -> None:
-        """Puts the trial on record, durable when it returns; nothing happens if it is there."""
+        """Writes the trial's record, durable when this returns; does nothing if it is unchanged."""
         path = self.path / "record.json"
         text = to_json(trial_to_data(trial), RECORD_VERSION)
         self._make()
@@ -132,33 +132,33 @@ class TrialFolder:
                 return
             write_atomically(path, text, durable=True)
             if is_first:
-                # Last, when the journal has it already and there is nothing to wait for.
+                # It is synced last, when the journal has it already and nothing is left to write.
                 sync_folder(self.path.parent)
 
     @property
     def has_attempts(self) -> bool:
-        """Whether the job was ever created, or about to be."""
+        """Returns whether the job was created, or was about to be."""
         return bool(self._attempts())
 
     def attempt(self) -> Attempt | None:
-        """Returns the latest attempt; None when there is none that can be read.
+        """Returns the latest attempt, or None if no readable one exists.
 
         Raises:
-            RunnerError: It is of a version that this release does not read.
+            RunnerError: The attempt has a version that this release does not read.
         """
         numbers = self._attempts()
         return read_attempt(self.path / f"attempt-{numbers[-1]}") if numbers else None
 
     @property
     def checkpoints(self) -> Path:
-        """The trial's checkpoint folder, if it has one."""
+        """Returns the trial's checkpoint folder, if it has one."""
         return self.path / "checkpoints"
 
     def renew_checkpoints(self, source: Path | None) -> None:
-        """Makes the checkpoint folder anew: empty, or a copy of another one.
+        """Creates the checkpoint folder anew: empty, or as a copy of another one.
 
         Raises:
-            RunnerError: It cannot be written.
+            RunnerError: The folder cannot be written.
         """
         draft = self.path / ".checkpoints.draft"
         with unwritable(self.path):
@@ -174,7 +174,7 @@ class TrialFolder:
     def new_attempt(
         self, name: str, manifest: Mapping[str, Any], port: int, metrics_port: int = 0
     ) -> Attempt:
-        """A new attempt; what was there of earlier ones goes, save their logs.
+        """Creates a new attempt, and deletes the files of earlier ones except their logs.
 
         Raises:
             RunnerError: The folder cannot be written.
@@ -213,7 +213,7 @@ class TrialFolder:
 
 
 def trial_folders(folder: Path) -> list[TrialFolder]:
-    """The folders of the trials below ``<folder>``, by ascending number; others are passed over.
+    """Returns the folders of the trials below ``<folder>`` by number; others are ignored.
 
     Raises:
         RunnerError: The folder cannot be read.
@@ -228,6 +228,6 @@ def trial_folders(folder: Path) -> list[TrialFolder]:
 
 
 def digest(manifest: Mapping[str, Any]) -> str:
-    """A manifest's fingerprint: the SHA-256 of its JSON."""
+    """Returns a manifest's fingerprint: the SHA-256 of its JSON."""
     text = json.dumps(manifest, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

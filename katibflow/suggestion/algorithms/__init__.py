@@ -1,4 +1,4 @@
-"""The search algorithms by Katib's names: which settings each takes and what it is made of.
+"""Registry of the search algorithms by Katib's names, and the faults of their settings.
 
 Source of the settings: Katib's validation of each suggestion service
 (``pkg/suggestion/v1beta1/{hyperopt,optuna,skopt,goptuna,hyperband,pbt}``).
@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 _FEW_TRIALS = 200
-"""As many trials as a Gaussian process is fitted to in a few seconds."""
+"""The most trials that a Gaussian process can be fitted to in a few seconds."""
 
 _NOT_DONE: Mapping[str, str] = {
     name: (
@@ -64,14 +64,15 @@ _NOT_DONE: Mapping[str, str] = {
     )
     for name in ("darts", "enas")
 }
-"""Algorithms of Katib that are left out, and what is allowed instead."""
+"""Katib's algorithms that are not supported, with the allowed alternatives."""
 
 
 def _suited(experiment: Experiment) -> Algorithm:
-    """What ``auto`` chooses.
+    """Returns the algorithm that ``auto`` chooses.
 
-    Grid when every combination can be tried, bayesianoptimization for few trials of parameters that
-    all have an order and are always active where torch is installed, else multivariate-tpe.
+    It chooses grid if there are enough trials for every combination. It chooses
+    bayesianoptimization if torch is installed, the trials are few, and all parameters are ordered
+    and always active. Otherwise it chooses multivariate-tpe.
     """
     spec = experiment.spec
     space = space_of(spec.parameters)
@@ -99,18 +100,18 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "sobol": SOBOL,
     "tpe": TPE,
 }
-"""Algorithm by Katib's name, and ``auto``."""
+"""Katib's name, or ``auto``, to algorithm."""
 
 _BY_NAME: Mapping[str, Callable[[str], Algorithm | str]] = {
     PREFIX: optuna_sampler,
     HUB_PREFIX: hub_sampler,
 }
-"""By prefix of the name, what finds the rest of it."""
+"""Prefix of the name to the function that finds an algorithm by the rest of the name."""
 
 
 @cache
 def _found(name: str) -> Algorithm | str:
-    """The algorithm of a name; else, in words, what is allowed."""
+    """Returns the algorithm of a name, or a text with the allowed names."""
     for prefix, find in _BY_NAME.items():
         if name.startswith(prefix):
             return find(name.removeprefix(prefix))
@@ -119,7 +120,7 @@ def _found(name: str) -> Algorithm | str:
 
 
 def algorithm_of(spec: AlgorithmSpec) -> Algorithm:
-    """The algorithm of a specification that `faults` has found nothing wrong with.
+    """Returns the algorithm of a specification in which `faults` finds nothing.
 
     Raises:
         InputError: The name is not known here (any more).
@@ -131,13 +132,13 @@ def algorithm_of(spec: AlgorithmSpec) -> Algorithm:
 
 
 def chosen_for(experiment: Experiment) -> Algorithm:
-    """The algorithm that an experiment is searched with; ``auto`` chooses here."""
+    """Returns the algorithm that searches for an experiment; ``auto`` makes its choice here."""
     algorithm = algorithm_of(experiment.spec.algorithm)
     return algorithm.choose(experiment) if algorithm.choose is not None else algorithm
 
 
 def note_on(spec: AlgorithmSpec) -> str:
-    """What differs from Katib's algorithm of this name, in a sentence; empty if nothing does."""
+    """Returns a sentence on how the algorithm differs from Katib's of this name, or ""."""
     return algorithm_of(spec).note
 
 
@@ -145,7 +146,7 @@ def check_packages(spec: AlgorithmSpec) -> None:
     """Checks, without importing anything, that the algorithm's packages are installed.
 
     Raises:
-        MissingPackage: One is not.
+        MissingPackage: A package is not installed.
     """
     for package in (text.partition("==")[0] for text in algorithm_of(spec).packages):
         if find_spec(package) is None:
@@ -153,7 +154,7 @@ def check_packages(spec: AlgorithmSpec) -> None:
 
 
 def settings_of(spec: AlgorithmSpec) -> dict[str, Any]:
-    """The values of the settings by name."""
+    """Returns the values of the settings by name."""
     rules = algorithm_of(spec).settings
     return {
         setting.name: rules[setting.name].read(setting.value) for setting in spec.algorithm_settings
@@ -161,7 +162,7 @@ def settings_of(spec: AlgorithmSpec) -> dict[str, Any]:
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the algorithm, its settings, and the parameters it is to search."""
+    """Yields the faults of the algorithm, its settings, and the parameters for it."""
     spec = parts.algorithm
     if spec is None:
         return
@@ -183,7 +184,7 @@ def faults(parts: Parts) -> Iterator[Fault]:
 
 
 def _ability_faults(parts: Parts, name: str, algorithm: Algorithm) -> Iterator[Fault]:
-    """What the Experiment asks for and the algorithm cannot do."""
+    """Yields the features that the Experiment asks for and the algorithm lacks."""
     asked: list[tuple[Ability, str]] = []
     if parts.objective is not None and is_several(parts.objective):
         asked.append((Ability.OBJECTIVES, "spec.objective.goals"))
@@ -200,7 +201,7 @@ def _ability_faults(parts: Parts, name: str, algorithm: Algorithm) -> Iterator[F
 
 
 def count_faults(parts: Parts) -> Iterator[Fault]:
-    """What the algorithm finds wrong with an Experiment whose settings have no faults."""
+    """Yields the algorithm's own faults of an Experiment whose settings have no faults."""
     if parts.algorithm is not None:
         yield from algorithm_of(parts.algorithm).check(parts, settings_of(parts.algorithm))
 
@@ -208,7 +209,7 @@ def count_faults(parts: Parts) -> Iterator[Fault]:
 def _setting_faults(
     spec: AlgorithmSpec, algorithm: Algorithm, where: str, settings: dict[str, Any]
 ) -> Iterator[Fault]:
-    """What is wrong with single settings; those with nothing wrong are put in ``settings``."""
+    """Yields the faults of single settings, and puts the values of the others into ``settings``."""
     seen: set[str] = set()
     for index, setting in enumerate(spec.algorithm_settings):
         path = f"{where}[{index}]"

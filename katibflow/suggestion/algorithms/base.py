@@ -1,4 +1,4 @@
-"""What a search algorithm is."""
+"""Defines `Algorithm`, the form in which algorithms are registered, and the types of its parts."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ EVERYTHING_TRIED = "every combination of the search space was tried"
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What one new trial is to try.
+    """The values that one new trial tries.
 
     Attributes:
         assignments: Parameter name to value, as Katib's strings.
-        attributes: What the algorithm wants to find again in the history; plain JSON data.
+        attributes: JSON data that the algorithm reads again from the history later.
     """
 
     assignments: Mapping[str, str]
@@ -53,11 +53,11 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class SettingRule:
-    """What one algorithm setting may be.
+    """The rule for the value of one algorithm setting.
 
     Attributes:
-        allowed: In words, for errors.
-        read: The value of a setting's text; raises ValueError if it is not allowed.
+        allowed: The allowed values in words, for errors.
+        read: Returns the value of a setting's text; raises ValueError if it is not allowed.
     """
 
     allowed: str
@@ -65,41 +65,41 @@ class SettingRule:
 
 
 Settings = Mapping[str, Any]
-"""The values of the settings that are given, by name."""
+"""The values of the given settings, by name."""
 
 
 class MakeSampler(Protocol):
     """Makes an Optuna sampler."""
 
     def __call__(self, settings: Settings, seed: int) -> BaseSampler:
-        """A new sampler that does the same whenever it gets the same seed."""
+        """Returns a new sampler; equal settings and seeds give samplers that do the same."""
 
 
 class PointAt(Protocol):
-    """A fixed sequence of points."""
+    """Gives the points of a fixed sequence."""
 
     def __call__(self, space: Space, seed: int, index: int) -> dict[str, str]:
-        """The assignments at an index from 0."""
+        """Returns the assignments at an index from 0."""
 
 
 class Propose(Protocol):
-    """Makes suggestions from the history itself."""
+    """Makes suggestions from the history directly, without an Optuna sampler."""
 
     def __call__(
         self, space: Space, settings: Settings, history: History, attempt: int
     ) -> Suggestion | None:
-        """The next suggestion; None when there is none before a running trial has ended.
+        """Returns the next suggestion, or None if running trials must end first.
 
         Args:
             space: The search space.
             settings: The values of the settings that are given.
             history: The experiment and its trials, running ones included.
-            attempt: 0, then 1 and so on when what came before had been tried already.
+            attempt: 0 at first, and one more after each suggestion that had been tried already.
         """
 
 
 class Ability(StrEnum):
-    """What an Experiment may ask of an algorithm beyond Katib's own, in words."""
+    """Features beyond Katib's own that an Experiment may ask of an algorithm, in words."""
 
     OBJECTIVES = "several objectives"
     CONDITIONS = "parameters with when"
@@ -108,25 +108,25 @@ class Ability(StrEnum):
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One algorithm; exactly one of ``sampler``, ``sequence`` and ``propose`` is used.
+    """Describes one algorithm by exactly one of ``sampler``, ``sequence`` and ``propose``.
 
     Attributes:
-        settings: Rule by setting name.
+        settings: Setting name to the rule for its value.
         required: Names of the settings that must be given.
-        sampler: An Optuna sampler, made anew for each suggestion.
-        sequence: A fixed sequence of points, whose n-th serves trial n.
-        propose: Its own way from the history to a suggestion.
-        check: What is wrong with the Experiment for this algorithm, from what could be read of it
-            and of the settings.
-        packages: What it imports besides Optuna, as pip knows it, by the name of the module; with
-            its version, unless several name it (`compiler.requirements.VERSIONS`).
+        sampler: Makes an Optuna sampler, a new one for each suggestion.
+        sequence: Gives a fixed sequence of points; trial n takes the n-th.
+        propose: Makes a suggestion from the history.
+        check: Yields the faults of an Experiment for this algorithm, given the readable parts of
+            the Experiment and of the settings.
+        packages: Packages besides Optuna that the algorithm imports, as pip takes them; one that
+            several algorithms name has its version in `compiler.requirements.VERSIONS`.
         one_seed: Whether the sampler gets the same seed for all trials, not one for each.
-        repeats: Whether a combination may come again on purpose; a finite space is not used up.
-        over: Whether no suggestion is left, of an algorithm with ``repeats``.
-        ending: Why no suggestion is left, in words.
-        note: What differs from Katib, in a sentence; empty if nothing does.
-        choose: The algorithm in whose stead this one stands, for an Experiment; None: itself.
-        lacks: What it cannot search for.
+        repeats: Whether combinations may repeat, so that a finite space is never used up.
+        over: Returns whether no suggestion is left; for algorithms with ``repeats``.
+        ending: The reason, in words, when no suggestion is left.
+        note: A sentence on how it differs from Katib's algorithm; empty if it does not.
+        choose: Returns the algorithm to use for an Experiment; None: this one.
+        lacks: Features that the algorithm does not have.
     """
 
     settings: Mapping[str, SettingRule]
@@ -148,10 +148,10 @@ class Algorithm:
 
 
 def derived_seed(source: str) -> int:
-    """A seed, 0 to 2**32 - 1, that depends on all of ``source``."""
+    """Returns a seed, 0 to 2**32 - 1, that depends on all of ``source``."""
     return int.from_bytes(hashlib.sha256(source.encode()).digest()[:4]) & LARGEST_SEED
 
 
 def chance(history: History, purpose: str) -> random.Random:
-    """Random numbers for the next trial, the same for the same history and purpose."""
+    """Returns random numbers for the next trial, the same for the same history and purpose."""
     return random.Random(f"{history.seed}/{history.next_number}/{purpose}")

@@ -1,8 +1,8 @@
-"""CMA-ES, replayed from the history for each suggestion.
+"""CMA-ES, whose state is replayed from the history for each suggestion.
 
-Each trial keeps the generation it was drawn from, and the first of a generation the numbers of the
-trials that the distribution had learnt from. So the distribution is made again from the history
-alone, whatever ended in which order meanwhile, and nothing is ever unpickled.
+Each trial stores its generation. The first trial of a generation also stores the numbers of the
+trials that the distribution was updated with. So the distribution can be computed again from the
+history alone, in whatever order trials ended, and nothing is ever unpickled.
 
 Source: Optuna's CmaEsSampler, which Katib calls, for the start (mean in the middle, a sixth of the
 range wide) and the treatment of steps; its restarts (IPOP) up to version 4.3. Different on purpose:
@@ -59,9 +59,10 @@ def _cmaes(space: Space, settings: Settings, history: History, attempt: int) -> 
 def _replayed(
     searched: Sequence[Dimension], settings: Settings, history: History
 ) -> tuple[CMA, int, list[int]]:
-    """The optimizer after all generations that are full, and the number of the present one.
+    """Returns the optimizer after all full generations, and the present generation's number.
 
-    The third is what the optimizer has learnt the present generation from, where no trial says so.
+    The third value holds the numbers of the trials that the optimizer was last updated with; it is
+    empty if a trial has stored them.
     """
     points = _points(searched, history)
     members: dict[int, list[int]] = {}
@@ -114,7 +115,7 @@ def _started(
 
 
 def _points(searched: Sequence[Dimension], history: History) -> Mapping[int, tuple[Any, float]]:
-    """By trial number: the point in the unit cube, and the value to be made small."""
+    """Returns trial number to the point in the unit cube and the value to minimize."""
     import numpy
 
     objective = history.experiment.spec.objective

@@ -1,4 +1,4 @@
-"""Hyperband: many trials with few resources, the best of them again with more.
+"""Hyperband: it runs many trials with few resources, and the best of them again with more.
 
 A bracket starts with trials of one resource; each further stage runs the best of the stage before
 again with ``eta`` times as much. The first bracket starts with the smallest resource, the last one
@@ -33,15 +33,15 @@ _STAGE = "hyperband:stage"
 """The bracket (its number of further stages) and the stage (from 0) of a trial."""
 
 _OF = "hyperband:of"
-"""The number of the trial that this one runs again with more."""
+"""The number of the trial that this one repeats with more resources."""
 
 _ETA = 3.0
 _CLOSE = 1e-9
 
 
 @dataclass(frozen=True)
-class _Place:
-    """The next trial: its bracket, its stage, and the trial it runs again."""
+class _Position:
+    """The position of the next trial: its bracket, its stage, and the trial that it repeats."""
 
     bracket: int
     stage: int
@@ -50,37 +50,41 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Wait:
-    """The next trial is known only when running ones have ended."""
+    """The next trial is known only after running trials have ended."""
 
 
 def _hyperband(
     space: Space, settings: Settings, history: History, attempt: int
 ) -> Suggestion | None:
-    place = _next_place(settings, history)
-    if not isinstance(place, _Place):
+    position = _next_position(settings, history)
+    if not isinstance(position, _Position):
         return None
-    if place.of is None:
+    if position.of is None:
         dice = chance(history, "hyperband")
         assignments = space.at([dice.random() for _ in space.dimensions])
     else:
-        assignments = dict(place.of.assignments)
-    assignments[settings["resource_name"]] = str(_resource(settings, place))
-    attributes: dict[str, Any] = {_STAGE: [place.bracket, place.stage]}
-    if place.of is not None:
-        attributes[_OF] = place.of.number
+        assignments = dict(position.of.assignments)
+    assignments[settings["resource_name"]] = str(_resource(settings, position))
+    attributes: dict[str, Any] = {_STAGE: [position.bracket, position.stage]}
+    if position.of is not None:
+        attributes[_OF] = position.of.number
     return Suggestion(assignments, attributes)
 
 
 def _is_over(settings: Settings, history: History) -> bool:
-    return _next_place(settings, history) is None
+    return _next_position(settings, history) is None
 
 
-def _next_place(settings: Settings, history: History) -> _Place | _Wait | None:
+def _next_position(settings: Settings, history: History) -> _Position | _Wait | None:
     stages: dict[tuple[int, int], list[Trial]] = {}
     for trial in history.trials:
-        place = trial.attributes.get(_STAGE)
-        if trial.state is not TrialState.KILLED and isinstance(place, list) and len(place) == 2:
-            stages.setdefault((place[0], place[1]), []).append(trial)
+        position = trial.attributes.get(_STAGE)
+        if (
+            trial.state is not TrialState.KILLED
+            and isinstance(position, list)
+            and len(position) == 2
+        ):
+            stages.setdefault((position[0], position[1]), []).append(trial)
     for bracket in range(_last(settings), -1, -1):
         size = _size(settings, bracket)
         before: list[Trial] = []
@@ -88,20 +92,20 @@ def _next_place(settings: Settings, history: History) -> _Place | _Wait | None:
             placed = stages.get((bracket, stage), [])
             if stage == 0:
                 if len(placed) < size:
-                    return _Place(bracket, 0, None)
+                    return _Position(bracket, 0, None)
             else:
                 if any(not trial.state.is_finished for trial in before):
                     return _Wait()
                 again = {trial.attributes.get(_OF) for trial in placed}
                 for trial in _best(history, before)[: _promoted(settings, size, stage)]:
                     if trial.number not in again:
-                        return _Place(bracket, stage, trial)
+                        return _Position(bracket, stage, trial)
             before = placed
     return None
 
 
 def _best(history: History, trials: list[Trial]) -> list[Trial]:
-    """Trials that ran to their end, the best first, the earlier first on a tie."""
+    """Returns the trials that completed, the best first; on a tie the earlier one first."""
     objective = history.experiment.spec.objective
     sign = 1.0 if objective.type is ObjectiveType.MINIMIZE else -1.0
     values = {
@@ -120,24 +124,24 @@ def _eta(settings: Settings) -> float:
 
 
 def _last(settings: Settings) -> int:
-    """The number of the first bracket, as Katib rounds it."""
+    """Returns the number of the first bracket, as Katib rounds it."""
     return int(math.log(settings["r_l"]) / math.log(_eta(settings)))
 
 
 def _size(settings: Settings, bracket: int) -> int:
-    """Trials in the first stage of a bracket."""
+    """Returns the number of trials in the first stage of a bracket."""
     share = _eta(settings) ** bracket / (bracket + 1)
     return math.ceil((_last(settings) + 1) * share - _CLOSE)
 
 
 def _promoted(settings: Settings, size: int, stage: int) -> int:
-    """Trials in a later stage of a bracket."""
+    """Returns the number of trials in a later stage of a bracket."""
     eta = _eta(settings)
     return math.ceil(math.ceil(size * eta ** (1 - stage) - _CLOSE) / eta - _CLOSE)
 
 
-def _resource(settings: Settings, place: _Place) -> int:
-    share = _eta(settings) ** (place.stage - place.bracket)
+def _resource(settings: Settings, position: _Position) -> int:
+    share = _eta(settings) ** (position.stage - position.bracket)
     return int(settings["r_l"] * share + _CLOSE)
 
 

@@ -1,4 +1,4 @@
-"""Samplers of Optuna and OptunaHub by name, with their constructor's arguments as settings."""
+"""Makes algorithms of the samplers of Optuna and OptunaHub, by the names of their classes."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _REFUSED: Mapping[str, str] = {
     "GridSampler": "grid",
     "PartialFixedSampler": "another sampler, and a parameter whose min is its max",
 }
-"""By name of the sampler, what to use instead."""
+"""Name of a refused sampler to the allowed alternative."""
 
 _PACKAGES: Mapping[str, tuple[str, ...]] = {"GPSampler": ("torch",), "QMCSampler": ("scipy",)}
 
 _ALWAYS_ALL = frozenset({"GPSampler", "QMCSampler"})
-"""Samplers that work on parameters which every trial has, and draw others at random."""
+"""Samplers that model only parameters that every trial has, and draw others at random."""
 
 _ONE_SEED = frozenset({"QMCSampler"})
-"""Samplers whose points are one sequence only if the seed stays the same."""
+"""Samplers whose points form one sequence only if the seed stays the same."""
 
 
 def optuna_sampler(name: str) -> Algorithm | str:
-    """The algorithm of a sampler of Optuna, by the name of its class; else what is allowed."""
+    """Returns the algorithm of a sampler of Optuna by its class, or the allowed names in words."""
     import optuna
 
     kinds = {
@@ -57,7 +57,7 @@ def optuna_sampler(name: str) -> Algorithm | str:
 
 
 def hub_sampler(name: str) -> Algorithm | str:
-    """The algorithm of a sampler of OptunaHub, by its package and class; else what is allowed.
+    """Returns the algorithm of a sampler of OptunaHub, or what is allowed, in words.
 
     The package is loaded from OptunaHub's cache on this machine, or over the network.
     """
@@ -109,7 +109,7 @@ def _algorithm(
 
 
 def _package_is_there(package: str) -> bool:
-    """Whether a package can be imported."""
+    """Returns whether a package can be imported."""
     return find_spec(package) is not None
 
 

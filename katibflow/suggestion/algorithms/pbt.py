@@ -1,4 +1,4 @@
-"""Population based training: trials go on from the checkpoints of earlier ones.
+"""Population based training: trials continue from the checkpoints of earlier trials.
 
 A generation is a population of trials. From its results the next one is made: the worst trials
 (below the ``truncation_threshold`` quantile) are replaced by copies of the best ones (exploit), and
@@ -34,9 +34,9 @@ from katibflow.suggestion.space.search_space import Space
 __all__ = ["PBT"]
 
 _AGAIN = "pbt:again"
-"""Number of the failed trial that this one is a second attempt at."""
+"""The number of the failed trial that this one repeats."""
 _POOL = "pbt:pool"
-"""Numbers of the trials that a generation is made from; at the generation's first trial."""
+"""The numbers of the trials that a generation is made from, stored with its first trial."""
 
 
 def _pbt(space: Space, settings: Settings, history: History, attempt: int) -> Suggestion:
@@ -81,7 +81,7 @@ def _first_failed(members: list[Trial]) -> Trial | None:
 
 
 def _scores(history: History, members: list[Trial]) -> Mapping[int, float]:
-    """By number, the larger the better."""
+    """Returns trial number to score; a larger score is better."""
     objective = history.experiment.spec.objective
     sign = -1.0 if objective.type is ObjectiveType.MINIMIZE else 1.0
     values = {trial.number: objective_value(objective, trial) for trial in members}
@@ -103,7 +103,7 @@ def _member(
     *,
     opens: bool = False,
 ) -> Suggestion:
-    """The trial of an index within its generation, made from the pool."""
+    """Returns the suggestion for an index within its generation, made from the pool."""
     dice = random.Random(f"{history.seed}/pbt/{generation}")
     worst, others, best = _segments(pool, settings["truncation_threshold"], scores)
     dice.shuffle(worst)
@@ -124,7 +124,7 @@ def _member(
 def _segments(
     pool: list[Trial], threshold: float, scores: Mapping[int, float]
 ) -> tuple[list[Trial], list[Trial], list[Trial]]:
-    """The trials to replace, those to go on with, and of the latter the best."""
+    """Returns the trials to replace, the trials to continue, and the best of the latter."""
     import numpy
 
     found = [scores[trial.number] for trial in pool]

@@ -1,4 +1,4 @@
-"""Katib's algorithms that Optuna's samplers stand for."""
+"""Katib's algorithms that are samplers of Optuna, such as tpe, random, bayesianoptimization."""
 
 from __future__ import annotations
 

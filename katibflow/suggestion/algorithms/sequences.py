@@ -1,4 +1,4 @@
-"""Algorithms that go through a fixed sequence of points: grid and sobol."""
+"""The algorithms grid and sobol, which go through a fixed sequence of points."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from katibflow.suggestion.space.search_space import Space
 __all__ = ["GRID", "SOBOL"]
 
 _MOST_SOBOL_PARAMETERS = 21_201
-"""As many direction numbers as scipy has."""
+"""The number of parameters for which scipy has direction numbers."""
 
 
 def _grid(space: Space, seed: int, index: int) -> dict[str, str]:
-    """Steps of nearly the golden share of the grid: it fills evenly however early it stops."""
+    """Returns point ``index`` of an order that fills the grid evenly, however early it stops.
+
+    Its stride is near the golden share of the grid's size.
+    """
     size = space.size
     assert size is not None
     stride = max(1, round(size * 0.6180339887))

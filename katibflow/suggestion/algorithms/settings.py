@@ -1,4 +1,4 @@
-"""Rules for the values of algorithm settings."""
+"""Rules for the values of algorithm settings: whole numbers, numbers, words, texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 def whole(low: int, high: int | None = None) -> SettingRule:
-    """A whole number of at least ``low``, and at most ``high``."""
+    """Returns a rule for whole numbers from ``low`` to ``high``."""
     allowed = f"a whole number of at least {low}" if high is None else f"{low} to {high}"
 
     def read(text: str) -> int:
@@ -36,7 +36,7 @@ def number(
     most: float | None = None,
     below: float | None = None,
 ) -> SettingRule:
-    """A finite number within bounds, each of them optional."""
+    """Returns a rule for finite numbers within bounds, each of them optional."""
     limits: list[tuple[str, float | None, Callable[[float, float], bool]]] = [
         ("of at least", least, operator.ge),
         ("above", above, operator.gt),
@@ -56,7 +56,7 @@ def number(
 
 
 def one_of(*words: str) -> SettingRule:
-    """One of some words."""
+    """Returns a rule for a choice of words."""
 
     def read(text: str) -> str:
         if text not in words:
@@ -67,7 +67,7 @@ def one_of(*words: str) -> SettingRule:
 
 
 def text(allowed: str) -> SettingRule:
-    """Any text that is not blank."""
+    """Returns a rule for any text that is not blank."""
 
     def read(value: str) -> str:
         if not value.strip():
@@ -78,4 +78,4 @@ def text(allowed: str) -> SettingRule:
 
 
 RANDOM_STATE = {"random_state": whole(0, LARGEST_SEED)}
-"""The seed; every algorithm has it."""
+"""The setting for the seed, which every algorithm has."""

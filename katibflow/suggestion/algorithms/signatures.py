@@ -1,4 +1,4 @@
-"""Settings of a class of Optuna: the arguments of its constructor, read from their annotations."""
+"""Derives settings from a class of Optuna: from its constructor's arguments and annotations."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Signature", "signature_of"]
 
 @dataclass(frozen=True)
 class Signature:
-    """What a constructor takes.
+    """The settings that a constructor takes.
 
     Attributes:
-        rules: Rule by argument, of those that a text can say.
-        required: Arguments that must be given.
-        fixed: Arguments that no text can say and that have no default: they are None.
+        rules: Argument to rule, for arguments that a text can express.
+        required: Names of the arguments that must be given.
+        fixed: Arguments without a default that no text can express, each with None.
     """
 
     rules: Mapping[str, SettingRule]
@@ -27,12 +27,12 @@ class Signature:
     fixed: Mapping[str, None]
 
     def arguments(self, settings: Settings) -> dict[str, Any]:
-        """The constructor's arguments for settings."""
+        """Returns the constructor's arguments for settings."""
         return {**self.fixed, **{name: settings[name] for name in self.rules if name in settings}}
 
 
 def signature_of(kind: Callable[..., Any]) -> Signature:
-    """The settings that the constructor of a class takes."""
+    """Returns the settings that the constructor of a class takes."""
     rules: dict[str, SettingRule] = {}
     required: list[str] = []
     fixed: dict[str, None] = {}

@@ -1,1 +1,1 @@
-"""The search space: its dimensions, and which of them are active."""
+"""The search space: its dimensions, and the conditions under which they are active."""

@@ -1,8 +1,8 @@
-"""Which parameters of a trial are active, and how many combinations that leaves.
+"""Computes which parameters of a trial are active, and how many combinations there are.
 
 A parameter with ``when`` is active if every parameter that it names is active and has one of the
-values given. The parameters are gone through in an order in which each comes after those that it
-depends on, and as soon as possible after them.
+given values. The parameters are visited in an order in which each follows the ones that it depends
+on, as closely as possible. A parameter that is not active is called lost in this module.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from katibflow.suggestion.space.dimensions import Dimension
 __all__ = ["MOST_STATES", "Activity", "Conditions", "in_order"]
 
 Conditions = Mapping[str, Mapping[str, frozenset[str]]]
-"""By a parameter's name: the parameters it depends on, each with the values it must have."""
+"""A parameter's name to the parameters it depends on, each with the values it must have."""
 
 MOST_STATES = 100_000
-"""As many different ways for conditions to hold as are told apart when combinations are counted."""
+"""The most ways for conditions to hold that are counted; more of them are an error."""
 
 
 def in_order(names: Sequence[str], parents: Mapping[str, Iterable[str]]) -> list[str]:
-    """Names so that each follows its parents, else in their own order; without those in a cycle.
+    """Returns names in their own order, but each after its parents; without those in a cycle.
 
     Args:
         names: All names.
-        parents: For some of them, the names that must come before.
+        parents: Some of the names, each with the names that must come before.
     """
     children: dict[str, list[str]] = {}
     for name in names:
@@ -53,17 +53,17 @@ class Activity:
 
     @cached_property
     def order(self) -> tuple[Dimension, ...]:
-        """The dimensions, each after those that it depends on."""
+        """Returns the dimensions, each after those that it depends on."""
         by_name = {dimension.name: dimension for dimension in self.dimensions}
         return tuple(by_name[name] for name in in_order(tuple(by_name), self.conditions))
 
     def is_active(self, name: str, texts: Mapping[str, str]) -> bool:
-        """Whether a parameter is active, given the texts of the active ones that it depends on."""
+        """Returns whether a parameter is active, given the values of the active ones before it."""
         return all(texts.get(on) in values for on, values in self.conditions.get(name, {}).items())
 
     @property
     def size(self) -> int | None:
-        """How many combinations there are; None when they cannot be counted.
+        """Returns the number of combinations, or None if it is not finite.
 
         Raises:
             OverflowError: The conditions hold in more than `MOST_STATES` different ways.
@@ -73,7 +73,7 @@ class Activity:
         return self._counts[0][frozenset()]
 
     def point(self, index: int) -> dict[str, str]:
-        """The combination of an index from 0 to below ``size``, in the file's order."""
+        """Returns the combination of an index from 0 to below ``size``, in the file's order."""
         texts: dict[str, str] = {}
         lost: _Lost = frozenset()
         for dimension, level, counts in zip(
@@ -82,9 +82,9 @@ class Activity:
             for group in level[lost]:
                 room = group.size * counts[group.lost]
                 if index < room:
-                    place, index = divmod(index, counts[group.lost])
+                    position, index = divmod(index, counts[group.lost])
                     if dimension.name not in lost:
-                        texts[dimension.name] = dimension.point(group.at(place))
+                        texts[dimension.name] = dimension.point(group.at(position))
                     lost = group.lost
                     break
                 index -= room
@@ -92,7 +92,7 @@ class Activity:
 
     @cached_property
     def _levels(self) -> list[dict[_Lost, list[_Group]]]:
-        """By position in the order: from what is lost before it to the groups of its values."""
+        """By position in the order: the lost parameters before it, to the groups of its values."""
         levels: list[dict[_Lost, list[_Group]]] = []
         states: Iterable[_Lost] = [frozenset()]
         total = 0
@@ -107,7 +107,7 @@ class Activity:
 
     @cached_property
     def _counts(self) -> list[dict[_Lost, int]]:
-        """By position: from what is lost before it to the combinations from there on."""
+        """By position: the lost parameters before it, to the number of combinations after it."""
         counts: list[dict[_Lost, int]] = [{frozenset(): 1}]
         for level in reversed(self._levels):
             after = counts[-1]
@@ -120,7 +120,7 @@ class Activity:
         return counts[::-1]
 
     def _groups(self, dimension: Dimension, lost: _Lost) -> Iterator[_Group]:
-        """The values of a dimension, those together after which the same is lost."""
+        """Yields groups of a dimension's values; all values of a group lose the same."""
         children = self._children.get(dimension.name, {})
         after = lost - {dimension.name}
         if dimension.name in lost:
@@ -138,7 +138,7 @@ class Activity:
 
     @cached_property
     def _children(self) -> Mapping[str, Mapping[str, frozenset[str]]]:
-        """By a parameter's name: those that depend on it, each with the values that it wants."""
+        """Maps a parameter's name to those that depend on it, with the values that each wants."""
         found: dict[str, dict[str, frozenset[str]]] = {}
         for child, needs in self.conditions.items():
             for on, values in needs.items():
@@ -147,18 +147,18 @@ class Activity:
 
 
 _Lost = frozenset[str]
-"""Names of parameters that come later and cannot become active any more."""
+"""Names of later parameters that cannot become active any more."""
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Some values of a dimension by their indices: those given, or all others; none if inactive.
+    """Some values of a dimension by their indices: given ones, or all others; none if inactive.
 
     Attributes:
-        size: How many they are.
-        lost: What is lost after them.
-        indices: Ascending.
-        others: Whether they are the values that are not among the indices.
+        size: Number of values.
+        lost: The parameters that are lost after these values.
+        indices: Indices of values, ascending.
+        others: Whether the group holds all values but those of ``indices``.
     """
 
     size: int
@@ -166,12 +166,12 @@ class _Group:
     indices: tuple[int, ...] = ()
     others: bool = False
 
-    def at(self, place: int) -> int:
-        """The index of a place from 0 to below ``size``."""
+    def at(self, position: int) -> int:
+        """Returns the index of the value at a position, 0 to below ``size``, in the group."""
         if not self.others:
-            return self.indices[place]
+            return self.indices[position]
         for index in self.indices:
-            if index > place:
+            if index > position:
                 break
-            place += 1
-        return place
+            position += 1
+        return position

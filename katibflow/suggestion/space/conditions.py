@@ -1,4 +1,4 @@
-"""What may be wrong with ``when``, the conditions under which parameters are active."""
+"""Checks ``when``, the conditions under which parameters are active."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["faults"]
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the conditions of the parameters."""
+    """Yields the faults of the parameters' conditions."""
     known = {parameter.name: parameter for _, parameter in parts.parameters}
     found: list[Fault] = []
     for index, parameter in parts.parameters:
@@ -69,9 +69,9 @@ def _condition_faults(
     if not _is_right(other):
         return
     dimension = dimension_of(other)
-    for place, text in enumerate(texts):
+    for position, text in enumerate(texts):
         if not _has(dimension, text):
-            path = where if len(texts) == 1 else f"{where}[{place}]"
+            path = where if len(texts) == 1 else f"{where}[{position}]"
             yield Fault(path, f'"{text}"', _values(other))
 
 
@@ -84,7 +84,7 @@ def _is_countable(parameter: Parameter) -> bool:
 
 
 def _is_right(parameter: Parameter) -> bool:
-    """Whether nothing is wrong with a parameter itself."""
+    """Returns whether a parameter itself has no faults."""
     return next(space_faults(parameter, ""), None) is None
 
 
@@ -105,7 +105,7 @@ def _values(parameter: Parameter) -> str:
 
 
 def _circle_faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong if a parameter depends on itself through others."""
+    """Yields the faults of parameters that depend on themselves through others."""
     parents = {parameter.name: tuple(parameter.when or ()) for _, parameter in parts.parameters}
     try:
         TopologicalSorter(parents).prepare()
@@ -120,7 +120,7 @@ def _circle_faults(parts: Parts) -> Iterator[Fault]:
 
 
 def _never_faults(parts: Parts, known: Mapping[str, Parameter]) -> Iterator[Fault]:
-    """Conditions that cannot hold, since what they depend on asks for other values itself."""
+    """Yields the faults of conditions that can never hold, as others ask for other values."""
     conditions = space_of(tuple(known.values())).conditions
     needs: dict[str, dict[str, frozenset[str]]] = {}
     for name in in_order(tuple(known), conditions):

@@ -1,12 +1,13 @@
 """One parameter's feasible values as a dimension that a sampler can search.
 
-A dimension turns the text that a trial is given into the number a sampler works on, and back. The
-text is the truth: a sampler's number is rounded to a feasible value at once, and read back from
-the text, so that a study rebuilt from its history equals the live one.
+A dimension turns a trial's text into the number that a sampler works on, and back. The text
+decides: a sampler's number is rounded to a feasible value at once, and read back from the text, so
+that a study that is rebuilt from its history equals the live one.
 
-Distributions as Katib's hyperopt service has them (``pkg/suggestion/v1beta1/hyperopt``): normal has
-its mean in the middle of the range and the range is six standard deviations wide; logUniform and
-logNormal are the same over the logarithm. Unlike there, nothing falls outside the range.
+The distributions are those of Katib's hyperopt service (``pkg/suggestion/v1beta1/hyperopt``):
+normal has its mean in the middle of the range and the range is six standard deviations wide;
+logUniform and logNormal are the same over the logarithm. Unlike there, nothing falls outside the
+range.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ _SIGMAS = 3.0
 
 
 def decimal_of(text: str) -> Decimal:
-    """The number that a text is, exactly.
+    """Returns the exact number that a text holds.
 
     Raises:
-        ValueError: It is none, or too large or (without being 0) too small for a double.
+        ValueError: The text is no number, or one too large, or too near 0, for a double.
     """
     stripped = text.strip()
     if not _NUMBER.fullmatch(stripped):
@@ -48,7 +49,7 @@ def decimal_of(text: str) -> Decimal:
 
 
 def plain(value: Decimal) -> str:
-    """The shortest text of a number that any language reads back; 30 rather than 3E+1."""
+    """Returns the shortest text of a number that any language can read; 30 rather than 3E+1."""
     if value == value.to_integral_value():
         return str(int(value))
     if value.adjusted() > -7:
@@ -60,48 +61,48 @@ def plain(value: Decimal) -> str:
 
 
 class Dimension(Protocol):
-    """One parameter of the space."""
+    """Describes one parameter of the space."""
 
     @property
     def name(self) -> str:
-        """The parameter's name."""
+        """Returns the parameter's name."""
 
     @property
     def size(self) -> int | None:
-        """How many values there are; None when they cannot be counted."""
+        """Returns the number of values, or None if it is not finite."""
 
     @property
     def ordered(self) -> bool:
-        """Whether the values have an order, so that one can lie between two others."""
+        """Returns whether the values have an order, so that one can lie between two others."""
 
     def distribution(self) -> BaseDistribution:
-        """Optuna's distribution over the sampler's numbers."""
+        """Returns Optuna's distribution of the sampler's numbers."""
 
     def text(self, number: float | str) -> str:
-        """The feasible value, as a trial gets it, for one of the sampler's numbers."""
+        """Returns the feasible value, as a trial gets it, for one of the sampler's numbers."""
 
     def number(self, text: str) -> float | str:
-        """The sampler's number for a feasible value.
+        """Returns the sampler's number for a feasible value.
 
         Raises:
             ValueError: The text is no feasible value.
         """
 
     def at(self, share: float) -> str:
-        """The value at ``share`` (0 to 1) of the distribution's mass."""
+        """Returns the value at ``share`` (0 to 1) of the distribution's mass."""
 
     def share(self, text: str) -> float:
-        """Where in the distribution's mass a feasible value lies: `at` gives it back.
+        """Returns the share of the distribution's mass at a feasible value, the reverse of `at`.
 
         Raises:
             ValueError: The text is no feasible value.
         """
 
     def point(self, index: int) -> str:
-        """The value of an index from 0, in the file's order; only where ``size`` is known."""
+        """Returns the value of an index from 0, in the file's order; only for a known ``size``."""
 
     def index(self, text: str) -> int:
-        """The index of a feasible value: `point` gives it back; only where ``size`` is known.
+        """Returns the index of a feasible value, the reverse of `point`; only for a known ``size``.
 
         Raises:
             ValueError: The text is no feasible value.
@@ -110,7 +111,7 @@ class Dimension(Protocol):
 
 @dataclass(frozen=True)
 class Choices:
-    """A list; ``ordered`` when its values are numbers, which a sampler may then interpolate."""
+    """A list of values; ``ordered`` if they are numbers, which a sampler may interpolate."""
 
     name: str
     items: tuple[str, ...]
@@ -189,7 +190,7 @@ class Grid:
         return int(self.number(text))
 
     def nearest(self, value: Decimal) -> int:
-        """The index of the point nearest to a value, also for values outside."""
+        """Returns the index of the point nearest to a value, also for values outside the range."""
         offset = EXACT.subtract(value, self.low)
         doubled = EXACT.add(EXACT.add(offset, offset), self.step)
         index = EXACT.divide_int(doubled, EXACT.add(self.step, self.step))
@@ -198,7 +199,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Interval:
-    """All doubles of a range, uniform or over the logarithm; the bounds as the file has them."""
+    """All doubles of a range, uniform or over the logarithm, with the bounds as in the file."""
 
     name: str
     low: str
@@ -246,15 +247,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Warped:
-    """Numbers with unequal chances, and those that a sampler cannot calculate with.
+    """Numbers with unequal chances, and ranges that a sampler cannot calculate with.
 
-    The first are normal and logNormal, and logUniform on a grid; the second ranges so wide or so
-    narrow that their square is no double. The sampler's number is the share of the distribution's
-    mass below the value, 0 to 1, so a sampler that is uniform there draws from the distribution.
+    The former are normal and logNormal, and logUniform on a grid. The latter are ranges so wide or
+    so narrow that their square is no double. The sampler's number is the share of the
+    distribution's mass below the value, 0 to 1, so a sampler that is uniform there draws from the
+    distribution.
 
     Attributes:
         grid: The feasible values; None for all doubles of the range.
-        low: Lowest value; with a grid half a step lower, so that the ends get their whole mass.
+        low: Lowest value; with a grid, half a step lower, so that the ends get their whole mass.
         high: Highest value, widened likewise.
         log: Whether the distribution is over the logarithm.
         normal: Whether it is normal, else uniform.
@@ -324,7 +326,7 @@ class Warped:
         return self.grid.index(text)
 
     def _scale(self) -> tuple[float, float, float, float]:
-        """Mean, standard deviation, low and high, all on the scale of the distribution."""
+        """Returns mean, standard deviation, low and high, all on the scale of the distribution."""
         change = math.log if self.log else float
         first, last = (change(float(bound)) for bound in self.bounds)
         deviation = last / (2 * _SIGMAS) - first / (2 * _SIGMAS)
@@ -336,7 +338,7 @@ class Warped:
 
 
 def _within(value: float, low: str, high: str) -> str:
-    """The text of a double; a bound with more digits than a double has is met by its own text."""
+    """Returns the text of a double; a bound with more digits than a double keeps its own text."""
     if value <= float(low):
         return low
     return high if value >= float(high) else repr(value)
@@ -350,7 +352,7 @@ def _inside(name: str, text: str, low: str, high: str) -> float:
 
 
 def _between(low: float, high: float, share: float) -> float:
-    """The point at a share of the way; also where the distance is no double."""
+    """Returns the point at a share of the distance, also if the distance is no double."""
     return low * (1.0 - share) + high * share
 
 

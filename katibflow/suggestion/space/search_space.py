@@ -1,4 +1,4 @@
-"""The search space: the parameters' feasible spaces as dimensions, and what may be wrong with them.
+"""The search space: it turns the parameters into dimensions, and checks their feasible spaces.
 
 Source of the rules: validateParameters in Katib's validator.go; its hyperopt service for
 distributions.
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 __all__ = ["Space", "dimension_of", "faults", "space_faults", "space_of"]
 
 _LARGEST_GRID = 2**53
-"""Optuna keeps a number as a double, so no grid may have more points than that tells apart."""
+"""Optuna stores a number as a double, so no grid may have more points than a double can count."""
 
 _EASY = (1e-150, 1e150)
-"""Widths of ranges that samplers can square."""
+"""Widths of ranges whose square is a double, as samplers need it."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """All dimensions of an experiment, in the file's order, and when each is active."""
+    """All dimensions of an experiment, in the file's order, and the conditions of each."""
 
     dimensions: tuple[Dimension, ...]
     conditions: Conditions = field(default_factory=dict)
@@ -52,30 +52,30 @@ class Space:
 
     @property
     def size(self) -> int | None:
-        """How many combinations there are; None when they cannot be counted."""
+        """Returns the number of combinations, or None if it is not finite."""
         return self._activity.size
 
     def point(self, index: int) -> dict[str, str]:
-        """The combination of an index from 0 to below ``size``; the last parameter goes fastest."""
+        """Returns the combination of an index from 0 to below ``size``, the last one fastest."""
         return self._activity.point(index)
 
     def at(self, shares: Sequence[float]) -> dict[str, str]:
-        """The combination at a point of the unit cube, one share (0 to below 1) a dimension."""
+        """Returns the combination at a point of the unit cube (a share from 0 to 1 a dimension)."""
         return {
             dimension.name: dimension.at(share)
             for dimension, share in zip(self.dimensions, shares, strict=True)
         }
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Optuna's distribution of each parameter."""
+        """Returns Optuna's distribution of each parameter."""
         return {dimension.name: dimension.distribution() for dimension in self.dimensions}
 
     def drawn(self, draw: Callable[[Dimension], float | str]) -> dict[str, str]:
-        """The assignments of the active parameters, in the file's order.
+        """Returns the assignments of the active parameters, in the file's order.
 
         Args:
-            draw: Gives the sampler's number for a dimension; asked for the active ones only, each
-                after those that it depends on.
+            draw: Returns the sampler's number for a dimension. It is called for active dimensions
+                only, and for each one after those that it depends on.
         """
         texts: dict[str, str] = {}
         for dimension in self._activity.order:
@@ -84,9 +84,9 @@ class Space:
         return {d.name: texts[d.name] for d in self.dimensions if d.name in texts}
 
     def numbers(self, assignments: Mapping[str, str]) -> dict[str, float | str] | None:
-        """The sampler's numbers of the active parameters; None if one is missing or not feasible.
+        """Returns the sampler's numbers of the active parameters; None if one is not feasible.
 
-        What else is assigned is left out.
+        Other assignments are ignored.
         """
         numbers: dict[str, float | str] = {}
         texts: dict[str, str] = {}
@@ -101,7 +101,7 @@ class Space:
 
 
 def space_of(parameters: Sequence[Parameter]) -> Space:
-    """The search space of parameters that nothing is wrong with."""
+    """Returns the search space of parameters without faults."""
     dimensions = {parameter.name: dimension_of(parameter) for parameter in parameters}
     conditions = {
         parameter.name: {
@@ -115,7 +115,7 @@ def space_of(parameters: Sequence[Parameter]) -> Space:
 
 
 def dimension_of(parameter: Parameter) -> Dimension:
-    """The feasible space of one parameter that nothing is wrong with."""
+    """Returns the dimension of one parameter without faults."""
     space = parameter.feasible_space
     name = parameter.name
     if space.list is not None:
@@ -165,7 +165,7 @@ def _step(parameter: Parameter) -> Decimal:
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
-    """What is wrong with the parameters and their feasible spaces."""
+    """Yields the faults of the parameters and their feasible spaces."""
     if parts.complete and not parts.parameters:
         yield Fault("spec.parameters", "an empty list", "at least one parameter")
     names: set[str] = set()
@@ -177,13 +177,13 @@ def faults(parts: Parts) -> Iterator[Fault]:
         yield from space_faults(parameter, where)
 
 
-def space_faults(parameter: Parameter, place: str) -> Iterator[Fault]:
-    """What is wrong with the type and the feasible space of a parameter at a place in the file."""
+def space_faults(parameter: Parameter, path: str) -> Iterator[Fault]:
+    """Yields the faults of the type and feasible space of the parameter at ``path``."""
     space = parameter.feasible_space
     if parameter.parameter_type is None and space.list is None:
-        yield Fault(f"{place}.parameterType", "", ", ".join(ParameterType))
+        yield Fault(f"{path}.parameterType", "", ", ".join(ParameterType))
         return
-    where = f"{place}.feasibleSpace"
+    where = f"{path}.feasibleSpace"
     is_range = any(text is not None for text in (space.min, space.max, space.step))
     if space.list is not None:
         if is_range:

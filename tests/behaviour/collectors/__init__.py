@@ -1,4 +1,4 @@
-"""What every source of metrics does, on each runner."""
+"""Tests that every source of metrics works on each runner."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What holds for every kind of metrics collector, wherever the trial runs."""
+"""The tests that every kind of metrics collector passes, on every runner."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ REPORTS: Reports = tuple(
 
 
 class Place(Protocol):
-    """Where trials run."""
+    """Runs trials."""
 
     def run(self, experiment: Experiment, form: Form, reports: Reports) -> Ran:
-        """Runs a trial that tells the reports in the form; its events and how its job ended."""
+        """Runs a trial that reports in the form; returns its events and the job's end."""
 
 
 class Ran:
@@ -62,7 +62,7 @@ class Ran:
 
 
 def experiment_of(form: Form, **objective: Any) -> Experiment:
-    """An Experiment whose one container runs the form's program."""
+    """Returns an Experiment whose only container runs the form's program."""
     spec: dict[str, Any] = {
         "spec.objective": {
             "type": "minimize",
@@ -91,7 +91,7 @@ def form(request: pytest.FixtureRequest) -> Form:
 
 
 class CollectorContract:
-    """A subclass gives a fixture ``place``, a `Place`."""
+    """The contract; a subclass gives a fixture ``place``, a `Place`."""
 
     def test_the_series_is_the_same_in_every_form(self, place: Place, form: Form) -> None:
         ran = place.run(experiment_of(form), form, REPORTS)

@@ -1,4 +1,4 @@
-"""Each kind of metrics collector: how an Experiment asks for it, and how a program tells of it.
+"""Each kind of metrics collector: its part of an Experiment, and a program that reports for it.
 
 A program is given its reports as JSON in ``$REPORTS``: a list of mappings with ``epoch``, ``time``
 (seconds since the epoch) and metrics; a metric without a number is the text "nan".
@@ -114,13 +114,13 @@ with open(os.environ["METRICS"]) as file:
 
 @dataclass(frozen=True)
 class Form:
-    """One way of telling metrics.
+    """One way to report metrics.
 
     Attributes:
         spec: ``metricsCollectorSpec``.
         program: Python source of the primary container.
-        path: What ``$METRICS`` is in it.
-        has_epochs: Whether it tells the epoch.
+        path: Value of ``$METRICS`` in the program.
+        has_epochs: Whether the program reports the epoch.
     """
 
     spec: Mapping[str, Any]

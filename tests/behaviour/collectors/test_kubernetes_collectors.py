@@ -1,4 +1,4 @@
-"""The contract for trials in a cluster, whose kubelet runs the pods' containers as processes."""
+"""Runs the contract for trials in a cluster, whose kubelet runs the containers as processes."""
 
 from __future__ import annotations
 

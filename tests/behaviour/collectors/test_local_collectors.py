@@ -1,4 +1,4 @@
-"""The contract for trials that are processes of this machine."""
+"""Runs the contract for trials that are processes of this machine."""
 
 from __future__ import annotations
 

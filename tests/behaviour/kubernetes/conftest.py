@@ -1,3 +1,5 @@
+"""The fixture ``lab``: a Kubernetes cluster behind an HTTP server, and a runner for it."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

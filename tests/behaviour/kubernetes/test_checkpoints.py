@@ -1,4 +1,4 @@
-"""Checkpoint folders of population based training: the manifest, and its script in a real shell."""
+"""Tests checkpoint folders on Kubernetes: the manifest, and its script in a real shell."""
 
 from __future__ import annotations
 

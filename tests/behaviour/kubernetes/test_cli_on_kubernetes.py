@@ -1,4 +1,4 @@
-"""``katibflow run --on kubernetes`` as a person runs it, against the API server double."""
+"""Tests ``katibflow run --on kubernetes`` as a person runs it, against a double of the API."""
 
 from __future__ import annotations
 

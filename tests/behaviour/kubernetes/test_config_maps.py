@@ -1,4 +1,4 @@
-"""A trial template that is kept in a ConfigMap: in a file, in a cluster, and what can be wrong."""
+"""Tests trial templates in ConfigMaps: from a file, from a cluster, and their errors."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_without_the_map_all_else_is_checked(file: Path, tmp_path: Path) -> None
 def cluster(
     folder: Path, status: int, body: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[str]]:
-    """An API server that gives one answer, and the paths it was asked for."""
+    """Serves one answer as an API server; yields the paths that were requested."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,3 +1,5 @@
+"""Tests how the connection to a cluster is configured, and its errors."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Runs the runner contract for the Kubernetes runner."""
+
 from __future__ import annotations
 
 from tests.behaviour.runner_contract import RunnerContract

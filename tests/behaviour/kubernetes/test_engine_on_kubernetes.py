@@ -1,4 +1,4 @@
-"""Whole experiments: the engine over the Kubernetes runner."""
+"""Tests whole experiments: the engine with the Kubernetes runner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runner goes through faults of the API server without losing or doubling anything."""
+"""Tests that the runner survives faults of the API server without losing or doubling anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kinds whose pods are found another way than by the labels of their templates."""
+"""Tests kinds of jobs whose pods are not found by the labels of their templates."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_ray_job_is_made_so_that_it_can_be_suspended(lab: Lab) -> None:
 def test_all_the_runner_does_is_all_its_role_allows(
     lab: Lab, manifest: dict[str, Any], given: dict[str, Any]
 ) -> None:
-    """Everything a runner ever does, against a server that refuses what the Role leaves out."""
+    """Runs everything the runner does against a server that refuses what the Role leaves out."""
     kind = job_kinds.kind_of(manifest)
     lab.server.rules = rules = role([kind], "test")["rules"]
     labels = {"spark-role": "driver"} if manifest is UNKNOWN else {}

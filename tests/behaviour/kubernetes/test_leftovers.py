@@ -1,4 +1,4 @@
-"""Pods that outlive their job: what the outcome waits for, and what becomes of the others."""
+"""Tests pods that outlive their job: which ones the outcome waits for, and how the rest end."""
 
 from __future__ import annotations
 

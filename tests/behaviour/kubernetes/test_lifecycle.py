@@ -1,4 +1,4 @@
-"""A trial's job from its creation to its record, and what stops it."""
+"""Tests a trial's job from its creation to its record, and everything that stops it."""
 
 from __future__ import annotations
 

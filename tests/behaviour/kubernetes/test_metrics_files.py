@@ -1,4 +1,4 @@
-"""What is added to a pod so that its metrics can be read, and the scripts that copy files."""
+"""Tests the containers that are added to a pod to read its metrics, and their scripts."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class TestOthers:
 
 @pytest.fixture(params=["sh", "busybox"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """PATH with a shell and its tools: this machine's, or nothing but BusyBox's."""
+    """Returns PATH with a shell and its tools: this machine's, or only BusyBox's."""
     if request.param == "sh":
         return os.environ["PATH"]
     busybox = shutil.which("busybox")

@@ -1,4 +1,4 @@
-"""What is stuck or broken is named, and ended if it cannot heal: one test a row."""
+"""Tests that stuck or broken pods are reported, and ended if hopeless; one test for each cause."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""The fixture ``lab`` for local jobs, which leaves no process behind."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from tests.doubles.local_lab import LocalLab
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[LocalLab]:
-    """A place for local jobs; afterwards no process of theirs is there."""
+    """Yields a lab for local jobs; checks afterwards that no process of theirs is left."""
     yield LocalLab(tmp_path)
     left = marked(tmp_path)
     end_all(tmp_path, 0)

@@ -1,4 +1,4 @@
-"""A tool that can be killed: runs one job and prints the events as they come.
+"""A process that a test can kill: it runs one job and prints the events as they come.
 
 python -m tests.behaviour.local.driver RUN_FOLDER JOB_JSON
 """

@@ -1,4 +1,4 @@
-"""A tool is killed with SIGKILL, and the next one goes on with its trials."""
+"""Tests that the next process goes on with the trials of one that was killed by SIGKILL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Population based training with real processes that write and read checkpoints."""
+"""Tests population based training with real processes that write and read checkpoints."""
 
 from __future__ import annotations
 

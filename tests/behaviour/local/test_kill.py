@@ -1,4 +1,4 @@
-"""The tool killed with SIGKILL at random moments, and started again with the same command."""
+"""Kills the command at random moments by SIGKILL and starts it again."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ TRIALS = 18
 
 
 def run(file: Path, folder: Path, lines: int, seconds: float) -> tuple[int | None, str]:
-    """Kills the tool ``seconds`` after it printed some lines (not at all when negative).
+    """Kills the command ``seconds`` after it printed some lines (never if negative).
 
     Returns:
-        Its exit status, None when it was killed, and what it printed.
+        Its exit status, or None if it was killed, and its output.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "katibflow", "run", str(file)],

@@ -1,4 +1,4 @@
-"""What the local runner reads beside the output: whose files, whose port, and after a restart."""
+"""Tests the local runner's sources of metrics: files, ports, and both after a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local path where there is nothing that Linux alone has, from `katibflow run` on."""
+"""Tests the local runner without anything that only Linux has, from `katibflow run` on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FILE = {
 
 @pytest.fixture(params=["readable", "hidden"])
 def environment(request: pytest.FixtureRequest, tmp_path: Path) -> Mapping[str, str]:
-    """The environment of a tool on such a system; those of other processes are readable or not."""
+    """Returns the environment of a process on such a system; others' are readable or hidden."""
     more = {} if request.param == "readable" else {"HIDE": "1"}
     place = Path(__file__).parent / "other_system"
     return {
@@ -151,7 +151,7 @@ def is_running(pid: int) -> bool:
 
 @pytest.fixture
 def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No environment of another process can be read."""
+    """Hides the environments of all other processes."""
 
     def denied(self: psutil.Process) -> dict[str, str]:
         raise psutil.AccessDenied(self.pid)
@@ -174,7 +174,7 @@ while not os.path.exists(sys.argv[1]) or not open(sys.argv[1]).read():
 
 @pytest.mark.usefixtures("hidden")
 class TestHiddenEnvironments:
-    """What is known of processes when no environment tells."""
+    """Tests what is known of processes whose environments cannot be read."""
 
     def test_a_process_in_another_session_is_found_by_the_log_that_it_holds(
         self, lab: LocalLab, tmp_path: Path

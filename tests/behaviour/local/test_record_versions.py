@@ -1,4 +1,4 @@
-"""Files of a run's folder by the version that they carry: of older, newer and broken ones."""
+"""Tests the versions of files in a run's folder: older, newer and broken files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def trials(lab: LocalLab) -> Path:
 
 
 def as_version_1(attempt: Path) -> None:
-    """Makes an attempt what the release before had: with a boot id, without versions and locks."""
+    """Turns an attempt into one of the first version: with a boot id, no versions, no locks."""
     rewrite(attempt / "job.json", version=None, boot="6a1f0c1e-0000-0000-0000-000000000000")
     if (attempt / "end.json").exists():
         rewrite(attempt / "end.json", version=None)
@@ -81,7 +81,7 @@ def test_an_ended_attempt_of_version_1_is_not_run_again(lab: LocalLab) -> None:
 
 @pytest.fixture
 def process_of_version_1(lab: LocalLab) -> Iterator[subprocess.Popen[bytes]]:
-    """A shell that the release before started for replica job-0 of trial 0: it holds no lock."""
+    """Starts a shell as the first version did for replica job-0 of trial 0: without a lock."""
     folder = TrialFolder(trials(lab) / "0000", 0)
     job = lab.job(0, Work(["loss=1"], held=True, last_lines=["loss=0"]))
     folder.write_record(job.trial)

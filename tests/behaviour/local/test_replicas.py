@@ -1,4 +1,4 @@
-"""How the replicas of a job run together, with real processes."""
+"""Tests how the replicas of a job run together, with real processes."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Tests trials' folders: records and attempts on disk."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""What an API server does with objects as plain mappings."""
+"""Operations on objects that an API server does: selecting, merging, metadata, as mappings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def event_line(event: Mapping[str, Any]) -> bytes:
 def as_seen(
     kind: str, new: Mapping[str, Any], old: Mapping[str, Any], query: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """An event as a watch with this selector has it; None when it does not concern it."""
+    """Returns an event as a watch with this selector shows it, or None if it shows nothing."""
     is_in = kind != "DELETED" and selected(new, query)
     was_in = bool(old) and selected(old, query)
     if not (is_in or was_in):
@@ -51,7 +51,7 @@ def selected(body: Mapping[str, Any], query: Mapping[str, str]) -> bool:
 
 
 def metadata_only(page: Mapping[str, Any]) -> dict[str, Any]:
-    """A list as a client gets it that asks for no more."""
+    """Returns a list as a client gets it that requests metadata only."""
     items = [{"metadata": item["metadata"]} for item in page["items"]]
     return {**page, "kind": "PartialObjectMetadataList", "items": items}
 

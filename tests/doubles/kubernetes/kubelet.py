@@ -1,7 +1,7 @@
-"""A kubelet that is real: it runs a pod's containers as processes, native sidecars included.
+"""A working kubelet: it runs a pod's containers as processes, native sidecars included.
 
-Paths of the container stand for places in a folder of the pod's; the ports that a container is told
-to serve on are free ones of this machine, which the API server's proxy knows.
+Container paths are mapped into a folder of the pod. The ports that a container is told to serve on
+are free ports of this machine, and the API server's proxy knows them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Kubelet:
     """A script for jobs with one pod.
 
     Args:
-        folder: Where the pods' volumes are.
+        folder: Folder of the pods' volumes.
         volumes: Container paths that are volumes.
         path: PATH of native sidecars.
     """
@@ -71,7 +71,7 @@ class Kubelet:
         return self._running[-1]
 
     def close(self) -> None:
-        """Kills what still runs."""
+        """Kills the containers that still run."""
         for running in self._running:
             running.process.kill()
             running.process.wait()
@@ -85,7 +85,7 @@ class Kubelet:
 
 
 class Running:
-    """A container that runs; its output becomes its log."""
+    """A running container; its output becomes its log."""
 
     def __init__(
         self, pod: PodPlay, name: str, command: Sequence[str], values: Mapping[str, str]

@@ -73,7 +73,7 @@ def pytorch_job(
 
 
 class Lab:
-    """Keeps the contract's `Lab`, and gives the tests of this folder their cluster."""
+    """The contract's `Lab` on Kubernetes; the tests of this folder use its cluster too."""
 
     def __init__(self, folder: Path) -> None:
         known = [kind for kind in job_kinds.KINDS.values() if kind.kind in KINDS]
@@ -155,7 +155,7 @@ class Lab:
         runner: KubernetesRunner | None = None,
         limits: Limits | None = None,
     ) -> tuple[Future[JobOutcome], Watch, StopRequest]:
-        """The same in the background."""
+        """Does the same in the background."""
         if script:
             self.server.script = script
         watch, stop = Watch(), StopRequest()
@@ -163,7 +163,7 @@ class Lab:
         return self._pool.submit((runner or self.runner()).run, job, watch, stop), watch, stop
 
     def object(self, number: int = 0) -> dict[str, Any]:
-        """The job of a trial, as it is in the cluster."""
+        """Returns the job of a trial, as it is in the cluster."""
         return self.server.objects[self.plural][f"{EXPERIMENT}-{RUN}-{number}"]
 
     @property
@@ -216,7 +216,7 @@ def notices(watch: Watch) -> list[str]:
 
 
 def replicas(pods: Sequence[Any]) -> dict[str, Any]:
-    """The pods by the last words of their names, as ``worker-0``."""
+    """Returns the pods by the last words of their names, such as ``worker-0``."""
     return {"-".join(pod.name.rsplit("-", 2)[1:]): pod for pod in pods}
 
 

@@ -1,4 +1,4 @@
-"""Scripts for what a cluster does with a job: its controller, its scheduler, its kubelets."""
+"""Scripts for the things that a cluster does with a job: its controller, scheduler and kubelets."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ REPLICAS = {"pytorchjobs": "pytorchReplicaSpecs", "tfjobs": "tfReplicaSpecs"}
 
 
 class Ended(Exception):
-    """What the script is about was deleted: the script is over."""
+    """The script's object was deleted, so the script is over."""
 
 
 class JobPlay:
-    """A job that was created, to be played on by a script."""
+    """A created job, for a script to change."""
 
     def __init__(self, cluster: ApiServer, plural: str, body: Mapping[str, Any]) -> None:
         self.cluster = cluster
@@ -79,7 +79,7 @@ class JobPlay:
         return PodPlay(self.cluster, metadata["name"])
 
     def condition(self, kind: str, reason: str = "", message: str = "") -> None:
-        """The controller says how the job is."""
+        """Sets a condition of the job, as its controller does."""
         condition = {"type": kind, "status": "True", "reason": reason, "message": message}
         self.cluster.patch(self.plural, self.name, {"status": {"conditions": [condition]}})
 
@@ -88,7 +88,7 @@ class JobPlay:
 
 
 class PodPlay:
-    """A pod, to be played on as a scheduler and a kubelet do."""
+    """A pod, for a script to change as a scheduler and a kubelet do."""
 
     def __init__(self, cluster: ApiServer, name: str) -> None:
         self.cluster = cluster
@@ -148,7 +148,7 @@ class PodPlay:
         self._publish()
 
     def running(self, container: str = "", *, phase: str = "Running") -> None:
-        """A container runs; after it had ended, once more."""
+        """Starts a container; starts it again if it had ended."""
         name = container or self.main
         state = self._states[name]
         ended = state["state"].get("terminated") or state.get("lastState", {}).get("terminated")
@@ -178,7 +178,7 @@ class PodPlay:
     def terminated(
         self, code: int = 0, reason: str = "", container: str = "", phase: str = ""
     ) -> None:
-        """A container ends; the pod goes on unless a phase is given."""
+        """Ends a container; the pod goes on unless a phase is given."""
         name = container or self.main
         state = self._states[name]
         word = reason or ("Completed" if code == 0 else "Error")
@@ -188,7 +188,7 @@ class PodPlay:
             self._publish(**({"phase": phase} if phase else {}))
 
     def exit(self, code: int = 0, reason: str = "") -> None:
-        """The main container ends, and the pod with it."""
+        """Ends the main container, and the pod with it."""
         self.terminated(code, reason, phase="Failed" if code else "Succeeded")
 
     def end_logs(self) -> None:
@@ -203,7 +203,7 @@ class PodPlay:
 
 
 def completes(lines: Sequence[str] = ("loss=0.5",)) -> Script:
-    """Every pod runs and ends well, the first one prints the lines."""
+    """Runs every pod to a good end; the first one prints the lines."""
 
     def script(play: JobPlay) -> None:
         pods = play.pods()

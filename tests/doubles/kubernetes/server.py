@@ -50,7 +50,7 @@ _METADATA = "as=PartialObjectMetadataList"
 
 @dataclass(frozen=True)
 class Request:
-    """One request as RBAC sees it."""
+    """One request in the terms of RBAC."""
 
     verb: str
     resource: str
@@ -62,7 +62,7 @@ class Request:
 
 @dataclass
 class Fault:
-    """An answer other than the right one, for the next requests that match."""
+    """A wrong answer for the next requests that match."""
 
     matches: Callable[[Request], bool]
     status: int
@@ -73,7 +73,7 @@ class Fault:
 
 
 class Log:
-    """What one instance of a container printed."""
+    """The output of one instance of a container."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
@@ -82,7 +82,7 @@ class Log:
 
 
 class ApiServer(HttpDouble):
-    """The server and its cluster. Times are real; nothing is polled."""
+    """The server and its cluster; times are real, and nothing is polled."""
 
     def __init__(self, rules: Iterable[Mapping[str, Any]] | None = None) -> None:
         super().__init__(_Handler)
@@ -213,7 +213,7 @@ class ApiServer(HttpDouble):
         return [item for item in items if selected(item, query)]
 
     def suspended(self, plural: str, name: str) -> None:
-        """What a controller does with a job that is to stop."""
+        """Deletes the pods of a suspended job, as its controller does."""
         if self.can_suspend:
             self.delete_pods_of(name)
 

@@ -1,1 +1,1 @@
-"""A third backend, as somebody would add it: the folder ``katibflow/runners/plain``."""
+"""A third backend, as a user would add it in a folder ``katibflow/runners/plain``."""

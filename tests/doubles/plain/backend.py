@@ -1,4 +1,4 @@
-"""Bare subprocesses as a backend: a trial is its container's command, run here as it stands."""
+"""A backend for bare subprocesses: a trial is its container's command, run unchanged."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ __all__ = ["PlainRunner"]
 
 
 class PlainRunner:
-    """A `runners.base.Runner`; it adopts nothing: what runs when it dies is run anew.
+    """A `runners.base.Runner` without adoption: a trial that ran when it died is run anew.
 
     Args:
-        folder: Where the records are.
-        workers: How many trials run at a time.
+        folder: Folder of the records.
+        workers: Number of trials at a time.
     """
 
     def __init__(self, folder: Path, workers: int) -> None:
@@ -34,7 +34,7 @@ class PlainRunner:
         self._running: dict[int, StopRequest] = {}
 
     def records(self) -> Sequence[Trial]:
-        """The last line of each trial."""
+        """Returns the trial on the last line of each number."""
         if not self._records.exists():
             return ()
         lines = self._records.read_text(encoding="utf-8").splitlines()
@@ -42,7 +42,7 @@ class PlainRunner:
         return tuple(last[number] for number in sorted(last))
 
     def record(self, trial: Trial) -> None:
-        """Adds a line."""
+        """Appends a line to the file."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._records.open("a", encoding="utf-8") as file:
             file.write(json.dumps(trial_to_data(trial)) + "\n")
@@ -100,4 +100,4 @@ class PlainRunner:
                 stop.set(reason)
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Does nothing, as it holds nothing."""

@@ -1,4 +1,4 @@
-"""JSON lines and pushed metrics, and the client that pushes."""
+"""Tests JSON lines, pushed metrics, and the function that pushes them."""
 
 from __future__ import annotations
 
@@ -110,10 +110,10 @@ def test_lines_that_nearly_matched_explain_a_missing_metric() -> None:
     collector = JsonCollector(["loss"], "/logs/m.json")
     for line in ('{"acc": 1}', '{"loss": null}', "loss=0.5"):
         collector.feed(line)
-    collector.overhear("no metric")
-    collector.overhear("the loss = 0.25, at last")
-    collector.overhear("loss=9")
-    collector.note("something hindered")
+    collector.skip("no metric")
+    collector.skip("the loss = 0.25, at last")
+    collector.skip("loss=9")
+    collector.warn("something hindered")
     assert collector.search_report().split("\n  ") == [
         "3 lines of /logs/m.json were read as JSON objects",
         "something hindered",

@@ -1,4 +1,4 @@
-"""Prometheus's text format, held against its own client's; which changes are reports."""
+"""Tests Prometheus's text format against its own client, and which changes count as reports."""
 
 from __future__ import annotations
 

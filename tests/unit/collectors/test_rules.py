@@ -1,4 +1,4 @@
-"""Katib's verdicts on what a file says of its metrics collector, one row a rule."""
+"""Tests the faults of metrics collectors' specifications against Katib's rules, one row a rule."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Tests metrics from lines of text: filters, values, search reports."""
+
 from __future__ import annotations
 
 import math

@@ -1,4 +1,4 @@
-"""Event files: real ones of TensorBoard's writers, damaged ones, growing ones; which tag counts."""
+"""Tests event files (real, damaged and growing ones) and the choice of tags."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_the_tags_that_came_explain_the_one_that_did_not() -> None:
     collector = EventCollector(["loss"], "/logs/")
     for line in EventFiles().feed("train/e.1", record(event(simple("acc", 1.0)))):
         collector.feed(line)
-    collector.note("x is damaged")
+    collector.warn("x is damaged")
     assert collector.search_report() == (
         "1 scalars were read from event files in /logs; their tags are train/acc\n  x is damaged"
     )

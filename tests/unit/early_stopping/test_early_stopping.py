@@ -1,4 +1,4 @@
-"""Early stopping: when a running trial's reports end it."""
+"""Tests early stopping: the reports of a running trial that end it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def trials(
 
 
 def stops(of: ExperimentSpec, others: Sequence[Trial], reports: Sequence[float]) -> int | None:
-    """After how many reports the trial is stopped; None if it is not."""
+    """Returns the number of reports after which the trial is stopped, or None."""
     rule = rule_for(of, others)
     for step, value in enumerate(reports):
         if rule is not None and rule(Point(step, value)):
@@ -168,7 +168,7 @@ def test_a_pruner_of_optuna_decides_from_the_reports(
 def test_a_pruner_decides_as_in_optuna_itself(
     name: str, settings: dict[str, int], kind: str
 ) -> None:
-    """The same series, one trial after the other, through Optuna's own study."""
+    """Gives the same series to Optuna's own study, one trial after the other."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -1,3 +1,5 @@
+"""Tests the loop that runs trials side by side."""
+
 from __future__ import annotations
 
 import json
@@ -59,7 +61,7 @@ def states(result: Result) -> list[TrialState]:
 
 
 def overlaps(trials: Sequence[Trial]) -> int:
-    """The most trials that ran at one time."""
+    """Returns the most trials that ran at one time."""
     moments = [
         (datetime.fromisoformat(text), step)
         for trial in trials
@@ -284,7 +286,7 @@ def test_trials_left_running_when_the_goal_was_met_are_killed_at_the_next_start(
 
 
 class Rejecting(LocalRunner):
-    """Cannot run one of the trials at all."""
+    """A runner that cannot run one of the trials."""
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
         if job.trial.number == 1:

@@ -1,3 +1,5 @@
+"""Tests the life of one trial, with a runner that plays scripts."""
+
 from __future__ import annotations
 
 import math
@@ -66,7 +68,7 @@ def finished(
     lines: Iterable[str],
     end: str | None = None,
 ) -> Trial:
-    """The trial whose job printed these lines and ended so."""
+    """Returns the concluded trial of a job that printed these lines and ended so."""
     collector = collector_for(of.spec)
     for line in lines:
         collect(collector, LogLine(line))

@@ -1,4 +1,4 @@
-"""Which backend is meant, what it takes, and how that is told."""
+"""Tests the choice of a backend, its options, and the messages about both."""
 
 from __future__ import annotations
 

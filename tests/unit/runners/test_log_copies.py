@@ -1,4 +1,4 @@
-"""The one writer of copies of trials' logs."""
+"""Tests the copies of trials' logs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JOB = TrialJob(Trial(7, TrialState.RUNNING, {}), {}, None)
 
 
 class Telling:
-    """A runner whose jobs tell `EVENTS` and end well."""
+    """A runner whose jobs send `EVENTS` and end well."""
 
     def __init__(self) -> None:
         self.calls: list[object] = []

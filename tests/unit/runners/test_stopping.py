@@ -1,4 +1,4 @@
-"""A request to stop: its first reason stays, and is passed on as it is."""
+"""Tests requests to stop: the first reason stays, and is passed on unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suggestions beyond the contract: CMA-ES from the history, hyperband, pbt, seeds, errors."""
+"""Tests suggestions beyond the contract: CMA-ES, hyperband, pbt, seeds, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suggestions for several objectives and under constraints, by every algorithm that can."""
+"""Tests suggestions for several objectives and under constraints, by every algorithm that can."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def _zdt1(assignments: Mapping[str, str]) -> tuple[float, float]:
 
 
 def _volume(points: list[tuple[float, float]]) -> float:
-    """The hypervolume to (1.1, 7)."""
+    """Returns the hypervolume to (1.1, 7)."""
     import numpy
 
     inside = [point for point in points if point[0] <= 1.1 and point[1] <= 7]

@@ -1,7 +1,7 @@
-"""Takes away what Linux alone has, in a process that has this folder on PYTHONPATH.
+"""Removes what only Linux has, from a process that has this folder on PYTHONPATH.
 
-What is tried all the same fails, and goes to the file $TRIED. With $HIDE the environment of other
-processes cannot be read either, as that of macOS's own programs cannot.
+Each use of a removed function fails, and is written to the file $TRIED. With $HIDE the environment
+of other processes cannot be read either, like that of macOS's own programs.
 """
 
 from __future__ import annotations

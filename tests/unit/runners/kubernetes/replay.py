@@ -1,4 +1,4 @@
-"""Plays trials that were recorded on a real Kubernetes back to the judge, on their own clock.
+"""Replays trials that were recorded on a real Kubernetes, with their own times, for verdicts.
 
 A record is JSON lines: what the trial was, then each object as a watch told it, with the seconds
 since its job was there. It ends before the first thing that katibflow did to the job.
@@ -33,12 +33,12 @@ Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Recording:
-    """A trial that was recorded.
+    """A recorded trial.
 
     Attributes:
-        terms: What it is judged by.
+        terms: The constant facts of the trial.
         events: Second, type of the watch's event, and object.
-        told: What katibflow put on record of its end, without the log: state, reason and message.
+        told: The recorded end, without the log: state, reason and message.
     """
 
     terms: Terms
@@ -72,7 +72,7 @@ def recording(name: str, change: Change = lambda body: body) -> Recording:
 
 
 def verdicts(record: Recording) -> Iterator[tuple[float, Verdict, Seen]]:
-    """Each verdict, its moment and what was seen by then.
+    """Yields each verdict, its time, and the states that were observed by then.
 
     There is one after each change, and one when the one before said to look again. The last is of
     a trial that is over, or of one that only a change could move any more.

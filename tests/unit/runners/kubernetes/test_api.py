@@ -1,4 +1,4 @@
-"""A request as permissions see it."""
+"""Tests that requests are described in the terms of permissions."""
 
 from __future__ import annotations
 

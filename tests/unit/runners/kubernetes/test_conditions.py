@@ -1,3 +1,5 @@
+"""Tests the conditions by which a job object has ended."""
+
 from __future__ import annotations
 
 from typing import Any

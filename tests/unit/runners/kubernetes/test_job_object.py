@@ -1,4 +1,4 @@
-"""A trial as a Kubernetes object."""
+"""Tests the Kubernetes object of a trial: labels, annotations, record."""
 
 from __future__ import annotations
 

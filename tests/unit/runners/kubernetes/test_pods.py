@@ -1,4 +1,4 @@
-"""The pure parts: which pod holds the metrics, and what a pod's status means."""
+"""Tests which pod holds the metrics, and the meaning of a pod's status."""
 
 from __future__ import annotations
 

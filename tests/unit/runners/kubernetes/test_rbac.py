@@ -1,3 +1,5 @@
+"""Tests the RBAC Roles: the shipped ones, and those in messages."""
+
 from __future__ import annotations
 
 import yaml

@@ -1,4 +1,4 @@
-"""What was seen of a trial's pods, and what it says of a job's end."""
+"""Tests the observed states of a trial's pods, and whether they explain the job's end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was seen of a job and its pods means this: recorded trials, and what they do not show."""
+"""Tests verdicts: on recorded trials, and on states that no recording shows."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Tests the checks for parts that cannot run on this machine."""
+
 from __future__ import annotations
 
 import copy
@@ -18,7 +20,7 @@ WHERE = "spec.trialTemplate.trialSpec."
 
 
 def check(manifest: Mapping[str, Any], maps: tuple[PathMap, ...] = ()) -> str:
-    """The faults of an experiment with this trialSpec, one a line; empty when it is right."""
+    """Returns the faults of an experiment with this trialSpec, one a line."""
     document = copy.deepcopy(DOCUMENT)
     template = document["spec"]["trialTemplate"]
     template["trialSpec"] = manifest

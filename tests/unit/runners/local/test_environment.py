@@ -1,3 +1,5 @@
+"""Tests replicas' environments: expansion, fields, PyTorch's variables."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -15,7 +17,7 @@ from katibflow.runners.local.environment import (
 
 
 def kubernetes_expand(text: str, values: Mapping[str, str]) -> str:
-    """Character by character, as Kubernetes documents it: the reference for `expand`."""
+    """Expands character by character, as Kubernetes documents it: the reference for `expand`."""
     done, position = "", 0
     while position < len(text):
         if text[position] != "$" or position + 1 == len(text):

@@ -1,3 +1,5 @@
+"""Tests the pauses between two reads of files."""
+
 from __future__ import annotations
 
 from katibflow.runners.local.file_watch import Pace

@@ -1,3 +1,5 @@
+"""Tests reading lines from a growing log."""
+
 from __future__ import annotations
 
 import re

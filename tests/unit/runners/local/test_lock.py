@@ -1,3 +1,5 @@
+"""Tests the lock of a run's folder."""
+
 from __future__ import annotations
 
 import subprocess

@@ -1,3 +1,5 @@
+"""Tests the replacement of container paths."""
+
 from __future__ import annotations
 
 from pathlib import Path

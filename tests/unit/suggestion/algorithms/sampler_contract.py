@@ -1,4 +1,4 @@
-"""What every algorithm must do; a test class takes it over with a fixture ``case``."""
+"""The tests that every algorithm passes; a subclass gives a fixture ``case``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.searching import MIXED, SMALL, ended, experiment, history, mixed_loss
 
 @dataclass(frozen=True)
 class Case:
-    """One algorithm to hold to the contract.
+    """One algorithm to test.
 
     Attributes:
-        algorithm: Its name.
-        settings: Settings to use it with.
-        parameters: A space with each kind of parameter that it can search.
-        seconds: How long the 1,001st suggestion may take, rebuilt from the history.
+        algorithm: Name of the algorithm.
+        settings: Settings for the algorithm.
+        parameters: A space with each kind of parameter that the algorithm can search.
+        seconds: Time limit of the 1,001st suggestion, rebuilt from the history.
     """
 
     algorithm: str
@@ -51,7 +51,7 @@ def small_loss(values: Mapping[str, str]) -> float:
 
 
 def reread(of: History) -> History:
-    """The history as a later process finds it."""
+    """Returns the history as a later process reads it."""
     return load_history(dump_history(of))
 
 
@@ -229,7 +229,7 @@ class SamplerContract:
 
 
 def _thousand(of: Experiment) -> History:
-    """1,000 finished trials with 10 reports each, that the algorithm itself could have made."""
+    """Returns 1,000 finished trials with 10 reports each, as the algorithm could have made them."""
     points = _random_points(json.dumps([_plain(p) for p in of.spec.parameters]))
     marks = suggest(history(of), 1)[0].attributes
     trials: list[Trial] = []

@@ -1,4 +1,4 @@
-"""The algorithms by name: their settings, as Katib validates them, and what they stand for."""
+"""Tests the algorithms by name: their settings, as Katib validates them, and their samplers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every algorithm against the sampler contract."""
+"""Runs the sampler contract for every algorithm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters that are active only under conditions."""
+"""Tests parameters that are active only under conditions."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ FINITE = [WARMUP, NESTEROV, OPTIMIZER, LAYERS]
 
 
 def document(parameters: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
-    """An Experiment of these parameters, whose trials get 0 for what is not active."""
+    """Returns an Experiment of these parameters; its trials get 0 for inactive ones."""
     references = [
         {"name": each["name"], "reference": each["name"]}
         | ({"default": "0"} if "when" in each else {})
@@ -87,7 +87,7 @@ def said_of(parameters: Sequence[Mapping[str, Any]], **more: Any) -> list[str]:
 
 
 def is_right(parameters: Sequence[Mapping[str, Any]], assignments: Mapping[str, str]) -> bool:
-    """Whether exactly the active parameters are assigned, worked out from the YAML anew."""
+    """Returns whether exactly the active parameters are assigned, computed from the YAML."""
 
     def active(name: str) -> bool:
         (given,) = (each for each in parameters if each["name"] == name)
@@ -115,7 +115,7 @@ def test_a_combination_has_exactly_the_active_parameters() -> None:
 
 @st.composite
 def conditional_spaces(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Up to six small parameters; each may depend on earlier ones, and the order is any."""
+    """Makes up to six small parameters in any order; each may depend on earlier ones."""
     parameters: list[dict[str, Any]] = []
     for number in range(draw(st.integers(1, 6))):
         kind = draw(st.sampled_from(["int", "categorical", "discrete", "step"]))
@@ -154,7 +154,7 @@ def _values(parameter: Mapping[str, Any]) -> list[str]:
 
 
 def combinations(parameters: Sequence[Mapping[str, Any]]) -> set[tuple[tuple[str, str], ...]]:
-    """All right combinations, by trying every subset of every product."""
+    """Returns all valid combinations, by testing every subset of every product."""
     found = set()
     columns = [[None, *_values(each)] for each in parameters]
     for row in itertools.product(*columns):

@@ -1,4 +1,4 @@
-"""Feasible spaces: what is feasible, exactly, and how values are spread."""
+"""Tests feasible spaces: their exact values, and how values are distributed."""
 
 from __future__ import annotations
 

@@ -42,16 +42,16 @@ def finish(
     except OSError:
         namespace = config.list_kube_config_contexts()[1]["context"]["namespace"]
     api = client.CustomObjectsApi()
-    place = (group, version, namespace, plural)
+    resource = (group, version, namespace, plural)
     own = f"katibflow/experiment={name},katibflow/run={short},!katibflow/state"
     ends = {"Complete", "Succeeded", "Failed", "Error", "SUCCEEDED", "FAILED", "STOPPED"}
-    for job in api.list_namespaced_custom_object(*place, label_selector=own)["items"]:
-        told = job.get("status") or {}
-        said = {v for v in told.values() if isinstance(v, str)}
-        said |= {c["type"] for c in told.get("conditions") or () if c["status"] == "True"}
-        if said & ends:
+    for job in api.list_namespaced_custom_object(*resource, label_selector=own)["items"]:
+        status_fields = job.get("status") or {}
+        words = {v for v in status_fields.values() if isinstance(v, str)}
+        words |= {c["type"] for c in status_fields.get("conditions") or () if c["status"] == "True"}
+        if words & ends:
             continue
-        which = (*place, job["metadata"]["name"])
+        which = (*resource, job["metadata"]["name"])
         print("stops", *which)
         if stop:
             api.api_client.set_default_header("Content-Type", "application/merge-patch+json")

@@ -41,10 +41,10 @@ def start(
                 namespace = file.read().strip()
         except OSError:
             namespace = config.list_kube_config_contexts()[1]["context"]["namespace"]
-        place = ("argoproj.io", "v1alpha1", namespace, "workflows")
+        resource = ("argoproj.io", "v1alpha1", namespace, "workflows")
         try:
             workflows = client.CustomObjectsApi().list_namespaced_custom_object(
-                *place, label_selector=f"pipeline/runid={run}"
+                *resource, label_selector=f"pipeline/runid={run}"
             )["items"]
         except client.ApiException as error:
             advice = (

@@ -24,7 +24,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.extras import require
 from katibflow.steps.run_parameters import (
     check_texts,
-    for_start,
+    parameters_for_start,
     run_parameters,
     with_parameters,
 )
@@ -83,10 +83,10 @@ def embed(
             "as a component, whose output result has the Pareto front"
         )
     check_texts(now)
-    arguments = {**later, **for_start(now)}
+    arguments = {**later, **parameters_for_start(now)}
     pipeline = Pipeline.get_default_pipeline()
     if pipeline is not None:
-        _check_place(pipeline, experiment.name, "name" not in later)
+        _check_siblings(pipeline, experiment.name, "name" not in later)
     with _another_pipeline(pipeline):
         compiled = compile_experiment(
             experiment, image=image, package=package, layout=layout, is_part=True
@@ -137,7 +137,7 @@ def _check_types(experiment: str, later: Mapping[str, Any]) -> None:
             )
 
 
-def _check_place(pipeline: Any, name: str, is_fixed: bool) -> None:
+def _check_siblings(pipeline: Any, name: str, is_fixed: bool) -> None:
     """Refuses an experiment that would be mistaken for another, or one too many."""
     from kfp import dsl
 

@@ -114,10 +114,10 @@ def _chosen(capacity: Capacity, most: int | None, parallel: int, limit: float) -
             f"{most} trials are {rounds} rounds, and a run holds {MAX_ROUNDS}",
         )
     share = (capacity.base + capacity.of_rounds(rounds, parallel)) / OBJECT_LIMIT
-    told = f"{most} trials in rounds of {parallel} take {share:.0%} of what Argo can store of a run"
+    why = f"{most} trials in rounds of {parallel} take {share:.0%} of what Argo can store of a run"
     if share <= AUTO_SHARE * limit / OBJECT_LIMIT:
-        return "rounds", told
-    return "controller", told
+        return "rounds", why
+    return "controller", why
 
 
 def _check_length(experiment: Experiment, where: str) -> None:

@@ -20,13 +20,13 @@ from katibflow.runners.events import LogLine
 from katibflow.runners.log_copies import LoggedRunner, Logs
 from katibflow.runners.stopping import StopRequest
 from katibflow.steps.backends import runner_for
-from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
+from katibflow.steps.files import Artifact, exits_with_message, read_study, write_study
 from katibflow.study.objectives import value_text
 
 __all__ = ["controller"]
 
 
-@says_what_is_wrong
+@exits_with_message
 def controller(before_path: str, study: Artifact, logs: Artifact) -> str:
     """Runs the experiment to its end, however its trials end; tells of it line by line.
 

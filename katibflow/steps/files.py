@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from katibflow.errors import KatibflowError
 from katibflow.study.history import History, dump_history, load_history
 
-__all__ = ["HISTORY", "LIBRARY", "Artifact", "read_study", "says_what_is_wrong", "write_study"]
+__all__ = ["HISTORY", "LIBRARY", "Artifact", "exits_with_message", "read_study", "write_study"]
 
 HISTORY = "study.jsonl"
 LIBRARY = "library.zip"
@@ -57,7 +57,7 @@ def write_study(folder: str, history: History, before: str | None = None) -> Non
         shutil.copyfile(library, target / LIBRARY)
 
 
-def says_what_is_wrong(step: Callable[P, R]) -> Callable[P, R]:
+def exits_with_message(step: Callable[P, R]) -> Callable[P, R]:
     """Makes a step that fails on purpose end with its message instead of a traceback."""
 
     @wraps(step)

@@ -12,14 +12,14 @@ from katibflow.runners.events import Event, LogLine, Notice
 from katibflow.runners.log_copies import copied
 from katibflow.runners.stopping import StopRequest
 from katibflow.steps.backends import runner_for
-from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
+from katibflow.steps.files import Artifact, exits_with_message, read_study
 from katibflow.steps.messages import read_item
 from katibflow.study.history import History, Trial, TrialState
 
 __all__ = ["launcher"]
 
 
-@says_what_is_wrong
+@exits_with_message
 def launcher(study_path: str, item: str, log: Artifact) -> str:
     """Runs a trial, follows its job and puts it on record; prints and keeps its output.
 

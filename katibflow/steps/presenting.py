@@ -12,7 +12,7 @@ from katibflow.report.data import result_data
 from katibflow.report.page import render_report
 from katibflow.runners.backends import backend_of_steps
 from katibflow.steps.backends import runner_for
-from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
+from katibflow.steps.files import Artifact, exits_with_message, read_study
 from katibflow.steps.markdown import markdown
 from katibflow.steps.rounds import after_rounds
 from katibflow.study.best import best_of
@@ -25,7 +25,7 @@ from katibflow.study.resume import is_taken_over
 __all__ = ["decision_at_end", "report", "summary"]
 
 
-@says_what_is_wrong
+@exits_with_message
 def summary(study_path: str, page: Artifact) -> None:
     """Shows how the experiment stood after its last round.
 
@@ -40,7 +40,7 @@ def summary(study_path: str, page: Artifact) -> None:
     page.metadata["display_name"] = title.lower()
 
 
-@says_what_is_wrong
+@exits_with_message
 def report(
     study_path: str,
     page: Artifact,
@@ -69,9 +69,9 @@ def report(
     decision = decision_at_end(history)
     ending = Ending.of(decision)
     _write_page(page, history, ending)
-    told = markdown(history.experiment.name, history, f"{decision.reason}: {decision.message}")
-    Path(text.path).write_text(told, encoding="utf-8")
-    print(told)
+    table = markdown(history.experiment.name, history, f"{decision.reason}: {decision.message}")
+    Path(text.path).write_text(table, encoding="utf-8")
+    print(table)
     # A parameter of Kubeflow's holds no None, so what there is not is left out.
     result = {
         key: value for key, value in result_data(history, ending).items() if value is not None

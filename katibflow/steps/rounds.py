@@ -10,7 +10,7 @@ from katibflow.engine.trial import new_trial
 from katibflow.errors import SuggestionError
 from katibflow.steps.backends import runner_for
 from katibflow.steps.capacity import MAX_ROUNDS
-from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
+from katibflow.steps.files import Artifact, exits_with_message, read_study, write_study
 from katibflow.steps.markdown import markdown
 from katibflow.steps.messages import item_text
 from katibflow.study.decision import Decision, decide, used_up
@@ -21,7 +21,7 @@ from katibflow.suggestion.suggester import is_used_up, suggest, why_over
 __all__ = ["after_rounds", "collector", "loop", "suggestion"]
 
 
-@says_what_is_wrong
+@exits_with_message
 def suggestion(study_path: str) -> list[str]:
     """Asks for the next round's trials; for none when `loop` ends the experiment.
 
@@ -47,7 +47,7 @@ def suggestion(study_path: str) -> list[str]:
     return items
 
 
-@says_what_is_wrong
+@exits_with_message
 def collector(before_path: str, ended: Sequence[str], study: Artifact) -> None:
     """Adds a round's finished trials to the study, with their metrics, as they are on record.
 
@@ -77,7 +77,7 @@ def collector(before_path: str, ended: Sequence[str], study: Artifact) -> None:
     study.metadata["display_name"] = f"study after round {history.rounds}"
 
 
-@says_what_is_wrong
+@exits_with_message
 def loop(study_path: str, text: Artifact, reason_path: str) -> bool:
     """Decides whether another round follows the study's last one, and shows the trials so far.
 
@@ -88,12 +88,12 @@ def loop(study_path: str, text: Artifact, reason_path: str) -> bool:
     """
     history = read_study(study_path)
     decision = after_rounds(history, history.rounds)
-    said = f"{decision.reason}: {decision.message}" if decision.finished else ""
+    reason = f"{decision.reason}: {decision.message}" if decision.finished else ""
     title = f"{history.experiment.name}, round {history.rounds}"
-    Path(text.path).write_text(markdown(title, history, said), encoding="utf-8")
+    Path(text.path).write_text(markdown(title, history, reason), encoding="utf-8")
     text.metadata["display_name"] = f"round {history.rounds}"
-    Path(reason_path).write_text(said, encoding="utf-8")
-    print(said or f"another round, of {decision.wanted} trials at most")
+    Path(reason_path).write_text(reason, encoding="utf-8")
+    print(reason or f"another round, of {decision.wanted} trials at most")
     return not decision.finished
 
 

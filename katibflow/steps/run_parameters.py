@@ -32,11 +32,11 @@ __all__ = [
     "NONE",
     "RUN_PARAMETERS",
     "RunParameter",
-    "begun",
     "by_names",
     "check_texts",
     "document_rules",
-    "for_start",
+    "initial_study",
+    "parameters_for_start",
     "parameters_of",
     "run_parameters",
     "with_more",
@@ -331,7 +331,7 @@ def with_parameters(document: Mapping[str, Any], given: Mapping[str, str]) -> di
     return changed
 
 
-def for_start(given: Mapping[str, str]) -> dict[str, str]:
+def parameters_for_start(given: Mapping[str, str]) -> dict[str, str]:
     """Returns those parameters that `with_parameters` leaves to the step `start`, all or in part.
 
     They are what is no part of the document, and what counts from the trials that a run takes over.
@@ -344,7 +344,7 @@ def for_start(given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def begun(
+def initial_study(
     source: str, history: History, given: Mapping[str, str], earlier: Iterable[EarlierTrial]
 ) -> History:
     """Returns the study that a run begins with.

@@ -14,9 +14,9 @@ from katibflow.errors import InputError, RunnerError
 from katibflow.experiment.parsing import checked
 from katibflow.steps.backends import earlier_trials
 from katibflow.steps.capacity import Capacity
-from katibflow.steps.files import Artifact, says_what_is_wrong, write_study
+from katibflow.steps.files import Artifact, exits_with_message, write_study
 from katibflow.steps.rounds import after_rounds
-from katibflow.steps.run_parameters import NONE, begun, document_rules, with_parameters
+from katibflow.steps.run_parameters import NONE, document_rules, initial_study, with_parameters
 from katibflow.study.history import History
 from katibflow.study.resume import run_name
 from katibflow.suggestion.suggester import new_seed
@@ -29,7 +29,7 @@ ROUNDS = "rounds"
 _SOURCE = "the run's parameters"
 
 
-@says_what_is_wrong
+@exits_with_message
 def start(
     document: str,
     parameters: Mapping[str, str],
@@ -58,7 +58,7 @@ def start(
         document_rules(),
     )
     history = History(experiment, run_name(run), new_seed(experiment, run))
-    history = begun(_SOURCE, history, parameters, earlier_trials(history))
+    history = initial_study(_SOURCE, history, parameters, earlier_trials(history))
     if layout == ROUNDS:
         capacity, parallel = Capacity.of(history.experiment), history.experiment.spec.parallelism
         fault = capacity.too_wide(parallel, room)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from katibflow.runners.backends import backend_of_steps
-from katibflow.steps.files import says_what_is_wrong
+from katibflow.steps.files import exits_with_message
 
 __all__ = ["finish"]
 
 
-@says_what_is_wrong
+@exits_with_message
 def finish(experiment: str, run: str = "") -> None:
     """Stops what still runs of a pipeline's run.
 

@@ -1,9 +1,9 @@
-"""The exit handler: stops what is unfinished of this run. It stands alone, as it is handed nothing.
+"""The component `finish`, the exit handler: stops the run's jobs that have not ended.
 
-On Kubernetes it finds the experiment's jobs of the run by label and stops each as its kind can be
-stopped (the body of a merge patch), or deletes it where there is no such way. One that has ended is
-left as it is: it has a condition that says so, or, as a Workflow and a RayJob, a word for its
-state. Elsewhere the library is installed, and does it.
+An exit handler has no study as input, so on Kubernetes it runs without the library: it finds the
+jobs by label, and stops each by its kind's merge patch, or deletes it where the kind has none. It
+leaves jobs alone that have ended, by a condition, or by a state as Workflows and RayJobs have.
+Elsewhere the library is installed and does this.
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
@@ -21,7 +21,7 @@ def finish(
     stop: str,
     status: PipelineTaskFinalStatus,
 ) -> None:
-    """Stops what still runs."""
+    """Stops the jobs that have not ended."""
     import hashlib
     import json
     import os

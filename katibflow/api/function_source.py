@@ -52,9 +52,9 @@ def program_of(
     """Returns a program that calls the function with ``name=value`` arguments and prints metrics.
 
     Args:
-        function: The objective. It takes one mapping of parameters, as in Katib's SDK, or the parameters by
-            their names. It returns the objective's value, or a mapping of metrics to values, or
-            None when it reports them itself.
+        function: The objective. It takes one mapping of parameters, as in Katib's SDK, or the
+            parameters by their names. It returns the objective's value, or a mapping of metrics to
+            values, or None if it reports them itself.
         parameters: Each parameter's space or constant value, by name.
         metric: The objective metric's name.
         packages: Requirements that pip installs first.

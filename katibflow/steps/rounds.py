@@ -1,4 +1,4 @@
-"""The steps of a round beside its launchers: suggestion, collector, loop."""
+"""The steps of a round except its launchers: `suggestion`, `collector` and `loop`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["after_rounds", "collector", "loop", "suggestion"]
 
 @exits_with_message
 def suggestion(study_path: str) -> list[str]:
-    """Asks for the next round's trials; for none when `loop` ends the experiment.
+    """Asks the algorithm for the next round's trials, or for none if the experiment is over.
 
     Args:
         study_path: The study so far.
 
     Returns:
-        Each new trial (`messages.item_text`).
+        The text of each new trial (`messages.item_text`).
     """
     history = read_study(study_path)
     decision = after_rounds(history, history.rounds)
@@ -40,7 +40,7 @@ def suggestion(study_path: str) -> list[str]:
         new_trial(history, history.next_number + offset, suggested)
         for offset, suggested in enumerate(suggest(history, decision.wanted))
     ]
-    if not trials:  # `loop` begins no round without one, and a loop over nothing cannot be read
+    if not trials:  # a round without trials has no outputs for `collector` to read
         raise SuggestionError(f"no suggestion is left: {why_over(history.experiment)}")
     items = [item_text(trial) for trial in trials]
     print(f"round {history.rounds + 1}: {len(items)} trials", *items, sep="\n")
@@ -49,14 +49,14 @@ def suggestion(study_path: str) -> list[str]:
 
 @exits_with_message
 def collector(before_path: str, ended: Sequence[str], study: Artifact) -> None:
-    """Adds a round's finished trials to the study, with their metrics, as they are on record.
+    """Adds a round's finished trials to the study, with their metrics, from the records.
 
-    A trial whose job was deleted since is left out, as it is wherever the records are read.
+    A trial whose job has been deleted is left out, as it has no record.
 
     Args:
         before_path: The study before the round.
         ended: What each launcher returned: its trial's number, and more.
-        study: Where the next study goes.
+        study: The output for the next study.
     """
     history = read_study(before_path)
     runner = runner_for(history)
@@ -83,8 +83,11 @@ def loop(study_path: str, text: Artifact, reason_path: str) -> bool:
 
     Args:
         study_path: The study.
-        text: Where the Markdown goes.
-        reason_path: Where the reason not to go on goes, with its message; empty to go on.
+        text: The output for the Markdown.
+        reason_path: The file for the reason to end, with its message; empty to go on.
+
+    Returns:
+        Whether another round follows.
     """
     history = read_study(study_path)
     decision = after_rounds(history, history.rounds)
@@ -98,7 +101,7 @@ def loop(study_path: str, text: Artifact, reason_path: str) -> bool:
 
 
 def after_rounds(history: History, rounds: int) -> Decision:
-    """The decision after whole rounds, with the ends that a decision on trials cannot know."""
+    """Returns the decision after a round; besides the trials it counts suggestions and rounds."""
     decision = decide(history.experiment, history.trials)
     if decision.finished:
         return decision

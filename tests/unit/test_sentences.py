@@ -228,6 +228,6 @@ def test_how_a_standstill_is_told_does_not_make_it_one(
     before, text = look(), run_view.stall_text
     monkeypatch.setattr(run_view, "stall_text", lambda stall, now: reworded(text(stall, now)))
     after = look()
-    assert (after.stall, after.quiet) == (before.stall, before.quiet)
-    assert (after.quiet is not None) == bool(seconds or size)
+    assert (after.stall, after.engine_stall) == (before.stall, before.engine_stall)
+    assert (after.engine_stall is not None) == bool(seconds or size)
     assert json.dumps(list(after.advice)) == json.dumps(list(before.advice))

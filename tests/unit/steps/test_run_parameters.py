@@ -40,7 +40,7 @@ from katibflow.steps.run_parameters import (
     RUN_PARAMETERS,
     RunParameter,
     by_names,
-    for_start,
+    parameters_for_start,
     parameters_of,
     with_parameters,
 )
@@ -276,8 +276,8 @@ def test_names_that_are_none_are_refused_with_those_that_are() -> None:
 
 def test_what_the_document_does_not_hold_is_left_to_start() -> None:
     given = {"name": "n", "goal": "1", "maxTrialCount": "4", "resume": "none"}
-    assert for_start(given) == {"resume": "none"}
-    assert for_start({**given, "maxTrialCount": " +4"}) == {
+    assert parameters_for_start(given) == {"resume": "none"}
+    assert parameters_for_start({**given, "maxTrialCount": " +4"}) == {
         "resume": "none",
         "maxTrialCount": " +4",
     }

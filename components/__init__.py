@@ -1,6 +1,6 @@
-"""The pipeline's components: each calls one function of `katibflow.steps`.
+"""The components of the compiled pipelines, one function a module; the DAGs are in `pipelines`.
 
-KFP reads a component's annotations themselves, so they are not postponed, and what a function needs
-it imports inside: those that stand alone (`start`, `finish`, `best`, `library`) travel as their
-source text, the others in the library.
+Most components only call the function of the same name in `katibflow.steps`, and travel in the
+packed library. `start`, `finish`, `best` and `library` travel as source text, so each imports all
+that it needs inside its function. KFP reads annotations as objects, so they are not postponed.
 """

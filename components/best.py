@@ -1,4 +1,7 @@
-"""The last step of an experiment inside another pipeline. It stands alone, without the library."""
+"""The component `best`: outputs the best trial of an experiment inside another pipeline.
+
+It is that experiment's last step, and runs without the library.
+"""
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped,type-arg"
 
 from kfp.dsl import OutputPath
@@ -11,7 +14,7 @@ def best(
     best_parameters: OutputPath(dict),
     best_value: OutputPath(float),
 ) -> None:
-    """Hands on the best trial; fails if the experiment did, or no trial has a value."""
+    """Outputs the best trial; fails if the experiment failed or no trial has a value."""
     import json
 
     chosen = result.get("best")

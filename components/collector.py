@@ -1,4 +1,4 @@
-"""Reads the metrics of a round's trials: the next study."""
+"""The component `collector`: adds a round's finished trials to the study."""
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
 from typing import List  # noqa: UP035 - the form that KFP reads
@@ -13,7 +13,7 @@ def collector(
     ended: List[str],  # noqa: UP006
     study: Output[Artifact],
 ) -> None:
-    """Reads the metrics of this round's trials: the next study."""
+    """Adds this round's finished trials, with their metrics, to the study."""
     from katibflow import steps
 
     steps.collector(before.path, ended, study)

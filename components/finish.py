@@ -1,9 +1,9 @@
-"""The exit handler: stops what is unfinished of this run. It stands alone, as it is handed nothing.
+"""The component `finish`, the exit handler: stops the run's jobs that have not ended.
 
-On Kubernetes it finds the experiment's jobs of the run by label and stops each as its kind can be
-stopped (the body of a merge patch), or deletes it where there is no such way. One that has ended is
-left as it is: it has a condition that says so, or, as a Workflow and a RayJob, a word for its
-state. Elsewhere the library is installed, and does it.
+An exit handler has no study as input, so on Kubernetes it runs without the library: it finds the
+jobs by label, and stops each by its kind's merge patch, or deletes it where the kind has none. It
+leaves jobs alone that have ended, by a condition, or by a state as Workflows and RayJobs have.
+Elsewhere the library is installed and does this.
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
@@ -21,7 +21,7 @@ def finish(
     stop: str,
     status: PipelineTaskFinalStatus,
 ) -> None:
-    """Stops what still runs."""
+    """Stops the jobs that have not ended."""
     import hashlib
     import json
     import os
@@ -42,16 +42,16 @@ def finish(
     except OSError:
         namespace = config.list_kube_config_contexts()[1]["context"]["namespace"]
     api = client.CustomObjectsApi()
-    place = (group, version, namespace, plural)
+    resource = (group, version, namespace, plural)
     own = f"katibflow/experiment={name},katibflow/run={short},!katibflow/state"
     ends = {"Complete", "Succeeded", "Failed", "Error", "SUCCEEDED", "FAILED", "STOPPED"}
-    for job in api.list_namespaced_custom_object(*place, label_selector=own)["items"]:
-        told = job.get("status") or {}
-        said = {v for v in told.values() if isinstance(v, str)}
-        said |= {c["type"] for c in told.get("conditions") or () if c["status"] == "True"}
-        if said & ends:
+    for job in api.list_namespaced_custom_object(*resource, label_selector=own)["items"]:
+        status_fields = job.get("status") or {}
+        words = {v for v in status_fields.values() if isinstance(v, str)}
+        words |= {c["type"] for c in status_fields.get("conditions") or () if c["status"] == "True"}
+        if words & ends:
             continue
-        which = (*place, job["metadata"]["name"])
+        which = (*resource, job["metadata"]["name"])
         print("stops", *which)
         if stop:
             api.api_client.set_default_header("Content-Type", "application/merge-patch+json")

@@ -1,4 +1,4 @@
-"""Runs one trial's job to its end."""
+"""The component `launcher`: runs one trial's job to its end."""
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
 from kfp.dsl import Artifact, Input, Output

@@ -1,17 +1,17 @@
-"""Holds the packed library, and never runs: see `start`, which reads it.
+"""The component `library`: contains the packed library and never runs; `start` reads it.
 
-A component that runs has its source in the Workflow object eight times, one in a DAG that is never
-entered has it there once.
+The Workflow object repeats the source of a component that runs eight times, but has the source of
+one in a DAG that never starts only once.
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
 __all__ = ["PACK", "library"]
 
 PACK = "@katibflow-pack@"
-"""Stands in the source where the compiler puts the pack's mark, a colon, and the pack."""
+"""The text that the compiler replaces by the pack's mark, a colon, and the pack."""
 
 
 def library() -> None:
-    """Is only read."""
+    """Contains the pack."""
     pack = "@katibflow-pack@"
     del pack

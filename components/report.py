@@ -1,4 +1,4 @@
-"""Shows how the experiment ended."""
+"""The component `report`: shows how the experiment ended, and outputs its result."""
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
 from kfp.dsl import HTML, Artifact, Input, Markdown, Metrics, Output, OutputPath

@@ -1,10 +1,10 @@
-"""The first step: gets the library, checks the Experiment with this run's parameters.
+"""The component `start`, the first step: unpacks the library and checks the Experiment.
 
-Where the pipeline carries the library, it stands in the run's own Workflow object, in the source of
-the component `library`. Outside a cluster, as in `kfp.local`, the installed library is used.
+The library is in the run's own Workflow object, in the source of the component `library`. Outside
+of a cluster, as in `kfp.local`, or if the image has the library, `start` uses the installed one.
 
-KFP wants to read each input's name, so the compiler puts the run's parameters in the place of
-``**given`` (`katibflow.compiler.run_inputs`).
+KFP needs each input's name, so the compiler replaces ``**given`` by the run's parameters
+(`katibflow.compiler.run_inputs`).
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
@@ -22,7 +22,7 @@ def start(
     room: int,
     **given: str,
 ) -> None:
-    """Checks the Experiment with this run's parameters; the study to begin with."""
+    """Checks the Experiment with this run's parameters, and writes the first study."""
     import base64
     import bz2
     import os
@@ -41,10 +41,10 @@ def start(
                 namespace = file.read().strip()
         except OSError:
             namespace = config.list_kube_config_contexts()[1]["context"]["namespace"]
-        place = ("argoproj.io", "v1alpha1", namespace, "workflows")
+        resource = ("argoproj.io", "v1alpha1", namespace, "workflows")
         try:
             workflows = client.CustomObjectsApi().list_namespaced_custom_object(
-                *place, label_selector=f"pipeline/runid={run}"
+                *resource, label_selector=f"pipeline/runid={run}"
             )["items"]
         except client.ApiException as error:
             advice = (

@@ -1,4 +1,4 @@
-"""Asks for the next round's trials."""
+"""The component `suggestion`: asks the algorithm for the next round's trials."""
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
 from typing import List  # noqa: UP035 - the form that KFP reads
@@ -9,7 +9,7 @@ __all__ = ["suggestion"]
 
 
 def suggestion(study: Input[Artifact]) -> List[str]:  # noqa: UP006
-    """Asks Optuna for the next round's trials; for none when the experiment is over."""
+    """Asks for the next round's trials, or for none if the experiment is over."""
     from katibflow import steps
 
     return steps.suggestion(study.path)

@@ -1,4 +1,4 @@
-"""Shows how the experiment stood after its last round."""
+"""The component `summary`: shows how the experiment stood after its last round."""
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
 from kfp.dsl import HTML, Artifact, Input, Output

@@ -1,4 +1,7 @@
-"""The DAGs, in the Kubeflow Pipelines DSL, and an experiment as a task of another pipeline."""
+"""The DAGs of the layouts in the Kubeflow Pipelines DSL, and `experiment` for users' pipelines.
+
+The tasks of the DAGs are in `components`; `compiler` turns a DAG into a file.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ __all__ = ["experiment"]
 experiment: Callable[..., Any]
 """Makes a whole experiment one task of the pipeline in whose function it is called.
 
-It is ``katibflow.api.pipeline_task``, which says what it takes.
+It is ``katibflow.pipeline_task``, whose docstring describes the arguments.
 """
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what makes the task when it is asked for: a DAG needs nothing of it."""
+    """Imports `experiment` at first use, as the DAGs do not need it."""
     if name == "experiment":
         import katibflow
 

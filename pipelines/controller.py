@@ -12,7 +12,7 @@ COMPONENTS = ("start", "controller", "report", "finish")
 
 
 def controller(parts: Mapping[str, Component], **frame: Any) -> Any:
-    """The pipeline of one experiment; see `pipelines.frame.framed`."""
+    """Returns the pipeline of one experiment; see `pipelines.frame.framed`."""
 
     def middle(started: Any) -> Any:
         ran = persistent(parts["controller"](before=started.outputs["study"]))

@@ -1,4 +1,4 @@
-"""What every layout has: the exit handler, the first step, the last step, the run's parameters."""
+"""The parts that both layouts share: parameters, first and last steps, and the exit handler."""
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,untyped-decorator"
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ __all__ = ["Component", "Middle", "framed", "persistent", "retried", "uncached"]
 Component = Callable[..., Any]
 
 Middle = Callable[[Any], Any]
-"""Makes a layout's own tasks, given the task of `start`; returns that of `report`."""
+"""Makes a layout's own tasks, given the task of `start`; returns the task of `report`."""
 
 
 def framed(
@@ -27,19 +27,19 @@ def framed(
     library: str,
     room: int,
 ) -> Any:
-    """Returns the pipeline of one experiment: a layout's tasks between the first and the last.
+    """Returns the pipeline of one experiment, with a layout's tasks between first and last.
 
-    With a component `best` it is to be a part of another pipeline: that is the last task then.
+    A component `best` among ``parts`` becomes the last task, as in a part of another pipeline.
 
     Args:
-        middle: What the layout has of its own.
-        parts: Component by its name, as in `components`.
+        middle: Makes the layout's own tasks.
+        parts: The components by name, as in `components`.
         layout: The layout's name.
         title: The pipeline's name.
         document: The Experiment as JSON.
-        defaults: The run's parameters by name, with their defaults: those of the pipeline.
-        job: What `finish` is told of the trials' kind: group, version, plural, stop.
-        library: The mark of the library that the pipeline carries; empty if it carries none.
+        defaults: The pipeline's parameters by name, with their defaults.
+        job: Inputs of `finish` about the trials' kind: group, version, plural, stop.
+        library: The mark of the library in the pipeline; "" without one.
         room: Bytes that rounds may take in the Workflow object.
     """
 
@@ -62,7 +62,7 @@ def framed(
             if "best" in parts:
                 uncached(parts["best"](result=reported.outputs["result"]))
         if library:
-            with dsl.If(name == "", name="library"):  # never: a run's name is checked by `start`
+            with dsl.If(name == "", name="library"):  # never true: `start` refuses an empty name
                 uncached(parts["library"]())
 
     experiment.__signature__ = _signature(defaults)  # type: ignore[attr-defined]
@@ -70,7 +70,7 @@ def framed(
 
 
 def _signature(defaults: Mapping[str, str]) -> Signature:
-    """Returns what KFP reads a pipeline's parameters from: texts with these defaults."""
+    """Returns the signature from which KFP reads a pipeline's parameters: texts with defaults."""
     kind = Parameter.POSITIONAL_OR_KEYWORD
     return Signature(
         [Parameter(each, kind, default=defaults[each], annotation=str) for each in defaults]
@@ -78,17 +78,17 @@ def _signature(defaults: Mapping[str, str]) -> Signature:
 
 
 def uncached(task: Any) -> Any:
-    """Every step sees the world or what another saw of it: a new run must not get old trials."""
+    """Turns a task's cache off: a cached step would give a new run the trials of an old one."""
     return task.set_caching_options(False)
 
 
 def retried(task: Any) -> Any:
-    """A task that asks a cluster's API: tried again when it fails."""
+    """Makes a task run again when it fails, as a request to a cluster's API may fail once."""
     return uncached(task).set_retry(num_retries=3, backoff_duration="10s", backoff_factor=2.0)
 
 
 def persistent(task: Any) -> Any:
-    """A task that follows jobs: tried again when it fails, and not moved to save a node."""
+    """Makes a task that follows jobs run again when it fails, and keeps its pod on its node."""
     task = retried(task)
     kubernetes.add_pod_annotation(task, "cluster-autoscaler.kubernetes.io/safe-to-evict", "false")
     return task

@@ -1,7 +1,7 @@
-"""The layout `rounds`: one round of trials after another, each a layer inside the one before.
+"""The layout `rounds`: one round of trials after another, each a DAG inside the one before.
 
-The DSL has no loops. Here a stand-in takes the place of a round's next round; the compiler then
-makes it the round itself (`katibflow.compiler.ir`).
+The DSL has no loops, so a stand-in task replaces a round's next round here, and the compiler makes
+that task call the round itself (`katibflow.compiler.ir`).
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,untyped-decorator"
 
@@ -34,18 +34,18 @@ def next(
     batch: List[str],  # noqa: UP006
     proceed: bool,
 ) -> None:
-    """Stands for the next round while the DAG is traced; takes what a round takes."""
+    """Replaces the next round while KFP traces the DAG; has the inputs of a round."""
 
 
 def rounds(parts: Mapping[str, Component], **frame: Any) -> Any:
-    """The pipeline of one experiment; see `pipelines.frame.framed`.
+    """Returns the pipeline of one experiment; see `pipelines.frame.framed`.
 
-    A round begins with its trials at hand: while `loop` decides about the next round, `suggestion`
-    asks for its trials.
+    A round gets its trials as an input: while `loop` decides whether a next round follows,
+    `suggestion` already asks for its trials.
 
     Args:
-        parts: Component by its name, and ``next``.
-        frame: As there.
+        parts: The components by name, and ``next``.
+        **frame: Arguments of `framed`.
     """
 
     @dsl.pipeline(name=ROUND)

@@ -1,1 +1,4 @@
-"""What `import katibflow` gives: Experiment, tune, Result, and the Run of a pipeline."""
+"""The Python API: `Experiment`, `tune`, `Result` and `RemoteRun`, for ``import katibflow``.
+
+The command line is in `cli`, which uses the rooms below directly.
+"""

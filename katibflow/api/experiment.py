@@ -1,6 +1,6 @@
-"""The Python API: an Experiment that can be run, compiled and submitted, and what comes of it.
+"""The class `Experiment`, which can be run, compiled and submitted, and the function `tune`.
 
-Its classes are ``katibflow.Experiment`` and ``katibflow.Result``.
+A user imports both from ``katibflow``. What a run returns is in `result` and `run`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Experiment:
     """A checked Katib Experiment.
 
     Args:
-        document: The Experiment as plain data in the YAML's names.
-        source: Where it comes from, for errors.
+        document: The Experiment as plain data, with the YAML's names.
+        source: The name of its origin, as a file's name, for errors.
 
     Raises:
-        InvalidExperiment: It has faults; all are listed, each with its path.
+        InvalidExperiment: The Experiment has faults; the error lists all, each with its path.
     """
 
     def __init__(self, document: Mapping[str, Any], source: str = "experiment") -> None:
@@ -61,10 +61,11 @@ class Experiment:
         """Reads an Experiment's file.
 
         Args:
-            file: Its YAML.
-            name: Replaces ``metadata.name``.
-            config_map: The file of the ConfigMap that holds the trial template, for an Experiment
-                with ``trialTemplate.configMap``. Without it a run in a cluster asks the cluster.
+            file: Path of the YAML file.
+            name: A name in place of ``metadata.name``; None keeps that.
+            config_map: Path of the ConfigMap's YAML file with the trial template, for an Experiment
+                with ``trialTemplate.configMap``. Without it a run in a cluster reads the
+                ConfigMap there.
 
         Raises:
             InputError: A file cannot be read, or the Experiment has faults.
@@ -79,7 +80,7 @@ class Experiment:
         return self.model.name
 
     def to_yaml(self) -> str:
-        """The Experiment as YAML, which ``katibflow run`` and ``from_yaml`` take."""
+        """Returns the Experiment as YAML, which ``katibflow run`` and ``from_yaml`` take."""
         return dump_document(self._document)
 
     def run(
@@ -98,34 +99,35 @@ class Experiment:
         progress: bool = True,
         **others: Any,
     ) -> Result:
-        """Runs the Experiment to its end, or goes on with the run of its name that is there.
+        """Runs the Experiment to its end, or resumes the run of its name in ``runs``.
 
-        When it is interrupted (Ctrl-C, or a notebook's stop button) running trials are stopped and
-        stay on record; the same call goes on from there.
+        An interrupt (Ctrl-C, or a notebook's stop button) stops the running trials, which stay on
+        record; the same call then resumes the run.
 
         Args:
             on: ``local`` for processes of this machine, ``kubernetes`` for jobs of a cluster.
             runs: Folder that holds a folder for each run.
-            maps: Paths inside the trial's image to what stands for them here.
-            namespace: Of the jobs; by default the Experiment's, or else the kubeconfig's.
+            maps: Paths inside the trials' image, each with the path on this machine that replaces
+                it.
+            namespace: The jobs' namespace; by default the Experiment's, or else the kubeconfig's.
             context: The kubeconfig's context; by default the current one.
-            resume: ``all`` or the id of a run in the cluster, whose trials to begin with.
-            trial_timeout: Seconds a trial may take; no limit by default.
-            trial_start_timeout: Seconds within which a trial's replicas must have started; 600 by
-                default.
+            resume: ``all``, or the id of a run in the cluster: finished trials of those runs count.
+            trial_timeout: Seconds that a trial may take, above 0; no limit by default.
+            trial_start_timeout: Seconds within which a trial's replicas must have started, above 0;
+                600 by default.
             drain: Whether to let running trials finish when the experiment is over.
-            storage: An Optuna storage that mirrors the run while it goes on: a URL, as
+            storage: An Optuna storage to which the run is copied while it goes on: a URL, as
                 ``sqlite:///studies.db``, or a journal's file.
-            progress: Whether to show what happens on standard output.
-            others: Options that another backend takes, by name.
+            progress: Whether to show the progress on standard output.
+            **others: Options of other backends, by name.
 
         Returns:
-            The result, also when too many trials failed: see its ``succeeded``.
+            The result, even if too many trials failed: see its ``succeeded``.
 
         Raises:
-            InputError: An argument does not fit, or the trials cannot run there.
-            RunnerError: No trial can be run there.
-            KeyboardInterrupt: It was interrupted.
+            InputError: An argument is wrong, or the trials cannot run on that backend.
+            RunnerError: The backend cannot run any trial now.
+            KeyboardInterrupt: The run was interrupted.
         """
         from katibflow.runners.stopping import StopRequest
         from katibflow.runs.options import Options
@@ -171,14 +173,18 @@ class Experiment:
         image: str | None = None,
         package: str | None = None,
     ) -> Path:
-        """Compiles the Experiment to a file for Kubeflow Pipelines, and warns of its limits.
+        """Compiles the Experiment to a file for Kubeflow Pipelines, and warns of the file's limits.
 
         Args:
-            output: The file to write.
+            output: Path of the file to write.
             layout: ``rounds``: a step for each trial; ``controller``: one step for all of them;
                 ``auto``: ``rounds`` where the trials fit into one run.
             image: An image with katibflow for all steps, in place of the code in the file.
-            package: A release to install in each step, as ``katibflow==X``, likewise.
+            package: A release to install in each step, as ``katibflow==X``, in place of the code in
+                the file.
+
+        Returns:
+            The path of the file.
 
         Raises:
             InputError: The layout cannot hold the Experiment, or the file cannot be written.
@@ -236,35 +242,35 @@ class Experiment:
         every: str | None = None,
         **run_parameters: Any,
     ) -> RemoteRun | Recurring:
-        """Runs the Experiment in Kubeflow Pipelines: compiled, uploaded once, and started.
+        """Compiles the Experiment, uploads it unless it is there, and starts a run of it.
 
-        With ``schedule`` or ``every`` it is not started now but made to recur; each run is then a
+        With ``schedule`` or ``every`` this creates a recurring run instead; each of its runs is a
         study of its own, unless ``resume`` is given.
 
-        What a run changes of the Experiment is left out, or a value; ``"none"`` takes the
-        Experiment's away.
+        Keywords for a run's parameters replace the Experiment's values; ``"none"`` removes a
+        value.
 
         Args:
             host: The installation's address; by default ``KF_PIPELINES_ENDPOINT``, the cluster
-                that this runs in, or the kubeconfig's.
-            namespace: Of the run and its jobs; needed where users have their own.
+                that this process runs in, or the kubeconfig's.
+            namespace: The namespace of the run and its jobs; needed where users have their own.
             context: The kubeconfig's context, for the trials' jobs; by default the current one.
-            ca_file: Certificates to trust in place of the usual ones.
-            parameters: What the run changes by the pipeline's names, as ``{"maxTrialCount": 20}``,
-                in place of the keywords below; None takes a value away.
-            kfp_experiment: KFP's experiment for the run; by default of the Experiment's name.
-            layout: As of ``compile``.
-            image: As of ``compile``.
-            package: As of ``compile``.
-            schedule: Cron's fields, as ``"0 3 * * *"`` for every day at 3:00 (UTC).
+            ca_file: File with the certificates to trust, in place of the usual ones.
+            parameters: The run's parameters by the pipeline's names, as ``{"maxTrialCount": 20}``,
+                in place of the keywords below; None removes a value.
+            kfp_experiment: Name of KFP's experiment for the run; by default the Experiment's name.
+            layout: ``auto``, ``rounds`` or ``controller``; see ``compile``.
+            image: Image for all steps; see ``compile``.
+            package: Release to install in each step; see ``compile``.
+            schedule: A cron expression, as ``"0 3 * * *"`` for every day at 3:00 (UTC).
             every: The time from one start to the next, as ``"6h"``.
             **run_parameters: What the run changes, see `katibflow.steps.run_parameters`.
 
         Returns:
-            The run; or the recurring run, with its id and its link.
+            The run, or the recurring run with its id and its link.
 
         Raises:
-            InputError: The Experiment cannot run there, or not with these parameters.
+            InputError: The Experiment cannot run there, or does not fit the parameters.
             RunnerError: The server cannot be reached, or refuses.
         """
         require("kfp", "Experiment.submit")
@@ -285,7 +291,7 @@ class Experiment:
             package,
             kfp_experiment,
         )
-        submitted = submit(submission, access, _Warned(self._source), trigger)
+        submitted = submit(submission, access, _WarningListener(self._source), trigger)
         made, cluster = submitted.made, submitted.cluster
         if isinstance(made, Recurring):
             return made
@@ -303,14 +309,14 @@ class Experiment:
     ) -> Any:
         """Returns the Experiment as one task of the pipeline in whose function this is called.
 
-        It is the task that ``katibflow.pipelines.experiment`` makes: its outputs are
-        ``best_parameters`` and ``best_value``. What a run changes is a value, or an output of
-        another task or parameter of the pipeline of type ``str``.
+        ``katibflow.pipelines.experiment`` makes the same task. Its outputs are ``best_parameters``
+        and ``best_value``. A run's parameter is a value, or an output of another task or a
+        parameter of the pipeline, of type ``str``.
 
         Args:
-            layout: As of ``compile``.
-            image: As of ``compile``.
-            package: As of ``compile``.
+            layout: ``auto``, ``rounds`` or ``controller``; see ``compile``.
+            image: Image for all steps; see ``compile``.
+            package: Release to install in each step; see ``compile``.
             **run_parameters: What the run changes, see `katibflow.steps.run_parameters`.
 
         Raises:
@@ -321,13 +327,13 @@ class Experiment:
         return pipeline_task(self, layout=layout, image=image, package=package, **run_parameters)
 
     def _with_template(self, read: ReadConfigMap | None) -> model.Experiment:
-        """The Experiment with its trial template, wherever that is kept, if that can be read."""
+        """Returns the Experiment, with the template from its ConfigMap if ``read`` is given."""
         document = self._document
-        place = source_of(document)
-        if place is None:
+        reference = source_of(document)
+        if reference is None:
             return self.model
         if read is not None:
-            document = with_template(document, *read(place))
+            document = with_template(document, *read(reference))
         return check_document(document, self._source)
 
     def __repr__(self) -> str:
@@ -336,23 +342,23 @@ class Experiment:
         return f"<Experiment {self.name}: {names}; {spec.algorithm.algorithm_name}>"
 
 
-class _Warned:
-    """A `client.submitting.Teller` that issues warnings on an Experiment's limits."""
+class _WarningListener:
+    """A `SubmissionListener` that passes warnings to the caller of ``Experiment.submit``."""
 
     def __init__(self, source: str) -> None:
         self._source = source
 
     def warning(self, text: str) -> None:
-        # This method, `submitting.submit` and `Experiment.submit` stand between.
+        # Frames up to the caller: this method, `submitting.submit` and `Experiment.submit`.
         warnings.warn(f"{self._source}: {text}", stacklevel=4)
 
     def line(self, text: str) -> None:
         pass
 
-    def unseen(self, error: KatibflowError) -> None:
+    def cluster_unavailable(self, error: KatibflowError) -> None:
         if isinstance(error, InputError):
-            return  # there is no cluster, and the run needs none: who reads its trials is told
-        # Two methods of the cluster stand between as well.
+            return  # the run needs no cluster, and reading its trials later raises the error
+        # The frames as above, and two methods of the cluster.
         warnings.warn(f"earlier trials cannot be seen from here: {error}", stacklevel=6)
 
 
@@ -384,40 +390,42 @@ def tune(
 ) -> Experiment:
     """Makes an Experiment from a Python function, with the arguments of Katib's SDK.
 
-    The function's source is what the trials run, as processes here and in containers in a cluster:
-    what it uses has to be imported or defined inside it.
+    The trials run the function's source, as processes here and in containers in a cluster, so the
+    function must import or define inside itself all that it uses.
 
     Args:
         objective: The function to tune. It takes one mapping of parameters, or the parameters by
             their names, and gets numbers as numbers. It returns the objective's value, or a
             mapping of metrics to values, or prints ``name=value`` lines itself.
-        parameters: Parameter to its space (``katibflow.search``), or to a constant.
-        name: Of the Experiment; the function's by default.
+        parameters: Each parameter's search space (``katibflow.search``) or constant, by name.
+        name: The Experiment's name; by default the function's name.
         algorithm_name: ``tpe``, ``random``, ``grid`` ...: see docs/search.md.
         algorithm_settings: The algorithm's settings.
         early_stopping_name: ``medianstop``, or a pruner of Optuna's as ``optuna:<class>``.
-        early_stopping_settings: Its settings.
-        objective_metric_name: What the objective is called.
-        additional_metric_names: Other metrics to keep.
+        early_stopping_settings: The early stopping rule's settings.
+        objective_metric_name: The objective metric's name.
+        additional_metric_names: Names of other metrics to record.
         objective_type: ``maximize`` (as in Katib's SDK) or ``minimize``.
-        objective_goal: The value at which the experiment is over.
-        max_trial_count: How many trials; without a limit by default.
-        parallel_trial_count: How many at a time; 3 by default.
-        max_failed_trial_count: How many may fail; without a limit by default.
+        objective_goal: The objective's value at which the experiment ends; no goal by default.
+        max_trial_count: The greatest number of trials, from 1; no limit by default.
+        parallel_trial_count: The number of trials at a time, from 1; 3 by default.
+        max_failed_trial_count: The number of failed trials with which the experiment fails; no
+            limit by default.
         base_image: The trials' image in a cluster; Python of this version by default.
-        packages_to_install: What pip installs before each trial.
-        pip_index_url: Where pip looks for it; PyPI by default.
-        env_per_trial: Environment variables.
-        resources_per_trial: As ``{"cpu": 2, "memory": "4Gi", "gpu": 1}``, of each worker.
-        workers: Processes of a trial, each of which calls the function; more than one make it a
-            PyTorchJob, with the environment that ``torch.distributed`` reads.
-        retain_trials: Whether pods of finished trials are kept.
-        namespace: Of the jobs.
-        metrics_collector_config: As ``{"kind": "Push"}``; the trials' output by default.
+        packages_to_install: Requirements that pip installs before each trial.
+        pip_index_url: The package index for pip; PyPI by default.
+        env_per_trial: Environment variables of each trial, by name.
+        resources_per_trial: Resources of each worker, as ``{"cpu": 2, "memory": "4Gi", "gpu": 1}``.
+        workers: The number of processes of a trial, from 1, each of which calls the function; with
+            more than one a trial is a PyTorchJob, with the environment for ``torch.distributed``.
+        retain_trials: Whether the cluster keeps the pods of finished trials.
+        namespace: The jobs' namespace.
+        metrics_collector_config: The metrics collector, as ``{"kind": "Push"}``; by default metrics
+            are read from the trials' output.
 
     Raises:
-        InputError: The function cannot be run by itself, or an argument is wrong; all faults are
-            listed.
+        InputError: The function cannot be run by itself, or an argument is wrong; the error lists
+            all faults.
     """
     document = experiment_document(**locals())
     return Experiment(document, f"tune({objective.__name__})")

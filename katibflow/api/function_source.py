@@ -1,7 +1,8 @@
-"""A Python function as the program that each trial of an Experiment runs.
+"""Makes a Python function into the program that each trial of an Experiment runs.
 
-Like Katib's SDK, it takes the function's source: what it uses must be in it. Unlike there, it says
-what is missing before anything runs, and the parameters arrive as numbers, not as texts.
+Like Katib's SDK it takes the function's source, so the function must contain all that it uses.
+Unlike Katib's SDK it reports missing names before anything runs, and passes parameters as numbers,
+not as texts. The Experiment around the program is made in `tuning`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from katibflow.search import Space
 __all__ = ["BOOTSTRAP", "Constant", "program_of"]
 
 Constant = str | int | float | bool | None
-"""A parameter that is not searched."""
+"""The value of a parameter that is not searched."""
 
 MAX_PROGRAM_BYTES = 100_000
-"""Linux takes at most 128 KB in one argument of a program."""
+"""The greatest size of a program in bytes; Linux takes at most 128 KB in one argument."""
 
 BOOTSTRAP = """\
 import pathlib, runpy, sys, tempfile, traceback
@@ -36,7 +37,7 @@ with tempfile.TemporaryDirectory() as folder:
     except Exception:
         sys.exit(traceback.format_exc().rstrip())
 """
-"""Runs its first argument as a file: tracebacks show its lines, other processes can import it."""
+"""Runs its first argument from a file, so tracebacks show lines, and processes can import it."""
 
 _READERS = {"double": "float", "int": "int"}
 
@@ -48,14 +49,14 @@ def program_of(
     packages: Sequence[str] = (),
     index: str | None = None,
 ) -> str:
-    """The program: it takes ``name=value`` arguments, calls the function and prints its metrics.
+    """Returns a program that calls the function with ``name=value`` arguments and prints metrics.
 
     Args:
-        function: It takes one mapping of parameters, as in Katib's SDK, or the parameters by
-            their names. It returns the objective's value, or a mapping of metrics to values, or
-            None when it reports them itself.
-        parameters: Parameter to its space, or to a constant value.
-        metric: The objective's name.
+        function: The objective. It takes one mapping of parameters, as in Katib's SDK, or the
+            parameters by their names. It returns the objective's value, or a mapping of metrics to
+            values, or None if it reports them itself.
+        parameters: Each parameter's space or constant value, by name.
+        metric: The objective metric's name.
         packages: Requirements that pip installs first.
         index: The package index that pip uses; by default its own.
 
@@ -117,7 +118,7 @@ def _value(key: str, space: Space | Constant) -> str:
 
 
 def _literal(value: Constant) -> str:
-    """Python's text of a value; unlike ``repr``, also of numbers that are not finite."""
+    """Returns a value as Python source; unlike ``repr``, also an infinity or a NaN."""
     return (
         f"float({str(value)!r})"
         if isinstance(value, float) and not math.isfinite(value)
@@ -144,7 +145,7 @@ def _source(function: Callable[..., Any], name: str) -> str:
 
 
 def _check_names(function: Callable[..., Any], name: str, source: str) -> None:
-    """Names that the trial would not know."""
+    """Checks that the function uses no names of its surroundings, which a trial does not have."""
     future = "from __future__ import annotations\n"
     table = symtable.symtable(future + source, "objective", "exec")
     (body,) = (child for child in table.get_children() if child.get_name() == name)
@@ -169,7 +170,7 @@ def _globals(table: symtable.SymbolTable) -> Iterator[str]:
 def _takes_names(
     function: Callable[..., Any], name: str, parameters: Mapping[str, Space | Constant]
 ) -> bool:
-    """Whether the function takes the parameters by their names, rather than one mapping."""
+    """Returns whether the function takes the parameters by name rather than as one mapping."""
     signature = inspect.signature(function)
     names = list(signature.parameters)
     if len(names) == 1 and names[0] not in parameters:

@@ -1,4 +1,4 @@
-"""Experiments as parts of pipelines that are written in the Kubeflow Pipelines DSL."""
+"""Makes an Experiment one task of a user's own pipeline in the Kubeflow Pipelines DSL."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ def pipeline_task(
     when the experiment fails or no trial has a finite objective; jobs that still run are stopped
     either way.
 
-    What a run can change is a value, or an output of another task or parameter of the pipeline of
-    type ``str``, and no text with one in it, which KFP leaves as it stands; left out, it is the
-    Experiment's own, and ``"none"`` takes it away.
+    A run's parameter is a value, or an output of another task or a parameter of the pipeline, of
+    type ``str``. A text that contains one is refused, since KFP would not replace it. A parameter
+    that is left out keeps the Experiment's value; ``"none"`` removes that.
 
     Args:
-        source: The Experiment: a file's path, its YAML text (with a line break in it), the same as
-            a mapping, or a ``katibflow.Experiment``, as of ``tune``.
+        source: The Experiment: a file's path, YAML text (with a line break in it), a mapping, or a
+            ``katibflow.Experiment``, as ``tune`` returns it.
         layout: ``rounds``: a step for each trial; ``controller``: one step for all of them;
             ``auto``: ``rounds`` where the trials fit into their share of one run.
         image: Image with katibflow for all steps, in place of the code in the pipeline.
-        package: ``katibflow==X``: install this release in each step, likewise.
+        package: A release to install in each step, as ``katibflow==X``, in place of the code in the
+            pipeline.
         config_map: The ConfigMap with the trial template, as a file's path or a mapping.
         **run_parameters: What the run changes, see `katibflow.steps.run_parameters`.
 

@@ -1,4 +1,4 @@
-"""What came of a run, for a notebook or a program: the best trial, a table, an Optuna study."""
+"""The result of a run: the best trial, all trials as a table, the run as an Optuna study."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ __all__ = ["Result", "TrialResult"]
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One trial.
+    """The result of one trial.
 
     Attributes:
-        number: Its number, from 0.
+        number: The trial's number, from 0.
         state: RUNNING, COMPLETE, PRUNED, FAIL or KILLED.
         value: The (first) objective; None when the trial has none.
-        params: Parameter to its value: numbers as numbers, list items as their type says.
-        assignments: Parameter to the text that the trial was given.
-        metrics: Metric to its value under the metric's strategy.
-        reason: Why it ended, as one word, if not because it was done.
-        message: The same as a sentence.
-        logs: Replica to its log, of a run on this machine.
+        params: The parameters' values by name: numbers as numbers, list items as their type says.
+        assignments: The texts that the trial was given, by the parameter's name.
+        metrics: The metrics' values by name, each under the metric's strategy.
+        reason: Why the trial ended, as one word; "" for a trial that completed.
+        message: The same as a sentence; "" for a trial that completed.
+        logs: The logs' paths by replica, for a run on this machine; else empty.
     """
 
     number: int
@@ -56,12 +56,12 @@ class TrialResult:
 
 
 class Result:
-    """A run as it stands: over, interrupted, or going on elsewhere.
+    """The result of a run that is over, was interrupted, or goes on elsewhere.
 
     Args:
-        history: Its trials.
-        ending: How it ended, or that it has not.
-        folder: Its files; None of a run in Kubeflow Pipelines.
+        history: The run's Experiment and trials.
+        ending: How the run ended, or that it has not.
+        folder: The run's folder; None for a run in Kubeflow Pipelines.
     """
 
     def __init__(self, history: History, ending: Ending, folder: RunFolder | None = None) -> None:
@@ -71,11 +71,11 @@ class Result:
 
     @classmethod
     def load(cls, folder: str | Path) -> Result:
-        """The result that lies in a run's folder, as ``runs/mnist``.
+        """Returns the result of the run in a folder, as ``runs/mnist``.
 
         Raises:
-            InputError: There is no run in this folder.
-            HistoryError: Its history cannot be read.
+            InputError: The folder has no run.
+            HistoryError: The run's history cannot be read.
         """
         run = read_run(Path(folder))
         return cls(run.history, run.ending, run.folder)
@@ -87,22 +87,22 @@ class Result:
 
     @property
     def succeeded(self) -> bool | None:
-        """Whether the goal was met or the trials are used up; None if it is not over."""
+        """Whether the goal was met or the trials are used up; None if the run is not over."""
         return self._ending.succeeded
 
     @property
     def reason(self) -> str:
-        """Why it ended, in Katib's word, as ``ExperimentGoalReached``."""
+        """Why the run ended, in Katib's word, as ``ExperimentGoalReached``."""
         return self._ending.reason
 
     @property
     def message(self) -> str:
-        """Why it ended, as a sentence."""
+        """Why the run ended, as a sentence."""
         return self._ending.message
 
     @property
     def history(self) -> History:
-        """The study history, which is the record."""
+        """The study history, which is the record of the run."""
         return self._history
 
     @property
@@ -110,7 +110,7 @@ class Result:
         """The run's folder.
 
         Raises:
-            KatibflowError: It has none here, as it is in Kubeflow Pipelines.
+            KatibflowError: The run is in Kubeflow Pipelines and has no folder here.
         """
         return self._files.path
 
@@ -119,7 +119,7 @@ class Result:
         """The report, one HTML page.
 
         Raises:
-            KatibflowError: It is in Kubeflow Pipelines, where the run's last step has it.
+            KatibflowError: The run is in Kubeflow Pipelines, where its last step has the report.
         """
         return self._files.report
 
@@ -157,8 +157,8 @@ class Result:
                 reason=trial.reason,
                 message=trial.message,
                 logs={
-                    replica: self._files.path / place
-                    for replica, place in logs.get(trial.number, {}).items()
+                    replica: self._files.path / path
+                    for replica, path in logs.get(trial.number, {}).items()
                 },
             )
             for trial in self.history.trials
@@ -169,7 +169,7 @@ class Result:
         """The trial with the best finite objective, the earlier one on a tie; None if none.
 
         Raises:
-            KatibflowError: There are several objectives, and so a `front`.
+            KatibflowError: There are several objectives, so there is a `front` instead.
         """
         if self._best.is_front:
             raise KatibflowError("best: there are several objectives; allowed: front")
@@ -177,7 +177,7 @@ class Result:
 
     @property
     def front(self) -> tuple[TrialResult, ...]:
-        """The Pareto front, first the best in the first objective; of one objective the best."""
+        """The Pareto front, ordered by the first objective; with one objective, the best trial."""
         trials = {trial.number: trial for trial in self.trials}
         return tuple(trials[trial.number] for trial in self._best.trials)
 
@@ -186,11 +186,11 @@ class Result:
         return best_of(self.history.experiment.spec.objective, self.history.trials)
 
     def trials_dataframe(self) -> pandas.DataFrame:
-        """All trials as a table with one row each, indexed by number.
+        """Returns all trials as a table, a row each, indexed by number.
 
-        Its columns: ``state``, ``metrics_<name>`` for each metric, ``params_<name>`` for each
-        parameter, ``queued``, ``start`` and ``end`` (UTC): when it was made, when its job was
-        created, and when it ended; ``reason``. What a trial does not have is missing.
+        The columns are ``state``, ``metrics_<name>`` for each metric, ``params_<name>`` for each
+        parameter, ``reason``, and the times (UTC) ``queued``: when the trial was made, ``start``:
+        when its job was created, and ``end``. A value that a trial does not have is missing.
 
         Raises:
             MissingPackage: pandas is not installed.

@@ -1,4 +1,4 @@
-"""A run in Kubeflow Pipelines, for a notebook or a program: followed, read and stopped."""
+"""The handle of a run in Kubeflow Pipelines: waits for it, reads its result, stops it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from katibflow.api.result import Result
 from katibflow.client.base import Pipelines, Run
 from katibflow.client.following import ending_of
-from katibflow.client.reading import Sweep
+from katibflow.client.reading import ExperimentRun
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.stopping import Stopped, stop_run
@@ -21,71 +21,71 @@ __all__ = ["Recurring", "RemoteRun"]
 
 
 class RemoteRun:
-    """A run that was submitted; it goes on whatever becomes of this object.
+    """A run that was submitted. The run does not depend on this object and goes on without it.
 
     Args:
-        pipelines: Where it runs.
-        sweep: What it is about.
-        records: Its trials, from their jobs; None where the cluster cannot be reached.
-        reader: Its Workflow; None where the cluster cannot be reached.
+        pipelines: The installation that has the run.
+        experiment_run: The run and its Experiment.
+        records: Reads the trials from their jobs; None where the cluster cannot be reached.
+        reader: Reads the run's Workflow; None where the cluster cannot be reached.
     """
 
     def __init__(
         self,
         pipelines: Pipelines,
-        sweep: Sweep,
+        experiment_run: ExperimentRun,
         records: Records | None,
         reader: WorkflowReader | None = None,
     ) -> None:
         self._pipelines = pipelines
-        self._sweep = sweep
+        self._experiment_run = experiment_run
         self._records = records
         self._reader = reader
 
     @property
     def run_id(self) -> str:
-        """KFP's id, which ``katibflow show`` takes too."""
-        return self._sweep.run.run_id
+        """KFP's id of the run, which ``katibflow show`` takes too."""
+        return self._experiment_run.run.run_id
 
     @property
     def name(self) -> str:
-        """Its name in the UI."""
-        return self._sweep.run.name
+        """The run's name in the UI."""
+        return self._experiment_run.run.name
 
     @property
     def link(self) -> str:
-        """Its page in the UI; empty if the installation does not say where that is."""
+        """The address of the run's page in the UI; "" if it is not known."""
         return self._pipelines.link(f"runs/details/{self.run_id}")
 
     @property
     def state(self) -> str:
-        """KFP's state of it now, as ``RUNNING`` or ``SUCCEEDED``.
+        """The run's present state in KFP, as ``RUNNING`` or ``SUCCEEDED``.
 
         Raises:
-            RunnerError: The server cannot be asked.
+            RunnerError: The server does not answer, or refuses.
         """
         return self._pipelines.run(self.run_id).state
 
     def wait(self, *, poll: float = 5.0, progress: bool = True) -> Result:
-        """Follows the run to its end; interrupting that leaves the run alone.
+        """Follows the run to its end; an interrupt ends the waiting, not the run.
 
-        A run that stands still is waited for, too; with ``progress`` it is said once.
+        It goes on waiting for a run that has stalled; with ``progress`` it reports a stall once.
 
         Args:
-            poll: Seconds between two looks.
-            progress: Whether to show what happens on standard output.
+            poll: Seconds between two requests, above 0.
+            progress: Whether to show the progress on standard output.
 
         Returns:
-            The result, also when the run failed: see its ``succeeded``.
+            The result, even if the run failed: see its ``succeeded``.
 
         Raises:
-            RunnerError: The server is out of reach for 10 minutes, or refuses; or the trials'
-                jobs cannot be read from here.
+            RunnerError: The server is unreachable for 10 minutes, or refuses; or the trials' jobs
+                cannot be read from here.
         """
         pause = threading.Event()
         run, _ = watch(
             self._pipelines,
-            self._sweep,
+            self._experiment_run,
             self._records,
             self._view(),
             lambda: pause.wait(poll),
@@ -94,39 +94,43 @@ class RemoteRun:
         return self._result(run)
 
     def result(self) -> Result:
-        """The run as it is now.
+        """Returns the run's result as it is now.
 
         Raises:
-            RunnerError: It cannot be read.
+            RunnerError: The run or its trials cannot be read.
         """
         run = self._pipelines.run(self.run_id)
         if run.is_over:
-            run = self._view().standing(run, None).run
+            run = self._view().status(run, None).run
         return self._result(run)
 
     def stop(self, *, poll: float = 2.0) -> Stopped:
         """Terminates the run; its last step then stops the trials that still run.
 
-        Of a run whose steps have not changed for long, or whose Workflow is full, it is seen for
-        half a minute whether the engine acts; if not, the trials' jobs are stopped from here. To
-        stop a run again is no error.
+        If the run's steps have not changed for long, or its Workflow is full, this waits half a
+        minute for the engine to act, and else stops the trials' jobs from here. Stopping a run
+        again is no error.
 
         Args:
-            poll: Seconds between two looks in that time.
+            poll: Seconds between two requests in that time, above 0.
 
         Returns:
-            What became of it; its ``lines()`` say it.
+            The outcome; its ``lines()`` describe it.
 
         Raises:
             RunnerError: The server refuses.
         """
         pause = threading.Event()
         return stop_run(
-            self._pipelines, self._sweep, self._records, self._reader, lambda: pause.wait(poll)
+            self._pipelines,
+            self._experiment_run,
+            self._records,
+            self._reader,
+            lambda: pause.wait(poll),
         )
 
     def _view(self) -> RunView:
-        return RunView(self._sweep, self._records, self._reader)
+        return RunView(self._experiment_run, self._records, self._reader)
 
     def _result(self, run: Run) -> Result:
         if self._records is None:

@@ -1,4 +1,4 @@
-"""The parameters of a run as keywords of Python functions, made from their table."""
+"""Gives Python functions a keyword for each run parameter, from `steps.run_parameters`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def with_run_keywords(function: _Function) -> _Function:
-    """Gives a function's signature and docstring the parameters of a run in place of ``**``.
+    """Puts the run parameters in place of ``**`` in a function's signature and docstring.
 
     Args:
-        function: It has ``**run_parameters``; it is changed, and returned.
+        function: A function with ``**run_parameters``; it is changed and returned.
     """
     signature = inspect.signature(function)
     own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
@@ -50,11 +50,11 @@ def given_texts(
     """Returns a run's parameters by name, as texts.
 
     Args:
-        keywords: By their Python keywords; None is one that is left out.
-        parameters: By name; None is a value that is taken away.
+        keywords: Values by Python keyword; None leaves a parameter out.
+        parameters: Values by name; None removes the Experiment's value.
 
     Raises:
-        InputError: There is no such parameter, or one is given both ways.
+        InputError: A name is no run parameter, or a parameter is given both ways.
     """
     given = run_parameters.by_names(parameters or {}, keywords)
     return {

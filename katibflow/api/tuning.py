@@ -1,4 +1,4 @@
-"""An Experiment made from a Python function, with the arguments of Katib's SDK."""
+"""Makes an Experiment's document from a Python function, with the arguments of Katib's SDK."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def experiment_document(
     namespace: str | None,
     metrics_collector_config: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """The Experiment as plain data in the YAML's names; see ``katibflow.tune``.
+    """Returns the Experiment as plain data with the YAML's names; see ``katibflow.tune``.
 
     Raises:
         InputError: The function cannot be run by itself, or does not take the parameters.
@@ -61,7 +61,7 @@ def experiment_document(
         "name": _CONTAINER,
         "image": base_image
         or f"docker.io/library/python:{sys.version_info[0]}.{sys.version_info[1]}",
-        # Kubernetes puts variables in place of $(NAME), also in a program's text.
+        # Kubernetes replaces $(NAME) by a variable, even inside a program's text.
         "command": ["python3", "-u", "-c", BOOTSTRAP, program.replace("$(", "$$(")],
         "args": [f"{key}=${{trialParameters.{key}}}" for key in searched],
     }

@@ -1,4 +1,4 @@
-"""The application: its commands, its own options, and how errors end it."""
+"""The application: registers the commands, reads the global options, ends with an exit status."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _HELP = "Runs Katib Experiments on this machine, on a cluster and in Kubeflow Pi
 
 
 @dataclass
-class _Asked:
-    """What the options before the command say."""
+class _GlobalOptions:
+    """The values of the options that stand before the command."""
 
     debug: bool = False
 
@@ -66,16 +66,16 @@ def _root(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Runs Katib Experiments on this machine, on a cluster and in Kubeflow Pipelines."""
-    context.ensure_object(_Asked).debug = debug
+    context.ensure_object(_GlobalOptions).debug = debug
 
 
 def main() -> NoReturn:
-    """Runs the command line; an error is one message, or a traceback with ``--debug``."""
-    asked = _Asked()
+    """Runs the command line; prints an error as one message, or with ``--debug`` a traceback."""
+    options = _GlobalOptions()
     try:
-        app(prog_name="katibflow", obj=asked)
+        app(prog_name="katibflow", obj=options)
     except Exception as error:
-        if asked.debug:
+        if options.debug:
             raise
         if isinstance(error, InputError):
             _fail(str(error), BAD_INPUT)

@@ -1,4 +1,4 @@
-"""``katibflow compile``: writes an Experiment's pipeline."""
+"""The command ``katibflow compile``: compiles an Experiment to a pipeline file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``katibflow dashboard``: Optuna's dashboard of a run, a history file or a storage."""
+"""The command ``katibflow dashboard``: serves Optuna's dashboard of a run, a file or a storage."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def dashboard(
     if (history is None) == (storage is None):
         found = "neither" if history is None else "both"
         raise InputError(f"RUN|FILE, --storage: found {found}; allowed: one of them")
-    place = "/dashboard"
+    path = "/dashboard"
     if history is not None:
         opened, study = follow(HistoryOnDisk(history), _warn)
-        place = f"/dashboard/studies/{study}"
+        path = f"/dashboard/studies/{study}"
     else:
         opened = Storage(storage or "").existing()
     with server(opened, host, port) as serving:
-        address = f"http://{host}:{serving.server_port}{place}"
+        address = f"http://{host}:{serving.server_port}{path}"
         print(f"{address} (Ctrl-C ends it)", flush=True)
         if browser and _has_screen():
             typer.launch(address)
@@ -69,7 +69,7 @@ def dashboard(
 
 
 def _has_screen() -> bool:
-    """Returns whether a browser can open a window; macOS has no variable that tells."""
+    """Returns whether a browser can open a window; macOS sets no variable for it."""
     is_mac = sys.platform == "darwin"
     return is_mac or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 

@@ -1,4 +1,4 @@
-"""What the commands on runs in Kubeflow Pipelines share: their options, and what they show."""
+"""Options and output that the commands on runs in Kubeflow Pipelines share."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from katibflow.client.access import Access
     from katibflow.client.base import Pipelines, Run
     from katibflow.client.cluster import Cluster
-    from katibflow.client.reading import Sweep
-    from katibflow.client.run_view import Standing
+    from katibflow.client.reading import ExperimentRun
+    from katibflow.client.run_view import RunStatus
     from katibflow.study.ending import Ending
     from katibflow.study.history import History
 
@@ -35,7 +35,7 @@ __all__ = [
     "follow_to_end",
     "found_run",
     "link_of",
-    "print_unseen",
+    "print_unavailable",
     "run_data",
 ]
 
@@ -76,46 +76,50 @@ RunName = Annotated[
 def access_of(
     host: str | None, namespace: str | None, context: str | None, ca_file: Path | None
 ) -> Access:
-    """Returns what the options say of the installation; errors as of `client.cluster`."""
+    """Returns the options as an `Access`; raises what `client.cluster.access_of` raises."""
     from katibflow.client import cluster
 
     return cluster.access_of(host, namespace, context, ca_file)
 
 
-def found_run(run: str, access: Access) -> tuple[Pipelines, Sweep]:
-    """Returns the installation and the user's run; errors as of `client.reading.find_sweep`."""
+def found_run(run: str, access: Access) -> tuple[Pipelines, ExperimentRun]:
+    """Connects and returns the installation and the run; raises what `find_experiment_run` does."""
     from katibflow.client.api import connect
-    from katibflow.client.reading import find_sweep
+    from katibflow.client.reading import find_experiment_run
 
     pipelines = connect(access)
-    return pipelines, find_sweep(pipelines, run)
+    return pipelines, find_experiment_run(pipelines, run)
 
 
 def cluster_for(pipelines: Pipelines, access: Access) -> Cluster:
-    """Returns the cluster of the runs; why it cannot be seen is printed once."""
+    """Returns the cluster of the runs, which prints once why it cannot be read."""
     from katibflow.client.cluster import Cluster
 
-    return Cluster(pipelines, access, print_unseen)
+    return Cluster(pipelines, access, print_unavailable)
 
 
-def print_unseen(error: KatibflowError) -> None:
-    """Prints why the trials' jobs cannot be seen."""
+def print_unavailable(error: KatibflowError) -> None:
+    """Prints why the trials' jobs cannot be read."""
     print(f"the trials' jobs cannot be seen from here: {error}", file=sys.stderr)
 
 
 def link_of(pipelines: Pipelines, run: Run) -> str:
-    """Returns a run's page in the UI, or else its id."""
+    """Returns the address of a run's page in the UI, or its id if the address is not known."""
     from katibflow.client import reading
 
     return reading.link_of(pipelines, run)
 
 
 def follow_to_end(
-    pipelines: Pipelines, sweep: Sweep, cluster: Cluster, poll: float, as_json: bool
+    pipelines: Pipelines,
+    experiment_run: ExperimentRun,
+    cluster: Cluster,
+    poll: float,
+    as_json: bool,
 ) -> typer.Exit:
-    """Shows a run until it is over and prints how it ended; returns the exit status for that.
+    """Shows a run until it is over, prints how it ended, and returns the exit status.
 
-    A signal ends the following and leaves the run alone.
+    A signal ends the command, not the run.
     """
     from katibflow.client.following import ending_of
     from katibflow.client.watching import watch
@@ -123,7 +127,7 @@ def follow_to_end(
 
     stop, stopped = StopRequest(), threading.Event()
     stop.subscribe(stopped.set)
-    run, link = sweep.run, link_of(pipelines, sweep.run)
+    run, link = experiment_run.run, link_of(pipelines, experiment_run.run)
     how = (
         f"the run goes on: {link}\n"
         f"  katibflow show {run.run_id} --follow\n"
@@ -133,9 +137,9 @@ def follow_to_end(
         with caught(stop):
             run, history = watch(
                 pipelines,
-                sweep,
-                cluster.records(sweep),
-                cluster.view(sweep),
+                experiment_run,
+                cluster.records(experiment_run),
+                cluster.view(experiment_run),
                 lambda: stopped.wait(poll),
                 lambda: sys.stderr if as_json else sys.stdout,
             )
@@ -144,7 +148,7 @@ def follow_to_end(
     if stop.reason is not None and not run.is_over:
         print(how, file=sys.stderr)
         return interrupted(stop.reason)
-    history = cluster.believed(run, history)
+    history = cluster.plausible_history(run, history)
     ending = ending_of(run, history)
     if history is not None:
         for line in cluster.failed_steps(run):
@@ -152,7 +156,7 @@ def follow_to_end(
     if as_json:
         import json
 
-        print(json.dumps(run_data(sweep, run, history, ending, link)))
+        print(json.dumps(run_data(experiment_run, run, history, ending, link)))
     else:
         print(f"{ending.reason}: {ending.message}")
         if history is not None:
@@ -162,16 +166,16 @@ def follow_to_end(
 
 
 def run_data(
-    sweep: Sweep,
+    experiment_run: ExperimentRun,
     run: Run,
     history: History | None,
     ending: Ending,
     link: str,
-    standing: Standing | None = None,
+    status: RunStatus | None = None,
 ) -> dict[str, Any]:
-    """A run as JSON data; ``best`` and ``trials`` are null where they cannot be seen.
+    """Returns a run as JSON data; ``best`` and ``trials`` are null where they cannot be read.
 
-    With several objectives ``front`` stands in place of ``best``; ``stall`` is null while it moves.
+    With several objectives ``front`` replaces ``best``; ``stall`` is null without a stall.
     """
     from collections import Counter
 
@@ -180,7 +184,7 @@ def run_data(
 
     counts = Counter(trial.state.value for trial in history.trials) if history else {}
     return {
-        "experiment": sweep.experiment.name,
+        "experiment": experiment_run.experiment.name,
         "run": run.run_id,
         "name": run.name,
         "state": run.state,
@@ -190,6 +194,6 @@ def run_data(
         "message": ending.message,
         **(best_data(history) if history is not None else {"best": None}),
         "trials": dict(sorted(counts.items())) if history is not None else None,
-        "stall": stall_data(standing.stall, standing.message) if standing is not None else None,
+        "stall": stall_data(status.stall, status.message) if status is not None else None,
         "link": link,
     }

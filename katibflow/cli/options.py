@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and how they end."""
+"""Options, arguments and exit statuses that several commands share, and checks of them."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ Package = Annotated[
 
 
 def with_backends(command: Callable[..., None]) -> Callable[..., None]:
-    """Makes a command take each backend in its argument ``on``, and the options of all of them.
+    """Gives a command's option ``on`` the backends' names, and adds all backends' options.
 
     Args:
-        command: It has ``on``, with a default, and takes the backends' options as keywords.
+        command: A command with ``on``, which has a default, and ``**`` for the backends' options.
 
     Returns:
-        The command, with a signature that lists them after ``on``.
+        The command, with a signature that lists the backends' options after ``on``.
     """
     signature = inspect.signature(command, eval_str=True)
     parameters: list[inspect.Parameter] = []
@@ -106,13 +106,13 @@ def with_backends(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _enumeration: Any = StrEnum
-"""Makes an enumeration of names that are known when it runs."""
+"""Makes an enumeration of names that are only known at run time, which mypy cannot check."""
 
 
 def _parameter(owned: OwnedOption) -> inspect.Parameter:
     option = owned.option
     kind: Any = option.type
-    told = typer.Option(
+    typer_option = typer.Option(
         option.words,
         metavar=option.metavar,
         help=f"{option.help} {owned.allowed.capitalize()}.",
@@ -122,28 +122,28 @@ def _parameter(owned: OwnedOption) -> inspect.Parameter:
         option.name,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         default=None,
-        annotation=Annotated[(list[kind] if option.is_list else kind) | None, told],
+        annotation=Annotated[(list[kind] if option.is_list else kind) | None, typer_option],
     )
 
 
 def interrupted(reason: StopReason) -> typer.Exit:
-    """Returns the end of a command that was asked to stop: 128 + the signal's number, as shells do.
+    """Returns the exit of a stopped command: status 128 + the signal's number, as in shells.
 
     Args:
-        reason: Why it was asked.
+        reason: Why the command stops.
     """
     return typer.Exit(EXPERIMENT_FAILED if reason.signal is None else 128 + reason.signal)
 
 
 def check_output(path: Path, source: Path | None = None) -> None:
-    """Checks that a file can be written there, before the work for it is done.
+    """Checks that a file can be written, before the work for it is done.
 
     Args:
-        path: The file.
-        source: What it is made from, which it is not to replace.
+        path: The file to write.
+        source: The input file, which must not be overwritten; None without one.
 
     Raises:
-        InputError: It is a folder, its folder does not exist, or it is the source.
+        InputError: The path is a folder, its folder does not exist, or it is the source.
     """
     if source is not None and path.resolve() == source.resolve():
         raise InputError(f"--output {path}: found the Experiment's own file; allowed: another")

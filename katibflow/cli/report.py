@@ -1,4 +1,4 @@
-"""``katibflow report``: writes a run's report again."""
+"""The command ``katibflow report``: writes the report of a run on this machine again."""
 
 from __future__ import annotations
 

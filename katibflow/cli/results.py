@@ -1,4 +1,4 @@
-"""How a run's result is printed: for people, and as JSON for scripts."""
+"""Prints a run's result, for people or as JSON for scripts."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _REASON_WIDTH = 100
 
 
 def print_result(run: Run, as_json: bool, page: Path) -> None:
-    """Prints how a run ended, its best trial or the Pareto front, and where its report lies.
+    """Prints how a run ended, its best trial or the Pareto front, and its report's path.
 
     Args:
         run: The run.
         as_json: Whether to print one JSON object instead of lines.
-        page: The report.
+        page: The report's path.
     """
     from katibflow.report.data import result_data
 
     if as_json:
-        places = {
+        paths = {
             "folder": str(run.folder.path),
             "history": str(run.folder.study),
             "report": str(page),
         }
-        print(json.dumps(result_data(run.history, run.ending) | places))
+        print(json.dumps(result_data(run.history, run.ending) | paths))
         return
     print(f"{run.ending.reason}: {run.ending.message}")
     print(*best_lines(run.history), sep="\n")
@@ -41,14 +41,14 @@ def print_result(run: Run, as_json: bool, page: Path) -> None:
 
 
 def best_lines(history: History) -> list[str]:
-    """The best trial and its assignments, the same of a whole front, or that there is none."""
+    """Returns lines with the best trial or the Pareto front, or a line that says there is none."""
     from katibflow.study.best import best_of
 
     return best_of(history.experiment.spec.objective, history.trials).lines()
 
 
 def trial_lines(history: History) -> list[str]:
-    """Returns the table of trials, a line each."""
+    """Returns the lines of the table of trials."""
     from datetime import UTC, datetime
 
     from katibflow.client.shortening import shortened

@@ -1,4 +1,4 @@
-"""``katibflow run``: runs an Experiment here or in a cluster."""
+"""The command ``katibflow run``: runs an Experiment on this machine or in a cluster."""
 
 from __future__ import annotations
 

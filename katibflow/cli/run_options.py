@@ -1,4 +1,4 @@
-"""The parameters of a run as options of a command, made from their table."""
+"""Gives a command an option for each run parameter, from `steps.run_parameters`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ __all__ = ["with_run_options"]
 def with_run_options(before: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Returns a decorator that puts an option for each of a run's parameters in place of ``**``.
 
-    The command gets the options that are given, and None for those that are not, by the
-    parameters' names.
+    The command gets each option by the parameter's name, with None for one that is not given.
 
     Args:
-        before: The command's parameter that the options stand before, in its help.
+        before: Name of the command's parameter before which its help lists these options.
     """
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""``katibflow list | show | best | logs | stop``: runs in Kubeflow Pipelines."""
+"""The commands ``list``, ``show``, ``best``, ``logs`` and ``stop``: runs in Kubeflow Pipelines."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from katibflow.cli.tables import age_text, table_lines
 from katibflow.errors import InputError, RunnerError
 
 if TYPE_CHECKING:
-    from katibflow.client.reading import Sweep
-    from katibflow.client.run_view import Standing
+    from katibflow.client.reading import ExperimentRun
+    from katibflow.client.run_view import RunStatus
     from katibflow.study.history import History
 
 __all__ = ["best", "list_", "logs", "show", "stop"]
@@ -58,43 +58,45 @@ def list_(
     """
     from katibflow.client.api import connect
     from katibflow.client.following import ending_of
-    from katibflow.client.reading import latest_sweeps
+    from katibflow.client.reading import latest_experiment_runs
 
     access = access_of(host, namespace, context, ca_file)
     pipelines = connect(access)
     cluster = cluster_for(pipelines, access)
     found = []
-    for sweep in latest_sweeps(pipelines, limit):
-        history = cluster.history(sweep)
-        standing = cluster.standing_if_suspect(sweep, history)
-        link = link_of(pipelines, sweep.run)
-        ending = ending_of(sweep.run, history)
-        data = run_data(sweep, sweep.run, history, ending, link, standing)
-        found.append((sweep, history, standing, data))
+    for experiment_run in latest_experiment_runs(pipelines, limit):
+        history = cluster.history(experiment_run)
+        status = cluster.status_if_overdue(experiment_run, history)
+        link = link_of(pipelines, experiment_run.run)
+        ending = ending_of(experiment_run.run, history)
+        data = run_data(experiment_run, experiment_run.run, history, ending, link, status)
+        found.append((experiment_run, history, status, data))
     if as_json:
         print(json.dumps({"runs": [data for *_, data in found]}))
         return
-    rows = [_row(sweep, history, standing) for sweep, history, standing, _ in found]
+    rows = [_row(experiment_run, history, status) for experiment_run, history, status, _ in found]
     head = ("NAME", "RUN", "EXPERIMENT", "STATE", "TRIALS", "BEST", "AGE")
     print(*table_lines(head, rows), sep="\n")
-    for sweep, _, standing, _ in found:
-        if standing is not None and standing.stall is not None:
-            print(f"{sweep.run.name}: {standing.message}", file=sys.stderr)
+    for experiment_run, _, status, _ in found:
+        if status is not None and status.stall is not None:
+            print(f"{experiment_run.run.name}: {status.message}", file=sys.stderr)
 
 
-def _row(sweep: Sweep, history: History | None, standing: Standing | None) -> tuple[str, ...]:
+def _row(
+    experiment_run: ExperimentRun, history: History | None, status: RunStatus | None
+) -> tuple[str, ...]:
     from katibflow.progress.status import Status
 
-    run = sweep.run
+    run = experiment_run.run
     trials = best = ""
     if history is not None:
-        status = Status.of(history.experiment, history.trials)
+        progress = Status.of(history.experiment, history.trials)
         most = history.experiment.spec.max_trial_count
-        trials = f"{status.ended}" if most is None else f"{status.ended}/{most}"
-        best = status.best.short
+        trials = f"{progress.ended}" if most is None else f"{progress.ended}/{most}"
+        best = progress.best.short
     age = age_text((datetime.now(UTC) - run.created).total_seconds())
-    state = "STALLED" if standing is not None and standing.stall is not None else run.state
-    return run.name, run.run_id[:8], sweep.experiment.name, state, trials, best, age
+    state = "STALLED" if status is not None and status.stall is not None else run.state
+    return run.name, run.run_id[:8], experiment_run.experiment.name, state, trials, best, age
 
 
 def show(
@@ -120,30 +122,32 @@ def show(
     from katibflow.report.data import trials_data
 
     access = access_of(host, namespace, context, ca_file)
-    pipelines, sweep = found_run(run, access)
+    pipelines, experiment_run = found_run(run, access)
     if follow:
-        raise follow_to_end(pipelines, sweep, cluster_for(pipelines, access), poll, as_json)
+        raise follow_to_end(
+            pipelines, experiment_run, cluster_for(pipelines, access), poll, as_json
+        )
     cluster = cluster_for(pipelines, access)
-    history = cluster.history(sweep)
-    view = cluster.view(sweep)
-    standing = view.standing(sweep.run, history)
-    if sweep.run.state != "SUCCEEDED":
-        for reason in view.untold():
+    history = cluster.history(experiment_run)
+    view = cluster.view(experiment_run)
+    status = view.status(experiment_run.run, history)
+    if experiment_run.run.state != "SUCCEEDED":
+        for reason in view.new_problems():
             print(reason, file=sys.stderr)
-    link = link_of(pipelines, sweep.run)
-    ending = ending_of(standing.run, history)
+    link = link_of(pipelines, experiment_run.run)
+    ending = ending_of(status.run, history)
     if as_json:
-        data = run_data(sweep, standing.run, history, ending, link, standing)
+        data = run_data(experiment_run, status.run, history, ending, link, status)
         trials = trials_data(history) if history else None
         print(json.dumps({**data, "history": trials}))
         return
     if history is not None:
         print(*trial_lines(history), sep="\n")
-        for line in cluster.failed_steps(standing.run):
+        for line in cluster.failed_steps(status.run):
             print(line, file=sys.stderr)
     print(f"{ending.reason}: {ending.message}")
-    if standing.stall is not None:
-        print(standing.message)
+    if status.stall is not None:
+        print(status.message)
     if history is not None:
         print(*best_lines(history), sep="\n")
     print(f"run: {link}")
@@ -169,12 +173,11 @@ def best(
     from katibflow.report.data import best_data
 
     access = access_of(host, namespace, context, ca_file)
-    pipelines, sweep = found_run(run, access)
-    history = cluster_for(pipelines, access).history(sweep)
+    pipelines, experiment_run = found_run(run, access)
+    history = cluster_for(pipelines, access).history(experiment_run)
     if history is None:
-        raise RunnerError(
-            f"{_UNSEEN}; the run's last step, report, has them: {link_of(pipelines, sweep.run)}"
-        )
+        link = link_of(pipelines, experiment_run.run)
+        raise RunnerError(f"{_UNSEEN}; the run's last step, report, has them: {link}")
     (data,) = best_data(history).values()
     if as_json:
         print(json.dumps(data))
@@ -212,17 +215,19 @@ def logs(
     from katibflow.client.records import JobRecords, cluster_of
 
     access = access_of(host, namespace, context, ca_file)
-    pipelines, sweep = found_run(run, access)
-    cluster = cluster_of(access.namespace or pipelines.namespace_of(sweep.run), access.context)
+    pipelines, experiment_run = found_run(run, access)
+    cluster = cluster_of(
+        access.namespace or pipelines.namespace_of(experiment_run.run), access.context
+    )
     if trial is None:
-        found = step_logs(cluster, sweep.run.run_id)
-        what = f"no pod of a step of {sweep.run.name} is left, or has begun"
+        found = step_logs(cluster, experiment_run.run.run_id)
+        what = f"no pod of a step of {experiment_run.run.name} is left, or has begun"
     else:
-        known = {each.number: each for each in JobRecords(cluster, sweep).history().trials}
+        known = {each.number: each for each in JobRecords(cluster, experiment_run).history().trials}
         if trial not in known:
             numbers = f"0 to {max(known)}" if known else "none yet"
             raise InputError(f"TRIAL: found {trial}; allowed: {numbers}")
-        template = sweep.experiment.spec.trial_template
+        template = experiment_run.experiment.spec.trial_template
         found = trial_logs(
             cluster, known[trial], template.trial_spec or {}, template.primary_container_name
         )
@@ -235,7 +240,9 @@ def logs(
             print(line)
         printed = True
     if not printed:
-        raise RunnerError(f"{what}; {link_of(pipelines, sweep.run)} keeps logs as artifacts")
+        raise RunnerError(
+            f"{what}; {link_of(pipelines, experiment_run.run)} keeps logs as artifacts"
+        )
 
 
 def stop(
@@ -258,13 +265,13 @@ def stop(
     from katibflow.client.stopping import stop_run
 
     access = access_of(host, namespace, context, ca_file)
-    pipelines, sweep = found_run(run, access)
+    pipelines, experiment_run = found_run(run, access)
     records = reader = None
-    if not sweep.run.is_over:
+    if not experiment_run.run.is_over:
         cluster = cluster_for(pipelines, access)
-        records, reader = cluster.records(sweep), cluster.reader(sweep.run)
+        records, reader = cluster.records(experiment_run), cluster.reader(experiment_run.run)
     pause = threading.Event()
-    stopped = stop_run(pipelines, sweep, records, reader, lambda: pause.wait(_STOP_POLL))
+    stopped = stop_run(pipelines, experiment_run, records, reader, lambda: pause.wait(_STOP_POLL))
     print(*stopped.lines(), sep="\n")
     if not stopped.is_done:
         raise typer.Exit(EXPERIMENT_FAILED)

@@ -1,4 +1,4 @@
-"""``katibflow submit``: runs an Experiment in Kubeflow Pipelines, now or again and again."""
+"""The command ``katibflow submit``: runs an Experiment in Kubeflow Pipelines, or schedules it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from katibflow.cli.kubeflow import (
     Poll,
     follow_to_end,
     link_of,
-    print_unseen,
+    print_unavailable,
 )
 from katibflow.cli.options import (
     AsJson,
@@ -76,15 +76,14 @@ def submit(
       katibflow submit examples/mnist.yaml --name nightly --schedule "0 3 * * *"
     """
     require("kfp", "katibflow submit")
+    from katibflow.client import submitting
     from katibflow.client.cluster import access_of
-    from katibflow.client.submitting import Recurring, Submission, trigger_of
-    from katibflow.client.submitting import submit as bring
     from katibflow.runners.kubernetes.config_maps import map_in_cluster
     from katibflow.validation.reading import map_in_file, read_experiment
 
-    trigger = trigger_of(schedule, every)
+    trigger = submitting.trigger_of(schedule, every)
     access = access_of(host, namespace, context, ca_file)
-    submission = Submission(
+    submission = submitting.Submission(
         read_experiment(file, read=map_in_file(config_map) or map_in_cluster(context)),
         str(file),
         {key: value for key, value in run_parameters.items() if value is not None},
@@ -93,9 +92,9 @@ def submit(
         package,
         kfp_experiment,
     )
-    submitted = bring(submission, access, _Printed(file, as_json), trigger)
+    submitted = submitting.submit(submission, access, _PrintingListener(file, as_json), trigger)
     made = submitted.made
-    if isinstance(made, Recurring):
+    if isinstance(made, submitting.Recurring):
         if as_json:
             data = {"name": made.name, "recurringRun": made.recurring_run_id, "link": made.link}
             print(json.dumps(data))
@@ -107,8 +106,8 @@ def submit(
         print(json.dumps({"run": run.run_id, "name": run.name, "link": link}))
 
 
-class _Printed:
-    """A `client.submitting.Teller` that prints, warnings to standard error."""
+class _PrintingListener:
+    """A `SubmissionListener` that prints warnings to standard error, and lines to one stream."""
 
     def __init__(self, file: Path, as_json: bool) -> None:
         self._file = file
@@ -120,5 +119,5 @@ class _Printed:
     def line(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
-    def unseen(self, error: KatibflowError) -> None:
-        print_unseen(error)
+    def cluster_unavailable(self, error: KatibflowError) -> None:
+        print_unavailable(error)

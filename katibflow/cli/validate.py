@@ -1,4 +1,4 @@
-"""``katibflow validate``: checks Experiments."""
+"""The command ``katibflow validate``: checks Experiments and prints their faults."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def validate(
     reports: list[dict[str, Any]] = []
     for file in files:
         faults: list[dict[str, str]] = []
-        notes: tuple[str, ...] = ()
+        differences: tuple[str, ...] = ()
         try:
             experiment = read_experiment(file, read=read, needs_template=False)
         except InvalidExperiment as error:
@@ -56,10 +56,10 @@ def validate(
         else:
             if not as_json:
                 print(f"{file}: {_summary(experiment)}")
-            notes = katib_differences_of(experiment)
-            for note in notes:
+            differences = katib_differences_of(experiment)
+            for note in differences:
                 print(f"{file}: note: {note}", file=sys.stderr)
-        report = {"file": str(file), "valid": not faults, "faults": faults, "notes": notes}
+        report = {"file": str(file), "valid": not faults, "faults": faults, "notes": differences}
         reports.append(report)
     if as_json:
         print(json.dumps({"files": reports}))

@@ -1,1 +1,5 @@
-"""Runs of compiled pipelines: submitted to Kubeflow Pipelines, followed, listed and stopped."""
+"""Talks to Kubeflow Pipelines: uploads, starts, schedules, follows, lists and stops runs.
+
+It also reads what the cluster has of a run: its Workflow, its pods and its trials' jobs. Compiling
+is in `compiler`, printing for the command line in `cli`.
+"""

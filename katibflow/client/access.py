@@ -1,7 +1,7 @@
-"""Where an installation of Kubeflow Pipelines is, and the login at it, by KFP's SDK.
+"""Finds an installation of Kubeflow Pipelines and logs in; requests to its API are in `api`.
 
-The SDK finds it by its address, by the ``KF_PIPELINES_*`` variables, from within its cluster, or
-through a kubeconfig. Nothing that it prints leaves this module.
+KFP's SDK finds the installation by its address, by the ``KF_PIPELINES_*`` variables, from within
+its cluster, or through a kubeconfig. This module catches all that the SDK prints.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ __all__ = [
 ]
 
 TOKEN = "KF_PIPELINES_TOKEN"
-"""Variable with a bearer token."""
+"""Environment variable with a bearer token."""
 
 COOKIES = "KF_PIPELINES_COOKIES"
-"""Variable with the cookies of a session, as a browser sends them."""
+"""Environment variable with the cookies of a session, as a browser sends them."""
 
 ACCOUNT_TOKEN = "KF_PIPELINES_SA_TOKEN_PATH"
-"""Variable with the path of a file that holds a token."""
+"""Environment variable with the path of a file that holds a token."""
 
 IAP_CLIENT = "KF_PIPELINES_IAP_OAUTH2_CLIENT_ID"
-"""Variable with the client of Google's Identity-Aware Proxy."""
+"""Environment variable with the client id of Google's Identity-Aware Proxy."""
 
 _ENDPOINT = "KF_PIPELINES_ENDPOINT"
 _PAGES = "KF_PIPELINES_UI_ENDPOINT"
@@ -48,14 +48,14 @@ _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 @dataclass(frozen=True)
 class Access:
-    """Where an installation is and how one gets in; secrets come from the environment.
+    """Says where an installation is and whose runs to use; secrets come from the environment.
 
     Attributes:
-        host: Its address; None for what the environment or the kubeconfig says.
-        namespace: Of an installation with users, the user's; None for the one that KFP's SDK
-            remembers, or that this pod is in.
-        context: The kubeconfig's context, where one is used.
-        ca_file: Certificates of authorities to trust, in place of the usual ones.
+        host: The installation's address; None to take it from the environment or the kubeconfig.
+        namespace: The user's namespace, in an installation with users; None for the one that
+            KFP's SDK remembers, or else this pod's.
+        context: The kubeconfig's context; None for the current one.
+        ca_file: File with the certificates of the authorities to trust; None for the usual ones.
     """
 
     host: str | None = None
@@ -65,20 +65,20 @@ class Access:
 
 
 def _host_of(access: Access) -> str | None:
-    """The address that was given, here or in the environment."""
+    """Returns the address that was given here or in the environment, or None if none was."""
     return access.host or os.environ.get(_ENDPOINT)
 
 
 def pages_of(access: Access) -> str:
-    """The address of the installation's web pages; empty if it is not known."""
+    """Returns the address of the installation's web pages, or "" if it is not known."""
     return os.environ.get(_PAGES, _host_of(access) or "")
 
 
 def log_in(access: Access) -> Any:
-    """Lets KFP's SDK find the installation and the way to log in; nothing of it is asked yet.
+    """Lets KFP's SDK find the installation and log in; sends no request to its API yet.
 
     Returns:
-        The SDK's client, of which ``runs.api_client`` is logged in.
+        The SDK's client; its ``runs.api_client`` carries the login.
 
     Raises:
         MissingPackage: KFP's SDK is not installed.
@@ -95,11 +95,11 @@ def log_in(access: Access) -> Any:
 
     class Client(kfp.client.Client):  # type: ignore[misc]
         def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-            """Nothing yet: the SDK would ask for 20 s, with tracebacks; it is asked later."""
+            """Returns an empty answer: the SDK would try for 20 s and print tracebacks."""
             return V2beta1GetHealthzResponse()
 
-    said = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(said):
+    printed = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
         warnings.simplefilter("ignore")
         try:
             client = Client(
@@ -112,10 +112,10 @@ def log_in(access: Access) -> Any:
             )
         except InputError:
             raise
-        except Exception as error:  # its ways to log in raise whatever they stand on
-            place = host or "Kubeflow Pipelines"
-            raise RunnerError(f"{place}: the login fails: {one_line(error)}") from error
-    if "kube config" in said.getvalue():
+        except Exception as error:  # the libraries behind the SDK's logins raise errors of any type
+            address = host or "Kubeflow Pipelines"
+            raise RunnerError(f"{address}: the login fails: {one_line(error)}") from error
+    if "kube config" in printed.getvalue():
         raise InputError(
             "--host: missing, and no kubeconfig leads to Kubeflow Pipelines; allowed: its address, "
             f"as http://localhost:8080, here or in {_ENDPOINT}"
@@ -124,7 +124,7 @@ def log_in(access: Access) -> Any:
 
 
 def _token_file() -> Any:
-    """Credentials from a file that is read anew for every request; None if none is named.
+    """Returns credentials that read a token file anew for every request, or None without one.
 
     Raises:
         InputError: There is no such file.
@@ -140,5 +140,5 @@ def _token_file() -> Any:
 
 
 def own_namespace() -> str:
-    """The namespace of the pod that this process runs in; empty elsewhere."""
+    """Returns the namespace of the pod that this process runs in, or "" outside of a pod."""
     return _POD_NAMESPACE.read_text("utf-8").strip() if _POD_NAMESPACE.is_file() else ""

@@ -1,6 +1,7 @@
-"""The edge to Kubeflow Pipelines: what is asked of its API, each time with a limit.
+"""Sends requests to Kubeflow Pipelines' API; implements `base.Pipelines`.
 
-KFP's SDK only logs in (`client.access`). No exception of the API's client leaves this module.
+Every request has a time limit. The login is in `access`; `refusals` turns the API client's
+exceptions into katibflow's, so none of them leaves this module.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from katibflow.errors import InputError, RunnerError
 
 __all__ = ["connect"]
 
-_TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two bytes of the answer
+_TIMEOUT = (10.0, 60.0)  # seconds: to connect, and to wait for the next byte of the answer
 _PAGE = 100
 _EQUALS = "EQUALS"
-_NEVER = 1970  # the year in which what goes on has ended, in KFP's answers
+_NEVER = 1970  # KFP writes 1970 as the end of a step that still runs
 
 
 def connect(access: Access) -> Pipelines:
-    """Connects to an installation and makes sure that it is one.
+    """Logs in to an installation and checks that it is Kubeflow Pipelines.
 
     Raises:
-        InputError: Nothing says where it is, or what says so is wrong.
-        RunnerError: It does not answer, refuses, or is none.
+        InputError: The address is missing or wrong, or the namespace is missing.
+        RunnerError: The server does not answer, refuses, or is not Kubeflow Pipelines.
     """
     client = log_in(access)
     from kfp_server_api import HealthzServiceApi  # type: ignore[import-untyped]
@@ -38,7 +39,7 @@ def connect(access: Access) -> Pipelines:
     api = client.runs.api_client
     address = api.configuration.host
     with translated(address):
-        health = _asked(HealthzServiceApi(api).healthz_service_get_healthz)
+        health = _call(HealthzServiceApi(api).healthz_service_get_healthz)
     if health.multi_user is None:
         raise RunnerError(
             f"{address}: answers, but not as Kubeflow Pipelines does: a login page, or another "
@@ -55,18 +56,18 @@ def connect(access: Access) -> Pipelines:
     return _Pipelines(api, namespace, pages_of(access))
 
 
-def _asked(method: Callable[..., Any], *words: Any, **more: Any) -> Any:
-    """Calls a method of KFP's API, with a limit: without one a dead connection blocks for ever."""
+def _call(method: Callable[..., Any], *words: Any, **more: Any) -> Any:
+    """Calls a method of KFP's API with a time limit, as a dead connection would block for ever."""
     return method(*words, **more, _request_timeout=_TIMEOUT)
 
 
 class _Pipelines:
-    """An installation through KFP's API; see `base.Pipelines`.
+    """Implements `base.Pipelines` with KFP's API.
 
     Args:
         api: A ``kfp_server_api.ApiClient`` that has logged in.
-        namespace: Of the user; empty in an installation without users.
-        pages: The address of the web pages; empty if it is not known.
+        namespace: The user's namespace; "" in an installation without users.
+        pages: The address of the web pages; "" if it is not known.
     """
 
     def __init__(self, api: Any, namespace: str, pages: str) -> None:
@@ -85,58 +86,60 @@ class _Pipelines:
     def upload(self, name: str, version: str, text: str, description: str) -> tuple[Version, bool]:
         with translated(self._address):
             pipeline = self._pipeline_id(name)
-            found = _asked(
+            found = _call(
                 self._pipelines.pipeline_service_list_pipeline_versions,
                 pipeline,
                 page_size=_PAGE,
-                filter=_named(version),
+                filter=_name_filter(version),
             )
             for each in found.pipeline_versions or ():
-                return Version(pipeline, _there(each.pipeline_version_id)), False
+                return Version(pipeline, _required(each.pipeline_version_id)), False
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "pipeline.yaml"
                 path.write_text(text, encoding="utf-8")
-                made = _asked(
+                made = _call(
                     self._uploads.upload_pipeline_version,
                     str(path),
                     name=version,
                     pipelineid=pipeline,
                     description=description,
                 )
-            return Version(pipeline, _there(made.pipeline_version_id)), True
+            return Version(pipeline, _required(made.pipeline_version_id)), True
 
     def _pipeline_id(self, name: str) -> str:
-        """A pipeline of that name, made without a version if there is none."""
+        """Returns the id of the pipeline of that name; creates one without a version if needed."""
         from kfp_server_api import V2beta1Pipeline
 
         service = self._pipelines
-        found = _asked(
-            service.pipeline_service_list_pipelines, filter=_named(name), **self._of_the_user()
+        found = _call(
+            service.pipeline_service_list_pipelines,
+            filter=_name_filter(name),
+            **self._in_namespace(),
         )
         for each in found.pipelines or ():
-            return _there(each.pipeline_id)
-        made = V2beta1Pipeline(display_name=name, **self._of_the_user())
-        return _there(_asked(service.pipeline_service_create_pipeline, made).pipeline_id)
+            return _required(each.pipeline_id)
+        made = V2beta1Pipeline(display_name=name, **self._in_namespace())
+        return _required(_call(service.pipeline_service_create_pipeline, made).pipeline_id)
 
     def _experiment_id(self, name: str) -> str:
-        """An experiment of that name, made if there is none."""
+        """Returns the id of KFP's experiment of that name; creates the experiment if needed."""
         from kfp_server_api import V2beta1Experiment
 
-        known = [_there(each.experiment_id) for each in self._experiments_named(name)]
+        known = [_required(each.experiment_id) for each in self._experiments_named(name)]
         if len(known) > 1:
             raise ValueError(f"Multiple experiments is found with name {name}.")
         if known:
             return known[0]
-        made = V2beta1Experiment(display_name=name, **self._of_the_user())
-        return _there(
-            _asked(self._experiments.experiment_service_create_experiment, made).experiment_id
+        made = V2beta1Experiment(display_name=name, **self._in_namespace())
+        return _required(
+            _call(self._experiments.experiment_service_create_experiment, made).experiment_id
         )
 
     def _experiments_named(self, name: str) -> Sequence[Any]:
         list_some = self._experiments.experiment_service_list_experiments
-        return _asked(list_some, filter=_named(name), **self._of_the_user()).experiments or ()
+        return _call(list_some, filter=_name_filter(name), **self._in_namespace()).experiments or ()
 
-    def _of_the_user(self) -> dict[str, str]:
+    def _in_namespace(self) -> dict[str, str]:
         return {"namespace": self.namespace} if self.namespace else {}
 
     def start(
@@ -148,9 +151,9 @@ class _Pipelines:
             run = V2beta1Run(
                 experiment_id=self._experiment_id(experiment),
                 display_name=name,
-                **_what_runs(version, parameters),
+                **_pipeline_fields(version, parameters),
             )
-            return _run_of(_asked(self._runs.run_service_create_run, run))
+            return _run_of(_call(self._runs.run_service_create_run, run))
 
     def schedule(
         self,
@@ -170,27 +173,27 @@ class _Pipelines:
                 trigger=_trigger_of(trigger),
                 no_catchup=True,
                 max_concurrency=1,
-                **_what_runs(version, parameters),
+                **_pipeline_fields(version, parameters),
             )
             create = self._recurring_runs.recurring_run_service_create_recurring_run
-            return _there(_asked(create, run).recurring_run_id)
+            return _required(_call(create, run).recurring_run_id)
 
     def schedules(self, experiment: str) -> Sequence[tuple[str, str]]:
         found: list[tuple[str, str]] = []
         with translated(self._address):
-            for place in self._experiments_named(experiment):
+            for kfp_experiment in self._experiments_named(experiment):
                 page = partial(
                     self._recurring_runs.recurring_run_service_list_recurring_runs,
                     page_size=_PAGE,
-                    experiment_id=_there(place.experiment_id),
+                    experiment_id=_required(kfp_experiment.experiment_id),
                 )
                 for each in _pages("recurring_runs", page):
-                    found.append((_there(each.display_name), _there(each.recurring_run_id)))
+                    found.append((_required(each.display_name), _required(each.recurring_run_id)))
         return found
 
     def run(self, run_id: str) -> Run:
         with translated(self._address):
-            return _run_of(_asked(self._runs.run_service_get_run, run_id))
+            return _run_of(_call(self._runs.run_service_get_run, run_id))
 
     def runs(self, limit: int) -> Sequence[Run]:
         found: list[Run] = []
@@ -198,7 +201,7 @@ class _Pipelines:
             self._runs.run_service_list_runs,
             page_size=min(limit, _PAGE),
             sort_by="created_at desc",
-            **self._of_the_user(),
+            **self._in_namespace(),
         )
         with translated(self._address):
             for each in _pages("runs", page):
@@ -210,7 +213,7 @@ class _Pipelines:
     def spec(self, version: Version) -> Mapping[str, Any]:
         if version not in self._specs:
             with translated(self._address):
-                found = _asked(
+                found = _call(
                     self._pipelines.pipeline_service_get_pipeline_version,
                     version.pipeline_id,
                     version.version_id,
@@ -223,11 +226,11 @@ class _Pipelines:
             return self.namespace
         with translated(self._address):
             get = self._experiments.experiment_service_get_experiment
-            return _asked(get, run.experiment_id).namespace or ""
+            return _call(get, run.experiment_id).namespace or ""
 
     def stop(self, run_id: str) -> None:
         with translated(self._address):
-            _asked(self._runs.run_service_terminate_run, run_id)
+            _call(self._runs.run_service_terminate_run, run_id)
 
     def link(self, path: str) -> str:
         pages = self._pages
@@ -237,8 +240,8 @@ class _Pipelines:
         return f"{pages if has_scheme else f'http://{pages}'}/#/{path}"
 
 
-def _what_runs(version: Version, parameters: Mapping[str, str]) -> dict[str, Any]:
-    """What a run and a recurring run say of their pipeline."""
+def _pipeline_fields(version: Version, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the fields that name the pipeline, for a run and for a recurring run."""
     from kfp_server_api import V2beta1PipelineVersionReference, V2beta1RuntimeConfig
 
     return {
@@ -258,7 +261,7 @@ def _trigger_of(trigger: Trigger) -> Any:
     return V2beta1Trigger(periodic_schedule=every)
 
 
-def _named(name: str) -> str:
+def _name_filter(name: str) -> str:
     predicate = {"operation": _EQUALS, "key": "display_name", "stringValue": name}
     return json.dumps({"predicates": [predicate]})
 
@@ -266,15 +269,15 @@ def _named(name: str) -> str:
 def _pages(key: str, page: Callable[..., Any]) -> Iterator[Any]:
     token = ""
     while True:
-        found = _asked(page, page_token=token)
+        found = _call(page, page_token=token)
         yield from getattr(found, key) or ()
         token = found.next_page_token or ""
         if not token:
             return
 
 
-def _there(value: object) -> str:
-    """A text that an answer must have."""
+def _required(value: object) -> str:
+    """Returns a text that an answer must have; raises ValueError if it is missing."""
     if not isinstance(value, str) or not value:
         raise ValueError("an id or a name is missing")
     return value
@@ -293,8 +296,8 @@ def _run_of(answer: Any) -> Run:
     if answer.created_at is None:
         raise ValueError("the time of a run's creation is missing")
     return Run(
-        run_id=_there(answer.run_id),
-        name=_there(answer.display_name),
+        run_id=_required(answer.run_id),
+        name=_required(answer.display_name),
         state=answer.state or "PENDING",
         created=answer.created_at,
         version=version,

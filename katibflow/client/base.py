@@ -1,4 +1,7 @@
-"""What katibflow asks of Kubeflow Pipelines, and what it is told."""
+"""Types of Kubeflow Pipelines as katibflow sees it: runs, steps, versions, triggers, errors.
+
+`Pipelines` is the interface to an installation; `api` implements it.
+"""
 
 from __future__ import annotations
 
@@ -12,29 +15,29 @@ from katibflow.errors import RunnerError
 __all__ = [
     "Cron",
     "Every",
-    "NotThere",
-    "OutOfReach",
+    "NotFound",
     "Pipelines",
     "Run",
     "Step",
     "Trigger",
+    "Unreachable",
     "Version",
 ]
 
 _OVER = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 
 
-class OutOfReach(RunnerError):
-    """The server does not answer, or only that it cannot now; it may when it is asked again."""
+class Unreachable(RunnerError):
+    """The server does not answer, or answers that it cannot now; a later request may succeed."""
 
 
-class NotThere(RunnerError):
-    """The server knows nothing of that name or id."""
+class NotFound(RunnerError):
+    """The server has no object of that name or id."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """One uploaded content of a pipeline."""
+    """The ids of one uploaded version of a pipeline."""
 
     pipeline_id: str
     version_id: str
@@ -42,7 +45,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Step:
-    """One task of a run: of the trial, of a DAG, or of the engine.
+    """One task of a run: a component's, a DAG's, or the engine's own.
 
     Attributes:
         name: The task's key in its DAG, as ``launcher``.
@@ -55,22 +58,22 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as Kubeflow Pipelines knows it.
+    """A run as Kubeflow Pipelines describes it.
 
     Attributes:
-        run_id: Its id, a UUID.
-        name: Its display name.
+        run_id: The run's id, a UUID.
+        name: The run's display name.
         state: KFP's RuntimeState: PENDING, RUNNING, SUCCEEDED, SKIPPED, FAILED, CANCELING,
             CANCELED or PAUSED.
-        created: When, with its time zone.
-        version: What it runs; None if it was started from a file that was not uploaded.
-        spec: The pipeline's spec, if the run carries it itself.
-        parameters: The run's parameters that were given.
-        steps: What KFP says of its tasks; empty in a list of runs.
-        error: Why it failed, in KFP's words.
-        experiment_id: KFP's experiment that it belongs to.
-        changed: When a step last began or ended; None if that is not known, as in a list of runs.
-        causes: What made steps fail, a sentence each, where Kubernetes tells.
+        created: When the run was created, with a time zone.
+        version: The pipeline's version; None if the run was started from a file.
+        spec: The pipeline's spec if the run carries it itself, or None.
+        parameters: The parameters that were given to the run, by name.
+        steps: The run's tasks; empty in a list of runs.
+        error: Why the run failed, in KFP's words; "" if KFP does not say.
+        experiment_id: The id of KFP's experiment that the run belongs to; "" if unknown.
+        changed: When a step last began or ended; None if unknown, as in a list of runs.
+        causes: Why steps failed, a sentence each, from Kubernetes; empty if unknown.
     """
 
     run_id: str
@@ -88,13 +91,17 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended."""
+        """Whether the run has ended."""
         return self.state in _OVER
 
 
 @dataclass(frozen=True)
 class Cron:
-    """A schedule of six fields, seconds first, as KFP reads it."""
+    """A schedule by a cron expression.
+
+    Attributes:
+        expression: Six fields, seconds first, or a word such as ``@daily``, as KFP reads it.
+    """
 
     expression: str
 
@@ -104,7 +111,7 @@ class Every:
     """A schedule by the time from one run's start to the next one's.
 
     Attributes:
-        seconds: At least 1.
+        seconds: That time in seconds, at least 1.
     """
 
     seconds: int
@@ -114,26 +121,29 @@ Trigger = Cron | Every
 
 
 class Pipelines(Protocol):
-    """An installation of Kubeflow Pipelines; every method may raise what the class says.
+    """An installation of Kubeflow Pipelines. Every method may raise the errors listed here.
 
     Raises:
-        OutOfReach: It does not answer.
-        NotThere: There is no such object.
-        RunnerError: It refuses.
+        Unreachable: The installation does not answer.
+        NotFound: The installation has no such object.
+        RunnerError: The installation refuses.
     """
 
     @property
     def namespace(self) -> str:
-        """The namespace that is worked in; empty where the installation has no users."""
+        """The user's namespace; "" where the installation has no users."""
 
     def upload(self, name: str, version: str, text: str, description: str) -> tuple[Version, bool]:
-        """A pipeline's version of that name, uploaded unless it is there; and whether it was not.
+        """Uploads a version of a pipeline, unless the pipeline has a version of that name.
 
         Args:
-            name: The pipeline's; it is made if there is none.
-            version: The version's.
+            name: The pipeline's name; the pipeline is created if there is none.
+            version: The version's name.
             text: The compiled pipeline.
-            description: Of the version.
+            description: The version's description.
+
+        Returns:
+            The version, and whether it was uploaded just now.
         """
 
     def start(
@@ -149,33 +159,33 @@ class Pipelines(Protocol):
         parameters: Mapping[str, str],
         trigger: Trigger,
     ) -> str:
-        """Makes a recurring run; its id."""
+        """Creates a recurring run, in KFP's experiment of that name, and returns its id."""
 
     def schedules(self, experiment: str) -> Sequence[tuple[str, str]]:
-        """Name and id of each recurring run in KFP's experiment of that name, if there is one."""
+        """Returns name and id of each recurring run in KFP's experiment of that name."""
 
     def run(self, run_id: str) -> Run:
-        """A run as it is now, with its steps."""
+        """Returns a run as it is now, with its steps."""
 
     def runs(self, limit: int) -> Sequence[Run]:
-        """The latest runs, newest first.
+        """Returns the latest runs, the newest first.
 
         Args:
-            limit: How many at most.
+            limit: The greatest number of runs to return, from 1.
         """
 
     def spec(self, version: Version) -> Mapping[str, Any]:
-        """A version's pipeline spec."""
+        """Returns a version's pipeline spec."""
 
     def namespace_of(self, run: Run) -> str:
-        """Where a run's pods are; empty if the installation does not say."""
+        """Returns the namespace of a run's pods, or "" if the installation does not say."""
 
     def stop(self, run_id: str) -> None:
         """Terminates a run."""
 
     def link(self, path: str) -> str:
-        """The address of a page in KFP's UI; empty if it is not known.
+        """Returns the address of a page in KFP's UI, or "" if it is not known.
 
         Args:
-            path: As ``runs/details/ID``.
+            path: The page's path, as ``runs/details/ID``.
         """

@@ -1,7 +1,7 @@
-"""How the cluster behind an installation is reached: runs' trials, Workflows and pods.
+"""Reaches the cluster behind an installation: finds runs' trials, Workflows and pods there.
 
-Where a context is named it must lead there. Without one a cluster is welcome and not needed; what
-hinders the view is said once.
+If the user names a kubeconfig's context, a cluster that cannot be read is an error. Otherwise the
+cluster is optional, and each reason why it cannot be read is reported once.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from katibflow.client.access import Access
 from katibflow.client.base import Pipelines, Run
 from katibflow.client.logs import failed_steps
-from katibflow.client.reading import Sweep
+from katibflow.client.reading import ExperimentRun
 from katibflow.client.records import NAMESPACE, JobRecords, Records, cluster_of
-from katibflow.client.run_view import RunView, Standing, now_in_utc
+from katibflow.client.run_view import RunStatus, RunView, now_in_utc
 from katibflow.client.stalls import is_overdue
 from katibflow.client.workflow_reader import WorkflowReader
 from katibflow.errors import InputError, KatibflowError, RunnerError
@@ -23,29 +23,29 @@ from katibflow.runners.kubernetes.api import Api
 from katibflow.runners.kubernetes.job_object import check_name
 from katibflow.study.history import History
 
-__all__ = ["Cluster", "Say", "access_of", "unsaid"]
+__all__ = ["Cluster", "OnUnavailable", "access_of", "ignore_unavailable"]
 
-Say = Callable[[KatibflowError], None]
-"""Tells a person why the trials' jobs cannot be seen."""
+OnUnavailable = Callable[[KatibflowError], None]
+"""Receives the reason why the trials' jobs cannot be read."""
 
 
-def unsaid(error: KatibflowError) -> None:
-    """Says nothing: for those who ask for the trials later, and are told then."""
+def ignore_unavailable(error: KatibflowError) -> None:
+    """Ignores the reason, for callers that read the trials later and get the error then."""
 
 
 def access_of(
     host: str | None, namespace: str | None, context: str | None, ca_file: str | Path | None
 ) -> Access:
-    """Returns what a user says of the installation.
+    """Returns the user's options as an `Access`.
 
     Args:
-        host: Its address.
-        namespace: Of the runs and their jobs.
-        context: The kubeconfig's.
-        ca_file: Certificates to trust in place of the usual ones.
+        host: The installation's address; None to take it from the environment.
+        namespace: The namespace of the runs and their jobs; None for the user's own.
+        context: The kubeconfig's context; None for the current one.
+        ca_file: File with the certificates to trust; None for the usual ones.
 
     Raises:
-        InputError: The namespace is no name.
+        InputError: The namespace is not a valid name.
     """
     if namespace is not None:
         check_name("--namespace", namespace)
@@ -58,79 +58,94 @@ class Cluster:
     Args:
         pipelines: Where the runs are.
         access: What the user says of the installation.
-        say: Told why there is no cluster to be seen, each reason once.
+        on_unavailable: Told why there is no cluster to be seen, each reason once.
     """
 
-    def __init__(self, pipelines: Pipelines, access: Access, say: Say = unsaid) -> None:
+    def __init__(
+        self,
+        pipelines: Pipelines,
+        access: Access,
+        on_unavailable: OnUnavailable = ignore_unavailable,
+    ) -> None:
         self._pipelines = pipelines
         self._access = access
-        self._tell = say
-        self._said: set[str] = set()
+        self._on_unavailable = on_unavailable
+        self._reported: set[str] = set()
         self._readers: dict[str, WorkflowReader] = {}
         self._written: dict[str, Mapping[str, datetime]] = {}
 
     def api(self, run: Run | None = None) -> Api | None:
-        """Returns the namespace of a run, or of one that is to come; None if there is no cluster.
+        """Returns the API for a run's namespace, or None if there is no cluster.
+
+        Args:
+            run: The run; None for one that is not started yet.
 
         Raises:
-            InputError: The context names none.
+            InputError: The user names a context that the kubeconfig does not have.
         """
-        there = self._pipelines
-        namespace = there.namespace if run is None else there.namespace_of(run)
+        known = self._pipelines
+        namespace = known.namespace if run is None else known.namespace_of(run)
         try:
             return cluster_of(self._access.namespace or namespace, self._access.context)
         except InputError as error:
-            self._say(error)
+            self._unavailable(error)
             return None
 
     def if_readable(self, look: Callable[[Api], None]) -> None:
-        """Shows the namespace of a run that is to come to ``look``, if it can be read.
+        """Calls ``look`` with the API for the namespace of a run that is not started yet.
+
+        Does nothing where there is no cluster, or the cluster cannot be read.
 
         Raises:
-            InputError: What is seen there is wrong.
-            RunnerError: The context names a cluster that cannot be read.
+            InputError: ``look`` finds a fault there.
+            RunnerError: The user names a context, and its cluster cannot be read.
         """
         api = self.api()
         try:
             if api is not None:
                 look(api)
         except RunnerError as error:
-            self._say(error)
+            self._unavailable(error)
 
-    def records(self, sweep: Sweep) -> Records | None:
+    def records(self, experiment_run: ExperimentRun) -> Records | None:
         """Returns a run's trials, or None if there is no cluster to read them from.
 
         Raises:
-            InputError: The context names none.
+            InputError: The user names a context that the kubeconfig does not have.
         """
-        api = self.api(sweep.run)
-        return JobRecords(api, sweep) if api is not None else None
+        api = self.api(experiment_run.run)
+        return JobRecords(api, experiment_run) if api is not None else None
 
     def reader(self, run: Run) -> WorkflowReader | None:
-        """Returns what reads a run's Workflow, or None if there is no cluster.
+        """Returns the reader of a run's Workflow, or None if there is no cluster.
 
         Raises:
-            InputError: The context names none.
+            InputError: The user names a context that the kubeconfig does not have.
         """
         api = self.api(run)
         if api is None:
             return None
         return self._readers.setdefault(api.namespace, WorkflowReader(api))
 
-    def view(self, sweep: Sweep) -> RunView:
-        """Returns what tells how a run stands, with no cluster by Kubeflow Pipelines' word alone.
+    def view(self, experiment_run: ExperimentRun) -> RunView:
+        """Returns the view of a run; without a cluster it uses Kubeflow Pipelines' answers alone.
 
         Raises:
-            InputError: The context names none.
+            InputError: The user names a context that the kubeconfig does not have.
         """
-        return RunView(sweep, self.records(sweep), self.reader(sweep.run))
+        return RunView(
+            experiment_run, self.records(experiment_run), self.reader(experiment_run.run)
+        )
 
-    def standing_if_suspect(self, sweep: Sweep, history: History | None) -> Standing | None:
-        """Returns how a run stands if, by what is cheap to see, it may stand still; or else None.
+    def status_if_overdue(
+        self, experiment_run: ExperimentRun, history: History | None
+    ) -> RunStatus | None:
+        """Returns a run's status if the run seems to have stalled, or else None.
 
-        All Workflows' metadata are one request; one is read only if nothing wrote it for long.
+        One request gets all Workflows' metadata; a Workflow itself is read only if its metadata
+        show that nothing has written it for long.
         """
-        run = sweep.run
+        run = experiment_run.run
         if run.is_over or not is_overdue(run, now_in_utc(), run.created):
             return None
         reader = self.reader(run)
@@ -141,10 +156,10 @@ class Cluster:
         written = self._written[reader.namespace].get(run.run_id)
         if written is None or not is_overdue(run, now_in_utc(), written):
             return None
-        return self.view(sweep).standing(run, history)
+        return self.view(experiment_run).status(run, history)
 
     def failed_steps(self, run: Run) -> list[str]:
-        """Returns what the failed steps of a run printed last; nothing if it cannot be read."""
+        """Returns the last lines of a run's failed steps, or none if they cannot be read."""
         api = self.api(run)
         try:
             found = list(failed_steps(api, run)) if api is not None else []
@@ -152,40 +167,48 @@ class Cluster:
             return []
         return [line for name, lines in found for line in (f"==> {name} <==", *lines)]
 
-    def history(self, sweep: Sweep) -> History | None:
+    def history(self, experiment_run: ExperimentRun) -> History | None:
         """Returns a run's trials as they are now, or None if they cannot be read.
 
         Raises:
-            InputError: The context names no cluster.
-            RunnerError: They cannot be read from the one that it names.
+            InputError: The user names a context that the kubeconfig does not have.
+            RunnerError: The user names a context, and its cluster cannot be read.
         """
-        records = self.records(sweep)
+        records = self.records(experiment_run)
         try:
-            return self.believed(sweep.run, records.history()) if records is not None else None
+            return (
+                self.plausible_history(experiment_run.run, records.history())
+                if records is not None
+                else None
+            )
         except RunnerError as error:
-            self._say(error)
+            self._unavailable(error)
             return None
 
-    def believed(self, run: Run, history: History | None) -> History | None:
-        """Returns the trials, or None if there are none of a run that must have had some.
+    def plausible_history(self, run: Run, history: History | None) -> History | None:
+        """Returns the trials, or None if a run that succeeded has none here: the wrong cluster.
+
+        Args:
+            run: The run.
+            history: The run's trials as the cluster has them; None if they could not be read.
 
         Raises:
-            RunnerError: The context names a cluster that has none.
+            RunnerError: The user names a context, and its cluster has none of the run's trials.
         """
         if history is None or history.trials or run.state != "SUCCEEDED":
             return history
         where = self._access.namespace or self._pipelines.namespace_of(run) or NAMESPACE
-        self._say(
+        self._unavailable(
             RunnerError(
                 f"no job of {run.name} is in namespace {where} of the kubeconfig's cluster; "
-                "--context and --namespace say where they are"
+                "--context and --namespace on_unavailable where they are"
             )
         )
         return None
 
-    def _say(self, error: KatibflowError) -> None:
+    def _unavailable(self, error: KatibflowError) -> None:
         if self._access.context is not None:
             raise error
-        if str(error) not in self._said:
-            self._tell(error)
-            self._said.add(str(error))
+        if str(error) not in self._reported:
+            self._on_unavailable(error)
+            self._reported.add(str(error))

@@ -1,7 +1,8 @@
-"""Follows a run to its end: Kubeflow Pipelines tells its state, the job objects its trials.
+"""Follows a run to its end and passes its changes to a screen; says how it ended.
 
-The steps are those of the run's Workflow, where that can be read. None of them tells of its own
-accord what a client can wait for together, so all are asked now and then.
+The run's state comes from Kubeflow Pipelines, its trials from the job objects, its steps from the
+Workflow where that can be read. No one interface lets a client wait for all three, so they are
+polled. What a screen does with a change is in `terminal`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Protocol
 
-from katibflow.client.base import OutOfReach, Pipelines, Run
+from katibflow.client.base import Pipelines, Run, Unreachable
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.stalls import Stall
@@ -24,22 +25,22 @@ from katibflow.study.reasons import ExperimentReason
 __all__ = ["PATIENCE", "Screen", "ending_of", "follow", "steps_text", "updates_between"]
 
 PATIENCE = 600.0
-"""Seconds that the server may be out of reach while a run is followed."""
+"""Seconds for which the server may be unreachable while a run is followed."""
 
 _TRIAL_STEP = "launcher"
 
 
 class Screen(Protocol):
-    """What a person is shown."""
+    """Shows a person how a run goes on."""
 
     def update(self, update: Update) -> None:
-        """A trial began or ended."""
+        """Shows that a trial began or ended."""
 
     def steps(self, text: str) -> None:
-        """How far the run is, where its trials cannot be seen."""
+        """Shows how far the run is, where its trials cannot be read."""
 
     def note(self, text: str) -> None:
-        """What hinders the view."""
+        """Shows a problem, as a server that does not answer or a run that has stalled."""
 
 
 def follow(
@@ -51,22 +52,22 @@ def follow(
     patience: float = PATIENCE,
     view: RunView | None = None,
 ) -> tuple[Run, History | None]:
-    """Shows what happens in a run until it is over, or until ``pause`` says to go.
+    """Follows a run until it is over, or until ``pause`` returns True.
 
     Args:
-        pipelines: Where it runs.
-        run_id: Its id.
-        records: Its trials; None where they cannot be read.
-        screen: Told what is new.
-        pause: Waits a while; True when the following is to end.
-        patience: Seconds that the server may be out of reach.
-        view: Tells how the run stands, and that it stands still; None for KFP's word alone.
+        pipelines: The installation that has the run.
+        run_id: The run's id.
+        records: Reads the run's trials; None where they cannot be read.
+        screen: Receives every change.
+        pause: Waits a while; returns True to stop following.
+        patience: Seconds for which the server may be unreachable; 600 by default.
+        view: Reads the run's status and finds stalls; None to use KFP's answers alone.
 
     Returns:
-        The run as it was last seen, and its trials, if they can be read.
+        The run as last read, and its trials, or None if they could not be read.
 
     Raises:
-        RunnerError: The server refuses, or is out of reach for too long.
+        RunnerError: The server refuses, or is unreachable for longer than ``patience``.
     """
     seen: dict[int, Trial] = {}
     history: History | None = None
@@ -77,7 +78,7 @@ def follow(
         answered = True
         try:
             run = pipelines.run(run_id)
-        except OutOfReach as error:
+        except Unreachable as error:
             if run is None or monotonic() - last_answer > patience:
                 raise
             screen.note(f"{error}; it is asked again for {patience / 60:g} minutes")
@@ -96,7 +97,7 @@ def follow(
                     answered = False
         if answered:
             last_answer = monotonic()
-            run, stall = _told(view, run, history, screen, stall)
+            run, stall = _with_status(view, run, history, screen, stall)
         for update in updates_between(seen, history.trials if history else ()):
             screen.update(update)
         if not seen and steps_text(run) != shown:
@@ -106,22 +107,22 @@ def follow(
             return run, history
 
 
-def _told(
-    view: RunView | None, run: Run, history: History | None, screen: Screen, told: Stall | None
+def _with_status(
+    view: RunView | None, run: Run, history: History | None, screen: Screen, shown: Stall | None
 ) -> tuple[Run, Stall | None]:
-    """The run with its true steps, and its standstill, of which the screen is told once."""
+    """Returns the run with its Workflow's steps, and its stall; shows a new stall once."""
     if view is None:
         return run, None
-    standing = view.standing(run, history)
-    for reason in view.untold():
+    status = view.status(run, history)
+    for reason in view.new_problems():
         screen.note(reason)
-    if standing.stall not in (None, told):
-        screen.note(standing.message)
-    return standing.run, standing.stall
+    if status.stall not in (None, shown):
+        screen.note(status.message)
+    return status.run, status.stall
 
 
 def updates_between(seen: dict[int, Trial], trials: Sequence[Trial]) -> Iterator[Update]:
-    """What is new in ``trials``, in the order of their numbers; ``seen`` is brought up to date."""
+    """Yields what is new in ``trials``, by number; adds it to ``seen``."""
     for trial in trials:
         known = seen.get(trial.number)
         if known is None:
@@ -132,7 +133,7 @@ def updates_between(seen: dict[int, Trial], trials: Sequence[Trial]) -> Iterator
 
 
 def steps_text(run: Run) -> str:
-    """How far a run is, from its steps alone."""
+    """Returns a line that says how far a run is, from its steps alone."""
     trials = [step.state for step in run.steps if step.name == _TRIAL_STEP]
     over = sum(state in ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED") for state in trials)
     text = run.state.lower()
@@ -143,11 +144,11 @@ def steps_text(run: Run) -> str:
 
 
 def ending_of(run: Run, history: History | None) -> Ending:
-    """Why a run ended, or how it stands.
+    """Returns why a run ended, or that it has not ended.
 
     Args:
         run: The run, with its steps.
-        history: Its trials, if they are known.
+        history: The run's trials, or None if they are not known.
     """
     if not run.is_over:
         return Ending(None, ExperimentReason.NOT_FINISHED, f"the run is {run.state}")
@@ -180,4 +181,4 @@ _ENGINE_STEPS = frozenset(
         "trials",
     }
 )
-"""Nodes that fail because something inside of them did."""
+"""Steps that fail only because a step inside them failed, so that naming them explains nothing."""

@@ -1,4 +1,7 @@
-"""What a run's pods printed: its trials' primary containers, and the pipeline's steps."""
+"""Reads the logs of a run's pods: of trials' primary containers, and of the pipeline's steps.
+
+Logs of pods that are gone are not here: Kubeflow Pipelines keeps those as artifacts.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,13 @@ _OWN = re.compile(r"\.executor(\(\d+\))?$")  # Argo's node for a step's own cont
 def trial_logs(
     api: Api, trial: Trial, manifest: Mapping[str, Any], container: str | None
 ) -> Iterator[tuple[str, Iterator[str]]]:
-    """Name and lines of each pod of a trial that is left.
+    """Yields name and lines of each pod of a trial that still exists.
 
     Args:
-        api: The namespace of the trial's job.
-        trial: Which.
+        api: The API for the namespace of the trial's job.
+        trial: The trial.
         manifest: The Experiment's trialSpec.
-        container: Whose output; the first one's of a pod without a container of that name.
+        container: The container to read; a pod without a container of that name gives its first.
 
     Raises:
         RunnerError: The cluster refuses.
@@ -46,7 +49,7 @@ def trial_logs(
 
 
 def step_logs(api: Api, run_id: str) -> Iterator[tuple[str, Iterator[str]]]:
-    """Name and lines of each step of a run whose pod is left, the oldest first.
+    """Yields name and lines of each step of a run whose pod still exists, the oldest first.
 
     Raises:
         RunnerError: The cluster refuses.
@@ -59,12 +62,12 @@ def step_logs(api: Api, run_id: str) -> Iterator[tuple[str, Iterator[str]]]:
 
 
 def failed_steps(api: Api, run: Run, count: int = 10) -> Iterator[tuple[str, list[str]]]:
-    """Name and last lines of each step that failed and whose pod is left.
+    """Yields name and last lines of each step that failed and whose pod still exists.
 
     Args:
-        api: The namespace of the run's pods.
+        api: The API for the namespace of the run's pods.
         run: The run, with its steps.
-        count: How many lines.
+        count: The greatest number of lines of a step, from 1; 10 by default.
 
     Raises:
         RunnerError: The cluster refuses.
@@ -87,7 +90,7 @@ def _pods(api: Api, selectors: list[str]) -> list[dict[str, Any]]:
 
 
 def _lines(api: Api, pod: str, container: str) -> Iterator[str]:
-    """A container's output; why there is none, where that is so."""
+    """Yields the lines of a container's log, or one line that says why there is no log."""
     try:
         stream = api.stream(api.path("v1", "pods", pod, "log"), {"container": container})
     except (ApiError, Lost) as error:

@@ -1,4 +1,8 @@
-"""What a run is about: Experiments are in its pipeline, and its parameters change them."""
+"""Finds runs of Experiments in Kubeflow Pipelines, and reads the Experiment of each.
+
+The Experiment is in the run's pipeline, and the run's parameters change it. A run's trials are in
+`records`.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +14,36 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from katibflow.client.base import NotThere, Pipelines, Run
+from katibflow.client.base import NotFound, Pipelines, Run
 from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment
 from katibflow.steps.run_parameters import parameters_of, with_parameters
 
-__all__ = ["Sweep", "find_sweep", "full_run_id", "latest_sweeps", "link_of", "sweeps_of"]
+__all__ = [
+    "ExperimentRun",
+    "experiment_runs_of",
+    "find_experiment_run",
+    "full_run_id",
+    "latest_experiment_runs",
+    "link_of",
+]
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PART = re.compile(r"[0-9a-f]{8}")
 _FIRST = "start"
 _LOOKED_THROUGH = 200
-"""Runs among which one is found by its name or the first letters of its id."""
+"""How many of the latest runs are searched for a name, or for the first letters of an id."""
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """An Experiment in a run: all of the run's pipeline, or a part of it.
+class ExperimentRun:
+    """One Experiment of a run, whose pipeline may have several.
 
     Attributes:
         run: The run.
         experiment: The Experiment with the run's parameters in it.
-        layout: The pipeline's.
-        resume: The run's parameter of that name.
+        layout: The pipeline's layout: ``rounds`` or ``controller``.
+        resume: The run's parameter ``resume``: ``none``, ``all`` or a run's id.
     """
 
     run: Run
@@ -41,51 +52,55 @@ class Sweep:
     resume: str
 
 
-def sweeps_of(pipelines: Pipelines, run: Run) -> tuple[Sweep, ...]:
-    """What a run is about: several in a pipeline with several; none if katibflow has no part."""
+def experiment_runs_of(pipelines: Pipelines, run: Run) -> tuple[ExperimentRun, ...]:
+    """Returns the Experiments of a run; none if katibflow did not compile its pipeline."""
     spec = run.spec
     if spec is None and run.version is not None:
         try:
             spec = pipelines.spec(run.version)
-        except NotThere:  # the pipeline was deleted since
+        except NotFound:  # somebody has deleted the pipeline
             return ()
     inner = (spec or {}).get("pipeline_spec", spec)
     if not isinstance(inner, Mapping) or not {"root", "components"} <= inner.keys():
         return ()
     given = {name: str(value) for name, value in run.parameters.items()}
-    told = _told(inner, inner["root"], given, frozenset())
-    return tuple(sweep for each in told if (sweep := _sweep(run, each)) is not None)
+    found = _start_inputs(inner, inner["root"], given, frozenset())
+    return tuple(
+        experiment_run
+        for each in found
+        if (experiment_run := _experiment_run(run, each)) is not None
+    )
 
 
-def _sweep(run: Run, told: Mapping[str, str]) -> Sweep | None:
+def _experiment_run(run: Run, inputs: Mapping[str, str]) -> ExperimentRun | None:
     try:
-        document = json.loads(told["experiment"])
+        document = json.loads(inputs["experiment"])
         compiled = Experiment.model_validate(document)
     except (ValidationError, ValueError):
         return None
     defaults = parameters_of(compiled)
-    given = {name: value for name, value in told.items() if name in defaults}
+    given = {name: value for name, value in inputs.items() if name in defaults}
     try:
         experiment = Experiment.model_validate(with_parameters(document, given))
-    except ValidationError:  # then its first step says what is wrong
+    except ValidationError:  # the run's first step reports the fault
         experiment = compiled
     resume = given.get("resume") or defaults["resume"]
-    return Sweep(run, experiment, told["layout"], resume)
+    return ExperimentRun(run, experiment, inputs["layout"], resume)
 
 
-def _told(
+def _start_inputs(
     spec: Mapping[str, Any],
     component: Mapping[str, Any],
     given: Mapping[str, str],
     seen: frozenset[str],
 ) -> Iterator[dict[str, str]]:
-    """What each task `start` below a component is given, as far as it is known before a run.
+    """Yields the inputs of each task `start` below a component, as far as the spec tells them.
 
     Args:
-        spec: The pipeline's.
-        component: A DAG.
-        given: Its parameters.
-        seen: Names of the components that it is in; a round is in itself.
+        spec: The pipeline's spec.
+        component: The component to search: a DAG.
+        given: The DAG's parameters, by name.
+        seen: Names of the components around this one: a round contains itself.
     """
     definitions = component.get("inputDefinitions", {}).get("parameters", {})
     defaults = {
@@ -105,43 +120,50 @@ def _told(
             yield inputs
         name = task["componentRef"]["name"]
         if name not in seen:
-            yield from _told(spec, spec["components"].get(name, {}), inputs, seen | {name})
+            yield from _start_inputs(spec, spec["components"].get(name, {}), inputs, seen | {name})
 
 
-def latest_sweeps(pipelines: Pipelines, limit: int) -> Iterator[Sweep]:
-    """What the latest runs are about, the newest first, among at most ``limit`` runs."""
+def latest_experiment_runs(pipelines: Pipelines, limit: int) -> Iterator[ExperimentRun]:
+    """Yields the Experiments of the latest runs, the newest first, from at most ``limit`` runs."""
     for run in pipelines.runs(limit):
-        yield from sweeps_of(pipelines, run)
+        yield from experiment_runs_of(pipelines, run)
 
 
-def find_sweep(pipelines: Pipelines, wanted: str) -> Sweep:
-    """The run that a user means.
+def find_experiment_run(pipelines: Pipelines, wanted: str) -> ExperimentRun:
+    """Returns the one Experiment of a run that a user means.
 
     Args:
-        pipelines: Where.
-        wanted: Its id, the first letters of it, or its name; behind a slash, of a pipeline with
-            several, the Experiment's name.
+        pipelines: The installation that has the run.
+        wanted: The run's id, its first letters, or the run's name; for a pipeline with several
+            Experiments a slash and the Experiment's name follow.
 
     Raises:
-        InputError: There is none, there are several, or katibflow did not compile its pipeline.
+        InputError: No run or several runs match, or katibflow did not compile the pipeline.
         RunnerError: The server refuses.
     """
     which, _, name = wanted.partition("/")
     run = _find_run(pipelines, which)
-    sweeps = sweeps_of(pipelines, run)
-    if not sweeps:
+    experiment_runs = experiment_runs_of(pipelines, run)
+    if not experiment_runs:
         raise InputError(f"RUN: {run.name} ({run.run_id}) is no run of a pipeline of katibflow's")
-    chosen = [sweep for sweep in sweeps if name in ("", sweep.experiment.name)]
+    chosen = [
+        experiment_run
+        for experiment_run in experiment_runs
+        if name in ("", experiment_run.experiment.name)
+    ]
     if len(chosen) != 1:
-        names = ", ".join(f"{which}/{sweep.experiment.name}" for sweep in sweeps)
+        names = ", ".join(
+            f"{which}/{experiment_run.experiment.name}" for experiment_run in experiment_runs
+        )
         raise InputError(f'RUN: found "{wanted}"; allowed: {names}')
     return chosen[0]
 
 
 def full_run_id(pipelines: Pipelines, text: str) -> str:
-    """KFP's whole id of the one run whose id begins so; else the text, which may mean another.
+    """Returns the whole id of the one run whose id begins with the text, or else the text.
 
-    `list` and `show` print the first letters of an id, and a run's jobs carry a name of their own.
+    `list` prints only the first letters of an id. A text that fits no run may be the shorter id
+    that a run's jobs carry.
     """
     found = [
         run.run_id
@@ -152,7 +174,7 @@ def full_run_id(pipelines: Pipelines, text: str) -> str:
 
 
 def link_of(pipelines: Pipelines, run: Run) -> str:
-    """Returns a run's page in the UI, or else its id."""
+    """Returns the address of a run's page in the UI, or its id if the address is not known."""
     return pipelines.link(f"runs/details/{run.run_id}") or run.run_id
 
 
@@ -167,7 +189,7 @@ def _find_run(pipelines: Pipelines, wanted: str) -> Run:
         )
     try:
         return pipelines.run(found[0].run_id if found else wanted)
-    except NotThere:
+    except NotFound:
         raise InputError(
             f'RUN: found "{wanted}"; allowed: a run\'s id, its first letters or its name, as '
             "`katibflow list` shows them"

@@ -1,11 +1,14 @@
-"""The trials of a run, from their job objects, which are the record."""
+"""Reads and stops the trials of a run in Kubeflow Pipelines, by their job objects.
+
+The job objects are the record of the trials. What Kubeflow Pipelines says of a run is in `api`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from katibflow.client.reading import Sweep
+from katibflow.client.reading import ExperimentRun
 from katibflow.errors import InputError
 from katibflow.runners.kubernetes.api import Api, Timing
 from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
@@ -16,33 +19,33 @@ from katibflow.study.resume import ALL, NONE, EarlierTrial, read_resume, run_nam
 __all__ = ["NAMESPACE", "JobRecords", "Records", "cluster_of", "with_earlier"]
 
 NAMESPACE = "kubeflow"
-"""Where runs are in an installation without users, unless it says otherwise."""
+"""The namespace of all runs in an installation without users, unless the user names another."""
 
 _TIMING = Timing(give_up=20.0)
 
 
 class Records(Protocol):
-    """The trials of one run as they are now."""
+    """Reads and stops the trials of one run."""
 
     def history(self) -> History:
-        """The run's trials, and those that it took over from earlier runs.
+        """Returns the run's trials, and those that it took over from earlier runs.
 
         Raises:
-            RunnerError: They cannot be read.
+            RunnerError: The jobs cannot be read.
         """
 
     def going(self) -> Sequence[str]:
-        """Names of the run's jobs that have not ended.
+        """Returns the names of the run's jobs that have not ended.
 
         Raises:
-            RunnerError: They cannot be read.
+            RunnerError: The jobs cannot be read.
         """
 
     def stop(self, reason: str) -> Sequence[str]:
-        """Stops the run's jobs that have not ended; their names.
+        """Stops the run's jobs that have not ended, and returns their names.
 
         Args:
-            reason: Why, for their records.
+            reason: Why they are stopped, for their records.
 
         Raises:
             RunnerError: Not all of them could be stopped.
@@ -50,26 +53,26 @@ class Records(Protocol):
 
 
 def cluster_of(namespace: str, context: str | None) -> Api:
-    """The cluster that the kubeconfig names, or that this process runs in.
+    """Returns the API of the cluster that the kubeconfig names, or that this process runs in.
 
     Args:
-        namespace: Of the runs; empty for that of an installation without users.
-        context: The kubeconfig's context; by default the current one.
+        namespace: The runs' namespace; "" for that of an installation without users.
+        context: The kubeconfig's context; None for the current one.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no cluster, or no such context.
     """
     return connect(namespace or NAMESPACE, context, _TIMING)
 
 
 class JobRecords:
-    """A run's trials by the labels of their jobs; a `Records`."""
+    """Finds a run's trials by the labels of their jobs; implements `Records`."""
 
-    def __init__(self, api: Api, sweep: Sweep) -> None:
-        experiment = sweep.experiment
-        self._empty = History(experiment, run_name(sweep.run.run_id), 0)
-        self._resume = sweep.resume
-        self._parameters = {name: str(text) for name, text in sweep.run.parameters.items()}
+    def __init__(self, api: Api, experiment_run: ExperimentRun) -> None:
+        experiment = experiment_run.experiment
+        self._empty = History(experiment, run_name(experiment_run.run.run_id), 0)
+        self._resume = experiment_run.resume
+        self._parameters = {name: str(text) for name, text in experiment_run.run.parameters.items()}
         self._taken: tuple[Trial, ...] | None = None
         self._runner = KubernetesRunner(
             api,
@@ -79,7 +82,7 @@ class JobRecords:
         )
 
     def history(self) -> History:
-        """The run's trials, and those that it took over."""
+        """Returns the run's trials, and those that it took over from earlier runs."""
         own = self._runner.records()
         if own and self._taken is None:
             self._taken = ()
@@ -87,15 +90,15 @@ class JobRecords:
                 self._taken = with_earlier(
                     self._empty, self._resume, own[0].number, self._runner.earlier()
                 )
-        begun = with_more(self._empty.with_trials(self._taken or ()), self._parameters)
-        return begun.with_trials(own)
+        taken_over = with_more(self._empty.with_trials(self._taken or ()), self._parameters)
+        return taken_over.with_trials(own)
 
     def going(self) -> Sequence[str]:
-        """Names of the run's jobs that have not ended."""
+        """Returns the names of the run's jobs that have not ended."""
         return self._runner.going()
 
     def stop(self, reason: str) -> Sequence[str]:
-        """Stops them, as the step `finish` does."""
+        """Stops the jobs that have not ended, as the step `finish` does; returns their names."""
         going = self._runner.going()
         self._runner.sweep((), reason)
         return going
@@ -104,14 +107,15 @@ class JobRecords:
 def with_earlier(
     empty: History, resume: str, count: int, earlier: Iterable[EarlierTrial]
 ) -> tuple[Trial, ...]:
-    """The trials that a run began with, numbered as it did.
+    """Returns the trials that a run took over, with the numbers that it gave them.
 
-    Trials that ended after it began are no part of it: it took over those that had ended first.
+    The run took over the trials that had ended when it began; those are the first ``count`` to end.
+    Returns none if they have been deleted or changed.
 
     Args:
         empty: The run's history without trials.
-        resume: The run's parameter of that name.
-        count: How many it began with.
+        resume: The run's parameter ``resume``.
+        count: The number of trials that the run took over.
         earlier: All trials on record of the Experiment's name.
     """
     try:
@@ -128,6 +132,6 @@ def with_earlier(
             key=lambda each: each.trial.end or "",
         )
         taken = take_over(resume, empty, wanted, ended[:count]).trials if wanted != NONE else ()
-    except InputError:  # what it took over was deleted or changed since
+    except InputError:  # the trials that it took over have been deleted or changed
         return ()
     return taken if len(taken) == count else ()

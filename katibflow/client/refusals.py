@@ -1,4 +1,4 @@
-"""What Kubeflow Pipelines refuses, or why it does not answer, in katibflow's own words."""
+"""Turns the errors of KFP's API client into katibflow's own, with what the user can do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from katibflow.client.access import ACCOUNT_TOKEN, COOKIES, IAP_CLIENT, TOKEN
-from katibflow.client.base import NotThere, OutOfReach
+from katibflow.client.base import NotFound, Unreachable
 from katibflow.client.shortening import one_line
 from katibflow.errors import InputError, RunnerError
 
@@ -17,14 +17,16 @@ __all__ = ["translated"]
 
 @contextlib.contextmanager
 def translated(address: str) -> Iterator[None]:
-    """Turns every error of KFP's API client, and of what it stands on, into one of ours.
+    """Turns each error of KFP's API client and of its HTTP library into one of katibflow's.
 
     Args:
-        address: Where the installation is, for the messages.
+        address: The installation's address, for the messages.
 
     Raises:
-        InputError: The address is none.
-        RunnerError: The installation refuses, cannot be reached, or its answer cannot be used.
+        InputError: The address is not valid.
+        NotFound: The installation has no such object.
+        Unreachable: The installation does not answer, or cannot now.
+        RunnerError: The installation refuses, or its answer cannot be used.
     """
     import urllib3
     from kfp_server_api import (  # type: ignore[import-untyped]
@@ -47,7 +49,7 @@ def translated(address: str) -> Iterator[None]:
                 f"{address}: its certificate is not trusted: {reason}; allowed: --ca-file with "
                 "the certificates of the authority that signed it"
             ) from error
-        raise OutOfReach(f"{address} does not answer: {_words(reason)}") from error
+        raise Unreachable(f"{address} does not answer: {_words(reason)}") from error
     except (OpenApiException, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RunnerError(f"{address}: an answer that cannot be used: {error}") from error
 
@@ -55,29 +57,29 @@ def translated(address: str) -> Iterator[None]:
 def _refusal(address: str, error: Any) -> RunnerError:
     status = int(error.status or 0)
     message = _message(error.body) or str(error.reason or "").strip()
-    told = f"{address} answers {status}: {message}"
+    text = f"{address} answers {status}: {message}"
     match status:
         case 401:
             return RunnerError(
-                f"{told}; allowed: a token that is still good in {TOKEN}, the session's cookies in "
+                f"{text}; allowed: a token that is still good in {TOKEN}, the session's cookies in "
                 f"{COOKIES}, {ACCOUNT_TOKEN}, or {IAP_CLIENT}"
             )
         case 403:
-            return RunnerError(f"{told}; the account needs the rights for it in its namespace")
+            return RunnerError(f"{text}; the account needs the rights for it in its namespace")
         case 404:
-            return NotThere(told)
+            return NotFound(text)
         case 0:
             return RunnerError(f"{address}: an answer that cannot be used: {message}")
         case 408 | 429:
-            return OutOfReach(told)
+            return Unreachable(text)
         case _ if status >= 500:
-            return OutOfReach(told)
+            return Unreachable(text)
         case _:
-            return RunnerError(told)
+            return RunnerError(text)
 
 
 def _message(body: object) -> str:
-    """The server's own words: of an answer in JSON its message, of others the beginning."""
+    """Returns the server's message from an answer in JSON, or else the answer's beginning."""
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
     try:
         data = json.loads(text)
@@ -89,6 +91,6 @@ def _message(body: object) -> str:
 
 
 def _words(reason: object) -> str:
-    """What is told of a connection that failed, without the objects it names."""
+    """Returns why a connection failed, without the Python objects that the text begins with."""
     text = str(reason)
     return text.rpartition(">: ")[2] if ">: " in text else text

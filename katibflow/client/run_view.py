@@ -1,4 +1,8 @@
-"""How a run stands: what Kubeflow Pipelines says of it, put right by what Kubernetes has of it."""
+"""Reads the status of a run: KFP's answer, corrected by the run's Workflow, jobs and pods.
+
+KFP's own record of the steps stops changing when Argo packs a large Workflow. When a run counts as
+stalled is decided in `stalls`.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from katibflow.client.base import Run
-from katibflow.client.reading import Sweep
+from katibflow.client.reading import ExperimentRun
 from katibflow.client.records import Records
 from katibflow.client.stalls import (
     Facts,
     Stall,
     advice,
+    engine_stall_of,
     is_overdue,
     last_change,
-    quiet_engine,
     seems_to_run,
     stall_of,
     stall_text,
@@ -25,105 +29,105 @@ from katibflow.client.workflow_reader import WorkflowReader
 from katibflow.errors import RunnerError
 from katibflow.study.history import History
 
-__all__ = ["Clock", "RunView", "Standing", "now_in_utc", "with_workflow"]
+__all__ = ["Clock", "RunStatus", "RunView", "now_in_utc", "with_workflow"]
 
 Clock = Callable[[], datetime]
-"""Tells the time, with its time zone."""
+"""Returns the present time, with a time zone."""
 
 
 def now_in_utc() -> datetime:
-    """The time, with its time zone."""
+    """Returns the present time in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a run stood at one look.
+class RunStatus:
+    """The status of a run at one time.
 
     Attributes:
-        run: The run; its steps, and what made them fail, are the Workflow's where that was read.
-        stall: That it stands still, if it does.
-        seen: The same in words; empty if it does not.
-        advice: What to do about it, a line each.
-        quiet: That the engine may not act, if there is cause to doubt it. A run may move all the
-            same, as while a trial runs on.
-        doubt: Why it may not act, in words.
+        run: The run; its steps, and why they failed, are from the Workflow where that was read.
+        stall: The run's stall; None if it has not stalled.
+        seen: The stall in words; "" without a stall.
+        advice: What to do about the stall, a line each.
+        engine_stall: Signs that the engine may not act; None without any. Even so a run may go
+            on, as while a trial takes hours.
+        engine_problem: The same in words; "" without any.
     """
 
     run: Run
     stall: Stall | None = None
     seen: str = ""
     advice: tuple[str, ...] = ()
-    quiet: Stall | None = None
-    doubt: str = ""
+    engine_stall: Stall | None = None
+    engine_problem: str = ""
 
     @property
     def message(self) -> str:
-        """What a person is told; empty if the run does not stand still."""
+        """The stall and the advice, for a person; "" without a stall."""
         return "\n".join(filter(None, (self.seen, *self.advice)))
 
 
 class RunView:
-    """Looks at one run, now and then.
+    """Reads the status of one run, again and again.
 
     Args:
-        sweep: The run.
-        records: Its trials; None where they cannot be read.
-        reader: Its Workflow; None where there is no cluster to read it from.
+        experiment_run: The run.
+        records: Reads the run's trials; None where they cannot be read.
+        reader: Reads the run's Workflow; None where there is no cluster.
         now: The clock.
     """
 
     def __init__(
         self,
-        sweep: Sweep,
+        experiment_run: ExperimentRun,
         records: Records | None = None,
         reader: WorkflowReader | None = None,
         now: Clock = now_in_utc,
     ) -> None:
-        self._sweep = sweep
+        self._experiment_run = experiment_run
         self._records = records
         self._reader = reader
         self._now = now
         self._seen: object = None
         self._moved: datetime | None = None
 
-    def standing(self, run: Run, history: History | None) -> Standing:
-        """How the run stands.
+    def status(self, run: Run, history: History | None) -> RunStatus:
+        """Returns the run's status.
 
         Args:
-            run: As Kubeflow Pipelines has it now.
-            history: Its trials as they are now, if they are known.
+            run: The run as Kubeflow Pipelines has it now.
+            history: The run's trials as they are now, or None if they are not known.
         """
         workflow = None
         if self._reader is not None:
             known = run.changed or run.created
-            expected = is_overdue(run, self._now(), known)  # KFP may still be about to make it
+            expected = is_overdue(run, self._now(), known)  # KFP may not have created it yet
             workflow = self._reader.workflow(run.run_id, expected)
         run = with_workflow(run, workflow)
         changed = self._last_change(run, history, workflow)
         now = self._now()
-        quiet = quiet_engine(run, now, workflow)
-        doubt = stall_text(quiet, now) if quiet is not None else ""
+        engine_stall = engine_stall_of(run, now, workflow)
+        engine_problem = stall_text(engine_stall, now) if engine_stall is not None else ""
         stall = None
         if is_overdue(run, now, changed):
             stall = stall_of(now, changed, self._facts(run, workflow))
         if stall is None:
-            return Standing(run, quiet=quiet, doubt=doubt)
+            return RunStatus(run, engine_stall=engine_stall, engine_problem=engine_problem)
         namespace = self._reader.namespace if self._reader is not None else ""
         seen = stall_text(stall, now)
-        what_to_do = advice(stall, self._sweep, namespace)
-        if quiet is None:
-            quiet, doubt = stall, seen
-        return Standing(run, stall, seen, what_to_do, quiet, doubt)
+        what_to_do = advice(stall, self._experiment_run, namespace)
+        if engine_stall is None:
+            engine_stall, engine_problem = stall, seen
+        return RunStatus(run, stall, seen, what_to_do, engine_stall, engine_problem)
 
-    def untold(self) -> tuple[str, ...]:
-        """Why something could not be read, each reason once."""
-        return self._reader.untold() if self._reader is not None else ()
+    def new_problems(self) -> tuple[str, ...]:
+        """Returns why something could not be read; returns each reason once."""
+        return self._reader.new_problems() if self._reader is not None else ()
 
     def _last_change(
         self, run: Run, history: History | None, workflow: Workflow | None
     ) -> datetime:
-        """By the times that were written, and by this clock where a change was seen since."""
+        """Returns when the run last changed: as it was written, or as this clock saw it later."""
         trials = history.trials if history is not None else ()
         seen = (run.state, run.steps, tuple((each.number, each.state) for each in trials))
         if self._seen not in (None, seen):
@@ -137,19 +141,19 @@ class RunView:
         if self._records is not None:
             try:
                 jobs = len(self._records.going())
-            except RunnerError:  # then it is not known, and what can be said is said without it
+            except RunnerError:  # the number of jobs stays unknown
                 jobs = None
         pods = self._reader.pods(run.run_id) if self._reader is not None and not jobs else None
         return Facts(seems_to_run(run), workflow, jobs, pods)
 
 
 def with_workflow(run: Run, workflow: Workflow | None) -> Run:
-    """The run with the steps that its Workflow tells, and with what it says of a failure."""
+    """Returns the run with its Workflow's steps, and with the Workflow's reasons for a failure."""
     if workflow is None:
         return run
     steps = workflow.steps or run.steps
     if run.state not in ("FAILED", "CANCELED"):
         return replace(run, steps=steps)
     failures = (f"{each.step}: {each.message}" for each in workflow.failures)
-    told = (text for text in (workflow.message, *failures) if text and text not in run.error)
-    return replace(run, steps=steps, causes=tuple(dict.fromkeys(told)))
+    causes = (text for text in (workflow.message, *failures) if text and text not in run.error)
+    return replace(run, steps=steps, causes=tuple(dict.fromkeys(causes)))

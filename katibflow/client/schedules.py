@@ -1,8 +1,8 @@
-"""When runs recur: what a user writes, checked and put as Kubeflow Pipelines reads it.
+"""Reads the schedule of a recurring run: checks it and writes it as Kubeflow Pipelines reads it.
 
 KFP parses a cron expression with robfig/cron, version 1, whose first field is seconds and whose
-last may be left out. It would take the usual five fields without a word and read the minute as
-seconds, so that ``0 3 * * *`` ran every hour. It goes by UTC, unless the installation sets
+last may be left out. KFP would accept the usual five fields and read the minute as seconds, so that
+``0 3 * * *`` ran every hour. The times are UTC, unless the installation sets
 ``CRON_SCHEDULE_TIMEZONE``.
 
 Source: robfig/cron v1 ``parser.go``; KFP's ``scheduledworkflow/util/cron_schedule.go``.
@@ -28,7 +28,14 @@ _ENTRY = re.compile(r"(\*|\?|[A-Za-z0-9]+)(?:-([A-Za-z0-9]+))?(?:/([0-9]+))?")
 
 @dataclass(frozen=True)
 class _Field:
-    """One field of an expression: its name, its least and greatest number, names of numbers."""
+    """One field of a cron expression.
+
+    Attributes:
+        name: The field's name, for errors.
+        least: The least number allowed.
+        most: The greatest number allowed.
+        words: Names that stand for the numbers from ``least`` on, as ``JAN``.
+    """
 
     name: str
     least: int
@@ -41,7 +48,7 @@ class _Field:
         return f"{self.least} to {self.most}{words}, *, lists, ranges and /steps"
 
     def number(self, text: str) -> int | None:
-        """The number that a word stands for; None if it is none."""
+        """Returns the number that a text stands for, or None if it stands for none."""
         if text.upper() in self.words:
             return self.words.index(text.upper()) + self.least
         return int(text) if text.isdecimal() and self.least <= int(text) <= self.most else None
@@ -73,14 +80,14 @@ _FIELDS = (
 
 
 def read_cron(text: str) -> Cron:
-    """A cron expression as KFP reads it.
+    """Returns a cron expression as KFP reads it.
 
     Args:
         text: Five fields as in crontab (minute, hour, day of the month, month, day of the week),
             six with seconds first, or a word such as ``@daily``.
 
     Raises:
-        InputError: It is none of them.
+        InputError: The text is none of these.
     """
     words = text.split()
     if len(words) == 1 and words[0].startswith("@"):
@@ -117,13 +124,13 @@ def _without_7(entry: str) -> str:
 
 
 def read_interval(text: str) -> Every:
-    """A time between runs.
+    """Returns a time between runs.
 
     Args:
         text: Numbers with s, m, h, d or w, as ``6h`` or ``1h30m``.
 
     Raises:
-        InputError: It is none, or no time at all.
+        InputError: The text has another form, or the time is 0 or too long.
     """
     wanted = text.strip().lower()
     parts = re.findall(r"([0-9]+)([smhdw])", wanted)

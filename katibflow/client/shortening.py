@@ -1,4 +1,4 @@
-"""Texts that are too long for their place."""
+"""Shortens texts that are too long to show."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ _LINE = 500
 
 
 def one_line(text: object) -> str:
-    """A text as one line of 500 characters at most."""
+    """Returns a text as one line of at most 500 characters."""
     return shortened(" ".join(str(text).split()), _LINE)
 
 
 def shortened(text: str, length: int) -> str:
-    """The text with its middle left out where it is longer; its end often says the most.
+    """Returns the text, without its middle if it is too long: the end often says the most.
 
     Args:
-        text: As ``exit code 1; the last lines of its log: ... CUDA error``.
-        length: Characters at most, 10 at least.
+        text: The text, as ``exit code 1; the last lines of its log: ... CUDA error``.
+        length: The greatest number of characters to return, from 10.
     """
     if len(text) <= length:
         return text

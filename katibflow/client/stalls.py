@@ -1,8 +1,8 @@
-"""Whether a run moves, and what is said of one that does not.
+"""Decides whether a run has stalled, and says what to do about that.
 
-A step that takes hours is no standstill: something runs, a trial's job or a step's pod. A run
-stands still when nothing runs and nothing has changed for a while, as when Argo can no longer
-store its Workflow, or its controller is gone.
+A step that takes hours is no stall, as a trial's job or a step's pod runs. A run has stalled when
+nothing runs and nothing has changed for a while, as when Argo can no longer store its Workflow, or
+Argo's controller is gone. The functions here only judge what `run_view` has read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from katibflow.client.base import Run
-from katibflow.client.reading import Sweep
+from katibflow.client.reading import ExperimentRun
 from katibflow.client.workflow import KFP_RUN, StepPod, Workflow
 from katibflow.steps.run_parameters import run_parameters
 from katibflow.steps.starting import ROUNDS
@@ -27,9 +27,9 @@ __all__ = [
     "Facts",
     "Stall",
     "advice",
+    "engine_stall_of",
     "is_overdue",
     "last_change",
-    "quiet_engine",
     "resuming",
     "seems_to_run",
     "stall_data",
@@ -38,15 +38,15 @@ __all__ = [
 ]
 
 STALL = 300.0
-"""Seconds without a change after which a run in which nothing runs stands still."""
+"""Seconds without a change after which a run in which nothing runs has stalled."""
 
 UNSEEN = 3600.0
-"""The same while a trial seems to run and neither its job nor its step's pod can be seen."""
+"""Seconds for the same, while a trial seems to run whose job and pod cannot be read."""
 
 FULL = 0.95
-"""Part of its limit from which on a Workflow that does not change is taken to be full.
+"""Share of the size limit from which a Workflow that does not change counts as full.
 
-What Argo could not store is not in the object; a step more is about 1 % of the limit.
+The object lacks the change that Argo could not store; one step is about 1 % of the limit.
 """
 
 _GOING = ("PENDING", "RUNNING", "CANCELING")
@@ -55,12 +55,12 @@ _TRIAL_STEPS = ("launcher", "controller")
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a run beside its last change.
+    """What is known about a run, besides when it last changed.
 
     Attributes:
         trial_seems_to_run: Whether a step that follows trials is on record as running.
-        workflow: Its Workflow; None where that cannot be read.
-        jobs: How many trials' jobs go on; None where they cannot be read.
+        workflow: The run's Workflow; None where that cannot be read.
+        jobs: The number of trials' jobs that have not ended; None where they cannot be read.
         pods: The steps' pods that have not ended; None where they cannot be read.
     """
 
@@ -72,14 +72,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Stall:
-    """A run that stands still. Two of them are equal while nothing has changed between.
+    """A run's stall. Two stalls are equal if nothing has changed between them.
 
     Attributes:
-        since: When something last changed.
-        engine_seen: Whether the Workflow was read, or only Kubeflow Pipelines was asked.
-        size: Bytes of the Workflow, if they are what holds it up; or else None.
-        limit: Bytes that it may have.
-        waiting: Pods of steps that wait for their start, as "launcher (Unschedulable)".
+        since: When the run last changed.
+        engine_seen: Whether the Workflow was read; False if only Kubeflow Pipelines answered.
+        size: The Workflow's size in bytes if its size is the cause, or else None.
+        limit: The greatest size in bytes; 0 if the size is not the cause.
+        waiting: Steps whose pods wait to start, as "launcher (Unschedulable)".
     """
 
     since: datetime
@@ -90,12 +90,12 @@ class Stall:
 
 
 def last_change(run: Run, history: History | None, workflow: Workflow | None) -> datetime:
-    """When a step or a trial last began or ended; when the run was made, if none has.
+    """Returns when a step or a trial last began or ended, or else when the run was created.
 
     Args:
         run: The run, with its steps.
-        history: Its trials, if they are known.
-        workflow: Its Workflow, whose steps are believed before those that KFP knows.
+        history: The run's trials, or None if they are not known.
+        workflow: The run's Workflow, whose times are used instead of KFP's; None if not read.
     """
     steps = workflow.changed if workflow is not None else run.changed or run.created
     trials = history.trials if history is not None else ()
@@ -104,23 +104,23 @@ def last_change(run: Run, history: History | None, workflow: Workflow | None) ->
 
 
 def is_overdue(run: Run, now: datetime, changed: datetime) -> bool:
-    """Whether a change of a run that goes on is so late that it is worth a look at what runs."""
+    """Returns whether a run that goes on has not changed for so long that it may have stalled."""
     return run.state in _GOING and (now - changed).total_seconds() >= STALL
 
 
 def stall_of(now: datetime, changed: datetime, facts: Facts) -> Stall | None:
-    """The standstill of a run that goes on; None if there is none, or if something runs.
+    """Returns the stall of a run that goes on, or None if it changed lately or something runs.
 
     Args:
-        now: The time.
-        changed: When something last changed; see `last_change`.
-        facts: What is known.
+        now: The present time.
+        changed: When the run last changed; see `last_change`.
+        facts: What else is known about the run.
     """
     seconds, workflow, pods = (now - changed).total_seconds(), facts.workflow, facts.pods
     if seconds < STALL or facts.jobs or any(pod.phase == "Running" for pod in pods or ()):
         return None
     is_full = workflow is not None and _is_full(workflow)
-    # on record as running: of a full Workflow, or with no job left, that is but an old record
+    # A full Workflow still says "running" of a step that has ended since.
     may_run = facts.trial_seems_to_run and facts.jobs is None and pods is None
     if may_run and not is_full and seconds < UNSEEN:
         return None
@@ -137,11 +137,12 @@ def stall_of(now: datetime, changed: datetime, facts: Facts) -> Stall | None:
     )
 
 
-def quiet_engine(run: Run, now: datetime, workflow: Workflow | None) -> Stall | None:
-    """That the engine has changed nothing for long, or can hardly store a change.
+def engine_stall_of(run: Run, now: datetime, workflow: Workflow | None) -> Stall | None:
+    """Returns signs that the engine may not act, or None without any.
 
-    It may be no standstill, as when a trial takes hours; but whether the engine still acts, as when
-    the run is to be stopped, is then to be seen. None if there is no cause to doubt it.
+    The signs are a Workflow that has not changed for long, or that is nearly full. The run may be
+    well all the same, as while a trial takes hours, so a caller has to watch whether the engine
+    acts.
     """
     if workflow is None or run.state not in _GOING:
         return None
@@ -157,16 +158,16 @@ def _is_full(workflow: Workflow) -> bool:
 
 
 def seems_to_run(run: Run) -> bool:
-    """Whether a step that follows trials is on record as running."""
+    """Returns whether a step that follows trials is on record as running."""
     return any(step.name in _TRIAL_STEPS and step.state == "RUNNING" for step in run.steps)
 
 
 def stall_text(stall: Stall, now: datetime) -> str:
-    """What is seen of a standstill, on one line.
+    """Returns a line that says what is known about a stall.
 
     Args:
-        stall: The standstill.
-        now: The time.
+        stall: The stall.
+        now: The present time.
     """
     minutes = f"{max(0.0, (now - stall.since).total_seconds()) / 60:.0f} min"
     if stall.size is not None:
@@ -184,20 +185,20 @@ def stall_text(stall: Stall, now: datetime) -> str:
     return f"Kubeflow Pipelines shows no change for {minutes}; is the workflow controller running?"
 
 
-def advice(stall: Stall, sweep: Sweep, namespace: str) -> tuple[str, ...]:
-    """What to do about a standstill, a line each; commands are indented.
+def advice(stall: Stall, experiment_run: ExperimentRun, namespace: str) -> tuple[str, ...]:
+    """Returns what to do about a stall, a line each; commands are indented.
 
     Args:
-        stall: The standstill.
-        sweep: The run.
-        namespace: Of its pods; empty if that is not known.
+        stall: The stall.
+        experiment_run: The run.
+        namespace: The namespace of the run's pods; "" if that is not known.
     """
-    run_id = sweep.run.run_id
+    run_id = experiment_run.run.run_id
     if stall.size is not None:
         return (
             "it will not end by itself: stop it, and go on from its trials in another run",
             f"  katibflow stop {run_id}",
-            f"  {resuming(sweep)}",
+            f"  {resuming(experiment_run)}",
         )
     if stall.waiting:
         space = f" -n {namespace}" if namespace else ""
@@ -212,21 +213,21 @@ def advice(stall: Stall, sweep: Sweep, namespace: str) -> tuple[str, ...]:
     return (*commands, f'its log says "{too_large}" if Argo can no longer store the run')
 
 
-def resuming(sweep: Sweep) -> str:
-    """The command that goes on with a run's trials, with the parameters that the run has."""
-    resume = run_name(sweep.run.run_id) if sweep.resume == NONE else ALL
+def resuming(experiment_run: ExperimentRun) -> str:
+    """Returns the command that goes on with a run's trials, with the run's parameters."""
+    resume = run_name(experiment_run.run.run_id) if experiment_run.resume == NONE else ALL
     words = ["katibflow", "submit", "EXPERIMENT.yaml"]
-    words += ["--layout", "controller"] if sweep.layout == ROUNDS else []
+    words += ["--layout", "controller"] if experiment_run.layout == ROUNDS else []
     words += ["--resume", resume]
     table = run_parameters()
-    for name, value in sweep.run.parameters.items():
+    for name, value in experiment_run.run.parameters.items():
         if name in table and name != "resume":
             words += [table[name].option, str(value)]
     return shlex.join(words)
 
 
 def stall_data(stall: Stall | None, message: str) -> dict[str, Any] | None:
-    """A standstill as JSON data; null where there is none."""
+    """Returns a stall as JSON data, or None without a stall."""
     if stall is None:
         return None
     return {

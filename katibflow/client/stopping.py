@@ -1,4 +1,4 @@
-"""Stops a run; of one whose engine does not act, the trials' jobs too."""
+"""Stops a run; also stops the trials' jobs if the run's engine does not act."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from katibflow.client.base import Pipelines, Run
-from katibflow.client.reading import Sweep
+from katibflow.client.reading import ExperimentRun
 from katibflow.client.records import Records
-from katibflow.client.run_view import Clock, RunView, Standing, now_in_utc
+from katibflow.client.run_view import Clock, RunStatus, RunView, now_in_utc
 from katibflow.client.stalls import resuming
 from katibflow.client.workflow_reader import WorkflowReader
 from katibflow.errors import RunnerError
@@ -19,41 +19,42 @@ from katibflow.study.resume import run_name
 __all__ = ["WAIT", "Stopped", "stop_run"]
 
 WAIT = 30.0
-"""Seconds in which an engine that acts does something; Argo looks at a Workflow once in 10 s."""
+"""Seconds in which an engine that acts changes something; Argo reads a Workflow every 10 s."""
 
 _REASON = "the run was stopped, and its engine does not act"
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """What became of a run that was to be stopped.
+    """The outcome of stopping a run.
 
     Attributes:
-        run: The run as it was last seen.
-        asked: Whether it was asked to end now; False if it had ended, or had been asked before.
-        doubt: Why the engine might not act, in words; empty if there was no cause to doubt it.
-        acts: Whether something is known to move in it, or nothing is known against that.
-        jobs: Names of the trials' jobs that were stopped here; None if that was not for us to do,
+        run: The run as last read.
+        asked: Whether this call asked the run to end; False if it had ended, or another call had
+            asked before.
+        engine_problem: Why the engine may not act, in words; "" without a sign of that.
+        acts: Whether the engine acts, as far as is known.
+        jobs: Names of the trials' jobs that were stopped from here; None if that was not needed,
             or not possible.
-        hindrance: Why it was not possible.
-        command: What goes on from the run's trials, if the engine does not act.
+        obstacle: Why it was not possible; "" if it was.
+        command: The command that goes on from the run's trials; "" if the engine acts.
     """
 
     run: Run
     asked: bool
-    doubt: str = ""
+    engine_problem: str = ""
     acts: bool = True
     jobs: tuple[str, ...] | None = None
-    hindrance: str = ""
+    obstacle: str = ""
     command: str = ""
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do for the one who stops it."""
+        """Whether the user has nothing left to do."""
         return self.acts or self.jobs is not None
 
     def lines(self) -> list[str]:
-        """The same for a person."""
+        """Returns the outcome in lines for a person."""
         name = self.run.name
         if self.run.is_over:
             return [f"{name} is over{'' if self.asked else ' already'}: {self.run.state}"]
@@ -61,7 +62,7 @@ class Stopped:
             being = "is being stopped" if self.asked else "is being stopped already"
             return [f"{name} {being}; its step finish then stops its jobs"]
         return [
-            self.doubt,
+            self.engine_problem,
             f"{name} was asked to end, and the engine does not act: nothing has changed in "
             f"{WAIT:.0f} s, and Kubeflow Pipelines goes on to show it as {self.run.state}",
             self._jobs_text(),
@@ -74,7 +75,7 @@ class Stopped:
             selector = f"{RUN}={run_name(self.run.run_id)}"
             return (
                 f"its trials' jobs, with the label {selector}, could not be stopped from here: "
-                f"{self.hindrance}"
+                f"{self.obstacle}"
             )
         if not self.jobs:
             return "0 jobs were stopped: no job of its trials goes on"
@@ -84,59 +85,61 @@ class Stopped:
 
 def stop_run(
     pipelines: Pipelines,
-    sweep: Sweep,
+    experiment_run: ExperimentRun,
     records: Records | None,
     reader: WorkflowReader | None,
     pause: Callable[[], object],
     now: Clock = now_in_utc,
 ) -> Stopped:
-    """Asks a run to end; where the engine may not act, waits for that; if in vain, stops its jobs.
+    """Asks a run to end, and stops its jobs from here if its engine does not act.
+
+    Where there are signs that the engine may not act, this waits up to `WAIT` seconds for it.
 
     Args:
-        pipelines: Where it runs.
-        sweep: The run.
-        records: Its trials; None where they cannot be read.
-        reader: Its Workflow; None where there is no cluster to read it from.
-        pause: Waits a while between two looks.
+        pipelines: The installation that has the run.
+        experiment_run: The run.
+        records: Reads and stops the run's jobs; None where they cannot be read.
+        reader: Reads the run's Workflow; None where there is no cluster.
+        pause: Waits a while between two requests.
         now: The clock.
 
     Raises:
         RunnerError: The server refuses.
     """
-    run = pipelines.run(sweep.run.run_id)
+    run = pipelines.run(experiment_run.run.run_id)
     if run.is_over:
         return Stopped(run, asked=False)
     run, asked = _asked_to_end(pipelines, run)
-    view = RunView(sweep, records, reader, now)
-    before = view.standing(run, _history(records))
-    if run.is_over or before.quiet is None:
+    view = RunView(experiment_run, records, reader, now)
+    before = view.status(run, _history(records))
+    if run.is_over or before.engine_stall is None:
         return Stopped(run, asked)
     until = now().timestamp() + WAIT
     while now().timestamp() < until:
         pause()
         run = pipelines.run(run.run_id)
-        if run.is_over or _moved(before, view.standing(run, _history(records))):
-            return Stopped(run, asked, before.doubt)
+        if run.is_over or _moved(before, view.status(run, _history(records))):
+            return Stopped(run, asked, before.engine_problem)
     jobs: tuple[str, ...] | None = None
-    hindrance = "no kubeconfig leads to them"
+    obstacle = "no kubeconfig leads to them"
     if records is not None:
         try:
             jobs = tuple(records.stop(_REASON))
         except RunnerError as error:
-            hindrance = str(error)
+            obstacle = str(error)
     return Stopped(
         run,
         asked,
-        before.doubt,
+        before.engine_problem,
         acts=False,
         jobs=jobs,
-        hindrance="" if jobs is not None else hindrance,
-        command=resuming(sweep),
+        obstacle="" if jobs is not None else obstacle,
+        command=resuming(experiment_run),
     )
 
 
 def _asked_to_end(pipelines: Pipelines, run: Run) -> tuple[Run, bool]:
-    """Asks for it once; a run that has been asked before, or ends just now, is no error."""
+    """Asks a run to end, unless it ends already; returns the run and whether it was asked."""
     if run.state == "CANCELING":
         return run, False
     try:
@@ -149,8 +152,8 @@ def _asked_to_end(pipelines: Pipelines, run: Run) -> tuple[Run, bool]:
     return pipelines.run(run.run_id), True
 
 
-def _moved(before: Standing, after: Standing) -> bool:
-    """Whether a step has changed; that KFP calls the run CANCELING is its own doing."""
+def _moved(before: RunStatus, after: RunStatus) -> bool:
+    """Returns whether a step has changed; the run's own state does not show that Argo acts."""
     return sorted(map(str, before.run.steps)) != sorted(map(str, after.run.steps))
 
 

@@ -1,6 +1,7 @@
-"""Brings an Experiment to Kubeflow Pipelines: compiled, uploaded once, started or scheduled.
+"""Submits an Experiment to Kubeflow Pipelines: compiles it, uploads it, starts or schedules a run.
 
-The command line and Python both call `submit`; what a person is shown meanwhile is a `Teller`'s.
+The command line and Python both call `submit`. A `SubmissionListener` shows its progress to the
+user; nothing is printed here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from katibflow.client.access import Access
 from katibflow.client.api import connect
 from katibflow.client.base import Pipelines, Run, Trigger, Version
 from katibflow.client.cluster import Cluster
-from katibflow.client.reading import Sweep, full_run_id, link_of
+from katibflow.client.reading import ExperimentRun, full_run_id, link_of
 from katibflow.client.schedules import read_cron, read_interval
 from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.layouts import AUTO
@@ -23,7 +24,12 @@ from katibflow.errors import InputError, KatibflowError
 from katibflow.experiment.types import Experiment
 from katibflow.runners.kubernetes.api import Api
 from katibflow.runners.kubernetes.runner import KubernetesRunner
-from katibflow.steps.run_parameters import begun, check_texts, parameters_of, with_parameters
+from katibflow.steps.run_parameters import (
+    check_texts,
+    initial_study,
+    parameters_of,
+    with_parameters,
+)
 from katibflow.steps.starting import ROUNDS, check_first_round
 from katibflow.study.history import History
 from katibflow.study.resume import NONE, read_resume
@@ -33,8 +39,8 @@ __all__ = [
     "Ready",
     "Recurring",
     "Submission",
+    "SubmissionListener",
     "Submitted",
-    "Teller",
     "check_earlier",
     "prepare",
     "schedule",
@@ -49,16 +55,16 @@ _PARAMETERS = "the run's parameters"
 
 @dataclass(frozen=True)
 class Submission:
-    """What is to be run, and how.
+    """An Experiment to run, and how to run it.
 
     Attributes:
-        experiment: As the file has it.
-        source: The file, for errors.
-        parameters: The run's parameters that were given, by the pipeline's names.
-        layout: The pipeline's.
-        image: See `compile_experiment`.
-        package: See `compile_experiment`.
-        kfp_experiment: KFP's experiment for the run; by default of the Experiment's name.
+        experiment: The Experiment as its file has it.
+        source: The file's name, for errors.
+        parameters: The parameters that were given for the run, by the pipeline's names.
+        layout: ``auto``, ``rounds`` or ``controller``.
+        image: Image for all steps; see `compile_experiment`.
+        package: Release to install in the steps; see `compile_experiment`.
+        kfp_experiment: Name of KFP's experiment for the run; by default the Experiment's name.
     """
 
     experiment: Experiment
@@ -72,19 +78,19 @@ class Submission:
 
 @dataclass(frozen=True)
 class Ready:
-    """A submission that was checked and compiled; nothing was asked of a server yet.
+    """A submission that was checked and compiled, before any request to a server.
 
     Attributes:
         experiment: The Experiment with the run's parameters in it.
         pipeline: The pipeline's name.
-        version: The version's name: the pipeline's, and a hash of the text.
+        version: The version's name: the pipeline's name and a hash of the text.
         text: The compiled pipeline.
-        layout: The pipeline's.
-        why: Why that one, in a sentence.
-        warnings: What the user should know, a sentence each.
-        parameters: The run's parameters that were given.
-        resume: The run's parameter of that name, given or not.
-        kfp_experiment: KFP's experiment for the run.
+        layout: The pipeline's layout: ``rounds`` or ``controller``.
+        why: Why it has that layout, in a sentence.
+        warnings: Warnings for the user, a sentence each.
+        parameters: The parameters that were given for the run.
+        resume: The run's parameter ``resume``, given or by default.
+        kfp_experiment: Name of KFP's experiment for the run.
     """
 
     experiment: Experiment
@@ -99,18 +105,18 @@ class Ready:
     kfp_experiment: str
 
     def resuming(self, resume: str) -> Ready:
-        """The same with another parameter ``resume``."""
+        """Returns the same with another parameter ``resume``."""
         return replace(self, parameters={**self.parameters, "resume": resume}, resume=resume)
 
 
 @dataclass(frozen=True)
 class Recurring:
-    """A recurring run that was made.
+    """A recurring run that was created.
 
     Attributes:
-        recurring_run_id: KFP's id of it.
-        name: Its name: the Experiment's.
-        link: Its page in the UI, or else its id.
+        recurring_run_id: KFP's id of the recurring run.
+        name: The recurring run's name, which is the Experiment's.
+        link: The address of its page in the UI, or its id if the address is not known.
     """
 
     recurring_run_id: str
@@ -120,54 +126,57 @@ class Recurring:
 
 @dataclass(frozen=True)
 class Submitted:
-    """What came of a submission.
+    """The outcome of a submission.
 
     Attributes:
-        pipelines: Where it went.
-        cluster: Where its trials are seen.
-        made: The run that was started, or the recurring one that was made.
+        pipelines: The installation that has the run.
+        cluster: The cluster that has the run's trials.
+        made: The run that was started, or the recurring run that was created.
     """
 
     pipelines: Pipelines
     cluster: Cluster
-    made: Sweep | Recurring
+    made: ExperimentRun | Recurring
 
 
-class Teller(Protocol):
-    """What a person is told while something is submitted."""
+class SubmissionListener(Protocol):
+    """Shows the progress of a submission to the user."""
 
     def warning(self, text: str) -> None:
-        """Tells what the user should know of the Experiment."""
+        """Receives a warning about the Experiment."""
 
     def line(self, text: str) -> None:
-        """Tells what was done."""
+        """Receives a line that says what was done."""
 
-    def unseen(self, error: KatibflowError) -> None:
-        """Tells why the cluster cannot be looked at, which is no fault."""
+    def cluster_unavailable(self, error: KatibflowError) -> None:
+        """Receives the reason why the cluster cannot be read; the submission goes on."""
 
 
 def submit(
-    submission: Submission, access: Access, teller: Teller, trigger: Trigger | None = None
+    submission: Submission,
+    access: Access,
+    listener: SubmissionListener,
+    trigger: Trigger | None = None,
 ) -> Submitted:
-    """Compiles an Experiment, uploads it unless it is there, and starts it or makes it recur.
+    """Compiles an Experiment, uploads it unless it is there, and starts or schedules a run.
 
     Args:
-        submission: What, and how.
-        access: Where.
-        teller: Told of it meanwhile.
-        trigger: When a recurring run runs; None to start one run now.
+        submission: The Experiment, and how to run it.
+        access: The installation and its login.
+        listener: Receives warnings and progress.
+        trigger: When the recurring run starts runs; None to start one run now.
 
     Raises:
-        InputError: It cannot run there, not with these parameters, or not with the trials of
-            earlier runs.
+        InputError: The Experiment cannot run there, or does not fit its parameters or the trials
+            of earlier runs.
         RunnerError: The server cannot be reached, or refuses.
     """
     ready = prepare(submission)
     for warning in ready.warnings:
-        teller.warning(warning)
-    teller.line(f"layout {ready.layout}: {ready.why}")
+        listener.warning(warning)
+    listener.line(f"layout {ready.layout}: {ready.why}")
     pipelines = connect(access)
-    cluster = Cluster(pipelines, access, teller.unseen)
+    cluster = Cluster(pipelines, access, listener.cluster_unavailable)
     given = ready.parameters.get("resume")
     if given is not None:
         ready = ready.resuming(full_run_id(pipelines, given.strip().lower()))
@@ -175,24 +184,24 @@ def submit(
     cluster.if_readable(lambda api: check_earlier(api, ready, resume))
     version, is_new = upload(pipelines, ready)
     done = "uploaded" if is_new else "there already"
-    teller.line(f"pipeline {ready.pipeline}, version {ready.version}: {done}")
+    listener.line(f"pipeline {ready.pipeline}, version {ready.version}: {done}")
     if trigger is not None:
         made = schedule(pipelines, ready, version, trigger)
         link = pipelines.link(f"recurringrun/details/{made}") or made
-        teller.line(f"recurring run {ready.experiment.name}: {link}")
+        listener.line(f"recurring run {ready.experiment.name}: {link}")
         return Submitted(pipelines, cluster, Recurring(made, ready.experiment.name, link))
     run = start(pipelines, ready, version)
-    teller.line(f"run {run.name}: {link_of(pipelines, run)}")
-    sweep = Sweep(run, ready.experiment, ready.layout, ready.resume)
-    return Submitted(pipelines, cluster, sweep)
+    listener.line(f"run {run.name}: {link_of(pipelines, run)}")
+    experiment_run = ExperimentRun(run, ready.experiment, ready.layout, ready.resume)
+    return Submitted(pipelines, cluster, experiment_run)
 
 
 def trigger_of(schedule: str | None, every: str | None) -> Trigger | None:
-    """Returns when a recurring run runs, or None for a run that is started now.
+    """Returns the trigger of a recurring run, or None for a run that is started now.
 
     Args:
-        schedule: A cron expression.
-        every: A time between two starts.
+        schedule: A cron expression, or None.
+        every: The time between two starts, as ``6h``, or None.
 
     Raises:
         InputError: Both are given, or one is wrong.
@@ -205,10 +214,10 @@ def trigger_of(schedule: str | None, every: str | None) -> Trigger | None:
 
 
 def prepare(submission: Submission) -> Ready:
-    """Checks and compiles.
+    """Checks a submission and compiles its pipeline.
 
     Raises:
-        InputError: The Experiment cannot run there, or not with these parameters.
+        InputError: The Experiment cannot be compiled, or does not fit its parameters.
     """
     document = with_parameters(submission.experiment.document(), submission.parameters)
     experiment = check_document(document, _PARAMETERS)
@@ -238,33 +247,33 @@ def prepare(submission: Submission) -> Ready:
 
 
 def upload(pipelines: Pipelines, ready: Ready) -> tuple[Version, bool]:
-    """The uploaded version, and whether its content was new."""
+    """Uploads the pipeline unless it is there; returns the version, and whether it is new."""
     description = f"Katib Experiment {ready.pipeline}, compiled by katibflow"
     return pipelines.upload(ready.pipeline, ready.version, ready.text, description)
 
 
 def start(pipelines: Pipelines, ready: Ready, version: Version, now: datetime | None = None) -> Run:
-    """Starts a run; its name tells the Experiment's and the time.
+    """Starts a run, whose name is the Experiment's name and the time.
 
     Args:
-        pipelines: Where.
-        ready: What.
+        pipelines: The installation to run in.
+        ready: The compiled submission.
         version: The uploaded version.
-        now: The time, by default the present one.
+        now: The time for the name; by default the present time.
     """
     name = f"{ready.experiment.name}-{now or datetime.now(UTC):%Y%m%d-%H%M%S}"
     return pipelines.start(ready.kfp_experiment, name, version, ready.parameters)
 
 
 def schedule(pipelines: Pipelines, ready: Ready, version: Version, trigger: Trigger) -> str:
-    """Makes a recurring run of the Experiment's name; its id.
+    """Creates a recurring run of the Experiment's name, and returns its id.
 
     KFP replaces no placeholders in a recurring run's parameters, so all its runs have the same.
     Their jobs are kept apart by each run's own id. Unless ``resume`` is given, each run is a study
     of its own, whatever the Experiment's resumePolicy: the second would find nothing left to do.
 
     Raises:
-        InputError: There is one of that name already; KFP would run both.
+        InputError: A recurring run of that name exists; KFP would run both.
     """
     name = ready.experiment.name
     known = dict(pipelines.schedules(ready.kfp_experiment))
@@ -278,16 +287,16 @@ def schedule(pipelines: Pipelines, ready: Ready, version: Version, trigger: Trig
 
 
 def check_earlier(api: Api, ready: Ready, resume: str) -> None:
-    """Refuses what a run's first step would refuse for the trials that it finds.
+    """Checks the trials of earlier runs as the run's first step will check them.
 
     Args:
-        api: The namespace of the trials' jobs.
-        ready: The run that is to be started.
-        resume: The run's parameter of that name.
+        api: The API for the namespace of the trials' jobs.
+        ready: The compiled submission.
+        resume: The run's parameter ``resume``.
 
     Raises:
         InputError: Earlier trials do not fit, or leave nothing to do.
-        RunnerError: They cannot be read.
+        RunnerError: Earlier trials cannot be read.
     """
     if read_resume(resume) == NONE:
         return
@@ -299,6 +308,6 @@ def check_earlier(api: Api, ready: Ready, resume: str) -> None:
         template=ready.experiment.spec.trial_template,
     )
     given = {**ready.parameters, "resume": resume}
-    history = begun(_PARAMETERS, empty, given, runner.earlier())
+    history = initial_study(_PARAMETERS, empty, given, runner.earlier())
     if ready.layout == ROUNDS:
         check_first_round(history)

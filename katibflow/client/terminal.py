@@ -1,4 +1,4 @@
-"""Shows a run that is followed: its trials as those of local runs are shown, or else its steps."""
+"""Prints a run that is followed: its trials like those of a local run, or else its steps."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Terminal"]
 
 
 class Terminal:
-    """A `following.Screen` of lines, beside what shows the trials.
+    """A `following.Screen` that prints lines and passes trials to a display of trials.
 
     Args:
-        trials: Shows them; None where they cannot be seen.
-        stream: Where the lines go, asked for each: a live table has its own in place of standard
-            output while it is shown.
+        trials: Shows the trials; None where they cannot be read.
+        stream: Returns the stream for the next line: while a live table is shown, standard output
+            is another stream.
     """
 
     def __init__(self, trials: Watcher | None, stream: Callable[[], TextIO]) -> None:
@@ -32,11 +32,11 @@ class Terminal:
             self._trials(update)
 
     def steps(self, text: str) -> None:
-        """Says how far the run is."""
+        """Prints how far the run is."""
         print(f"{datetime.now():%H:%M:%S} {text}", file=self._stream(), flush=True)
 
     def note(self, text: str) -> None:
-        """Says what hinders the view, once."""
+        """Prints a problem to standard error, unless it is the same as the last one."""
         if text != self._noted:
             print(text, file=sys.stderr, flush=True)
         self._noted = text

@@ -1,4 +1,4 @@
-"""Follows a run and shows it meanwhile, for the command line and for Python alike."""
+"""Follows a run and shows its progress, for the command line and for Python."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TextIO
 
 from katibflow.client.base import Pipelines, Run
 from katibflow.client.following import follow
-from katibflow.client.reading import Sweep
+from katibflow.client.reading import ExperimentRun
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.terminal import Terminal
@@ -21,37 +21,37 @@ __all__ = ["watch"]
 
 def watch(
     pipelines: Pipelines,
-    sweep: Sweep,
+    experiment_run: ExperimentRun,
     records: Records | None,
     view: RunView,
     pause: Callable[[], bool],
     stream: Callable[[], TextIO] | None,
 ) -> tuple[Run, History | None]:
-    """Shows a run until it is over, or until ``pause`` says to go.
+    """Shows a run until it is over, or until ``pause`` returns True.
 
     Args:
-        pipelines: Where it runs.
-        sweep: The run.
-        records: Its trials; None where they cannot be read.
-        view: Tells how the run stands.
-        pause: Waits a while; True when the following is to end.
-        stream: Where lines go, asked for each; None to show nothing.
+        pipelines: The installation that has the run.
+        experiment_run: The run.
+        records: Reads the run's trials; None where they cannot be read.
+        view: Reads the run's status.
+        pause: Waits a while; returns True to stop following.
+        stream: Returns the stream for the next line; None to show nothing.
 
     Returns:
-        The run as it was last seen, and its trials, if they can be read.
+        The run as last read, and its trials, or None if they could not be read.
 
     Raises:
-        RunnerError: The server refuses, or is out of reach for too long.
+        RunnerError: The server refuses, or is unreachable for 10 minutes.
     """
     if stream is None:
-        return follow(pipelines, sweep.run.run_id, records, _Blank(), pause, view=view)
+        return follow(pipelines, experiment_run.run.run_id, records, _Blank(), pause, view=view)
     shown = None
     if records is not None:
-        status = Status.of(sweep.experiment, ())
-        shown = progress_for(status, stream(), since=sweep.run.created)
+        status = Status.of(experiment_run.experiment, ())
+        shown = progress_for(status, stream(), since=experiment_run.run.created)
     with shown or nullcontext():
         screen = Terminal(shown, stream)
-        return follow(pipelines, sweep.run.run_id, records, screen, pause, view=view)
+        return follow(pipelines, experiment_run.run.run_id, records, screen, pause, view=view)
 
 
 class _Blank:

@@ -1,9 +1,11 @@
-"""A run's Workflow, the object in which Argo keeps it: its size, its steps, and what went wrong.
+"""Reads a Workflow, Argo's object of a run: its size, its steps, and why steps failed.
 
-Argo stores an object of up to 1 MiB: the JSON text of the whole of it, where ``status.nodes`` is
-packed into ``status.compressedNodes`` (base64 of gzip) once the text is longer than that. Of an
-object that is longer still it stores nothing, and the run stands still. Once nodes are packed,
-Kubeflow Pipelines sees them no more, and its own details of the tasks stand still too.
+Requests to the Kubernetes API are in `workflow_reader`.
+
+Argo stores an object whose JSON text has at most 1 MiB; of a longer one it packs ``status.nodes``
+into ``status.compressedNodes`` (base64 of gzip). If the text is still longer, Argo stores nothing,
+and the run stalls. Kubeflow Pipelines cannot read packed nodes, so its own record of the tasks no
+longer changes then.
 
 Source: Argo's ``workflow/packer/packer.go`` and ``util/file/fileutil.go``.
 """
@@ -38,7 +40,7 @@ KFP_RUN = "pipeline/runid"
 """Label with KFP's id of a run, on its Workflow and on its steps' pods."""
 
 NODE = "workflows.argoproj.io/node-name"
-"""Annotation of a step's pod with its node's name in full."""
+"""Annotation of a step's pod with the full name of its node."""
 
 _ATTEMPT = re.compile(r"\(\d+\)$")  # KFP 2.17 puts a Retry node around every step
 _TASKS = ("driver", "executor", "importer")  # last words of the templates that steps have
@@ -52,7 +54,12 @@ Nodes = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Failure:
-    """Where a run failed first, and Argo's words for it."""
+    """A step that failed by itself.
+
+    Attributes:
+        step: The step's name.
+        message: Why it failed, in Argo's words.
+    """
 
     step: str
     message: str
@@ -60,19 +67,19 @@ class Failure:
 
 @dataclass(frozen=True)
 class Workflow:
-    """What a Workflow object tells.
+    """What katibflow reads from a Workflow object.
 
     Attributes:
-        name: The object's.
-        phase: Argo's word, as ``Running``.
-        message: Why it is in that phase, in Argo's words; empty if it says nothing.
-        size: Bytes as Argo counts them; with nodes that Argo has not packed yet, about as many as
-            it will count when it has.
-        limit: Bytes that it may have.
+        name: The object's name.
+        phase: Argo's word for the state, as ``Running``.
+        message: Why it is in that phase, in Argo's words; "" if Argo does not say.
+        size: The size in bytes as Argo counts it. Nodes that are not packed yet count as packed,
+            so the number is then close to what Argo will count.
+        limit: The greatest size in bytes that Argo stores.
         changed: When a step last began or ended; with no step yet, when the object was made.
         steps: The steps and their drivers, as ``launcher`` and ``launcher-driver``; empty if the
             nodes cannot be read, as when Argo keeps them in a database.
-        failures: What failed by itself, not because something inside of it did.
+        failures: The steps that failed by themselves, not because a step inside them did.
     """
 
     name: str
@@ -91,8 +98,8 @@ class StepPod:
 
     Attributes:
         step: The step's name.
-        phase: The pod's, as ``Pending``.
-        reason: Why it waits, in the kubelet's or the scheduler's word; empty if none is said.
+        phase: The pod's phase, as ``Pending``.
+        reason: Why the pod waits, in the kubelet's or the scheduler's word; "" if neither says.
     """
 
     step: str
@@ -101,11 +108,11 @@ class StepPod:
 
 
 def read_workflow(body: Mapping[str, Any], limit: int = OBJECT_LIMIT) -> Workflow:
-    """What an object tells.
+    """Reads a Workflow from its object.
 
     Args:
-        body: The Workflow.
-        limit: Bytes that Argo stores.
+        body: The object, as the Kubernetes API returns it.
+        limit: The greatest size in bytes that Argo stores; 1 MiB by default.
     """
     metadata, status = body["metadata"], body.get("status") or {}
     nodes: Nodes = status.get("nodes") or _unpacked(status.get("compressedNodes") or "")
@@ -128,13 +135,13 @@ def read_workflow(body: Mapping[str, Any], limit: int = OBJECT_LIMIT) -> Workflo
 
 
 def step_of(node: str) -> str:
-    """The step that a node is of, by the node's name in full, as ``run(0).root(0).start(0)``."""
+    """Returns the step of a node, from the node's full name, as ``run(0).root(0).start(0)``."""
     *outer, last = [_ATTEMPT.sub("", part) for part in node.split(".")]
     return outer[-1] if last == _INNER and outer else last
 
 
 def read_pod(body: Mapping[str, Any]) -> StepPod:
-    """What the pod of a step tells."""
+    """Reads the pod of a step from its object."""
     status, metadata = body.get("status") or {}, body["metadata"]
     reasons = [
         (each.get("state") or {}).get("waiting", {}).get("reason", "")
@@ -151,7 +158,7 @@ def read_pod(body: Mapping[str, Any]) -> StepPod:
 
 
 def _unpacked(text: str) -> Nodes:
-    """The nodes that Argo packed; none if they cannot be unpacked (it knows other packings)."""
+    """Returns the nodes that Argo packed, or none if they are packed in another way."""
     try:
         nodes = json.loads(gzip.decompress(base64.b64decode(text))) if text else {}
     except (OSError, EOFError, ValueError, zlib.error):
@@ -160,7 +167,7 @@ def _unpacked(text: str) -> Nodes:
 
 
 def _size(body: Mapping[str, Any]) -> int:
-    """Bytes of the object, its nodes packed; Argo leaves ``managedFields`` out."""
+    """Returns the object's size in bytes with packed nodes; Argo omits ``managedFields``."""
     metadata = {key: body["metadata"][key] for key in body["metadata"] if key != "managedFields"}
     status = dict(body.get("status") or {})
     nodes = status.pop("nodes", None)
@@ -171,7 +178,7 @@ def _size(body: Mapping[str, Any]) -> int:
 
 
 def _text(data: object) -> bytes:
-    """JSON as Go writes it."""
+    """Returns JSON text as Go writes it."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode("utf-8", "replace")
 
@@ -186,7 +193,7 @@ def _steps(nodes: Nodes) -> Iterator[Step]:
 
 
 def _failures(nodes: Nodes) -> Iterator[Failure]:
-    """Of each failed node none of whose children failed, its words; not of tries made good."""
+    """Yields the failed nodes without a failed child, unless a later attempt succeeded."""
     phases = {node["name"]: node.get("phase") for node in nodes.values()}
     failed = [node for node in nodes.values() if node.get("phase") in _FAILED]
     for node in sorted(failed, key=lambda node: node.get("finishedAt") or ""):
@@ -202,7 +209,7 @@ def _failures(nodes: Nodes) -> Iterator[Failure]:
 
 
 def _around(name: str) -> Iterator[str]:
-    """The nodes of a node's own step that it is in, as ``b(0)`` and ``b`` of ``b(0).executor``."""
+    """Yields the nodes of the same step around a node: for ``b(0).executor`` ``b(0)``, ``b``."""
     step = step_of(name)
     while True:
         inner = _ATTEMPT.sub("", name)

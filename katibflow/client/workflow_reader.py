@@ -1,6 +1,7 @@
-"""Reads the Workflows of runs, and their steps' pods, where the Kubernetes API may be asked.
+"""Gets the Workflows of runs and their steps' pods from the Kubernetes API.
 
-Nothing here is an error: what cannot be read is None, and why is told once.
+A failure raises nothing: the reader returns None and gives the reason once, in
+`WorkflowReader.new_problems`. What an object means is in `workflow`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from katibflow.runners.kubernetes.api import Api, ApiError
 __all__ = ["WorkflowReader"]
 
 _LASTING = (401, 403, 404)
-"""Statuses with which it is not asked again: no right, or no such kind."""
+"""HTTP statuses after which a request is not repeated: no right, or no such kind."""
 
 _AWAY = 60.0
-"""Seconds for which a server that was out of reach is not asked again; each try takes long."""
+"""Seconds without requests after the server was unreachable, as each request would take long."""
 
 _OPEN = "status.phase!=Succeeded,status.phase!=Failed"
 
@@ -28,10 +29,10 @@ Found = TypeVar("Found")
 
 
 class WorkflowReader:
-    """Reads from one namespace.
+    """Reads the Workflows and pods of one namespace.
 
     Args:
-        api: The namespace of the runs.
+        api: The API for the namespace of the runs.
     """
 
     def __init__(self, api: Api) -> None:
@@ -39,59 +40,57 @@ class WorkflowReader:
         self._workflows = api.path("argoproj.io/v1alpha1", "workflows")
         self._refused: set[str] = set()
         self._away_until = 0.0
-        self._untold: list[str] = []
-        self._told: set[str] = set()
-        self._kept: dict[str, tuple[str, Workflow]] = {}
+        self._new_problems: list[str] = []
+        self._known_problems: set[str] = set()
+        self._cache: dict[str, tuple[str, Workflow]] = {}
 
     @property
     def namespace(self) -> str:
-        """Where it reads."""
+        """The namespace that this reads."""
         return self._api.namespace
 
     def workflow(self, run_id: str, expected: bool = True) -> Workflow | None:
-        """A run's Workflow; it is fetched again only when it has changed.
+        """Returns a run's Workflow, or None; gets the whole object only if it has changed.
 
         Args:
-            run_id: KFP's id.
-            expected: Whether it is worth a word that there is none; those of runs that are over
-                are deleted some day.
+            run_id: KFP's id of the run.
+            expected: Whether a missing Workflow is a problem; the Workflow of a run that is over
+                gets deleted some day.
         """
-        found = self._asked("the run's workflow", lambda: list(self._workflow(run_id)))
+        found = self._ask("the run's workflow", lambda: list(self._workflow(run_id)))
         if found == [] and expected:
-            self._say(f"no workflow of the run is in namespace {self.namespace}")
+            self._add_problem(f"no workflow of the run is in namespace {self.namespace}")
         return found[0] if found else None
 
     def _workflow(self, run_id: str) -> Iterator[Workflow]:
         query = {"labelSelector": f"{KFP_RUN}={run_id}"}
-        kept_version, kept = self._kept.get(run_id, ("", None))
+        cached_version, cached = self._cache.get(run_id, ("", None))
         for body in self._items(self._workflows, query, metadata_only=True):
-            if kept is not None and body["metadata"].get("resourceVersion") == kept_version:
-                yield kept
+            if cached is not None and body["metadata"].get("resourceVersion") == cached_version:
+                yield cached
                 return
         for body in self._items(self._workflows, query):
             found = read_workflow(body)
-            self._kept[run_id] = (body["metadata"].get("resourceVersion", ""), found)
+            self._cache[run_id] = (body["metadata"].get("resourceVersion", ""), found)
             yield found
 
     def pods(self, run_id: str) -> tuple[StepPod, ...] | None:
-        """The pods of a run's steps that have not ended.
+        """Returns the pods of a run's steps that have not ended, or None if they cannot be read.
 
         Args:
-            run_id: KFP's id.
+            run_id: KFP's id of the run.
         """
         query = {"labelSelector": f"{KFP_RUN}={run_id}", "fieldSelector": _OPEN}
         path = self._api.path("v1", "pods")
-        return self._asked(
-            "the steps' pods", lambda: tuple(map(read_pod, self._items(path, query)))
-        )
+        return self._ask("the steps' pods", lambda: tuple(map(read_pod, self._items(path, query))))
 
     def written(self) -> Mapping[str, datetime]:
-        """When each run's Workflow was last written, by KFP's id, from its metadata alone.
+        """Returns when each run's Workflow was last written, by KFP's id, from metadata alone.
 
-        A run is missing whose Workflow is gone, or of which the server does not say it.
+        Runs are left out whose Workflow is gone, or for which the server gives no time.
         """
         query = {"labelSelector": KFP_RUN}
-        found = self._asked(
+        found = self._ask(
             "the runs' workflows",
             lambda: list(self._items(self._workflows, query, metadata_only=True)),
         )
@@ -101,9 +100,9 @@ class WorkflowReader:
         }
         return {run_id: time for run_id, time in times.items() if time is not None}
 
-    def untold(self) -> tuple[str, ...]:
-        """Why something could not be read, each reason once."""
-        news, self._untold = tuple(self._untold), []
+    def new_problems(self) -> tuple[str, ...]:
+        """Returns why something could not be read; returns each reason once."""
+        news, self._new_problems = tuple(self._new_problems), []
         return news
 
     def _items(
@@ -112,7 +111,7 @@ class WorkflowReader:
         for page in self._api.pages(path, query, metadata_only=metadata_only):
             yield from page.get("items") or ()
 
-    def _asked(self, what: str, ask: Callable[[], Found]) -> Found | None:
+    def _ask(self, what: str, ask: Callable[[], Found]) -> Found | None:
         if what in self._refused or monotonic() < self._away_until:
             return None
         try:
@@ -122,19 +121,19 @@ class WorkflowReader:
                 self._refused.add(what)
             elif not isinstance(error, ApiError):
                 self._away_until = monotonic() + _AWAY
-            self._say(f"{what} cannot be read from the cluster: {error}")
+            self._add_problem(f"{what} cannot be read from the cluster: {error}")
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            self._say(f"{what} cannot be read: an answer that cannot be used: {error!r}")
+            self._add_problem(f"{what} cannot be read: an answer that cannot be used: {error!r}")
         return None
 
-    def _say(self, reason: str) -> None:
-        if reason not in self._told:
-            self._told.add(reason)
-            self._untold.append(reason)
+    def _add_problem(self, reason: str) -> None:
+        if reason not in self._known_problems:
+            self._known_problems.add(reason)
+            self._new_problems.append(reason)
 
 
 def _last_write(metadata: Mapping[str, Any]) -> datetime | None:
-    """When the status was last written; when anything was, if that is not kept apart."""
+    """Returns when the status was last written, or else when anything was; None if unknown."""
     entries = [each for each in metadata.get("managedFields") or () if each.get("time")]
     of_status = [each for each in entries if "f:status" in (each.get("fieldsV1") or {})]
     times = [datetime.fromisoformat(each["time"]) for each in of_status or entries]

@@ -1,1 +1,4 @@
-"""From an Experiment to a file that Kubeflow Pipelines runs."""
+"""Compiles an Experiment to a pipeline file for Kubeflow Pipelines.
+
+The DAGs themselves are in `pipelines`, the tasks in `components`; uploading is in `client`.
+"""

@@ -1,8 +1,9 @@
-"""The command of a step: it installs what the step imports, and hands the rest to KFP's executor.
+"""Writes the shell command of a step, which installs packages and calls KFP's executor.
 
-KFP's own command does the same in six times the text, and each character of it stands in Argo's
-Workflow object some eight times for every task. A step that is handed the study finds the code of
-its component in the library that travels with it, so the command is the same for all of them.
+KFP's own command does the same in six times the text, and the Workflow object repeats each
+character about eight times for every task. A step with the study as input finds its component's
+code in the library beside the study, so such steps share one short command. Which packages a step
+installs is decided in `requirements`.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ __all__ = ["carried_command", "own_command"]
 
 _PIP = "python3 -m pip install -q"
 _MODULE = "p=$(mktemp -d)/step.py"
-# With -P a folder that steps run in, as a user's project, hides neither the library nor KFP.
+# -P keeps modules in the working directory, as in a user's image, from hiding our modules or KFP.
 _EXECUTE = 'exec python3 -P -m kfp.dsl.executor_main --component_module_path "$p" "$@"'
 
 
 def carried_command(name: str, study: str, packages: Sequence[str], kfp: str) -> list[str]:
-    """The command of a component whose code is in the library.
+    """Returns the command of a component whose code is in the library.
 
     Args:
-        name: The component's.
-        study: Its input that is the study.
-        packages: What pip is to install; nothing where the image has all that is needed.
-        kfp: KFP's requirement, which is installed without what it requires: its executor needs
-            nothing of that; empty where the image has it.
+        name: The component's name.
+        study: Name of the component's input that is the study.
+        packages: Requirements for pip; none where the image has all packages.
+        kfp: KFP's requirement, installed without KFP's own requirements, which its executor does
+            not need; "" where the image has KFP.
     """
     script = [
         *_installs(packages, kfp),
@@ -43,12 +44,13 @@ def carried_command(name: str, study: str, packages: Sequence[str], kfp: str) ->
 
 
 def own_command(source: str, packages: Sequence[str], kfp: str) -> list[str]:
-    """The command of a component that stands alone.
+    """Returns the command of a component whose code is in the command itself.
 
     Args:
-        source: The function's module, as KFP writes it.
-        packages: As of `carried_command`.
-        kfp: Likewise.
+        source: The source text of the function's module, as KFP writes it.
+        packages: Requirements for pip; none where the image has all packages.
+        kfp: KFP's requirement, installed without KFP's own requirements; "" where the image has
+            KFP.
     """
     function = source[source.index("def ") :]
     imports = "from typing import *\nfrom kfp.dsl import *\n"

@@ -1,8 +1,8 @@
-"""An Experiment as a component of somebody's own pipeline, and what one pipeline can hold of them.
+"""Makes an Experiment one task of a user's pipeline, and checks that the pipeline can hold it.
 
-Kubeflow takes a compiled pipeline as a component, whole: the recursion, the exit handler, retries
-and pod annotations stay what they are. An exit handler stands in the outermost scope of a pipeline
-function, and the backend makes it a hook of that pipeline's own DAG, at any depth.
+KFP accepts a compiled pipeline as a component and keeps its recursion, exit handler, retries and
+pod annotations. KFP's backend makes an exit handler a hook of the DAG that contains it, so it works
+at any depth.
 
 Source: ``build_exit_handler_groups_recursively`` in KFP's ``compiler/pipeline_spec_builder.py``,
 ``DAG`` in its backend's ``argocompiler/dag.go``.
@@ -24,7 +24,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.extras import require
 from katibflow.steps.run_parameters import (
     check_texts,
-    for_start,
+    parameters_for_start,
     run_parameters,
     with_parameters,
 )
@@ -34,10 +34,10 @@ from katibflow.validation.rules import check_document
 __all__ = ["embed"]
 
 _PLACEHOLDER = "{{"
-"""Is in a text that KFP puts something into when the pipeline runs."""
+"""Occurs in each text in which KFP replaces something when the pipeline runs."""
 
 _OF_THE_RUN = re.compile(r"\{\{\$\.\w+\}\}")
-"""A whole text that stands for something of the run, as ``dsl.PIPELINE_JOB_NAME_PLACEHOLDER``."""
+"""Matches a text that is one placeholder of KFP, as ``dsl.PIPELINE_JOB_NAME_PLACEHOLDER``."""
 
 _TEXT_TYPES = ("str", "string", "text")
 
@@ -54,12 +54,12 @@ def embed(
 
     Args:
         experiment: A checked Experiment.
-        given: The run's parameters that are not the Experiment's own, by name
-            (`steps.run_parameters`): values, which are checked here and now, or outputs and
-            parameters of the pipeline, which `start` will check.
-        image: As in `compile_experiment`.
-        package: Likewise.
-        layout: Likewise.
+        given: The run's parameters that differ from the Experiment's values, by name
+            (`steps.run_parameters`): values, which are checked here, or outputs and parameters of
+            the pipeline, which the step `start` checks.
+        image: Image for all steps; see `compile_experiment`.
+        package: Release to install in each step; see `compile_experiment`.
+        layout: ``auto``, ``rounds`` or ``controller``; see `compile_experiment`.
 
     Raises:
         MissingPackage: KFP's SDK is not installed.
@@ -83,10 +83,10 @@ def embed(
             "as a component, whose output result has the Pareto front"
         )
     check_texts(now)
-    arguments = {**later, **for_start(now)}
+    arguments = {**later, **parameters_for_start(now)}
     pipeline = Pipeline.get_default_pipeline()
     if pipeline is not None:
-        _check_place(pipeline, experiment.name, "name" not in later)
+        _check_siblings(pipeline, experiment.name, "name" not in later)
     with _another_pipeline(pipeline):
         compiled = compile_experiment(
             experiment, image=image, package=package, layout=layout, is_part=True
@@ -98,10 +98,10 @@ def embed(
 
 @contextmanager
 def _another_pipeline(traced: Any) -> Iterator[None]:
-    """Lets a pipeline be compiled while another is traced, which KFP refuses: it is left meanwhile.
+    """Suspends the tracing of a pipeline, as KFP refuses to compile another one meanwhile.
 
     Args:
-        traced: The pipeline that is traced; None if none is.
+        traced: The pipeline that KFP traces; None if it traces none.
     """
     if traced is None:
         yield
@@ -121,7 +121,7 @@ def _check_types(experiment: str, later: Mapping[str, Any]) -> None:
     for name, value in later.items():
         kind = getattr(value, "channel_type", None)
         if isinstance(value, str):
-            # KFP hands such a text to a container in its final form, to a pipeline as it stands.
+            # KFP replaces placeholders in a container's inputs, but not in a pipeline's.
             what = (
                 "" if _OF_THE_RUN.fullmatch(value) else "a text with an output or parameter in it"
             )
@@ -137,12 +137,12 @@ def _check_types(experiment: str, later: Mapping[str, Any]) -> None:
             )
 
 
-def _check_place(pipeline: Any, name: str, is_fixed: bool) -> None:
-    """Refuses an experiment that would be mistaken for another, or one too many."""
+def _check_siblings(pipeline: Any, name: str, is_fixed: bool) -> None:
+    """Checks that the experiment's name is unique in the pipeline, and that it has room."""
     from kfp import dsl
 
     others = list(_experiments(pipeline.tasks.values()))
-    # What is no text yet must not be compared: `==` of an output makes a condition of KFP's.
+    # Only texts may be compared: `==` of an output makes a condition of KFP's.
     taken = [other for other in map(_name_of, others) if isinstance(other, str)]
     if is_fixed and name in taken:
         raise InputError(
@@ -162,7 +162,7 @@ def _check_place(pipeline: Any, name: str, is_fixed: bool) -> None:
 
 
 def _experiments(tasks: Any) -> Iterator[Any]:
-    """The tasks that are experiments: they have all of a run's parameters."""
+    """Yields the tasks that are experiments: those with all run parameters as inputs."""
     for task in tasks:
         spec = task.pipeline_spec
         if spec is not None and run_parameters().keys() <= set(

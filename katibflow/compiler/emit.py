@@ -1,4 +1,4 @@
-"""Compiles an Experiment to one pipeline file. The only module that imports kfp."""
+"""Compiles an Experiment to the text of one pipeline file, with KFP's compiler."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from katibflow.steps.run_parameters import parameters_of
 __all__ = ["BASE_IMAGE", "Compiled", "compile_experiment"]
 
 BASE_IMAGE = "python:3.11-slim"
-"""Where the steps run unless ``image`` says otherwise."""
+"""The steps' image, if no other is given."""
 
 _STUDY = {"collector": "before", "controller": "before"}
-"""The input that is the study, where it is not called so: these have another study as output."""
+"""Name of the input that is the study, for components whose output is named ``study``."""
 
 _REPLACED = re.compile(r"\$(?=[$(]|[^\x00-\x7f])")
 
@@ -50,10 +50,10 @@ class Compiled:
     """A compiled pipeline.
 
     Attributes:
-        text: The file's text, the same for the same input, always and everywhere.
-        layout: Which DAG it has.
-        why: Why that one, in a sentence.
-        warnings: What the user should know, a sentence each.
+        text: The file's text; the same input always gives the same text.
+        layout: The DAG: ``rounds`` or ``controller``.
+        why: Why it has that layout, in a sentence.
+        warnings: Warnings for the user, a sentence each.
     """
 
     text: str
@@ -74,21 +74,22 @@ def compile_experiment(
 ) -> Compiled:
     """Compiles an Experiment to a pipeline file for Kubeflow Pipelines v2.
 
-    Its parameters are those of `katibflow.steps.run_parameters`: texts, with the Experiment's
-    values as defaults.
+    The pipeline has the parameters of `katibflow.steps.run_parameters`, as texts, with the
+    Experiment's values as defaults.
 
     Args:
         experiment: A checked Experiment.
-        image: An image with katibflow in it, for all steps; nothing is embedded or installed.
-        package: What pip is to install instead of the embedded library, ``katibflow==X``.
-        layout: Which DAG: ``rounds``, ``controller``, where one step runs all trials, or ``auto``
-            (`layouts.choose_layout`).
-        is_part: Whether it is to be a component of another pipeline: then it has the outputs
-            ``best_parameters`` and ``best_value``, and fails where there are none to hand on. Else
-            they are those of `report`: ``best_parameters`` and ``result``.
-        source: Where the Experiment comes from, for errors; by default its name.
-        run_as: The Experiment with the parameters of the run that the file is compiled for; the
-            layout is chosen for it, and warnings are about it.
+        image: An image with katibflow for all steps; then nothing is embedded or installed.
+        package: A release for pip to install, as ``katibflow==X``, in place of the embedded
+            library.
+        layout: The DAG: ``rounds``, a step for each trial; ``controller``, one step for all; or
+            ``auto`` (`layouts.choose_layout`).
+        is_part: Whether the pipeline is a component of another one. Then its outputs are
+            ``best_parameters`` and ``best_value``, and it fails without a best trial; otherwise
+            its outputs are those of `report`, ``best_parameters`` and ``result``.
+        source: The name of the Experiment's origin, for errors; by default the Experiment's name.
+        run_as: The Experiment with a run's parameters, for which the layout is chosen and the
+            warnings hold; by default ``experiment``.
 
     Raises:
         MissingPackage: KFP's SDK is not installed.
@@ -180,7 +181,7 @@ def _component(
 
 
 def _documents(pipeline: Any) -> list[dict[str, Any]]:
-    """The compiled pipeline: its spec, and what is said of the platform."""
+    """Returns the YAML documents of the compiled pipeline: its spec, and KFP's platform spec."""
     from kfp import compiler
 
     with tempfile.TemporaryDirectory() as folder, python_warnings.catch_warnings():
@@ -191,10 +192,10 @@ def _documents(pipeline: Any) -> list[dict[str, Any]]:
 
 
 def _document(experiment: Experiment) -> str:
-    """The Experiment as JSON in which Argo, KFP and Kubernetes find nothing to replace.
+    """Returns the Experiment as JSON in which Argo, KFP and Kubernetes find nothing to replace.
 
-    Two braces, and a dollar sign before another or a bracket, which Kubernetes replaces in a
-    container's command, can only stand inside a string, where JSON lets them be written so.
+    They replace text after two braces, and after a dollar sign before another or a bracket. In JSON
+    both occur only inside strings, where they can be written as escapes.
     """
     text = json.dumps(experiment.document(), ensure_ascii=False, separators=(",", ":"))
     return _REPLACED.sub("\\\\u0024", text.replace("{{", "{\\u007b"))
@@ -211,7 +212,7 @@ def _job(experiment: Experiment) -> dict[str, str]:
 
 
 def _carry(spec: Mapping[str, Any], pack: Pack) -> None:
-    """Puts the packed library into the source of the component that holds it."""
+    """Puts the packed library into the source of the component `library`."""
     from katibflow.components.library import PACK
 
     container = spec["deploymentSpec"]["executors"]["exec-library"]["container"]

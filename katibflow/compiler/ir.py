@@ -1,19 +1,18 @@
-"""What the DSL cannot say of a pipeline and the backend can do.
+"""Changes a compiled pipeline's spec in ways that KFP's backend accepts and its DSL cannot express.
 
-A recursion, outputs of a group, one component for several tasks, and less text.
-
-KFP's SDK has no loops, its backend has.
+The changes: a DAG that calls itself, outputs of an exit handler's group, one component for several
+tasks, and less text. The DSL has no loops; the backend runs a recursive DAG.
 
 A pipeline's IR names a component for every task, and nothing forbids a task inside a component's
 DAG to name that same component. Three details decide whether the backend runs it:
 
 1. The reference is direct: the task inside the DAG carries both the reference and the
    ``triggerPolicy.condition``. Through a ``dsl.If`` around it the backend refuses to start.
-2. The condition reads a BOOLEAN input of the component, whose name is that of the channel from the
-   task that decides (``pipelinechannel--loop-Output``). With another name `kfp.local` evaluates the
+2. The condition reads a BOOLEAN input of the component. The input has the name of the channel from
+   the deciding task (``pipelinechannel--loop-Output``); with another name `kfp.local` evaluates the
    enclosing round's value and runs one round too many.
-3. Nothing is left of the component that stood in for the round while it was traced, nor of its
-   executor.
+3. The stand-in component, which took the place of the next round while the DSL was traced, is
+   removed with its executor.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ _COMPONENT = "comp-"
 def make_recursive(
     spec: Mapping[str, Any], *, component: str, task: str, proceed: str
 ) -> dict[str, Any]:
-    """The pipeline spec in which a DAG's stand-in task has become the DAG itself.
+    """Returns the pipeline spec in which a DAG's stand-in task calls the DAG itself.
 
     Args:
-        spec: A pipeline spec as KFP's compiler writes it; it stays as it is.
-        component: Name of the DAG component, without ``comp-``.
-        task: Key of the stand-in task inside it; its inputs are those of the DAG.
+        spec: A pipeline spec as KFP's compiler writes it; it is not changed.
+        component: Name of the DAG's component, without ``comp-``.
+        task: Key of the stand-in task inside the DAG; its inputs are those of the DAG.
         proceed: The BOOLEAN input, of both, that says whether to go on. Inside the DAG it comes
             from another task's output.
 
@@ -70,12 +69,13 @@ def make_recursive(
 
 
 def hand_on(spec: Mapping[str, Any], *, group: str, task: str) -> dict[str, Any]:
-    """The pipeline spec whose outputs are the output parameters of a task in a group of the root.
+    """Returns the pipeline spec whose outputs are those of a task in a group of the root.
 
-    The DSL lets nothing out of an exit handler's group. For the backend that is a DAG as any other.
+    The DSL allows no outputs of an exit handler's group; for the backend the group is a DAG as any
+    other.
 
     Args:
-        spec: A pipeline spec as KFP's compiler writes it; it stays as it is.
+        spec: A pipeline spec as KFP's compiler writes it; it is not changed.
         group: Key of the group's task in the root.
         task: Key of the task in the group.
 
@@ -104,9 +104,9 @@ def hand_on(spec: Mapping[str, Any], *, group: str, task: str) -> dict[str, Any]
 
 
 def merge_twins(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The pipeline spec in which tasks that run the same share one component and one executor.
+    """Returns the pipeline spec in which equal components are one component with one executor.
 
-    KFP names a component anew for each DAG that it is used in.
+    KFP's compiler writes a component again for each DAG that uses it.
     """
     result = copy.deepcopy(dict(spec))
     components, executors = result["components"], result["deploymentSpec"]["executors"]
@@ -129,9 +129,9 @@ def merge_twins(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_versions(spec: Any) -> Any:
-    """The pipeline spec without the versions of KFP's own artifact types, which nothing reads.
+    """Returns the pipeline spec without the versions of KFP's artifact types, which nothing reads.
 
-    They stand with every input and output of every step in the Workflow object.
+    The Workflow object repeats them for every input and output of every step.
     """
     if isinstance(spec, Mapping):
         left = spec.keys() - {"schemaVersion"} if "schemaTitle" in spec else spec.keys()
@@ -140,6 +140,6 @@ def without_versions(spec: Any) -> Any:
 
 
 def dag_tasks(spec: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every task of every DAG of a pipeline spec, with its key."""
+    """Yields key and task of every task of every DAG of a pipeline spec."""
     for component in (spec["root"], *spec["components"].values()):
         yield from component.get("dag", {}).get("tasks", {}).items()

@@ -1,4 +1,7 @@
-"""Which DAG an experiment is compiled to: the one that was asked for, or the one that holds it."""
+"""Chooses the layout of an experiment's pipeline, `rounds` or `controller`, and checks its size.
+
+The sizes are computed in `steps.capacity`; the DAGs are in `pipelines`.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,19 @@ AUTO = "auto"
 LAYOUTS = (AUTO, "rounds", "controller")
 
 _MAX_DOCUMENT = 115_000
-"""Bytes of the Experiment as a text in JSON; a step's other inputs stand in the same argument."""
+"""The greatest size in bytes of the Experiment; its argument also has a step's other inputs."""
 
 MAX_PARTS = 2
-"""Experiments that one pipeline can have as its parts: each gets its share of the object."""
+"""The greatest number of experiments in one pipeline; each gets a share of the object."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A layout.
+    """The layout that was chosen.
 
     Attributes:
         layout: ``rounds`` or ``controller``.
-        why: Why it is this one, in a sentence.
+        why: Why it was chosen, in a sentence.
         room: Bytes that the rounds of a run may take in the Workflow object.
     """
 
@@ -52,23 +55,24 @@ def choose_layout(
     source: str | None = None,
     run_as: Experiment | None = None,
 ) -> Choice:
-    """The layout for an experiment.
+    """Returns the layout for an experiment.
 
-    ``auto`` is ``rounds`` where the whole experiment fits with a quarter to spare, where a
-    table for each round and a step for each trial are good to look at, else ``controller``.
+    ``auto`` is ``rounds`` where the whole experiment takes at most `AUTO_SHARE` of a Workflow
+    object, since a step for each trial is easier to follow, and else ``controller``.
 
     Args:
-        experiment: As in its file. The room depends on nothing else: it is in the compiled file,
-            which is the same for all runs of one layout.
+        experiment: The Experiment as in its file. The room depends on it alone, since the compiled
+            file has the room and is the same for all runs of one layout.
         layout: One of `LAYOUTS`.
-        library: Characters of the library that the pipeline carries.
-        is_part: Whether it shares the object with other parts of a pipeline.
-        source: Where the Experiment comes from, for errors; by default its name.
-        run_as: The Experiment with the parameters of the run, as far as they are known.
+        library: Length of the library in the pipeline, in characters; 0 without one.
+        is_part: Whether the experiment shares the object with other parts of a pipeline.
+        source: The name of the Experiment's origin, for errors; by default the Experiment's name.
+        run_as: The Experiment with the run's parameters, as far as they are known; by default
+            ``experiment``.
 
     Raises:
-        InputError: There is no such layout, the experiment is larger than a Workflow object, or
-            it has more trials than one run of ``rounds`` holds, at a time or in all.
+        InputError: There is no such layout; or the experiment is larger than a Workflow object, or
+            has more trials, at a time or in all, than one run of ``rounds`` can hold.
     """
     if layout not in LAYOUTS:
         raise InputError(f'layout: found "{layout}"; allowed: {", ".join(LAYOUTS)}')
@@ -114,14 +118,14 @@ def _chosen(capacity: Capacity, most: int | None, parallel: int, limit: float) -
             f"{most} trials are {rounds} rounds, and a run holds {MAX_ROUNDS}",
         )
     share = (capacity.base + capacity.of_rounds(rounds, parallel)) / OBJECT_LIMIT
-    told = f"{most} trials in rounds of {parallel} take {share:.0%} of what Argo can store of a run"
+    why = f"{most} trials in rounds of {parallel} take {share:.0%} of what Argo can store of a run"
     if share <= AUTO_SHARE * limit / OBJECT_LIMIT:
-        return "rounds", told
-    return "controller", told
+        return "rounds", why
+    return "controller", why
 
 
 def _check_length(experiment: Experiment, where: str) -> None:
-    """Refuses a document that does not fit into one argument of a step's command."""
+    """Checks that the Experiment fits into one argument of a step's command."""
     text = json.dumps(experiment.document(), ensure_ascii=False)
     length = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"))
     if length > _MAX_DOCUMENT:

@@ -1,10 +1,9 @@
-"""Packs the library's modules and their data for a compiled pipeline that runs on a stock image.
+"""Packs katibflow's own modules into a compiled pipeline, whose steps run on a stock image.
 
-All modules that a step can come to import are in the pack: the components that are handed the
-study, `katibflow.steps`, the backends that are not this machine, and what those import, at their
-top or later. The files beside them that they read as resources go along. It is one text, and stands
-once in the pipeline, as the source of a component that never runs; `start` reads it there and
-unpacks it (`components/start.py`).
+The pack has all modules that a step can import: the components with the study as input,
+`katibflow.steps`, the backends but for this machine's, what those import at their top or later, and
+the resource files beside them. It is one text, which the pipeline has once, as the source of a
+component that never runs; the step `start` reads and unpacks it (`components/start.py`).
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ __all__ = [
 ]
 
 CARRIED = ("suggestion", "launcher", "collector", "loop", "summary", "controller", "report")
-"""The components that are handed the study, and the library with it."""
+"""The components with the study as input, beside which they find the library."""
 
 PLAIN = "{}$`&<>"
 PACKABLE = ",.:/[]'"
-"""Stand in the pack for the characters of base 85 that Argo, KFP, Kubernetes or JSON would read."""
+"""Replaces `PLAIN`, characters of base 85 with a meaning for Argo, KFP, Kubernetes or JSON."""
 
 _ROOTS = (
     "katibflow.steps",
@@ -49,7 +48,7 @@ _DATA = frozenset({".css", ".j2", ".js"})
 """Suffixes of the files that modules read as resources."""
 
 _LAPTOP = "katibflow.runners.local."
-"""Beginning of the modules that run trials on the machine where the library is installed."""
+"""Prefix of the modules that run trials on the machine where the library is installed."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ class Pack:
     """The packed library.
 
     Attributes:
-        mark: The version and a hash: what `start` finds the pack by.
-        text: Characters that need no escape anywhere.
+        mark: The version and a hash, by which `start` finds the pack.
+        text: The pack, in characters that need no escape anywhere.
     """
 
     mark: str
@@ -67,9 +66,9 @@ class Pack:
 
 @cache
 def pack_library() -> Pack:
-    """The library's files as one text, the same for the same files.
+    """Returns the library's files as one text; the same files always give the same text.
 
-    They are much alike, so they are compressed as one: half the size of a ZIP archive of theirs.
+    The files are much alike, so compressed together they take half the size of a ZIP archive.
     """
     parts = [part for path, text in carried_files().items() for part in (path, text)]
     plain = "\0".join(parts).encode()
@@ -82,7 +81,7 @@ def pack_library() -> Pack:
 
 
 def carried_files() -> dict[str, str]:
-    """Returns what is packed: path in the archive to text, modules first, in the paths' order."""
+    """Returns the packed files, path in the archive to text: first modules, each by path."""
     root = Path(katibflow.__file__).parent.parent
     modules = carried_modules()
     folders = sorted({(root / path).parent for path in modules})
@@ -95,7 +94,7 @@ def carried_files() -> dict[str, str]:
 
 
 def carried_modules() -> dict[str, str]:
-    """Returns the modules that are packed: path in the archive to plain source text."""
+    """Returns the packed modules: path in the archive to plain source text."""
     root = Path(katibflow.__file__).parent.parent
     reached: dict[Path, str] = {}
     waiting = [*_ROOTS]
@@ -120,9 +119,10 @@ def _file_of(root: Path, module: str) -> Path | None:
 
 
 def _imports(source: str) -> Iterator[str]:
-    """The names of the modules that a module may import, anywhere in it, and of what is no module.
+    """Yields the names of the modules that a module imports, at its top or later.
 
-    ``from a import b`` may mean the module ``a.b`` or a name in ``a``: both are given.
+    ``from a import b`` may mean the module ``a.b`` or a name in ``a``, so this yields both, and
+    some names are no module.
     """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

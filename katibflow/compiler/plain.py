@@ -1,4 +1,4 @@
-"""Source text without what only people read: a program that is carried is to be small."""
+"""Strips comments and docstrings from source text, so that it takes less room in a pipeline."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ __all__ = ["plain_source"]
 
 
 def plain_source(source: str) -> str:
-    """The same program without comments and docstrings.
+    """Returns the same program without comments and docstrings.
 
-    Annotations stay, since dataclasses, pydantic and KFP read them; names and statements stay, so
-    that a traceback tells where something happened.
+    Annotations stay, since dataclasses, pydantic and KFP read them. Names and statements stay, so
+    that a traceback is still useful.
     """
     return ast.unparse(_WithoutDocstrings().visit(ast.parse(source)))
 
 
 class _WithoutDocstrings(ast.NodeTransformer):
-    """Takes out every statement that is only a text."""
+    """Removes every statement that is only a text."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)

@@ -1,7 +1,7 @@
-"""What each step of a compiled pipeline installs: what it imports, and nothing else.
+"""Lists the packages that each step of a compiled pipeline installs, and their versions.
 
-Packages that only some algorithm, stopping rule or collector imports stand with that one, in its
-`packages`; where they are needed is the same for all of a sort.
+A step installs only what it imports. Packages for one algorithm, stopping rule or collector are
+listed with that one, in its `packages`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from katibflow.suggestion.algorithms import algorithm_of
 __all__ = ["KFP", "PACKAGES", "READERS", "SUGGESTERS", "VERSIONS", "packages_of"]
 
 KFP = "kfp==2.17.0"
-"""KFP's requirement in steps, whichever compiles; what it requires in turn is not installed."""
+"""The requirement of KFP in steps, whatever version compiles; installed without its own."""
 
 VERSIONS: Mapping[str, str] = {
     "gjson": "gjson==1.2.0",
@@ -29,7 +29,7 @@ VERSIONS: Mapping[str, str] = {
     "scipy": "scipy==1.17.1",
     "torch": "torch==2.14.1",
 }
-"""What pip is told for a package that is named without its version, in several places."""
+"""The requirement for pip, with a version, of each package that is named without one."""
 
 _CORE = ("pydantic", "pyyaml")
 
@@ -44,25 +44,26 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "report": (*_CORE, "gjson", "jinja2", "kubernetes", "optuna", "plotly"),
     "finish": ("kubernetes",),
 }
-"""By step, what every Experiment takes."""
+"""The packages that a step needs for every Experiment, by the step's name."""
 
 READERS = ("launcher", "controller")
-"""Steps that follow trials: they read the metrics, and stop early."""
+"""The steps that follow trials, which read metrics and may stop trials early."""
 
 SUGGESTERS = ("suggestion", "controller")
-"""Steps that ask for new trials."""
+"""The steps that ask an algorithm for new trials."""
 
 _OF_THE_LIBRARY = ("start", *CARRIED)
-"""Steps that import the library, and read the Experiment."""
+"""The steps that import the library and read the Experiment."""
 
 
 def packages_of(step: str, experiment: Experiment, package: str | None = None) -> tuple[str, ...]:
-    """Returns what pip is to install in a step, each package with its version.
+    """Returns the requirements that pip installs in a step, each with its version.
 
     Args:
         step: The component's name.
         experiment: A checked Experiment.
-        package: What pip installs in place of the library that the pipeline carries.
+        package: A release for pip to install in place of the library in the pipeline; None for
+            that library.
     """
     wanted = dict.fromkeys(PACKAGES.get(step, ()))
     if step in _OF_THE_LIBRARY:
@@ -74,7 +75,7 @@ def packages_of(step: str, experiment: Experiment, package: str | None = None) -
 def _for_the_experiment(step: str, spec: ExperimentSpec) -> Iterator[str]:
     stopping = spec.early_stopping.algorithm_name if spec.early_stopping is not None else ""
     if ":" in spec.algorithm.algorithm_name + stopping:
-        # Optuna's own classes say what their settings are, wherever the Experiment is read.
+        # Checking the settings of an Optuna class needs Optuna wherever the Experiment is read.
         yield "optuna"
     if step in SUGGESTERS:
         yield from algorithm_of(spec.algorithm).packages

@@ -1,7 +1,7 @@
-"""A component's ``**given`` as inputs of their own, one for each of a run's parameters.
+"""Replaces ``**given`` of a component by one input for each of a run's parameters.
 
-KFP reads a component's inputs from the function's signature, here and where its source text runs.
-Neither knows what ``**`` stands for, so both get the function with the names written out.
+KFP reads a component's inputs from its function's signature, when it compiles and when the step
+runs. It does not accept ``**``, so it gets the function and its source with the names written out.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ __all__ = ["with_inputs", "with_inputs_in_source"]
 
 
 def with_inputs(function: Callable[..., Any], names: Sequence[str]) -> Callable[..., Any]:
-    """Returns the function, with a signature that has names in the place of its ``**``.
+    """Returns the function with a signature that has names in place of its ``**``.
 
     Args:
-        function: A component's; it comes back as it is if it has no ``**``.
-        names: The inputs, all of the annotation that ``**`` has.
+        function: A component's function; it is returned unchanged if it has no ``**``.
+        names: The inputs' names; each input gets the annotation of ``**``.
     """
     signature = inspect.signature(function)
     *others, last = signature.parameters.values() or (None,)
@@ -39,11 +39,11 @@ def with_inputs(function: Callable[..., Any], names: Sequence[str]) -> Callable[
 
 
 def with_inputs_in_source(source: str, names: Sequence[str]) -> str:
-    """Returns a component's source text in which its function has names in the place of ``**``.
+    """Returns a component's source text in which its function has names in place of ``**``.
 
     Args:
-        source: A module with one function; it comes back as it is if that has no ``**``.
-        names: The inputs.
+        source: A module with one function; it is returned unchanged if that has no ``**``.
+        names: The inputs' names.
     """
     module = ast.parse(source)
     (function,) = (node for node in module.body if isinstance(node, ast.FunctionDef))

@@ -15,7 +15,7 @@ from katibflow.experiment.types import ExperimentSpec
 from katibflow.study.history import Trial
 from katibflow.study.objectives import is_several
 
-__all__ = ["RULES", "Rule", "Stopping", "faults", "packages_of", "rule_for"]
+__all__ = ["RULES", "Rule", "Stopping", "faults", "packages_of", "rule_for", "stopping_of"]
 
 RULES: Mapping[str, Stopping] = {
     "medianstop": MEDIANSTOP,
@@ -43,6 +43,15 @@ def _known(name: str) -> Stopping:
     if isinstance(stopping, str):
         raise InputError(f'earlyStopping: found "{name}"; allowed: {stopping}')
     return stopping
+
+
+def stopping_of(spec: ExperimentSpec) -> Stopping | None:
+    """Returns the early stopping of an Experiment without faults, or None if it has none.
+
+    Raises:
+        InputError: The rule's name is not known here (any more).
+    """
+    return _known(spec.early_stopping.algorithm_name) if spec.early_stopping else None
 
 
 def packages_of(spec: ExperimentSpec) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ class Stopping:
         required: Names of the settings that must be given.
         check: Returns the faults of the settings in combination, in words.
         packages: Further packages that the rule imports, besides Optuna, as pip takes them.
+        is_katibs: Whether Katib has the rule, too.
     """
 
     settings: Mapping[str, SettingRule]
@@ -35,3 +36,4 @@ class Stopping:
     required: tuple[str, ...] = ()
     check: Callable[[Settings], Iterator[str]] = field(default=lambda settings: iter(()))
     packages: tuple[str, ...] = ()
+    is_katibs: bool = True

@@ -70,7 +70,7 @@ def optuna_pruner(name: str) -> Stopping | str:
         except (TypeError, ValueError) as error:
             yield str(error)
 
-    return Stopping(signature.rules, make, signature.required, check, packages)
+    return Stopping(signature.rules, make, signature.required, check, packages, is_katibs=False)
 
 
 def _remembering() -> type[BasePruner]:

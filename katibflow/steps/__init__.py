@@ -1,7 +1,9 @@
-"""What the pipeline's components call: one function a step, plain values and paths in and out.
+"""The functions that a pipeline's steps call, one for each component, of the same name.
 
-A component puts the packed library on ``sys.path`` and calls the function of its own name. The
-study travels between the steps as a folder (`katibflow.steps.files`).
+A component puts the packed library on ``sys.path`` and calls its function with plain values and
+paths. The steps hand on the study as a folder (`katibflow.steps.files`). The room also has the
+table of run parameters and the size of a run. The components and DAGs are in `components` and
+`pipelines`.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the steps when one is asked for: the command line reads the run's parameters here."""
+    """Imports the steps at first use, as the command line needs only `run_parameters`."""
     if name in __all__:
         from katibflow.steps import tasks
 

@@ -1,4 +1,4 @@
-"""Where a step's trials run: their runner, and those of earlier runs."""
+"""Makes the runner of a step's trials, and finds the trials of earlier runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["earlier_trials", "runner_for"]
 
 
 def runner_for(history: History) -> Runner:
-    """Makes the runner of this run's trials.
+    """Returns the runner of this run's trials.
 
     Raises:
         InputError: ``KATIBFLOW_RUNNER`` names no backend.
@@ -23,7 +23,7 @@ def runner_for(history: History) -> Runner:
 
 
 def earlier_trials(history: History) -> Iterator[EarlierTrial]:
-    """Finds all trials on record of the Experiment's name; asks when the first is taken.
+    """Yields all trials on record of the Experiment's name; reads nothing before the first.
 
     Raises:
         InputError: ``KATIBFLOW_RUNNER`` names no backend.

@@ -1,9 +1,9 @@
-"""How large a run of the layout `rounds` gets, and how many rounds one run can hold.
+"""Computes how large a run of the layout `rounds` gets, and how many rounds one run can hold.
 
-Argo keeps a run in one Workflow object of at most 1 MiB, its steps' state packed (base64 of gzip);
-what is larger it cannot store, and the run stands still for ever. Each step stands there with all
-that it is handed, KFP 2.17 having each twice, so an object grows by a known size a round and a
-trial.
+Argo stores a run as one Workflow object of at most 1 MiB, with the steps' state packed (base64 of
+gzip). It cannot store a larger object, and the run stalls for ever. The object repeats each step's
+inputs (KFP 2.17 twice), so it grows by a known size a round and a trial. The layout is chosen in
+`compiler.layouts`.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ __all__ = [
 ]
 
 OBJECT_LIMIT = 1_048_576
-"""Bytes that Argo lets a Workflow object have (its ``MAX_WORKFLOW_SIZE``)."""
+"""The greatest size of a Workflow object in bytes (Argo's ``MAX_WORKFLOW_SIZE``)."""
 
 RUN_SHARE = 0.9
-"""Share of the object that a run may fill: the rest is for steps that are tried again."""
+"""Share of the object that a run may fill; the rest is for steps that run again."""
 
 AUTO_SHARE = 0.75
-"""Share up to which the layout `rounds` is chosen where none is named."""
+"""Share of the object up to which ``auto`` chooses the layout `rounds`."""
 
 MAX_ROUNDS = 90
-"""Argo stops a recursion at depth 100; each round is one level, the steps inside six more."""
+"""The greatest number of rounds: Argo stops at depth 100, and the steps inside need six more."""
 
 # Bytes of the Workflow object, measured with KFP 2.17.0 and Argo 4.0.8 on 2026-11-28 (docs/kfp.md).
 _BASE = 112_000
-"""The templates, the steps outside of the rounds, and what only the first round brings."""
+"""Bytes of the templates, the steps outside of the rounds, and what only the first round adds."""
 _DOCUMENT = 7
-"""For each byte of the Experiment, which `start` is handed: it stands there a dozen times."""
+"""Bytes for each byte of the Experiment, which the object repeats as an input of `start`."""
 _ROUND = 11_500
 _DEPTH = 60
-"""More in each round than in the one before: a step's name holds the names of all layers."""
+"""Bytes that a round takes more than the one before, as a step's name has all layers' names."""
 _TRIAL = 2_100
 _ITEM = 1.5
-"""For each byte of a trial's parameter assignments beyond those of two numbers."""
+"""Bytes for each byte of a trial's assignments beyond those of two numbers."""
 _USUAL_ITEM = 60
 _VALUE_LENGTH = 20
-"""Characters of a suggested number at most."""
+"""The greatest length of a suggested number, in characters."""
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What the Workflow object of an experiment takes, in bytes.
+    """The parts of a Workflow object's size, in bytes.
 
     Attributes:
-        base: At its start, and at its end beside its rounds.
-        round: A round, beside its trials.
-        trial: A trial.
+        base: Size of all but the rounds.
+        round: Size of a round without its trials.
+        trial: Size of a trial.
     """
 
     base: float
@@ -67,11 +67,11 @@ class Capacity:
 
     @classmethod
     def of(cls, experiment: Experiment, library: int = 0) -> Capacity:
-        """The sizes of an experiment.
+        """Returns the sizes for an experiment.
 
         Args:
             experiment: The experiment.
-            library: Characters of the library that its pipeline carries; 0 if it carries none.
+            library: Length of the library in its pipeline, in characters; 0 without one.
         """
         document = len(json.dumps(experiment.document(), ensure_ascii=False).encode())
         item = sum(map(_assignment_length, experiment.spec.parameters))
@@ -79,18 +79,18 @@ class Capacity:
         return cls(_BASE + library + _DOCUMENT * document, _ROUND, _TRIAL + _ITEM * longer)
 
     def of_rounds(self, rounds: int, parallel: int) -> float:
-        """Bytes of so many rounds of so many trials each."""
-        parallel = min(parallel, OBJECT_LIMIT)  # each takes more than a byte
+        """Returns the size in bytes of ``rounds`` rounds of ``parallel`` trials each."""
+        parallel = min(parallel, OBJECT_LIMIT)  # a trial takes more than a byte, so more cannot fit
         deeper = _DEPTH * rounds * (rounds - 1) / 2
         return rounds * (self.round + parallel * self.trial) + deeper
 
     def most_rounds(self, parallel: int, room: float) -> int:
-        """How many rounds of so many trials each fit into ``room`` bytes; at most `MAX_ROUNDS`."""
+        """Returns how many rounds fit into ``room`` bytes; at most `MAX_ROUNDS`."""
         fitting = (n for n in range(MAX_ROUNDS, 0, -1) if self.of_rounds(n, parallel) <= room)
         return next(fitting, 0)
 
     def too_wide(self, parallel: int, room: float) -> str | None:
-        """What is wrong where not even one round of so many trials fits; None if one does."""
+        """Returns a fault if not one round of ``parallel`` trials fits, or None if one does."""
         if self.most_rounds(parallel, room):
             return None
         widest = int((room - self.round) // self.trial)
@@ -108,12 +108,12 @@ class Capacity:
 
 
 def rounds_of(trials: int, parallel: int) -> int:
-    """How many rounds so many trials take."""
+    """Returns the number of rounds for a number of trials."""
     return -(-trials // parallel)
 
 
 def _assignment_length(parameter: Parameter) -> int:
-    """Characters of a parameter in a trial's item (`messages.item_text`), at most."""
+    """Returns the greatest length of a parameter in `messages.item_text`, in characters."""
     space = parameter.feasible_space
     values = [len(quote(value)) for value in space.list or ()] or [_VALUE_LENGTH]
     return len(quote(parameter.name)) + max(values) + len("&=")

@@ -1,7 +1,7 @@
-"""The `controller` step: runs a whole experiment, a new trial as soon as one ends.
+"""The step `controller`: runs a whole experiment in one step, a new trial as soon as one ends.
 
-It keeps nothing that its pod's end could take along: the trials are on record where they run, and
-a controller that is started again goes on with them. What it started is ended by `finish`.
+The trials are on record where they run, so a controller that is restarted goes on with them. The
+step `finish` stops the trials that a controller leaves behind.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from katibflow.runners.events import LogLine
 from katibflow.runners.log_copies import LoggedRunner, Logs
 from katibflow.runners.stopping import StopRequest
 from katibflow.steps.backends import runner_for
-from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
+from katibflow.steps.files import Artifact, exits_with_message, read_study, write_study
 from katibflow.study.objectives import value_text
 
 __all__ = ["controller"]
 
 
-@says_what_is_wrong
+@exits_with_message
 def controller(before_path: str, study: Artifact, logs: Artifact) -> str:
-    """Runs the experiment to its end, however its trials end; tells of it line by line.
+    """Runs the experiment to its end, whatever its trials do, and prints a line for each event.
 
     Args:
         before_path: The study as the run started with it.
-        study: Where the study with all trials goes.
-        logs: The folder for the trials' output, ``0007.log`` for that of trial 7.
+        study: The output for the study with all trials.
+        logs: The output folder for the trials' logs, as ``0007.log`` for trial 7.
 
     Returns:
-        Why it ended: Katib's reason and a sentence.
+        Why the experiment ended: Katib's reason and a sentence.
     """
     history = read_study(before_path)
     Path(logs.path).mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def _log_of(folder: Path, job: TrialJob) -> Logs:
 
 
 def _lines(status: Status) -> Callable[[Update], None]:
-    """A watcher that prints a line for each thing that happens, metrics included."""
+    """Returns a watcher that prints a line for each event and each metric."""
 
     def tell(update: Update) -> None:
         nonlocal status

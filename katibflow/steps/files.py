@@ -1,7 +1,7 @@
-"""How steps read and write the study, and how they fail.
+"""Reads and writes the study between steps, and ends a step that fails with a message.
 
-Between the steps the study is a folder: ``study.jsonl``, the history, and ``library.zip``, the
-packed library where the pipeline carries it, which each step imports from and hands on.
+Between the steps the study is a folder with ``study.jsonl``, the history, and, if the pipeline has
+the packed library, ``library.zip``, which each step imports from and hands on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from katibflow.errors import KatibflowError
 from katibflow.study.history import History, dump_history, load_history
 
-__all__ = ["HISTORY", "LIBRARY", "Artifact", "read_study", "says_what_is_wrong", "write_study"]
+__all__ = ["HISTORY", "LIBRARY", "Artifact", "exits_with_message", "read_study", "write_study"]
 
 HISTORY = "study.jsonl"
 LIBRARY = "library.zip"
@@ -28,8 +28,8 @@ class Artifact(Protocol):
     """An output of a step, as KFP gives it.
 
     Attributes:
-        path: Where the file or folder goes.
-        metadata: What it says of itself; the UI shows ``display_name``.
+        path: Path of the file or folder to write.
+        metadata: The artifact's metadata; the UI shows its ``display_name``.
     """
 
     path: str
@@ -37,7 +37,7 @@ class Artifact(Protocol):
 
 
 def read_study(folder: str) -> History:
-    """The study history in a step's input."""
+    """Returns the study history in a step's input."""
     return load_history((Path(folder) / HISTORY).read_text(encoding="utf-8"), "study")
 
 
@@ -45,9 +45,9 @@ def write_study(folder: str, history: History, before: str | None = None) -> Non
     """Writes the study history to a step's output.
 
     Args:
-        folder: The output; it is made if it is not there.
+        folder: The output's folder, which is created if needed.
         history: The study.
-        before: The input, whose library goes on with the study.
+        before: The input's folder, whose library is copied to the output; None for no copy.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -57,8 +57,8 @@ def write_study(folder: str, history: History, before: str | None = None) -> Non
         shutil.copyfile(library, target / LIBRARY)
 
 
-def says_what_is_wrong(step: Callable[P, R]) -> Callable[P, R]:
-    """Makes a step that fails on purpose end with its message instead of a traceback."""
+def exits_with_message(step: Callable[P, R]) -> Callable[P, R]:
+    """Makes a step exit with the message of a `KatibflowError` instead of a traceback."""
 
     @wraps(step)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:

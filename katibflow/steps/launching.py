@@ -1,4 +1,4 @@
-"""The `launcher` step: runs one trial's job to its end. A failed trial is data, not an error."""
+"""The step `launcher`: runs one trial's job to its end. A failed trial does not fail the step."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from katibflow.runners.events import Event, LogLine, Notice
 from katibflow.runners.log_copies import copied
 from katibflow.runners.stopping import StopRequest
 from katibflow.steps.backends import runner_for
-from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
+from katibflow.steps.files import Artifact, exits_with_message, read_study
 from katibflow.steps.messages import read_item
 from katibflow.study.history import History, Trial, TrialState
 
 __all__ = ["launcher"]
 
 
-@says_what_is_wrong
+@exits_with_message
 def launcher(study_path: str, item: str, log: Artifact) -> str:
-    """Runs a trial, follows its job and puts it on record; prints and keeps its output.
+    """Runs a trial, follows its job, puts it on record, and prints and stores its output.
 
     Args:
         study_path: The study before the round.
         item: The trial, as `suggestion` returned it.
-        log: Where the output of its primary container goes.
+        log: The output for the log of the trial's primary container.
 
     Returns:
         The trial's number, state and reason.
@@ -40,8 +40,8 @@ def launcher(study_path: str, item: str, log: Artifact) -> str:
         if known.state in (TrialState.RUNNING, TrialState.KILLED):
             known = _followed(runner, history, trial, Path(log.path))
         else:
-            # An earlier try of this step was cut off after it had put the trial on record, and by
-            # now the output may be gone with the pods.
+            # An earlier attempt of this step ended after it had put the trial on record, and the
+            # trial's pods may be gone, and their output with them.
             Path(log.path).write_text("(in the log of this step's first try)\n", encoding="utf-8")
     finally:
         runner.close()
@@ -50,7 +50,7 @@ def launcher(study_path: str, item: str, log: Artifact) -> str:
 
 
 def _followed(runner: Runner, history: History, trial: Trial, path: Path) -> Trial:
-    """Runs the trial's job; keeps its output in a file, and the finished trial on record."""
+    """Runs the trial's job, writes its output to a file, and puts the finished trial on record."""
     experiment = history.experiment
     metrics = collector_for(experiment.spec)
 

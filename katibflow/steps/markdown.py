@@ -1,4 +1,4 @@
-"""The trials of a study as Markdown, which the UI of Kubeflow Pipelines shows beside a step."""
+"""Writes the trials of a study as Markdown, which Kubeflow Pipelines' UI shows at a step."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["markdown"]
 _STYLE = Style()
 
 
-def markdown(title: str, history: History, said: str) -> str:
+def markdown(title: str, history: History, reason: str) -> str:
     """Returns the best trials and the table of all, under a title.
 
     Args:
         title: The heading.
         history: The trials.
-        said: Why the experiment ended; empty while it goes on.
+        reason: Why the experiment ended; "" while it goes on.
     """
     experiment, trials = history.experiment, history.trials
     columns = columns_of(experiment, trials, Output.MARKDOWN)
-    lines = [f"# {_cell(title)}", "", f"{len(trials)} trials. {_cell(said)}".rstrip(), ""]
+    lines = [f"# {_cell(title)}", "", f"{len(trials)} trials. {_cell(reason)}".rstrip(), ""]
     for sentence in best_of(experiment.spec.objective, trials).sentences():
         lines += [_cell(sentence), ""]
     headings = [each.heading if each.is_given else each.heading.lower() for each in columns]
@@ -43,6 +43,6 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Returns text that Markdown takes as it is, on one line."""
+    """Returns a text on one line, with Markdown's special characters escaped."""
     line = " ".join(text.split())
     return "".join(f"\\{char}" if char in "\\`*_{}[]<>#|~$!" else char for char in line)

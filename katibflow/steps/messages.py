@@ -1,7 +1,8 @@
-"""What the steps hand on as parameters: short texts without quotes.
+"""Writes and reads the texts by which steps hand on trials as parameters.
 
-A parameter stands in Argo's Workflow object some eight times, JSON inside JSON inside JSON, where a
-quote takes eight characters. So there is nothing in it that the next step knows from elsewhere.
+Argo's Workflow object repeats a parameter about eight times, as JSON inside JSON inside JSON, where
+a quote takes eight characters. So a text is short, has no quotes, and omits what the next step
+knows from the study.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ _SAFE = ":,{}[]"
 
 
 def item_text(trial: Trial) -> str:
-    """A trial that is to be run: what `suggestion` hands to a launcher.
+    """Returns the text of a new trial, which `suggestion` hands to a launcher.
 
     Returns:
-        As ``3&2026-01-01T00:00:00.000Z&&lr=0.01&layers=2``: the number, when it was suggested, the
-        sampler's attributes as JSON if there are any, and the assignments, quoted as in a URL.
+        A text as ``3&2026-01-01T00:00:00.000Z&&lr=0.01&layers=2``: the trial's number, the time of
+        its suggestion, the sampler's attributes as JSON if there are any, and the assignments,
+        quoted as in a URL.
     """
     attributes = json.dumps(dict(trial.attributes), separators=(",", ":"))
     assigned = (f"{_quoted(name)}={_quoted(value)}" for name, value in trial.assignments.items())
@@ -39,10 +41,14 @@ def item_text(trial: Trial) -> str:
 
 
 def read_item(text: str, history: History) -> Trial:
-    """The trial of `item_text`, in the study that it was suggested for.
+    """Returns the trial of a text that `item_text` wrote.
+
+    Args:
+        text: The text.
+        history: The study that the trial was suggested for.
 
     Raises:
-        HistoryError: The text is none.
+        HistoryError: The text has another form.
     """
     try:
         number, queued, attributes, *assigned = text.split("&")
@@ -63,5 +69,5 @@ def read_item(text: str, history: History) -> Trial:
 
 
 def _quoted(text: str) -> str:
-    # Two braces begin a placeholder of KFP's and of Argo's, and they are in texts only.
+    # KFP and Argo would replace a placeholder, which begins with two braces.
     return quote(text, safe=_SAFE).replace("{{", "{%7B")

@@ -1,4 +1,4 @@
-"""The steps that show how it went: `summary` after the last round, `report` at the end."""
+"""The steps `summary`, after the last round, and `report`, at the end, which show the results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from katibflow.report.data import result_data
 from katibflow.report.page import render_report
 from katibflow.runners.backends import backend_of_steps
 from katibflow.steps.backends import runner_for
-from katibflow.steps.files import Artifact, read_study, says_what_is_wrong
+from katibflow.steps.files import Artifact, exits_with_message, read_study
 from katibflow.steps.markdown import markdown
 from katibflow.steps.rounds import after_rounds
 from katibflow.study.best import best_of
@@ -25,13 +25,13 @@ from katibflow.study.resume import is_taken_over
 __all__ = ["decision_at_end", "report", "summary"]
 
 
-@says_what_is_wrong
+@exits_with_message
 def summary(study_path: str, page: Artifact) -> None:
     """Shows how the experiment stood after its last round.
 
     Args:
         study_path: The study after that round.
-        page: Where the HTML page goes.
+        page: The output for the HTML page.
     """
     history = read_study(study_path)
     title = f"Round {history.rounds}"
@@ -40,7 +40,7 @@ def summary(study_path: str, page: Artifact) -> None:
     page.metadata["display_name"] = title.lower()
 
 
-@says_what_is_wrong
+@exits_with_message
 def report(
     study_path: str,
     page: Artifact,
@@ -53,12 +53,12 @@ def report(
 
     Args:
         study_path: The study as the run started with it.
-        page: Where the HTML page goes.
-        text: Where the Markdown goes.
-        metrics: KFP's metrics, which are an artifact's metadata.
-        best_path: Where the best trial's assignments go, as JSON; none of them if there is no best
-            trial, or a front of several objectives.
-        result_path: Where it goes how the experiment ended, as JSON (`report.data.result_data`).
+        page: The output for the HTML page.
+        text: The output for the Markdown.
+        metrics: The output for KFP's metrics, which are its metadata.
+        best_path: The file for the best trial's assignments, as a JSON object; an empty one without
+            a best trial, or with several objectives.
+        result_path: The file for the result, as JSON (`report.data.result_data`).
     """
     history = read_study(study_path)
     runner = runner_for(history)
@@ -69,10 +69,10 @@ def report(
     decision = decision_at_end(history)
     ending = Ending.of(decision)
     _write_page(page, history, ending)
-    told = markdown(history.experiment.name, history, f"{decision.reason}: {decision.message}")
-    Path(text.path).write_text(told, encoding="utf-8")
-    print(told)
-    # A parameter of Kubeflow's holds no None, so what there is not is left out.
+    table = markdown(history.experiment.name, history, f"{decision.reason}: {decision.message}")
+    Path(text.path).write_text(table, encoding="utf-8")
+    print(table)
+    # A parameter in Kubeflow Pipelines cannot hold None, so such values are left out.
     result = {
         key: value for key, value in result_data(history, ending).items() if value is not None
     }
@@ -90,7 +90,7 @@ def _write_page(page: Artifact, history: History, ending: Ending) -> None:
 
 
 def _logs(history: History, page_path: str) -> dict[int, dict[str, str]]:
-    """What a page shows for the trials' logs: links on this machine, elsewhere the jobs' names."""
+    """Returns the trials' logs for a page: links on this machine, elsewhere the jobs' names."""
     logs = {trial.number: {trial.job: ""} for trial in history.trials if trial.job is not None}
     page = Path(page_path).resolve().parent
     files = backend_of_steps().log_files(history)
@@ -104,8 +104,8 @@ def _logs(history: History, page_path: str) -> dict[int, dict[str, str]]:
 
 
 def decision_at_end(history: History) -> Decision:
-    """Why the experiment of a run that is over has ended."""
-    # The records say nothing of rounds, but every round of this run but the last was full.
+    """Returns why the experiment of a run that is over has ended."""
+    # The records have no rounds, but all rounds of this run except the last were full.
     own = sum(not is_taken_over(history, trial) for trial in history.trials)
     rounds = math.ceil(own / history.experiment.spec.parallelism)
     decision = after_rounds(history, rounds)

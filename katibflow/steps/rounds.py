@@ -1,4 +1,4 @@
-"""The steps of a round beside its launchers: suggestion, collector, loop."""
+"""The steps of a round except its launchers: `suggestion`, `collector` and `loop`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from katibflow.engine.trial import new_trial
 from katibflow.errors import SuggestionError
 from katibflow.steps.backends import runner_for
 from katibflow.steps.capacity import MAX_ROUNDS
-from katibflow.steps.files import Artifact, read_study, says_what_is_wrong, write_study
+from katibflow.steps.files import Artifact, exits_with_message, read_study, write_study
 from katibflow.steps.markdown import markdown
 from katibflow.steps.messages import item_text
 from katibflow.study.decision import Decision, decide, used_up
@@ -21,15 +21,15 @@ from katibflow.suggestion.suggester import is_used_up, suggest, why_over
 __all__ = ["after_rounds", "collector", "loop", "suggestion"]
 
 
-@says_what_is_wrong
+@exits_with_message
 def suggestion(study_path: str) -> list[str]:
-    """Asks for the next round's trials; for none when `loop` ends the experiment.
+    """Asks the algorithm for the next round's trials, or for none if the experiment is over.
 
     Args:
         study_path: The study so far.
 
     Returns:
-        Each new trial (`messages.item_text`).
+        The text of each new trial (`messages.item_text`).
     """
     history = read_study(study_path)
     decision = after_rounds(history, history.rounds)
@@ -40,23 +40,23 @@ def suggestion(study_path: str) -> list[str]:
         new_trial(history, history.next_number + offset, suggested)
         for offset, suggested in enumerate(suggest(history, decision.wanted))
     ]
-    if not trials:  # `loop` begins no round without one, and a loop over nothing cannot be read
+    if not trials:  # a round without trials has no outputs for `collector` to read
         raise SuggestionError(f"no suggestion is left: {why_over(history.experiment)}")
     items = [item_text(trial) for trial in trials]
     print(f"round {history.rounds + 1}: {len(items)} trials", *items, sep="\n")
     return items
 
 
-@says_what_is_wrong
+@exits_with_message
 def collector(before_path: str, ended: Sequence[str], study: Artifact) -> None:
-    """Adds a round's finished trials to the study, with their metrics, as they are on record.
+    """Adds a round's finished trials to the study, with their metrics, from the records.
 
-    A trial whose job was deleted since is left out, as it is wherever the records are read.
+    A trial whose job has been deleted is left out, as it has no record.
 
     Args:
         before_path: The study before the round.
         ended: What each launcher returned: its trial's number, and more.
-        study: Where the next study goes.
+        study: The output for the next study.
     """
     history = read_study(before_path)
     runner = runner_for(history)
@@ -77,28 +77,31 @@ def collector(before_path: str, ended: Sequence[str], study: Artifact) -> None:
     study.metadata["display_name"] = f"study after round {history.rounds}"
 
 
-@says_what_is_wrong
+@exits_with_message
 def loop(study_path: str, text: Artifact, reason_path: str) -> bool:
     """Decides whether another round follows the study's last one, and shows the trials so far.
 
     Args:
         study_path: The study.
-        text: Where the Markdown goes.
-        reason_path: Where the reason not to go on goes, with its message; empty to go on.
+        text: The output for the Markdown.
+        reason_path: The file for the reason to end, with its message; empty to go on.
+
+    Returns:
+        Whether another round follows.
     """
     history = read_study(study_path)
     decision = after_rounds(history, history.rounds)
-    said = f"{decision.reason}: {decision.message}" if decision.finished else ""
+    reason = f"{decision.reason}: {decision.message}" if decision.finished else ""
     title = f"{history.experiment.name}, round {history.rounds}"
-    Path(text.path).write_text(markdown(title, history, said), encoding="utf-8")
+    Path(text.path).write_text(markdown(title, history, reason), encoding="utf-8")
     text.metadata["display_name"] = f"round {history.rounds}"
-    Path(reason_path).write_text(said, encoding="utf-8")
-    print(said or f"another round, of {decision.wanted} trials at most")
+    Path(reason_path).write_text(reason, encoding="utf-8")
+    print(reason or f"another round, of {decision.wanted} trials at most")
     return not decision.finished
 
 
 def after_rounds(history: History, rounds: int) -> Decision:
-    """The decision after whole rounds, with the ends that a decision on trials cannot know."""
+    """Returns the decision after a round; besides the trials it counts suggestions and rounds."""
     decision = decide(history.experiment, history.trials)
     if decision.finished:
         return decision

@@ -1,13 +1,13 @@
-"""What a run may change of its Experiment: one table, from which all that names it is made.
+"""The table of run parameters: the values of an Experiment that a run may change.
 
-Made from it are the compiled pipeline's parameters and their defaults, what the step `start` is
-given and checks, the options of ``katibflow submit``, the keywords of ``Experiment.submit``,
-``Experiment.task`` and ``katibflow.pipelines.experiment``, the command that goes on with a run's
-trials, and the table in docs/kfp.md. A parameter is an entry of `RUN_PARAMETERS` with what takes
-its value: a place in the Experiment's document, or a function of the study that a run begins with.
+The table gives the compiled pipeline's parameters and their defaults, the inputs of the step
+`start` and their checks, the options of ``katibflow submit``, the keywords of
+``Experiment.submit``, ``Experiment.task`` and ``katibflow.pipelines.experiment``, the command that
+goes on with a run's trials, and the table in docs/kfp.md. A parameter is an entry of
+`RUN_PARAMETERS` with the function that applies its value: to the Experiment's document, or to the
+study that a run begins with.
 
-The command line reads the table for each of its commands, so nothing large is imported here before
-a value is looked at.
+Every command reads the table, so large imports wait until a value is checked.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ __all__ = [
     "NONE",
     "RUN_PARAMETERS",
     "RunParameter",
-    "begun",
     "by_names",
     "check_texts",
     "document_rules",
-    "for_start",
+    "initial_study",
+    "parameters_for_start",
     "parameters_of",
     "run_parameters",
     "with_more",
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 NONE = "none"
-"""Stands in the place of a value that the Experiment shall not have."""
+"""The value that removes the Experiment's own value."""
 
 Document = dict[str, Any]
 Put = Callable[[Document, str], None]
@@ -54,26 +54,26 @@ Begin = Callable[[str, "History", Mapping[str, str], Iterable["EarlierTrial"]], 
 
 @dataclass(frozen=True)
 class RunParameter:
-    """One parameter of a run. Its value is a text, as Kubeflow Pipelines hands it on.
+    """One parameter of a run, whose value is a text, as Kubeflow Pipelines passes it.
 
     Attributes:
-        name: In a pipeline and in mappings: Katib's name, in Katib's spelling.
+        name: The name in a pipeline and in mappings: Katib's name, in Katib's spelling.
         option: The option of ``katibflow submit``.
         help: The option's help.
-        meaning: What it is, for the documents.
-        example: A value that changes something of an Experiment that does not have it.
-        default: Its value for a run that is told none, from the Experiment.
-        metavar: What stands for the value in the option's help; None for any text.
-        left_out: What holds if it is left out, for the documents.
-        put: Puts the value into the Experiment's document, right or wrong.
-        faults: The rule that holds for the document with the value in it, if fields' types do not
-            say it all.
-        check: Checks the text of a value that is not in the document.
-        begin: Takes the value into the study that a run begins with, given a name for errors, the
-            study, all parameters and the trials of earlier runs.
+        meaning: What the parameter means, for the documents.
+        example: A value that changes an Experiment without one, for tests and documents.
+        default: Returns the value for a run without one, from the Experiment.
+        metavar: The word for the value in the option's help; None for the type's name.
+        left_out: The value of a run without one, for the documents.
+        put: Puts the value into the Experiment's document, even a wrong one; None for a value
+            that is not in the document.
+        faults: Checks the document with the value in it; None if the fields' types suffice.
+        check: Checks the text of a value that is not in the document; None without a check.
+        begin: Applies the value to the study that a run begins with. Its arguments are a name for
+            errors, the study, all parameters and the trials of earlier runs.
 
     Raises:
-        ValueError: Nothing takes its value.
+        ValueError: Both ``put`` and ``begin`` are None.
     """
 
     name: str
@@ -95,7 +95,7 @@ class RunParameter:
 
     @property
     def keyword(self) -> str:
-        """Its name in Python: ``max_trial_count`` of ``maxTrialCount``."""
+        """The parameter's name in Python: ``max_trial_count`` for ``maxTrialCount``."""
         return re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", self.name)
 
 
@@ -104,7 +104,7 @@ def _name(document: Document, text: str) -> None:
 
 
 def _number(*path: str) -> Put:
-    """Puts a number at a path of the document; the last key goes where there shall be none."""
+    """Returns a function that sets a number at a path of the document, or removes it for `NONE`."""
 
     def put(document: Document, text: str) -> None:
         fields: Any = document
@@ -118,7 +118,7 @@ def _number(*path: str) -> Put:
 
 
 def _annotation(key: str) -> Put:
-    """Puts a text into the annotations; it goes where there shall be none."""
+    """Returns a function that sets an annotation in the document, or removes it for `NONE`."""
 
     def put(document: Document, text: str) -> None:
         annotations = document["metadata"].pop("annotations", None) or {}
@@ -136,7 +136,7 @@ def _annotated(key: str) -> Callable[[Experiment], str]:
 
 
 def _all_counts(parts: Parts) -> Iterator[Fault]:
-    """The rules of Katib for the counts, and those that the algorithm has."""
+    """Yields faults of the counts by Katib's rules and by the algorithm's."""
     from katibflow.suggestion import algorithms
 
     yield from count_faults(parts)
@@ -158,7 +158,7 @@ def _check_resume(text: str) -> None:
 def _take_over(
     source: str, history: History, given: Mapping[str, str], earlier: Iterable[EarlierTrial]
 ) -> History:
-    """The study with the trials of earlier runs; a maxTrialCount of ``+10`` counts from there."""
+    """Returns the study with earlier runs' trials; maxTrialCount ``+10`` counts from there."""
     from katibflow.study.resume import take_over
 
     return with_more(take_over(source, history, given.get("resume", NONE), earlier), given)
@@ -255,18 +255,18 @@ RUN_PARAMETERS: tuple[RunParameter, ...] = (
         begin=_take_over,
     ),
 )
-"""The table, in the order in which people see it."""
+"""The table, in the order in which help and documents list the parameters."""
 
 
 def run_parameters() -> Mapping[str, RunParameter]:
-    """Returns the table by name."""
+    """Returns the table as a mapping by the parameters' names."""
     return {parameter.name: parameter for parameter in RUN_PARAMETERS}
 
 
 def parameters_of(experiment: Experiment) -> dict[str, str]:
-    """Returns the parameters of a run that is told none: the Experiment's values as texts.
+    """Returns the default parameters of a run: the Experiment's values as texts.
 
-    A value is `NONE` where the Experiment has none.
+    A value that the Experiment does not have is `NONE`.
     """
     return {parameter.name: parameter.default(experiment) for parameter in RUN_PARAMETERS}
 
@@ -275,11 +275,11 @@ def by_names(given: Mapping[str, object], keywords: Mapping[str, object]) -> dic
     """Returns a run's parameters by name, from a mapping and from Python keywords.
 
     Args:
-        given: By name; None is kept.
-        keywords: By keyword; None is left out.
+        given: Values by name; a None stays.
+        keywords: Values by keyword; a None is left out.
 
     Raises:
-        InputError: There is no such parameter, or one is given both ways.
+        InputError: A name is no run parameter, or a parameter is given both ways.
     """
     table = run_parameters()
     for name in given:
@@ -302,10 +302,10 @@ def by_names(given: Mapping[str, object], keywords: Mapping[str, object]) -> dic
 
 
 def check_texts(given: Mapping[str, str]) -> None:
-    """Checks the values that do not stand in the document.
+    """Checks the values that are not in the Experiment's document.
 
     Raises:
-        InputError: One is wrong.
+        InputError: A value is wrong.
     """
     for name, parameter in run_parameters().items():
         if parameter.check is not None and name in given:
@@ -313,16 +313,16 @@ def check_texts(given: Mapping[str, str]) -> None:
 
 
 def document_rules() -> tuple[Rule, ...]:
-    """Returns the rules for what a run may change in the document, each once."""
+    """Returns the rules for the values that a run may change in the document, each once."""
     rules = (parameter.faults for parameter in RUN_PARAMETERS)
     return tuple(dict.fromkeys(rule for rule in rules if rule is not None))
 
 
 def with_parameters(document: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the Experiment's document with a run's parameters in it, right or wrong.
+    """Returns the Experiment's document with a run's parameters in it, even wrong ones.
 
-    `NONE`, or nothing, takes a value away; a parameter that is left out changes nothing. A
-    maxTrialCount of ``+10`` is 10, see `with_more`.
+    `NONE` or "" removes a value; a parameter that is left out changes nothing. A maxTrialCount of
+    ``+10`` becomes 10, to which `with_more` adds the trials of earlier runs.
     """
     changed = copy.deepcopy(dict(document))
     for name, parameter in run_parameters().items():
@@ -331,10 +331,11 @@ def with_parameters(document: Mapping[str, Any], given: Mapping[str, str]) -> di
     return changed
 
 
-def for_start(given: Mapping[str, str]) -> dict[str, str]:
-    """Returns those parameters that `with_parameters` leaves to the step `start`, all or in part.
+def parameters_for_start(given: Mapping[str, str]) -> dict[str, str]:
+    """Returns the parameters that the step `start` needs after `with_parameters`.
 
-    They are what is no part of the document, and what counts from the trials that a run takes over.
+    They are those that are not in the document, and those whose value is added to the number of
+    trials that a run takes over.
     """
     table = run_parameters()
     return {
@@ -344,16 +345,16 @@ def for_start(given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def begun(
+def initial_study(
     source: str, history: History, given: Mapping[str, str], earlier: Iterable[EarlierTrial]
 ) -> History:
     """Returns the study that a run begins with.
 
     Args:
-        source: What is checked, for errors.
-        history: The study without trials, and `with_parameters` in its Experiment.
-        given: The run's parameters.
-        earlier: All trials on record of the Experiment's name; asked for only if they matter.
+        source: A name of the values' origin, for errors.
+        history: The study without trials, its Experiment changed by `with_parameters`.
+        given: The run's parameters, by name.
+        earlier: All trials on record of the Experiment's name; read only if they matter.
 
     Raises:
         InputError: Earlier trials do not fit, or a value is wrong.
@@ -365,11 +366,11 @@ def begun(
 
 
 def with_more(history: History, given: Mapping[str, str]) -> History:
-    """Returns the study in which a maxTrialCount of ``+10`` is 10 beside its trials.
+    """Returns the study in which a maxTrialCount of ``+10`` is 10 more than its trials.
 
     Args:
-        history: The study with the trials of earlier runs, and `with_parameters` in its Experiment.
-        given: The run's parameters.
+        history: The study with the trials of earlier runs, changed by `with_parameters`.
+        given: The run's parameters, by name.
     """
     experiment, most = history.experiment, history.experiment.spec.max_trial_count
     if most is None or not given.get("maxTrialCount", "").lstrip().startswith("+"):

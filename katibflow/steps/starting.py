@@ -1,6 +1,6 @@
-"""The `start` step: the Experiment with the run's parameters, checked, as the study to begin with.
+"""The step `start`: checks the Experiment with the run's parameters and writes the first study.
 
-The study is empty, or holds the trials of earlier runs that are to count in this one too.
+The study has no trials, or those of earlier runs that count in this run too.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from katibflow.errors import InputError, RunnerError
 from katibflow.experiment.parsing import checked
 from katibflow.steps.backends import earlier_trials
 from katibflow.steps.capacity import Capacity
-from katibflow.steps.files import Artifact, says_what_is_wrong, write_study
+from katibflow.steps.files import Artifact, exits_with_message, write_study
 from katibflow.steps.rounds import after_rounds
-from katibflow.steps.run_parameters import NONE, begun, document_rules, with_parameters
+from katibflow.steps.run_parameters import NONE, document_rules, initial_study, with_parameters
 from katibflow.study.history import History
 from katibflow.study.resume import run_name
 from katibflow.suggestion.suggester import new_seed
@@ -24,12 +24,12 @@ from katibflow.suggestion.suggester import new_seed
 __all__ = ["ROUNDS", "check_first_round", "start"]
 
 ROUNDS = "rounds"
-"""The layout in which trials come in rounds, one at least."""
+"""Name of the layout in which trials run in rounds."""
 
 _SOURCE = "the run's parameters"
 
 
-@says_what_is_wrong
+@exits_with_message
 def start(
     document: str,
     parameters: Mapping[str, str],
@@ -39,26 +39,26 @@ def start(
     room: int,
     study: Artifact,
 ) -> None:
-    """Checks the Experiment with this run's parameters as a file is checked; writes the study.
+    """Checks the Experiment with this run's parameters, and writes the study to begin with.
 
     Args:
         document: The Experiment as JSON.
         parameters: The run's parameters as texts, by name (`run_parameters`).
-        layout: The pipeline's.
+        layout: The pipeline's layout: ``rounds`` or ``controller``.
         run: KFP's id of the run.
-        library: The mark of the library that the pipeline carries; empty if it carries none.
+        library: The mark of the library in the pipeline; "" without one.
         room: Bytes that rounds may take in the Workflow object.
-        study: Where the study goes.
+        study: The output for the study.
     """
     _check_version(library)
     experiment = checked(
         with_parameters(json.loads(document), parameters),
         _SOURCE,
-        # The rest was checked when the pipeline was compiled; its rules are not carried along.
+        # The compiler has checked the rest, and the pipeline does not have those rules.
         document_rules(),
     )
     history = History(experiment, run_name(run), new_seed(experiment, run))
-    history = begun(_SOURCE, history, parameters, earlier_trials(history))
+    history = initial_study(_SOURCE, history, parameters, earlier_trials(history))
     if layout == ROUNDS:
         capacity, parallel = Capacity.of(history.experiment), history.experiment.spec.parallelism
         fault = capacity.too_wide(parallel, room)
@@ -78,7 +78,7 @@ def start(
 
 
 def _check_version(library: str) -> None:
-    """Refuses the installed library where another version compiled the pipeline."""
+    """Checks that the installed library has the version that compiled the pipeline."""
     version = library.removeprefix("katibflow-").rpartition("-")[0]
     if version not in ("", katibflow.__version__):
         raise RunnerError(
@@ -88,10 +88,10 @@ def _check_version(library: str) -> None:
 
 
 def check_first_round(history: History) -> None:
-    """Refuses a study with which no round would have a trial.
+    """Checks that a first round would have trials.
 
     Raises:
-        InputError: It is one.
+        InputError: The experiment is over with the trials of earlier runs.
     """
     decision = after_rounds(history, 0)
     if decision.finished:

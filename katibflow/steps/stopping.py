@@ -1,23 +1,23 @@
-"""What `finish` does where the library is installed; on Kubernetes the component stands alone."""
+"""The step `finish` where the library is installed; on Kubernetes the component does it alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from katibflow.runners.backends import backend_of_steps
-from katibflow.steps.files import says_what_is_wrong
+from katibflow.steps.files import exits_with_message
 
 __all__ = ["finish"]
 
 
-@says_what_is_wrong
+@exits_with_message
 def finish(experiment: str, run: str = "") -> None:
-    """Stops what still runs of a pipeline's run.
+    """Stops the trials of a pipeline's run that still run.
 
     Args:
         experiment: The Experiment's name.
-        run: The run's id. Pipelines of version 0.1.0 hand the folder of the run alone, whose name
-            is both.
+        run: The run's id. Pipelines of version 0.1.0 pass only ``experiment``, which is then the
+            run's folder, whose name has both.
     """
     if not run:
         experiment, _, run = Path(experiment).name.rpartition("-")

@@ -1,4 +1,4 @@
-"""The steps' functions, gathered for `katibflow.steps`."""
+"""Imports all steps' functions, for `katibflow.steps` to load at first use."""
 
 from __future__ import annotations
 

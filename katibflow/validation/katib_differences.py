@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from katibflow.early_stopping.pruners import PREFIX
+from katibflow.early_stopping import stopping_of
 from katibflow.errors import InvalidExperiment
 from katibflow.experiment.types import DEFAULT_PARALLEL_TRIAL_COUNT, Experiment
 from katibflow.runners.kubernetes.checkpoints import check_checkpoints
@@ -17,7 +17,6 @@ from katibflow.suggestion import algorithms
 
 __all__ = ["katib_differences_of"]
 
-_KATIBS = frozenset(algorithms.ALGORITHMS) - {"auto"}
 _META = re.compile(r"\$\{trialSpec\.[^}]*\}")
 
 
@@ -33,11 +32,12 @@ def katib_differences_of(experiment: Experiment) -> tuple[str, ...]:
 def _refusals(experiment: Experiment) -> Iterator[str]:
     """Yields the extensions that the Experiment uses: Katib refuses or ignores each of them."""
     spec = experiment.spec
-    if spec.algorithm.algorithm_name not in _KATIBS:
+    if not algorithms.algorithm_of(spec.algorithm).is_katibs:
         yield f"algorithm {spec.algorithm.algorithm_name}: an extension, Katib refuses it"
-    stopping = spec.early_stopping
-    if stopping is not None and stopping.algorithm_name.startswith(PREFIX):
-        yield f"earlyStopping {stopping.algorithm_name}: an extension, Katib refuses it"
+    stopping = stopping_of(spec)
+    if spec.early_stopping is not None and stopping is not None and not stopping.is_katibs:
+        name = spec.early_stopping.algorithm_name
+        yield f"earlyStopping {name}: an extension, Katib refuses it"
     if is_several(spec.objective):
         metrics = ", ".join(aim.metric for aim in spec.objective.aims[1:])
         yield f"objective.goals ({metrics}): an extension, Katib ignores it and has one objective"

@@ -17,7 +17,7 @@ import pytest
 from katibflow.client import run_view
 from katibflow.client.base import Run, Step
 from katibflow.client.following import ending_of
-from katibflow.client.reading import Sweep
+from katibflow.client.reading import ExperimentRun
 from katibflow.client.run_view import RunView, with_workflow
 from katibflow.client.workflow import Workflow, read_workflow
 from katibflow.report.data import result_data
@@ -202,7 +202,7 @@ class Reader:
     def pods(self, run_id: str) -> tuple[()]:
         return ()
 
-    def untold(self) -> tuple[()]:
+    def new_problems(self) -> tuple[()]:
         return ()
 
 
@@ -217,17 +217,17 @@ def test_how_a_standstill_is_told_does_not_make_it_one(
     body = recorded(STUCK) if size is None else sized(recorded(STUCK), size)
     workflow = read_workflow(body)
     run = Run("0", "sample", "RUNNING", workflow.changed)
-    sweep = Sweep(run, experiment(), "rounds", "none")
+    experiment_run = ExperimentRun(run, experiment(), "rounds", "none")
 
     def clock() -> datetime:
         return workflow.changed + timedelta(seconds=seconds)
 
-    def look() -> run_view.Standing:
-        return RunView(sweep, None, Reader(workflow), clock).standing(run, None)  # type: ignore[arg-type]
+    def look() -> run_view.RunStatus:
+        return RunView(experiment_run, None, Reader(workflow), clock).status(run, None)  # type: ignore[arg-type]
 
     before, text = look(), run_view.stall_text
     monkeypatch.setattr(run_view, "stall_text", lambda stall, now: reworded(text(stall, now)))
     after = look()
-    assert (after.stall, after.quiet) == (before.stall, before.quiet)
-    assert (after.quiet is not None) == bool(seconds or size)
+    assert (after.stall, after.engine_stall) == (before.stall, before.engine_stall)
+    assert (after.engine_stall is not None) == bool(seconds or size)
     assert json.dumps(list(after.advice)) == json.dumps(list(before.advice))

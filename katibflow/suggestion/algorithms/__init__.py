@@ -89,7 +89,9 @@ def _suited(experiment: Experiment) -> Algorithm:
 
 
 ALGORITHMS: Mapping[str, Algorithm] = {
-    "auto": Algorithm(RANDOM_STATE, sampler=MULTIVARIATE_TPE.sampler, choose=_suited),
+    "auto": Algorithm(
+        RANDOM_STATE, sampler=MULTIVARIATE_TPE.sampler, choose=_suited, is_katibs=False
+    ),
     "bayesianoptimization": BAYESIAN,
     "cmaes": CMAES,
     "grid": GRID,

@@ -127,6 +127,7 @@ class Algorithm:
         note: A sentence on how it differs from Katib's algorithm; empty if it does not.
         choose: Returns the algorithm to use for an Experiment; None: this one.
         lacks: Features that the algorithm does not have.
+        is_katibs: Whether Katib has the algorithm, too.
     """
 
     settings: Mapping[str, SettingRule]
@@ -145,6 +146,7 @@ class Algorithm:
     note: str = ""
     choose: Callable[[Experiment], Algorithm] | None = None
     lacks: frozenset[Ability] = frozenset()
+    is_katibs: bool = True
 
 
 def derived_seed(source: str) -> int:

@@ -67,7 +67,7 @@ def hub_sampler(name: str) -> Algorithm | str:
         return f"an algorithm that needs no download, or {cure}"
     if not package:
         return f"{HUB_PREFIX}<package>/<class>, as {HUB_PREFIX}samplers/ctpe/cTPESampler"
-    import optunahub  # type: ignore[import-not-found]
+    import optunahub
     from optuna.samplers import BaseSampler
 
     try:
@@ -105,6 +105,7 @@ def _algorithm(
         check=check,
         packages=packages,
         one_seed=one_seed,
+        is_katibs=False,
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from katibflow.client.access import Access
 from katibflow.client.api import connect
-from katibflow.client.base import NotThere, OutOfReach
+from katibflow.client.base import NotFound, Unreachable
 from katibflow.errors import InputError, RunnerError
 from tests.doubles.kfp.lab import experiment_file, katibflow
 from tests.doubles.kfp.server import KfpServer
@@ -147,9 +147,15 @@ def test_an_installation_with_users_wants_a_namespace(kfp_server: KfpServer) -> 
             RunnerError,
             "answers 403: User alice is not authorized; the account needs",
         ),
-        (404, PAGE, "text/html", NotThere, "answers 404: a web page"),
-        (500, '{"message":"database is gone"}', "application/json", OutOfReach, "database is gone"),
-        (503, "upstream connect error", "text/plain", OutOfReach, "upstream connect error"),
+        (404, PAGE, "text/html", NotFound, "answers 404: a web page"),
+        (
+            500,
+            '{"message":"database is gone"}',
+            "application/json",
+            Unreachable,
+            "database is gone",
+        ),
+        (503, "upstream connect error", "text/plain", Unreachable, "upstream connect error"),
         (200, PAGE, "text/html", RunnerError, "not as Kubeflow Pipelines does: a login page"),
         (200, "[]", "application/json", RunnerError, "not as Kubeflow Pipelines does"),
         (
@@ -209,7 +215,7 @@ def test_an_address_where_nobody_listens() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{held.getsockname()[1]}"
-        with pytest.raises(OutOfReach) as raised:
+        with pytest.raises(Unreachable) as raised:
             connect(Access(address))
     assert str(raised.value).startswith(f"{address} does not answer: ")
     assert "refused" in str(raised.value)
@@ -218,7 +224,7 @@ def test_an_address_where_nobody_listens() -> None:
 
 @pytest.mark.parametrize("address", ["http://", "http://:x", "http://a b"])
 def test_an_address_that_is_none(address: str) -> None:
-    with pytest.raises((InputError, OutOfReach)) as raised:
+    with pytest.raises((InputError, Unreachable)) as raised:
         connect(Access(address))
     assert address in str(raised.value)
 
@@ -258,5 +264,5 @@ def test_a_certificate_of_an_own_authority(encrypted: tuple[str, Path]) -> None:
     address, certificate = encrypted
     with pytest.raises(RunnerError, match=r"certificate is not trusted.*--ca-file") as raised:
         connect(Access(address))
-    assert not isinstance(raised.value, OutOfReach)
+    assert not isinstance(raised.value, Unreachable)
     assert connect(Access(address, ca_file=certificate)).link("x") == f"{address}/#/x"

@@ -10,9 +10,9 @@ import pytest
 
 from katibflow.client.access import Access
 from katibflow.client.api import connect
-from katibflow.client.base import OutOfReach, Pipelines, Run
+from katibflow.client.base import Pipelines, Run, Unreachable
 from katibflow.client.following import ending_of, follow, steps_text, updates_between
-from katibflow.client.reading import Sweep
+from katibflow.client.reading import ExperimentRun
 from katibflow.client.records import JobRecords, cluster_of, with_earlier
 from katibflow.client.submitting import Submission, prepare, start, upload
 from katibflow.engine.events import TrialEnded, TrialStarted, Update
@@ -53,18 +53,18 @@ def experiment() -> Experiment:
     return check_document(document(SCRIPT), "test")
 
 
-def started(server: KfpServer) -> tuple[Pipelines, Sweep, Play]:
+def started(server: KfpServer) -> tuple[Pipelines, ExperimentRun, Play]:
     pipelines = connect(Access(server.url))
     ready = prepare(Submission(experiment(), "test", image="python:x"))
     version, _ = upload(pipelines, ready)
     run = start(pipelines, ready, version)
     play = Play(server, server.runs[run.run_id])
     play.state("RUNNING")
-    return pipelines, Sweep(run, ready.experiment, "rounds", "none"), play
+    return pipelines, ExperimentRun(run, ready.experiment, "rounds", "none"), play
 
 
 def test_a_server_that_is_away_for_a_while_is_waited_for(kfp_server: KfpServer) -> None:
-    pipelines, sweep, play = started(kfp_server)
+    pipelines, experiment_run, play = started(kfp_server)
     shown, looks = Shown(), 0
 
     def pause() -> bool:
@@ -80,7 +80,7 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(kfp_server: KfpServer) 
                 play.state("SUCCEEDED")
         return False
 
-    run, _ = follow(pipelines, sweep.run.run_id, None, shown, pause)
+    run, _ = follow(pipelines, experiment_run.run.run_id, None, shown, pause)
     assert run.state == "SUCCEEDED"
     assert looks == 5
     assert [("does not answer" in note, "502" in note) for note in shown.notes] == [
@@ -92,37 +92,37 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(kfp_server: KfpServer) 
 
 
 def test_a_server_that_stays_away_ends_the_following(kfp_server: KfpServer) -> None:
-    pipelines, sweep, _ = started(kfp_server)
+    pipelines, experiment_run, _ = started(kfp_server)
 
     def pause() -> bool:
         kfp_server.down()
         return False
 
-    with pytest.raises(OutOfReach):
-        follow(pipelines, sweep.run.run_id, None, Shown(), pause, patience=0.0)
+    with pytest.raises(Unreachable):
+        follow(pipelines, experiment_run.run.run_id, None, Shown(), pause, patience=0.0)
 
 
 def test_a_token_that_expires_ends_the_following(kfp_server: KfpServer) -> None:
-    pipelines, sweep, _ = started(kfp_server)
+    pipelines, experiment_run, _ = started(kfp_server)
 
     def pause() -> bool:
         kfp_server.secret = "Bearer another"
         return False
 
     with pytest.raises(RunnerError, match="answers 401"):
-        follow(pipelines, sweep.run.run_id, None, Shown(), pause)
+        follow(pipelines, experiment_run.run.run_id, None, Shown(), pause)
 
 
 def test_a_pause_that_was_enough_ends_the_following(kfp_server: KfpServer) -> None:
-    pipelines, sweep, _ = started(kfp_server)
-    run, history = follow(pipelines, sweep.run.run_id, None, Shown(), lambda: True)
+    pipelines, experiment_run, _ = started(kfp_server)
+    run, history = follow(pipelines, experiment_run.run.run_id, None, Shown(), lambda: True)
     assert (run.state, history) == ("RUNNING", None)
 
 
 def test_a_cluster_that_cannot_be_read_is_noted_and_the_steps_are_shown(
     kfp_server: KfpServer, cluster: Lab
 ) -> None:
-    pipelines, sweep, play = started(kfp_server)
+    pipelines, experiment_run, play = started(kfp_server)
     cluster.server.rules = []
     shown = Shown()
 
@@ -130,8 +130,8 @@ def test_a_cluster_that_cannot_be_read_is_noted_and_the_steps_are_shown(
         play.state("SUCCEEDED")
         return False
 
-    records = JobRecords(cluster_of("", None), sweep)
-    _, history = follow(pipelines, sweep.run.run_id, records, shown, pause)
+    records = JobRecords(cluster_of("", None), experiment_run)
+    _, history = follow(pipelines, experiment_run.run.run_id, records, shown, pause)
     assert history is None
     assert shown.texts == ["running", "succeeded"]
     (note,) = shown.notes
@@ -142,23 +142,23 @@ def test_the_end_is_told_of_the_trials_as_they_are_after_it(
     kfp_server: KfpServer, cluster: Lab
 ) -> None:
     """A cluster that refuses just when the run ends is asked again."""
-    pipelines, sweep, play = started(kfp_server)
-    put_trial(cluster.server, sweep.run.run_id, 0)
+    pipelines, experiment_run, play = started(kfp_server)
+    put_trial(cluster.server, experiment_run.run.run_id, 0)
     shown, rules, looks = Shown(), cluster.server.rules, 0
 
     def pause() -> bool:
         nonlocal looks
         looks += 1
         if looks == 1:
-            put_trial(cluster.server, sweep.run.run_id, 0, 0.5)
+            put_trial(cluster.server, experiment_run.run.run_id, 0, 0.5)
             play.state("SUCCEEDED")
             cluster.server.rules = []
         else:
             cluster.server.rules = rules
         return False
 
-    records = JobRecords(cluster_of("", None), sweep)
-    _, history = follow(pipelines, sweep.run.run_id, records, shown, pause)
+    records = JobRecords(cluster_of("", None), experiment_run)
+    _, history = follow(pipelines, experiment_run.run.run_id, records, shown, pause)
     assert history is not None
     assert [trial.state for trial in history.trials] == [TrialState.COMPLETE]
     assert [type(update) for update in shown.updates] == [TrialStarted, TrialEnded]
@@ -255,7 +255,7 @@ def test_a_dead_connection_is_not_waited_for_for_ever(
 
     kfp_server.fail(never, 200)
     try:
-        with pytest.raises(OutOfReach, match=r"does not answer: .*[Tt]ime"):
+        with pytest.raises(Unreachable, match=r"does not answer: .*[Tt]ime"):
             pipelines.run(RUN)
     finally:
         release.set()

@@ -14,7 +14,7 @@ from katibflow.api.run import RemoteRun
 from katibflow.client.access import Access
 from katibflow.client.api import connect
 from katibflow.client.following import follow
-from katibflow.client.reading import Sweep, find_sweep
+from katibflow.client.reading import ExperimentRun, find_experiment_run
 from katibflow.client.records import JobRecords, cluster_of
 from katibflow.client.run_view import RunView
 from katibflow.client.stopping import WAIT, Stopped, stop_run
@@ -83,13 +83,13 @@ class Scene:
 
     server: KfpServer
     lab: Lab
-    sweep: Sweep
+    experiment_run: ExperimentRun
     play: Play
     clock: Clock
 
     @property
     def run_id(self) -> str:
-        return self.sweep.run.run_id
+        return self.experiment_run.run.run_id
 
     def workflow(self, seconds: float, size: int = FULL) -> None:
         """The run's Workflow, in which a step changed last so many seconds ago."""
@@ -97,13 +97,13 @@ class Scene:
         put_workflow(self.lab, self.run_id, body)
 
     def records(self) -> JobRecords:
-        return JobRecords(cluster_of("", None), self.sweep)
+        return JobRecords(cluster_of("", None), self.experiment_run)
 
     def reader(self) -> WorkflowReader:
         return WorkflowReader(cluster_of("", None))
 
     def view(self) -> RunView:
-        return RunView(self.sweep, self.records(), self.reader(), self.clock)
+        return RunView(self.experiment_run, self.records(), self.reader(), self.clock)
 
     def follow(self, *acts: Callable[[], object], cluster: bool = True) -> Shown:
         """Follows the run, with one act after each look, and the run's end after the last."""
@@ -114,7 +114,7 @@ class Scene:
             return False
 
         records = self.records() if cluster else None
-        view = self.view() if cluster else RunView(self.sweep, now=self.clock)
+        view = self.view() if cluster else RunView(self.experiment_run, now=self.clock)
         pipelines = connect(Access(self.server.url))
         follow(pipelines, self.run_id, records, shown, pause, view=view)
         return shown
@@ -123,7 +123,7 @@ class Scene:
         records, reader = (self.records(), self.reader()) if cluster else (None, None)
         wait = pause or (lambda: self.clock.forward(10))
         pipelines = connect(Access(self.server.url))
-        return stop_run(pipelines, self.sweep, records, reader, wait, self.clock)
+        return stop_run(pipelines, self.experiment_run, records, reader, wait, self.clock)
 
     def job(self, number: int, value: float | None = None) -> str:
         """A trial's job, which goes on unless it has a value."""
@@ -140,7 +140,7 @@ def scene(kfp_server: KfpServer, cluster: Lab) -> Iterator[Scene]:
     kept["created_at"] = f"{START - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
     play = Play(kfp_server, kept)
     play.state("RUNNING")
-    yield Scene(kfp_server, cluster, find_sweep(pipelines, run.run_id), play, Clock())
+    yield Scene(kfp_server, cluster, find_experiment_run(pipelines, run.run_id), play, Clock())
 
 
 # Followed
@@ -261,10 +261,10 @@ def test_a_cluster_out_of_reach_is_not_asked_again_at_once(
     reader = WorkflowReader(connect_to_cluster("kubeflow", None, Timing(give_up=0.0, backoff=0.0)))
     scene.lab.server.down()
     assert reader.workflow(scene.run_id) is None
-    (reason,) = reader.untold()
+    (reason,) = reader.new_problems()
     assert "out of reach" in reason
     scene.lab.server.up()
-    assert (reader.pods(scene.run_id), reader.untold()) == (None, ())
+    assert (reader.pods(scene.run_id), reader.new_problems()) == (None, ())
     scene.workflow(10)
     monkeypatch.setattr("katibflow.client.workflow_reader.monotonic", lambda: monotonic() + 61)
     assert reader.workflow(scene.run_id) is not None
@@ -302,7 +302,9 @@ def test_list_marks_a_run_that_stands_still_and_says_why(scene: Scene, ask: Ask)
     done = ask("list")
     (row,) = done.out.splitlines()[1:]
     assert row.split()[3] == "STALLED"
-    assert done.err.startswith(f"{scene.sweep.run.name}: no step has changed for 6 min; {SIZE}")
+    assert done.err.startswith(
+        f"{scene.experiment_run.run.name}: no step has changed for 6 min; {SIZE}"
+    )
     (data,) = json.loads(ask("list", "--json").out)["runs"]
     assert data["state"] == "RUNNING"
     assert data["stall"]["bytes"] == FULL
@@ -313,7 +315,7 @@ def test_list_looks_at_all_workflows_with_one_request_while_they_move(
 ) -> None:
     stands_still(scene, 10)
     pipelines = connect(Access(scene.server.url))
-    ready = prepare(Submission(scene.sweep.experiment, "test", image="python:x"))
+    ready = prepare(Submission(scene.experiment_run.experiment, "test", image="python:x"))
     second = start(pipelines, ready, upload(pipelines, ready)[0])
     scene.server.runs[second.run_id]["created_at"] = "2020-01-01T00:00:00Z"
     scene.lab.server.requests.clear()
@@ -384,7 +386,7 @@ def test_the_jobs_of_a_run_whose_engine_does_not_act_are_stopped_here(
     scene.job(0, 0.5)
     scene.job(1)
     begun = scene.clock.now
-    assert scene.view().standing(scene.sweep.run, None).stall is None
+    assert scene.view().status(scene.experiment_run.run, None).stall is None
     stopped = scene.stop()
     assert scene.clock.now == begun + timedelta(seconds=WAIT)
     assert (stopped.asked, stopped.acts, stopped.is_done) == (True, False, True)
@@ -410,14 +412,14 @@ def test_an_engine_that_acts_after_all_is_left_to_it(scene: Scene) -> None:
     assert (stopped.acts, stopped.jobs) == (True, None)
     assert scene.lab.server.objects["jobs"][name]["spec"].get("suspend") is None
     assert stopped.lines() == [
-        f"{scene.sweep.run.name} is being stopped; its step finish then stops its jobs"
+        f"{scene.experiment_run.run.name} is being stopped; its step finish then stops its jobs"
     ]
 
 
 def test_a_run_that_ends_while_it_is_waited_for_is_told_as_over(scene: Scene) -> None:
     scene.workflow(360)
     stopped = scene.stop(pause=lambda: scene.play.state("CANCELED"))
-    assert stopped.lines() == [f"{scene.sweep.run.name} is over: CANCELED"]
+    assert stopped.lines() == [f"{scene.experiment_run.run.name} is over: CANCELED"]
 
 
 def test_a_run_may_be_stopped_twice(scene: Scene, ask: Ask) -> None:
@@ -479,7 +481,7 @@ def test_a_run_in_python_tells_and_stops_the_same(
     stands_still(scene)
     monkeypatch.setattr("katibflow.client.stopping.WAIT", 0.0)
     pipelines = connect(Access(scene.server.url))
-    run = RemoteRun(pipelines, scene.sweep, scene.records(), scene.reader())
+    run = RemoteRun(pipelines, scene.experiment_run, scene.records(), scene.reader())
     stopped = run.stop()
     assert (stopped.acts, stopped.jobs) == (False, ())
     looks: list[str] = []

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from katibflow.client.base import Run
-from katibflow.client.reading import Sweep
+from katibflow.client.reading import ExperimentRun
 from katibflow.client.stalls import (
     STALL,
     UNSEEN,
@@ -46,8 +46,12 @@ def run(state: str = "RUNNING", **parameters: str) -> Run:
     return Run(ID, "sample", state, after(-900), parameters=parameters)
 
 
-def sweep(layout: str = "rounds", resume: str = "none", **parameters: str) -> Sweep:
-    return Sweep(run(**parameters), check_document(document(SCRIPT), "test"), layout, resume)
+def experiment_run(
+    layout: str = "rounds", resume: str = "none", **parameters: str
+) -> ExperimentRun:
+    return ExperimentRun(
+        run(**parameters), check_document(document(SCRIPT), "test"), layout, resume
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,18 +108,20 @@ def test_the_last_change_is_the_latest_of_steps_and_trials() -> None:
     late = replace(own, changed=after(50))  # KFP's details stand still; the Workflow is believed
     assert last_change(late, None, SMALL) == LAST
     begun = Trial(0, TrialState.RUNNING, {"x": "1"}, start=after(60).isoformat())
-    history = History(sweep().experiment, "0a0a0a0a", 0).with_trials([begun])
+    history = History(experiment_run().experiment, "0a0a0a0a", 0).with_trials([begun])
     assert last_change(own, history, SMALL) == after(60)
 
 
-def text_of(facts: Facts, told: Sweep, seconds: float = 360, namespace: str = "team") -> str:
+def text_of(
+    facts: Facts, told: ExperimentRun, seconds: float = 360, namespace: str = "team"
+) -> str:
     stall = stall_of(after(seconds), LAST, facts)
     assert stall is not None
     return "\n".join([stall_text(stall, after(seconds)), *advice(stall, told, namespace)])
 
 
 def test_a_full_workflow_is_told_with_its_size_and_the_commands_that_go_on() -> None:
-    told = sweep(maxTrialCount="40", name="other name", resume="none")
+    told = experiment_run(maxTrialCount="40", name="other name", resume="none")
     lines = text_of(Facts(workflow=LARGE, jobs=0, pods=()), told).splitlines()
     assert lines[0].startswith(
         "no step has changed for 6 min; the workflow object has 1,035,211 of 1,048,576 bytes"
@@ -128,25 +134,25 @@ def test_a_full_workflow_is_told_with_its_size_and_the_commands_that_go_on() -> 
 
 
 def test_a_run_that_took_over_others_goes_on_from_all_of_them() -> None:
-    told = text_of(Facts(workflow=LARGE, jobs=0, pods=()), sweep("controller", "all"))
+    told = text_of(Facts(workflow=LARGE, jobs=0, pods=()), experiment_run("controller", "all"))
     assert told.splitlines()[-1] == "  katibflow submit EXPERIMENT.yaml --resume all"
 
 
 def test_the_size_is_not_blamed_where_there_is_room() -> None:
-    told = text_of(Facts(workflow=SMALL, jobs=0, pods=()), sweep())
+    told = text_of(Facts(workflow=SMALL, jobs=0, pods=()), experiment_run())
     assert told.startswith("no step has changed for 6 min; is the workflow controller running?")
     assert "bytes" not in told
     assert "  kubectl get pods -A -l app=workflow-controller" in told.splitlines()
 
 
 def test_pods_that_wait_are_named() -> None:
-    told = text_of(Facts(workflow=SMALL, jobs=0, pods=(PENDING,)), sweep())
+    told = text_of(Facts(workflow=SMALL, jobs=0, pods=(PENDING,)), experiment_run())
     assert "pods wait for their start: start (Unschedulable)" in told
     assert told.endswith(f"  kubectl describe pods -n team -l pipeline/runid={ID}")
 
 
 def test_without_a_cluster_it_is_said_who_shows_no_change() -> None:
-    told = text_of(Facts(), sweep(), namespace="")
+    told = text_of(Facts(), experiment_run(), namespace="")
     assert told.startswith("Kubeflow Pipelines shows no change for 6 min")
     assert "workflow is longer than maximum allowed size" in told
 
@@ -167,7 +173,7 @@ def test_every_parameter_of_a_run_is_an_option_of_submit(monkeypatch: pytest.Mon
     monkeypatch.setenv("COLUMNS", "200")
     helped = set(re.findall(r"--[a-z-]+", katibflow("submit", "--help").out))
     given = {each.name: each.example for each in RUN_PARAMETERS}
-    told = text_of(Facts(workflow=LARGE, jobs=0, pods=()), sweep(**given))
+    told = text_of(Facts(workflow=LARGE, jobs=0, pods=()), experiment_run(**given))
     words = shlex.split(told.splitlines()[-1])
     named = [word for word in words if word.startswith("--")]
     options = {each.option for each in RUN_PARAMETERS}

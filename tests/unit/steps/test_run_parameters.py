@@ -23,7 +23,7 @@ from katibflow.api.run_keywords import given_texts, with_run_keywords
 from katibflow.cli.run_options import with_run_options
 from katibflow.cli.submit import submit
 from katibflow.client.base import Run
-from katibflow.client.reading import Sweep
+from katibflow.client.reading import ExperimentRun
 from katibflow.client.run_view import now_in_utc
 from katibflow.client.stalls import resuming
 from katibflow.client.submitting import Submission, prepare
@@ -40,7 +40,7 @@ from katibflow.steps.run_parameters import (
     RUN_PARAMETERS,
     RunParameter,
     by_names,
-    for_start,
+    parameters_for_start,
     parameters_of,
     with_parameters,
 )
@@ -234,7 +234,7 @@ def test_one_entry_is_in_the_run_and_in_the_command_that_goes_on(one_more: RunPa
     assert (setting.name, setting.value) == ("random_state", "7")
     assert ready.parameters == {one_more.name: "7"}
     run = Run("id", "name", "RUNNING", now_in_utc(), parameters=ready.parameters)
-    assert resuming(Sweep(run, ready.experiment, "rounds", NONE)).endswith(" --chance 7")
+    assert resuming(ExperimentRun(run, ready.experiment, "rounds", NONE)).endswith(" --chance 7")
 
 
 @pytest.mark.parametrize("function", PYTHON, ids=lambda each: each.__qualname__)
@@ -277,8 +277,8 @@ def test_names_that_are_none_are_refused_with_those_that_are() -> None:
 
 def test_what_the_document_does_not_hold_is_left_to_start() -> None:
     given = {"name": "n", "goal": "1", "maxTrialCount": "4", "resume": "none"}
-    assert for_start(given) == {"resume": "none"}
-    assert for_start({**given, "maxTrialCount": " +4"}) == {
+    assert parameters_for_start(given) == {"resume": "none"}
+    assert parameters_for_start({**given, "maxTrialCount": " +4"}) == {
         "resume": "none",
         "maxTrialCount": " +4",
     }

@@ -8,7 +8,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Tests wait for processes as often as they compute.
+# Tests wait for processes as often as they compute. One worker runs all tests of a module or a
+# class, since they share what takes long to make.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 API := $(addprefix katibflow.,api.experiment api.result api.run api.pipeline_task pipelines search reporting errors study.history)
@@ -29,7 +30,7 @@ demo: install
 	$(BIN)/katibflow run examples/mnist.yaml --map /opt/pytorch-mnist=trial_image
 
 test: install browser database
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope
 
 test-unit: install
 	$(BIN)/python -m pytest --numprocesses auto -m "not slow and not long" tests/unit

@@ -35,10 +35,6 @@ RUN_ELSEWHERE = {
 }
 
 
-# One worker runs them all: they share a checkout, and the runs that are in it.
-pytestmark = pytest.mark.xdist_group("readme")
-
-
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the repository's files with the environment that runs the tests as .venv."""

@@ -24,9 +24,6 @@ KATIB_FILE_FILTER = re.compile(r"{metricName: ([\w|-]+), metricValue: ((-?\d+)(\
 TRAIN, TEST = 1500, 297
 ONE_EPOCH = ("--epochs=1", "--batch-size=16", "--lr=0.05", "--momentum=0.7")
 
-# One worker runs them all: they share data, and runs that each take seconds.
-pytestmark = pytest.mark.xdist_group("trial image")
-
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None or importlib.util.find_spec("torchvision") is None,
     reason="needs torch and torchvision: pip install -e .[torch]",

@@ -26,7 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from katibflow.compiler.library import carried_modules
+from katibflow.compiler.library import carried_files
 from tests.behaviour.steps.test_finish import kubeconfig
 from tests.doubles.kubernetes.plays import completes
 from tests.doubles.kubernetes.server import ApiServer
@@ -112,7 +112,7 @@ def main() -> None:
     times: Times = {}
     with tempfile.TemporaryDirectory() as name:
         with zipfile.ZipFile(Path(name) / "library.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            for place, source in carried_modules().items():
+            for place, source in carried_files().items():
                 archive.writestr(place, source)
         environment = kubeconfig(Path(name), server)
         for number in range(runs):

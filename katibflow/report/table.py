@@ -246,11 +246,18 @@ COLUMNS: tuple[Column | Columns, ...] = (
 )
 """The columns in their order, and what makes those that depend on the experiment."""
 
+_PARAMETERS_FIRST = frozenset({Output.LIVE, Output.PAGE})
+"""Where a person reads from what was tried to what came of it."""
+
 
 def columns_of(experiment: Experiment, trials: Sequence[Trial], output: Output) -> list[Column]:
     """Returns the columns of an output for some trials of an experiment."""
+    entries = list(COLUMNS)
+    if output in _PARAMETERS_FIRST and _parameters in entries:
+        entries.remove(_parameters)
+        entries.insert(entries.index(_objectives) if _objectives in entries else 0, _parameters)
     made: list[Column] = []
-    for entry in COLUMNS:
+    for entry in entries:
         made += [entry] if isinstance(entry, Column) else entry(experiment, trials)
     return [column for column in made if output in column.outputs]
 

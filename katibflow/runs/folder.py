@@ -41,7 +41,7 @@ class RunFolder:
         experiment: Experiment,
         take_over: Callable[[History], History] | None = None,
     ) -> History:
-        """Begins a run, or goes on with the run in this folder, and saves the history.
+        """Begins a run and saves its history, or goes on with the run in this folder.
 
         Args:
             source: The name of the experiment's origin in errors.
@@ -70,7 +70,7 @@ class RunFolder:
             history = History(experiment, run, new_seed(experiment, run))
             if take_over is not None:
                 history = take_over(history)
-        self.save(history)
+            self.save(history)
         return history
 
     def save(self, history: History) -> None:

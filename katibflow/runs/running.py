@@ -105,7 +105,9 @@ def run_to_end(
         if not setup.fills_folder:
             runner = CopyingRunner(runner, folder.path)
         try:
+            # A record that cannot be read ends this before the history file loses its copy.
             history = history.with_trials(runner.records())
+            folder.save(history)
             sync.follow(history)
             with show(Status.of(experiment, history.trials)) as watch:
                 result = run_experiment(

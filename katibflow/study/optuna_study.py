@@ -167,7 +167,8 @@ def _frozen(
         },
     )
     end = _local_time(trial.end)
-    start = _local_time(trial.start) or end or _local_time(trial.queued or _UNKNOWN_TIME)
+    start = _local_time(trial.start) or end or _local_time(trial.queued)
+    start = start or _local_time(_UNKNOWN_TIME)
     frozen.datetime_start = start
     frozen.datetime_complete = (end or start) if state.is_finished() else None
     return frozen

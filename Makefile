@@ -8,9 +8,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Tests wait for processes as often as they compute. One worker runs all tests of a module or a
-# class, since they share what takes long to make.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# One worker runs all tests of a module or a class, since they share what takes long to make.
+WORKERS ?= auto
 
 API := $(addprefix katibflow.,api.experiment api.result api.run api.pipeline_task pipelines search reporting errors study.history)
 
@@ -33,7 +32,7 @@ test: install browser database
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope
 
 test-unit: install
-	$(BIN)/python -m pytest --numprocesses auto -m "not slow and not long" tests/unit
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not slow and not long" tests/unit
 
 lint: install
 	$(BIN)/ruff check

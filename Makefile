@@ -9,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # One worker runs all tests of a module or a class, since they share what takes long to make.
-WORKERS ?= auto
+WORKERS ?= logical
 
 API := $(addprefix katibflow.,api.experiment api.result api.run api.pipeline_task pipelines search reporting errors study.history)
 

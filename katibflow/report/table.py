@@ -182,14 +182,19 @@ def _metric(name: str) -> Column:
     )
 
 
-def _parameters(experiment: Experiment, trials: Sequence[Trial]) -> Iterator[Column]:
-    known = {parameter.name: parameter for parameter in experiment.spec.parameters}
-    assigned = (name for trial in trials for name in trial.assignments)
-    for name in dict.fromkeys([*known, *assigned]):
-        yield _parameter(name, known.get(name))
+def _parameters(outputs: frozenset[Output]) -> Columns:
+    """Returns what makes the parameters' columns for some outputs."""
+
+    def columns(experiment: Experiment, trials: Sequence[Trial]) -> Iterator[Column]:
+        known = {parameter.name: parameter for parameter in experiment.spec.parameters}
+        assigned = (name for trial in trials for name in trial.assignments)
+        for name in dict.fromkeys([*known, *assigned]):
+            yield _parameter(name, known.get(name), outputs)
+
+    return columns
 
 
-def _parameter(name: str, parameter: Parameter | None) -> Column:
+def _parameter(name: str, parameter: Parameter | None, outputs: frozenset[Output]) -> Column:
     def value(row: Row) -> Any:
         text = row.trial.assignments.get(name)
         return text if parameter is None or text is None else typed_value(parameter, text)
@@ -201,7 +206,7 @@ def _parameter(name: str, parameter: Parameter | None) -> Column:
         lambda row, _: row.trial.assignments.get(name, ""),
         Kind.NUMBER,
         is_given=True,
-        outputs=_ALL_BUT_JSON,
+        outputs=outputs,
     )
 
 
@@ -227,15 +232,17 @@ def _notice(row: Row, _: Style) -> str:
 
 
 _FRAME = frozenset({Output.FRAME})
+_PARAMETERS_FIRST = frozenset({Output.LIVE, Output.PAGE})
 _WHERE_TIMED = frozenset({Output.SHOW, Output.LIVE, Output.PAGE})
 _WHERE_REASONED = frozenset({Output.SHOW, Output.MARKDOWN, Output.FRAME})
 
 COLUMNS: tuple[Column | Columns, ...] = (
     Column("number", "Trial", lambda row: row.trial.number, outputs=_ALL_BUT_JSON),
     Column("state", "State", lambda row: row.trial.state.value, outputs=_ALL_BUT_JSON),
+    _parameters(_PARAMETERS_FIRST),
     _objectives,
     _metrics,
-    _parameters,
+    _parameters(_ALL_BUT_JSON - _PARAMETERS_FIRST),
     Column("queued", "Queued", lambda row: row.trial.queued, None, Kind.TIME, outputs=_FRAME),
     Column("start", "Start", lambda row: row.trial.start, None, Kind.TIME, outputs=_FRAME),
     Column("end", "End", lambda row: row.trial.end, None, Kind.TIME, outputs=_FRAME),
@@ -246,18 +253,11 @@ COLUMNS: tuple[Column | Columns, ...] = (
 )
 """The columns in their order, and what makes those that depend on the experiment."""
 
-_PARAMETERS_FIRST = frozenset({Output.LIVE, Output.PAGE})
-"""Where a person reads from what was tried to what came of it."""
-
 
 def columns_of(experiment: Experiment, trials: Sequence[Trial], output: Output) -> list[Column]:
     """Returns the columns of an output for some trials of an experiment."""
-    entries = list(COLUMNS)
-    if output in _PARAMETERS_FIRST and _parameters in entries:
-        entries.remove(_parameters)
-        entries.insert(entries.index(_objectives) if _objectives in entries else 0, _parameters)
     made: list[Column] = []
-    for entry in entries:
+    for entry in COLUMNS:
         made += [entry] if isinstance(entry, Column) else entry(experiment, trials)
     return [column for column in made if output in column.outputs]
 

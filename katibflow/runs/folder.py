@@ -1,9 +1,9 @@
 """Reads and writes the folder of a run, ``<runs>/<experiment>/``, without the records of trials.
 
-``study.jsonl`` is the study history. From the start on it holds the header and the trials that the
-run took over from earlier runs. The run's own trials are added when the run is over; until then
-``trials/`` has their records, which `runners.folder_records` reads and writes. ``report.html`` is
-the report, and ``lock`` belongs to the process that runs the experiment.
+``study.jsonl`` is the study history. Each start writes all trials that are on record by then, those
+of earlier runs included, and each end does so again. In between ``trials/`` has the newest records,
+which `runners.folder_records` reads and writes. ``report.html`` is the report, and ``lock`` belongs
+to the process that runs the experiment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,29 @@ from katibflow.study.history import History, Trial, dump_history, load_history, 
 from katibflow.study.resume import check_resume, is_taken_over
 from katibflow.suggestion.suggester import new_seed
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "read_history_file"]
+
+
+def read_history_file(path: Path, warn: Callable[[str], None] | None = None) -> History:
+    """Reads a history file.
+
+    Args:
+        path: The file.
+        warn: Takes a warning for each line that cannot be read. None: such a line is an error.
+
+    Raises:
+        HistoryError: The file, its header or, without ``warn``, a line cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HistoryError(f"{path}: cannot be read: {error}") from error
+    if warn is None:
+        return load_history(text, str(path))
+    history, faults = readable_history(text, str(path))
+    for fault in faults:
+        warn(fault)
+    return history
 
 
 class RunFolder:
@@ -41,7 +63,7 @@ class RunFolder:
         experiment: Experiment,
         take_over: Callable[[History], History] | None = None,
     ) -> History:
-        """Begins a run and saves its history, or goes on with the run in this folder.
+        """Begins a run, or goes on with the run in this folder; writes nothing.
 
         Args:
             source: The name of the experiment's origin in errors.
@@ -53,7 +75,6 @@ class RunFolder:
 
         Raises:
             InvalidExperiment: The run in this folder has another search space or objective.
-            RunnerError: The folder cannot be written.
             HistoryError: The history of the run is missing or cannot be read.
         """
         if self.study.exists():
@@ -70,7 +91,6 @@ class RunFolder:
             history = History(experiment, run, new_seed(experiment, run))
             if take_over is not None:
                 history = take_over(history)
-            self.save(history)
         return history
 
     def save(self, history: History) -> None:
@@ -125,15 +145,6 @@ class RunFolder:
             warn: Takes a warning for each line that cannot be read. None: such a line is an error,
                 since a run that goes on without a trial loses the trial for good.
         """
-        try:
-            text = self.study.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise HistoryError(f"{self.study}: cannot be read: {error}") from error
-        if warn is None:
-            history = load_history(text, str(self.study))
-        else:
-            history, faults = readable_history(text, str(self.study))
-            for fault in faults:
-                warn(fault)
+        history = read_history_file(self.study, warn)
         earlier = tuple(trial for trial in history.trials if is_taken_over(history, trial))
         return replace(history, trials=earlier)

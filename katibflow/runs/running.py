@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 from katibflow.engine.events import Update, Watcher
 from katibflow.engine.loop import Result, run_experiment
-from katibflow.errors import HistoryError, RunnerError
+from katibflow.errors import RunnerError
 from katibflow.experiment.types import Experiment
 from katibflow.report.page import render_report, write_report
-from katibflow.runs.folder import RunFolder
+from katibflow.runs.folder import RunFolder, read_history_file
 from katibflow.runs.options import Options, limits_for
 from katibflow.storage.sync import study_sync
 from katibflow.study.decision import decide, used_up
 from katibflow.study.ending import Ending
-from katibflow.study.history import History, TrialState, readable_history
+from katibflow.study.history import History, TrialState
 from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, why_over
 
@@ -165,14 +165,7 @@ def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> Histor
     """
     if not path.is_file():
         return _on_record(RunFolder(path), warn)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise HistoryError(f"{path}: cannot be read: {error}") from error
-    history, faults = readable_history(text, str(path))
-    for fault in faults:
-        warn(fault)
-    return history
+    return read_history_file(path, warn)
 
 
 def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:

@@ -144,7 +144,7 @@ def _all_counts(parts: Parts) -> Iterator[Fault]:
 
 
 def _resume(experiment: Experiment) -> str:
-    from katibflow.study.resume import ALL, NONE
+    from katibflow.study.resume import ALL
 
     return NONE if experiment.spec.resume_policy == "Never" else ALL
 
@@ -341,7 +341,7 @@ def parameters_for_start(given: Mapping[str, str]) -> dict[str, str]:
     return {
         name: text
         for name, text in given.items()
-        if table[name].begin is not None or text.lstrip().startswith("+")
+        if table[name].begin is not None or _is_added(text)
     }
 
 
@@ -373,7 +373,7 @@ def with_more(history: History, given: Mapping[str, str]) -> History:
         given: The run's parameters, by name.
     """
     experiment, most = history.experiment, history.experiment.spec.max_trial_count
-    if most is None or not given.get("maxTrialCount", "").lstrip().startswith("+"):
+    if most is None or not _is_added(given.get("maxTrialCount", "")):
         return history
     spec = experiment.spec.model_copy(update={"max_trial_count": most + len(history.trials)})
     return replace(history, experiment=experiment.model_copy(update={"spec": spec}))
@@ -381,6 +381,10 @@ def with_more(history: History, given: Mapping[str, str]) -> History:
 
 def _is_nothing(text: str) -> bool:
     return text.strip().lower() in ("", NONE)
+
+
+def _is_added(text: str) -> bool:
+    return text.lstrip().startswith("+")
 
 
 def _text(value: float | None) -> str:

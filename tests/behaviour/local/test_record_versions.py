@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +19,7 @@ from katibflow.errors import RunnerError
 from katibflow.runners.base import JobState
 from katibflow.runners.local.attempt import ATTEMPT_VERSION, END_VERSION
 from katibflow.runners.local.manifest import plan_job
-from katibflow.runners.local.members import FOLDER_MARK, REPLICA_MARK
+from katibflow.runners.local.members import FOLDER_MARK, REPLICA_MARK, in_session
 from katibflow.runners.local.processes import adopt
 from katibflow.runners.local.trial_folder import RECORD_VERSION, TrialFolder
 from katibflow.runners.stopping import StopRequest
@@ -104,6 +105,8 @@ def process_of_version_1(lab: LocalLab) -> Iterator[subprocess.Popen[bytes]]:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    while in_session(process.pid):  # the shell's child is killed too, and ends a little later
+        time.sleep(0.001)
 
 
 def test_a_running_attempt_of_version_1_is_adopted(
@@ -207,6 +210,7 @@ def test_a_report_shows_what_can_be_read_and_says_what_cannot(tmp_path: Path) ->
 
     folder = RunFolder(tmp_path / "run")
     history = folder.begin("test", experiment("random"))
+    folder.save(history)
     runner = LocalRunner(folder.path)
     done = trial(0, TrialState.COMPLETE, assignments={}, reason="TrialSucceeded")
     for number in range(3):

@@ -55,6 +55,8 @@ class JobKind:
             them.
         pod_metadata: The keys from ``spec`` to metadata that every pod gets; empty if the kind has
             no such field.
+        lifetime: The keys from ``spec`` to the field by which the controller deletes a finished job
+            after some time; empty if the kind has no such field.
         name_label: The label that holds the job's name on each pod, for a kind whose pod templates
             are not in the object; else empty.
     """
@@ -70,6 +72,7 @@ class JobKind:
     stop: Mapping[str, Any] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     pod_metadata: tuple[str, ...] = ()
+    lifetime: tuple[str, ...] = ()
     name_label: str = ""
 
     @property
@@ -105,6 +108,7 @@ def _training_job(kind: str, key: str, *, has_defaults: bool = True) -> JobKind:
         failure_condition=_condition("Failed") if has_defaults else None,
         primary_pod_labels={"training.kubeflow.org/job-role": "master"} if has_defaults else None,
         stop={"runPolicy": {"suspend": True}},
+        lifetime=("runPolicy", "ttlSecondsAfterFinished"),
     )
 
 
@@ -125,6 +129,7 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
             failure_condition=_condition("Failed"),
             primary_pod_labels={},
             stop={"suspend": True},
+            lifetime=("ttlSecondsAfterFinished",),
         ),
         _training_job("PyTorchJob", "pytorchReplicaSpecs"),
         _training_job("TFJob", "tfReplicaSpecs"),
@@ -166,6 +171,7 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
             ),
             stop={"shutdown": "Terminate"},
             pod_metadata=("podMetadata",),
+            lifetime=("ttlStrategy",),
         ),
     )
 }

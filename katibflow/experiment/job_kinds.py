@@ -23,8 +23,11 @@ __all__ = [
     "KINDS",
     "JobKind",
     "PodTemplate",
+    "Suffix",
     "faults",
+    "has_primary",
     "kind_of",
+    "name_limit",
     "pod_templates",
 ]
 
@@ -172,7 +175,7 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
             failure_condition=_condition("Failed"),
             primary_pod_labels={},
             stop={"suspend": True},
-            suffixes=(Suffix("-{}", ("completions",)),),
+            suffixes=(Suffix("-{}", ("completions",), ("completions",)),),
         ),
         _training_job("PyTorchJob", "pytorchReplicaSpecs"),
         _training_job("TFJob", "tfReplicaSpecs"),
@@ -283,6 +286,62 @@ def pod_templates(manifest: Mapping[str, Any]) -> tuple[PodTemplate, ...]:
         )
         for name in ordered
     )
+
+
+NAME_LENGTH = 63
+"""The longest name of a label's value, a Service or a pod's host, which are made from a job's."""
+
+
+def name_limit(manifest: Mapping[str, Any]) -> int:
+    """Returns the longest name that a job may have, given the names that are made from it.
+
+    The manifest may be unchecked, as in `pod_templates`. A reference counts as a thousand pods.
+
+    Source: ``MaxRayJobNameLength`` in KubeRay; ``jobset_webhook.go`` in JobSet, which checks the
+    names of its pods; ``validateMPIJobName`` in the MPI operator; the Training Operator's Services,
+    ``<job>-<replica>-<index>``; Kubernetes's check of an indexed Job's host names.
+    """
+    kind, spec = kind_of(manifest), _mapping(manifest.get("spec"))
+    made = [
+        suffix.text.format(_highest(_at(spec, suffix.count)))
+        for suffix in kind.suffixes
+        if not suffix.when or _at(spec, suffix.when) is not None
+    ]
+    if kind.replica_specs:
+        for pod in pod_templates(manifest):
+            given = _at(spec, (kind.replica_specs, pod.replica_type, "replicas"))
+            made.append(f"-{pod.replica_type.lower()}-{_highest(given)}")
+    return NAME_LENGTH - max(map(len, made), default=0)
+
+
+def _at(spec: Mapping[str, Any], keys: tuple[str, ...]) -> object:
+    value: object = spec if keys else None
+    for key in keys:
+        value = _mapping(value).get(key)
+    return value
+
+
+def _highest(count: object) -> int:
+    """Returns the highest index among so many pods; one if nothing is given."""
+    return 999 if _is_reference(count) else max(0, _count(count) - 1)
+
+
+def has_primary(manifest: Mapping[str, Any], primary: str) -> bool:
+    """Returns whether the object describes a pod with this container, or may by a reference."""
+    names = {container.get("name") for container in _containers(manifest)}
+    return primary in names or any("${" in str(name) for name in names)
+
+
+def _containers(value: object) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        listed = value.get("containers")
+        if isinstance(listed, list):
+            yield from (item for item in listed if isinstance(item, Mapping))
+        for item in value.values():
+            yield from _containers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _containers(item)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

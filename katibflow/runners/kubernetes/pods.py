@@ -237,7 +237,7 @@ def findings(pod: Pod, primary: str | None, allowed_restarts: int | None) -> Ite
         yield _failed_pod(pod)
     if pod.is_over:
         for item in pod.containers:
-            if item.restarts and pod.phase == "Succeeded":
+            if item.restarts and pod.phase == "Succeeded" and not item.native:
                 text = f"it crashed {item.restarts} times before it ended well"
                 yield Finding(pod.name, item.name, Reason.RESTARTED, text, Prospect.REMARK)
         return

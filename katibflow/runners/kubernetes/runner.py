@@ -52,6 +52,7 @@ from katibflow.runners.kubernetes.verdict import Adoption, adoption
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
+from katibflow.study.job_name import job_prefixes
 from katibflow.study.resume import EarlierTrial
 
 __all__ = ["KubernetesRunner", "connect"]
@@ -128,12 +129,17 @@ class KubernetesRunner:
         yield Watch(self._api, self._jobs_path, running, _number_of, lambda body: body)
         if shape.labelled:
             yield Watch(self._api, self._pods_path, {"labelSelector": own}, _number_of, read_pod)
-        prefix = f"{self._identity.experiment}-{self._identity.run}-"
+        limit = job_kinds.name_limit(self._template.trial_spec or {})
+        prefixes = job_prefixes(self._identity.experiment, self._identity.run, limit)
 
         def by_job_name(name: str, pod_labels: Mapping[str, str]) -> str | None:
             job = pod_labels.get(self._kind.name_label, "") if self._kind.name_label else name
-            number = job.removeprefix(prefix).partition("-")[0]
-            return number if job.startswith(prefix) and number.isdecimal() else None
+            numbers = (
+                job.removeprefix(prefix).partition("-")[0]
+                for prefix in prefixes
+                if job.startswith(prefix)
+            )
+            return next((number for number in numbers if number.isdecimal()), None)
 
         if self._kind.name_label:
             by_name = {"labelSelector": self._kind.name_label}

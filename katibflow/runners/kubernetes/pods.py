@@ -291,7 +291,9 @@ def _container_findings(
     elif item.state == "terminated" and item.exit_code:
         ends_it = is_training and not pod.restarting
         prospect = Prospect.CONTROLLER if ends_it else Prospect.REMARK
-        yield finding(item.reason or Reason.ERROR, _exit_text(item), prospect)
+        killed = item.reason == Reason.OUT_OF_MEMORY
+        text = _memory_text(item) if killed else _exit_text(item)
+        yield finding(item.reason or Reason.ERROR, text, prospect)
     elif item.restarts:
         yield finding(Reason.RESTARTED, _exit_text(item), Prospect.REMARK)
 
@@ -330,7 +332,11 @@ def _memory_text(item: Container) -> str:
         if item.memory_limit
         else ("it has no memory limit of its own, so the node ran out")
     )
-    return f"killed for want of memory; {limit}"
+    codes = (item.exit_code, item.last_exit_code)
+    code = next((each for each in codes if each is not None), _KILLED)
+    if code == _KILLED:
+        return f"killed for want of memory; {limit}"
+    return f"a process of it was killed for want of memory, it ended with exit code {code}; {limit}"
 
 
 def _exit_text(item: Container) -> str:

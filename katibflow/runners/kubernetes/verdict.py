@@ -108,6 +108,7 @@ def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
         return Verdict(Standing.STOPPED, stopped, Reason.STOPPED, stop)
     if seen.deleted:
         text = f"{terms.name} was deleted"
+        text += "" if seen.body else " before it was first seen"
         return Verdict(Standing.DELETED, failed, Reason.JOB_DELETED, text)
     if seen.body is None:
         return Verdict(Standing.UNSEEN, since=seen.since)

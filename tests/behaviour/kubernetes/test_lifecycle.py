@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -224,6 +226,24 @@ def test_a_deleted_job_fails_its_trial(lab: Lab) -> None:
     lab.server.delete("jobs", NAME)
     outcome = future.result(10)
     assert (outcome.state, outcome.reason) == (JobState.FAILED, "JobDeleted")
+
+
+def test_a_job_that_is_gone_before_it_is_first_seen_fails_its_trial(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = lab.server.create
+
+    def create_and_delete(plural: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        made = create(plural, body)
+        lab.server.delete(plural, body["metadata"]["name"])
+        return made
+
+    monkeypatch.setattr(lab.server, "create", create_and_delete)
+    lab.server.script = None
+    future, _, _ = lab.begin()
+    outcome = future.result(10)
+    assert (outcome.state, outcome.reason) == (JobState.FAILED, "JobDeleted")
+    assert outcome.message == f"{NAME} was deleted before it was first seen"
 
 
 def test_reason_and_message_come_from_the_jobs_condition(lab: Lab) -> None:

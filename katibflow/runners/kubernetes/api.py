@@ -103,15 +103,22 @@ class ApiError(RunnerError):
         reason: One word of the API's; empty if something else than the API answered, as for a path
             that does not exist.
         asked: The request, if it was in a namespace.
+        details: The name, group and kind that the refusal is about, as the API's Status has them.
     """
 
     def __init__(
-        self, status: int, message: str, reason: str = "", asked: Asked | None = None
+        self,
+        status: int,
+        message: str,
+        reason: str = "",
+        asked: Asked | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         self.status = status
         self.message = message
         self.reason = reason
         self.asked = asked
+        self.details = details or {}
         super().__init__(f"the API server answers {status}: {message}" if status else message)
 
 
@@ -350,16 +357,18 @@ def _refusal(error: Any, asked: Asked | None) -> ApiError | Lost:
     status = int(error.status or 0)
     body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else error.body
     message, reason = (body or error.reason or "").strip(), ""
+    details: Mapping[str, Any] = {}
     try:
         answer = json.loads(message)
         message, reason = answer["message"], answer.get("reason") or ""
+        details = answer.get("details") or {}
     except (ValueError, KeyError, TypeError, AttributeError):
         message = message[:300]
     if status == 429 or status >= 500 or status == 0:
         text = (error.headers or {}).get("Retry-After", "")
         seconds = float(text) if text.isdecimal() else 0.0
         return Lost(f"the API server answers {status}: {message}", seconds)
-    return ApiError(status, message, reason, asked)
+    return ApiError(status, message, reason, asked, details)
 
 
 def connect(

@@ -39,16 +39,16 @@ class Refusal(StrEnum):
     NONE = auto()
 
 
-def refusal(verb: str, status: Mapping[str, Any]) -> Refusal:
+def refusal(verb: str, code: int, details: Mapping[str, Any]) -> Refusal:
     """Returns who refused a request.
 
     Args:
         verb: The request's verb as in a Role, such as ``create``.
-        status: The Status object of the answer; empty if the answer was none.
+        code: The ``code`` of the Status object.
+        details: Its ``details``; empty if it has none.
     """
-    if status.get("code") != _FORBIDDEN:
+    if code != _FORBIDDEN:
         return Refusal.NONE
-    details = status.get("details") or {}
     if any(cause.get("reason") == _NAMESPACE_GOES for cause in details.get("causes") or ()):
         return Refusal.NAMESPACE
     if not details:

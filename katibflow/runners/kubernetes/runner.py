@@ -48,6 +48,7 @@ from katibflow.runners.kubernetes.job_object import (
 from katibflow.runners.kubernetes.leftovers import Leftovers
 from katibflow.runners.kubernetes.pods import read_pod
 from katibflow.runners.kubernetes.rbac import missing_role
+from katibflow.runners.kubernetes.refusals import Refusal, refusal
 from katibflow.runners.kubernetes.verdict import Adoption, adoption
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
 from katibflow.runners.stopping import StopRequest
@@ -369,9 +370,13 @@ class KubernetesRunner:
 
     def _explanation(self, error: ApiError) -> str:
         kind, api = self._kind, self._api
-        if error.status == 403 and error.asked and api.may(error.asked) is not True:
+        by = refusal(error.asked.verb, error.status, error.details) if error.asked else Refusal.NONE
+        lacks_rule = by in (Refusal.ACCESS, Refusal.UNCLEAR)
+        if error.asked and lacks_rule and api.may(error.asked) is not True:
             role = missing_role(kind, api.namespace, error.asked, api.account())
             return f"{error}\nApply this in the cluster:\n{role}"
+        if by is Refusal.WEBHOOK:
+            return f"a webhook of the cluster refuses the {kind.kind} of trialSpec: {error}"
         if error.status == 404 and not error.reason:  # the API has no such path
             return _missing_kind(kind, error)
         return f"trials cannot run in namespace {self._api.namespace}: {error}"

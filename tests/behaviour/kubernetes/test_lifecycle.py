@@ -475,13 +475,23 @@ def test_what_is_missing_is_not_read_from_the_servers_words(lab: Lab, words: str
     lab.server.rules = rules
 
     def full(plural: str, body: dict[str, object]) -> None:
-        raise Refused(403, "Forbidden", "exceeded quota: jobs")
+        details = {"kind": plural, "name": NAME}
+        raise Refused(403, "Forbidden", "exceeded quota: jobs", details)
 
     lab.server.admit = full  # which is no want of permission
     with pytest.raises(RunnerError) as caught:
         lab.runner().run(lab.trial_job(), Watch(), StopRequest())
     where = "trials cannot run in namespace kubeflow"
     assert str(caught.value) == f"{where}: the API server answers 403: {words}"
+
+    def denied(plural: str, body: dict[str, object]) -> None:
+        raise Refused(403, "Forbidden", "admission webhook denied the request")
+
+    lab.server.admit = denied
+    with pytest.raises(RunnerError) as caught:
+        lab.runner().run(lab.trial_job(), Watch(), StopRequest())
+    by = "a webhook of the cluster refuses the Job of trialSpec"
+    assert str(caught.value) == f"{by}: the API server answers 403: {words}"
     lab.server.fail(lambda r: True, 404, message='namespaces "kubeflow" not found')
     with pytest.raises(RunnerError) as caught:
         lab.runner().run(lab.trial_job(), Watch(), StopRequest())

@@ -7,7 +7,6 @@ so that all kinds of jobs are handled alike. None of the client's exceptions lea
 from __future__ import annotations
 
 import json
-import os
 import random
 import socket
 import threading
@@ -20,6 +19,7 @@ from urllib.parse import quote
 
 from katibflow.errors import InputError, RunnerError
 from katibflow.extras import require
+from katibflow.runners.kubernetes.kubeconfig import read_kubeconfig
 
 __all__ = ["Api", "ApiError", "Asked", "Backoff", "Lost", "Stream", "Timing", "connect"]
 
@@ -401,27 +401,22 @@ def connect(
         RunnerError: The server refuses or does not answer.
     """
     require("kubernetes", "a Kubernetes cluster")
-    import yaml
     from kubernetes import client, config  # type: ignore[import-untyped]
     from kubernetes.config import ConfigException  # type: ignore[import-untyped]
     from urllib3.connection import HTTPConnection
 
-    settings = client.Configuration()
-    try:
-        if context is None and _ACCOUNT_NAMESPACE.is_file():
+    if context is None and _ACCOUNT_NAMESPACE.is_file():
+        settings = client.Configuration()
+        try:
             config.load_incluster_config(client_configuration=settings)
             own = _ACCOUNT_NAMESPACE.read_text().strip()
-        else:
-            file = os.environ.get("KUBECONFIG")  # the client reads it only once, when imported
-            config.load_kube_config(file, context=context, client_configuration=settings)
-            contexts, current = config.list_kube_config_contexts(file)
-            chosen = next((item for item in contexts if item["name"] == context), current)
-            own = (chosen.get("context") or {}).get("namespace") or "default"
-    except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"no cluster to run on: {error}; allowed: a kubeconfig (KUBECONFIG or ~/.kube/config) "
-            f"with the context {context or 'to use'}, or a pod with a service account"
-        ) from error
+        except (ConfigException, OSError) as error:
+            raise InputError(
+                f"no cluster to run on: {error}; allowed: a service account"
+            ) from error
+    else:
+        access = read_kubeconfig(context)
+        settings, own = access.settings, access.namespace
     settings.retries = False
     settings.connection_pool_maxsize = 1000
     made = client.ApiClient(settings)

@@ -131,6 +131,8 @@ class TrialFollower:
         self._seen = Seen(made if is_found else None)
         self._logs: dict[str, str] = {}
         self._told: set[str] = set()
+        self._is_shown = False  # whether the watch has shown the job
+        self._look = monotonic() + self._timing.notice
         self._outages = 0
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
@@ -172,9 +174,13 @@ class TrialFollower:
                     verdict = self._judge()
                 if verdict.state is not None:
                     return self._conclude(verdict)
-                until = verdict.until
+                until = verdict.until if self._is_shown else min(verdict.until, self._look)
                 while isinstance(self._take(until), LogLine | MetricLine) and monotonic() < until:
                     pass  # a line changes nothing
+                if not self._is_shown and monotonic() >= self._look:
+                    # it may have gone before the watch began, which then never tells
+                    self._look = monotonic() + self._timing.notice
+                    self._look_again()
         finally:
             unsubscribe()
             forget()
@@ -204,10 +210,12 @@ class TrialFollower:
             case Changed(_, Pod() as pod):
                 self._pod_changed(pod)
             case Changed(_, body):
+                self._is_shown = True
                 self._seen = replace(self._seen, body=body)
             case Gone(name) if name in self._seen.pods:
                 self._pod_gone(name)
             case Gone(name) if name == self._terms.name:
+                self._is_shown = True
                 self._look_again()
             case Outage(text):
                 self._out_of_reach(text)

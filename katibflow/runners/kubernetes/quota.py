@@ -1,8 +1,7 @@
 """Tells a used-up quota from other refusals, says what uses it up, and waits for room in it.
 
-Source: the admission plugin ResourceQuota, ``pkg/quota/v1`` of Kubernetes: a quota is checked after
-an object is named and before anything else about it, so its refusal names the object, as one of an
-authorizer does not.
+Source: the admission plugin ResourceQuota of Kubernetes, whose refusals have a fixed form. It asks
+before the API server looks whether the name is taken.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from katibflow.runners.events import Notice, Observer
 from katibflow.runners.kubernetes.api import ApiError, Timing
 from katibflow.runners.kubernetes.job_object import EXPERIMENT, STATE
 from katibflow.runners.kubernetes.record_lifetime import lifetime_path
+from katibflow.runners.kubernetes.refusals import Refusal, refusal
 from katibflow.runners.stopping import StopRequest
 
 __all__ = ["QuotaWait", "Room", "UsedUp", "explanation", "used_up"]
@@ -58,7 +58,8 @@ def used_up(error: ApiError, name: str) -> UsedUp | None:
         error: The refusal.
         name: The object's name.
     """
-    if (error.status, error.reason) != (403, "Forbidden") or error.details.get("name") != name:
+    by = refusal("create", error.status, error.details)
+    if by is not Refusal.ADMISSION or error.details.get("name") != name:
         return None
     found = _EXCEEDED.search(error.message)
     return UsedUp(**found.groupdict()) if found else None

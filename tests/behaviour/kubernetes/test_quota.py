@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,14 @@ from katibflow.runners.base import JobState
 from katibflow.runners.kubernetes.rbac import records_role
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import TrialState
+from tests.behaviour.kubernetes.test_cli_on_kubernetes import start
+from tests.behaviour.kubernetes.test_engine_on_kubernetes import trains
 from tests.behaviour.kubernetes.test_lifecycle import NAME, finished, runs_for_ever
 from tests.behaviour.runner_contract import Watch, Work, trial
 from tests.doubles.kubernetes.bodies import Refused
 from tests.doubles.kubernetes.lab import Lab, batch_job, notices
 from tests.doubles.kubernetes.plays import completes
+from tests.processes import finish
 
 ALLOWED = "count/jobs.batch=1"
 
@@ -94,6 +98,16 @@ def test_when_nothing_runs_it_says_what_fills_the_quota_and_gives_up_in_time(ful
     assert f"1 finished jobs of contract are in it: {NAME}." in told
     assert "ttlSecondsAfterFinished" in told and "kubectl delete jobs" in told
     assert str(caught.value).endswith(f"no trial could be created for 0.3 s: {told}")
+
+
+def test_the_command_shows_trials_that_wait(full: Lab, tmp_path: Path) -> None:
+    full.server.script = trains
+    words = ("--trial-start-timeout", "0.5")
+    code, out, err = finish(start(full, tmp_path, *words, maxTrialCount=2, parallelTrialCount=2))
+    assert code == 1
+    assert "waits to be created: quota one is used up" in out
+    assert out.count(" complete ") == 1
+    assert "no trial could be created for 0.5 s: quota one is used up" in err
 
 
 @pytest.fixture

@@ -297,6 +297,8 @@ class _Handler(Handler):
                     "Forbidden",
                     f'{plural}.{group} is forbidden: User "{ACCOUNT}" cannot {verb} resource '
                     f'"{request.resource}" in API group "{group}" in the namespace "{namespace}"',
+                    {"group": group, "kind": plural}
+                    | ({"name": request.name} if request.name else {}),
                 )
             if namespace != NAMESPACE:
                 raise Refused(404, "NotFound", f'namespaces "{namespace}" not found')

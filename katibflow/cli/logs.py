@@ -21,9 +21,7 @@ from katibflow.cli.kubeflow import (
 from katibflow.errors import InputError, RunnerError
 
 if TYPE_CHECKING:
-    from katibflow.client.reading import ExperimentRun
     from katibflow.client.records import JobRecords
-    from katibflow.runners.kubernetes.api import Api
     from katibflow.study.history import Trial
 
 __all__ = ["logs"]
@@ -81,13 +79,13 @@ def logs(
         else:
             found = _in_turn((step, own_lines(log)) for step, log in step_logs(cluster, run_id))
     else:
-        known = _trial(cluster, experiment_run, trial)
+        records = JobRecords(cluster, experiment_run)
+        known = _trial(records, trial)
         state = f"{known.state} {known.reason} {known.message}".rstrip()
         what = f"no pod of trial {trial} is left, or has begun; on record it is {state}"
         template = experiment_run.experiment.spec.trial_template
         manifest, container = template.trial_spec or {}, template.primary_container_name
         if follow:
-            records = JobRecords(cluster, experiment_run)
             found = follow_logs(
                 cluster,
                 lambda: trial_sources(cluster, known, manifest, container),
@@ -103,12 +101,9 @@ def logs(
         )
 
 
-def _trial(cluster: Api, experiment_run: ExperimentRun, number: int) -> Trial:
+def _trial(records: JobRecords, number: int) -> Trial:
     """Returns a run's trial; raises InputError if the run has none of that number."""
-    from katibflow.client.records import JobRecords
-
-    history = JobRecords(cluster, experiment_run).history()
-    known = {each.number: each for each in history.trials}
+    known = {each.number: each for each in records.history().trials}
     if number not in known:
         numbers = f"0 to {max(known)}" if known else "none yet"
         raise InputError(f"TRIAL: found {number}; allowed: {numbers}")

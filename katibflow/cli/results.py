@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["best_lines", "print_result", "trial_lines"]
 
-_REASON_WIDTH = 100
-
 
 def print_result(run: Run, as_json: bool, page: Path) -> None:
     """Prints how a run ended, its best trial or the Pareto front, and its report's path.
@@ -47,17 +45,25 @@ def best_lines(history: History) -> list[str]:
     return best_of(history.experiment.spec.objective, history.trials).lines()
 
 
+def _reason_and_last_line(text: str) -> str:
+    """Returns a trial's reason on one line: all of its sentence, and its log's last line.
+
+    The lines before that are in the trial's log; the sentence has the exit code.
+    """
+    first, *log = text.splitlines() or [""]
+    return f"{first} {log[-1]}" if log else first
+
+
 def trial_lines(history: History) -> list[str]:
     """Returns the lines of the table of trials."""
     from datetime import UTC, datetime
 
-    from katibflow.client.shortening import shortened
     from katibflow.report.table import Output, Style, columns_of, rows_of
     from katibflow.study.history import time_text
 
     experiment, trials = history.experiment, history.trials
     columns = columns_of(experiment, trials, Output.SHOW)
-    style = Style(length=age_text, message=lambda text: shortened(text, _REASON_WIDTH))
+    style = Style(length=age_text, message=_reason_and_last_line)
     head = [each.heading if each.is_given else each.heading.upper() for each in columns]
     rows = rows_of(experiment, trials, now=time_text(datetime.now(UTC)))
     return table_lines(head, [[each.cell(row, style) for each in columns] for row in rows])

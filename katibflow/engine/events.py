@@ -14,6 +14,7 @@ __all__ = [
     "TrialEnded",
     "TrialNotice",
     "TrialStarted",
+    "TrialsTakenOver",
     "Update",
     "Watcher",
 ]
@@ -25,6 +26,13 @@ class TrialStarted:
 
     trial: Trial
     resumed: bool
+
+
+@dataclass(frozen=True)
+class TrialsTakenOver:
+    """Finished trials of earlier runs count in this one."""
+
+    trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True)
@@ -59,5 +67,5 @@ class Decided:
     decision: Decision
 
 
-Update = TrialStarted | MetricReported | TrialNotice | TrialEnded | Decided
+Update = TrialStarted | TrialsTakenOver | MetricReported | TrialNotice | TrialEnded | Decided
 Watcher = Callable[[Update], None]

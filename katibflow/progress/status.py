@@ -13,6 +13,7 @@ from katibflow.engine.events import (
     MetricReported,
     TrialEnded,
     TrialNotice,
+    TrialsTakenOver,
     TrialStarted,
     Update,
 )
@@ -75,6 +76,12 @@ class Status:
         match update:
             case TrialStarted(trial):
                 return self._with(Row(trial))
+            case TrialsTakenOver(trials):
+                status = self
+                for trial in trials:
+                    ended = status._with(Row(trial))
+                    status = replace(ended, best=status.best.with_trial(trial))
+                return status
             case MetricReported(number, metric, point):
                 if all(metric != aim.metric for aim in self.experiment.spec.objective.aims):
                     return self
@@ -133,6 +140,9 @@ def describe(status: Status, update: Update) -> str | None:
         case TrialStarted(trial, resumed):
             verb = "taken up again" if resumed else "started"
             return f"trial {trial.number} {verb}: {_assignments(trial)}"
+        case TrialsTakenOver(trials):
+            standing = f" ({status.standing})" if status.best.trials else ""
+            return f"{len(trials)} trials of earlier runs count{standing}"
         case TrialNotice(trial, text):
             return f"trial {trial.number}: {text}"
         case TrialEnded(trial):

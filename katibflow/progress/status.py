@@ -87,8 +87,9 @@ class Status:
                     return self
                 row = self.rows[number]
                 return self._with(replace(row, latest={**row.latest, metric: point.value}))
-            case TrialNotice(number, text):
-                return self._with(replace(self.rows[number], notice=text))
+            case TrialNotice(trial, text):
+                row = self.rows.get(trial.number) or Row(trial)
+                return self._with(replace(row, notice=text))
             case TrialEnded(trial):
                 return replace(self._with(Row(trial)), best=self.best.with_trial(trial))
             case Decided(decision):
@@ -139,11 +140,16 @@ def describe(status: Status, update: Update) -> str | None:
         case TrialStarted(trial, resumed):
             verb = "taken up again" if resumed else "started"
             return f"trial {trial.number} {verb}: {_assignments(trial)}"
+<<<<<<< HEAD
         case TrialsTakenOver(trials):
             standing = f" ({status.standing})" if status.best.trials else ""
             return f"{len(trials)} trials of earlier runs count{standing}"
         case TrialNotice(number, text):
             return f"trial {number}: {text}"
+=======
+        case TrialNotice(trial, text):
+            return f"trial {trial.number}: {text}"
+>>>>>>> main
         case TrialEnded(trial):
             text = f"trial {trial.number} {trial.state.lower()}{_seconds(trial)}"
             values = values_text(status.experiment.spec.objective, trial)

@@ -162,7 +162,7 @@ def notices(told: set[tuple[int, str]], trials: Sequence[Trial]) -> Iterator[Tri
         notice = (trial.number, trial.message)
         if not trial.state.is_finished and trial.message and notice not in told:
             told.add(notice)
-            yield TrialNotice(*notice)
+            yield TrialNotice(trial, trial.message)
 
 
 def steps_text(run: Run, has_jobs: bool = True) -> str:

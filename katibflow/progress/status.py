@@ -140,16 +140,11 @@ def describe(status: Status, update: Update) -> str | None:
         case TrialStarted(trial, resumed):
             verb = "taken up again" if resumed else "started"
             return f"trial {trial.number} {verb}: {_assignments(trial)}"
-<<<<<<< HEAD
         case TrialsTakenOver(trials):
             standing = f" ({status.standing})" if status.best.trials else ""
             return f"{len(trials)} trials of earlier runs count{standing}"
-        case TrialNotice(number, text):
-            return f"trial {number}: {text}"
-=======
         case TrialNotice(trial, text):
             return f"trial {trial.number}: {text}"
->>>>>>> main
         case TrialEnded(trial):
             text = f"trial {trial.number} {trial.state.lower()}{_seconds(trial)}"
             values = values_text(status.experiment.spec.objective, trial)

@@ -73,7 +73,7 @@ def follow_logs(
 def _reader(api: Api, uid: str, inbox: SimpleQueue[_Item]) -> LogReader:
     return LogReader(
         api,
-        lambda line: inbox.put((uid, line)),
+        lambda line, _: inbox.put((uid, line)),
         lambda: inbox.put((uid, None)),
         lambda error: inbox.put((uid, error)),
     )

@@ -81,20 +81,15 @@ def _failure_lines(run: Run) -> list[str]:
 def _nothing_lines(run: Run) -> list[str]:
     """Returns lines about the commonest cause, for a run in which no trial gave a value."""
     from katibflow.study.failures import failures_of
-    from katibflow.study.objectives import reported_metric
 
     found = failures_of(run.history.trials)
-    metric = reported_metric(run.history.experiment.spec.objective)
+    (none,) = best_lines(run.history)
     if not found:
         reasons = Counter(trial.message for trial in run.history.trials if trial.message)
-        return [f"no trial gave a finite {metric}: {text}" for text, _ in reasons.most_common(1)]
+        return [none, *(f"  {text}" for text, _ in reasons.most_common(1))]
     most = found[0]
     last = most.trials[0].message.split("\n")
-    return [
-        f"no trial gave a value of {metric}; {most.text}",
-        *(f"  {line}" for line in last),
-        _log_text(run, most),
-    ]
+    return [f"{none}; {most.text}", *(f"  {line}" for line in last), _log_text(run, most)]
 
 
 def _log_text(run: Run, failure: Failure) -> str:

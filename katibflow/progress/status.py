@@ -97,8 +97,9 @@ class Status:
                     return self
                 row = self.rows[number]
                 return self._with(replace(row, latest={**row.latest, metric: point.value}))
-            case TrialNotice(number, text):
-                return self._with(replace(self.rows[number], notice=text))
+            case TrialNotice(trial, text):
+                row = self.rows.get(trial.number) or Row(trial)
+                return self._with(replace(row, notice=text))
             case TrialEnded(trial):
                 best = self.best.with_trial(trial)
                 return replace(self._with(Row(trial)), best=best)._after_first(trial)
@@ -169,8 +170,8 @@ def describe(status: Status, update: Update) -> str | None:
         case TrialStarted(trial, resumed, anew):
             verb = "begun anew" if anew else "taken up again" if resumed else "started"
             return f"trial {trial.number} {verb}: {_assignments(trial)}"
-        case TrialNotice(number, text):
-            return f"trial {number}: {text}"
+        case TrialNotice(trial, text):
+            return f"trial {trial.number}: {text}"
         case TrialEnded(trial):
             text = f"trial {trial.number} {trial.state.lower()}{_seconds(trial)}"
             values = values_text(status.experiment.spec.objective, trial)

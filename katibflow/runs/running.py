@@ -19,7 +19,7 @@ from katibflow.errors import HistoryError, RunnerError
 from katibflow.experiment.types import Experiment
 from katibflow.report.page import render_report, write_report
 from katibflow.runs.beginning import opening_lines, with_kept
-from katibflow.runs.folder import RunFolder, read_history_file
+from katibflow.runs.folder import RunFolder, read_history_file, with_records
 from katibflow.runs.options import Options, limits_for
 from katibflow.storage.sync import study_sync
 from katibflow.study.decision import decide, used_up
@@ -135,10 +135,10 @@ def run_to_end(
         )
         runner = setup.runner(history, folder.path)
         if not setup.fills_folder:
-            runner = CopyingRunner(runner, folder.path)
+            runner = CopyingRunner(runner, folder.path, warn)
         try:
             # A record that cannot be read ends this before the history file loses its copy.
-            history = with_kept(history.with_trials(runner.records()), changes)
+            history = with_kept(with_records(history, runner.records()), changes)
             folder.save(history)
             sync.follow(history)
             lines = opening_lines(folder.path, history, changes, aside)

@@ -165,7 +165,8 @@ def with_earlier(
             ),
             key=lambda each: each.trial.end or "",
         )
-        taken = take_over(resume, empty, wanted, ended[:count]).trials if wanted != NONE else ()
+        found = ended[:count] if wanted != NONE else ()
+        taken = take_over(resume, empty, wanted, found, keep=True).trials
     except InputError:  # the trials that it took over have been deleted or changed
         return ()
     return taken if len(taken) == count else ()

@@ -125,7 +125,7 @@ def _news(
         seen.update((trial.number, trial) for trial in earlier)
         screen.taken_over(earlier)
     yield from updates_between(seen, history.trials)
-    yield from notices(told, history.trials)
+    yield from _notices(told, history.trials)
 
 
 def _with_status(
@@ -153,7 +153,7 @@ def updates_between(seen: dict[int, Trial], trials: Sequence[Trial]) -> Iterator
         seen[trial.number] = trial
 
 
-def notices(told: set[tuple[int, str]], trials: Sequence[Trial]) -> Iterator[TrialNotice]:
+def _notices(told: set[tuple[int, str]], trials: Sequence[Trial]) -> Iterator[TrialNotice]:
     """Yields what hinders running trials, each sentence once; adds it to ``told``.
 
     The kubelet alternates between two words for an image that it cannot pull.

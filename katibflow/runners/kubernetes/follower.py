@@ -253,6 +253,9 @@ class TrialFollower:
     def _look_at_all(self) -> None:
         """Reads the job and its pods again: the watches may have heard nothing for a while."""
         self._look_again()
+        self._look_at_pods()
+
+    def _look_at_pods(self) -> None:
         pods = self._pods_now()
         for name in self._seen.pods.keys() - pods.keys():
             self._pod_gone(name)
@@ -336,7 +339,9 @@ class TrialFollower:
             if not self._seen.deleted:
                 self._is_being_stopped = True
                 end_job(self._api, self._terms.kind, self._terms.name, verdict.message)
-                self._is_stopped = True
+            if not alive(self._seen):  # the watch may not have told of them yet
+                self._look_at_pods()
+            self._is_stopped = True
             self._await(self._timing.stop, self._alive, lambda: True)
             self._finish_logs()
         logs = self._logs if self._retain else {}

@@ -158,7 +158,9 @@ def test_a_second_signal_leaves_at_once_and_says_what_is_left(
     lab.server.script = script
     lab.server.outlives = lambda pod: True
     first = start(lab, tmp_path, maxTrialCount=2, parallelTrialCount=2)
-    lab.server.wait_for(lambda: len(lab.server.logs) == 2, 60)
+    logs = [tmp_path / "runs" / EXPERIMENT / "trials" / f"000{n}" / "main.log" for n in range(2)]
+    while not all(log.exists() and log.read_text() for log in logs):
+        assert first.poll() is None
     first.send_signal(number)
     jobs = lab.server.objects["jobs"]
     lab.server.wait_for(lambda: all(job["spec"].get("suspend") for job in jobs.values()), 60)

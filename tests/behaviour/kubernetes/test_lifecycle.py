@@ -570,3 +570,19 @@ def test_a_trial_at_rest_makes_no_requests(lab: Lab) -> None:
     assert not threading.Event().wait(1.5)
     assert lab.server.request_count == before
     stop.set("done")
+
+
+def test_pods_of_which_the_watch_has_not_told_yet_are_not_left(lab: Lab) -> None:
+    lab.server.silent_watches = 2  # both hear nothing after their list
+    lab.server.outlives = lambda pod: True
+
+    def script(play: JobPlay) -> None:
+        lab.server.wait_for(lambda: lab.server.count("watch", "pods") > 0)
+        for pod in play.pods():
+            pod.running()
+
+    future, _, stop = lab.begin(script, runner=lab.runner(replace(FAST, stop=0.3)))
+    lab.server.wait_for(lambda: bool(lab.server.objects["pods"]))
+    stop.set("goal reached")
+    assert future.result(20).state is JobState.STOPPED
+    assert lab.server.count("delete", "pods") == 1

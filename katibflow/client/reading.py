@@ -30,7 +30,7 @@ __all__ = [
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PART = re.compile(r"[0-9a-f]{8}")
-_FIRST = "start"
+_FIRST = ("start", "controller")
 _LOOKED_THROUGH = 200
 """How many of the latest runs are searched for a name, or for the first letters of an id."""
 
@@ -116,7 +116,7 @@ def _start_inputs(
                 inputs[name] = str(value["runtimeValue"]["constant"])
             elif value.get("componentInputParameter") in known:
                 inputs[name] = known[value["componentInputParameter"]]
-        if key == _FIRST and {"experiment", "layout"} <= inputs.keys():
+        if key in _FIRST and {"experiment", "layout"} <= inputs.keys():
             yield inputs
         name = task["componentRef"]["name"]
         if name not in seen:

@@ -9,11 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from katibflow import collectors, early_stopping
-from katibflow.compiler.library import CARRIED
+from katibflow.compiler.library import CARRIED, LOADERS
 from katibflow.experiment.types import Experiment, ExperimentSpec
 from katibflow.suggestion.algorithms import algorithm_of
 
-__all__ = ["KFP", "PACKAGES", "READERS", "SUGGESTERS", "VERSIONS", "packages_of"]
+__all__ = [
+    "KFP",
+    "PACKAGES",
+    "READERS",
+    "REPORT_AT_END",
+    "SUGGESTERS",
+    "VERSIONS",
+    "packages_of",
+]
 
 KFP = "kfp==2.17.0"
 """The requirement of KFP in steps, whatever version compiles; installed without its own."""
@@ -33,16 +41,20 @@ VERSIONS: Mapping[str, str] = {
 
 _CORE = ("pydantic", "pyyaml")
 
+REPORT_AT_END = "finish, for a report"
+"""Names the packages that `finish` installs itself, if there is a report to write."""
+
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "start": (*_CORE, "gjson", "kubernetes"),
     "suggestion": (*_CORE, "optuna"),
     "launcher": (*_CORE, "gjson", "kubernetes"),
-    "controller": (*_CORE, "gjson", "kubernetes", "optuna"),
+    "controller": (*_CORE, "gjson", "jinja2", "kubernetes", "optuna", "plotly"),
     "collector": (*_CORE, "gjson", "kubernetes"),
     "loop": _CORE,
     "summary": (*_CORE, "jinja2", "optuna", "plotly"),
     "report": (*_CORE, "gjson", "jinja2", "kubernetes", "optuna", "plotly"),
-    "finish": ("kubernetes",),
+    "finish": (*_CORE, "gjson", "kubernetes"),
+    REPORT_AT_END: ("jinja2", "optuna", "plotly"),
 }
 """The packages that a step needs for every Experiment, by the step's name."""
 
@@ -52,7 +64,7 @@ READERS = ("launcher", "controller")
 SUGGESTERS = ("suggestion", "controller")
 """The steps that ask an algorithm for new trials."""
 
-_OF_THE_LIBRARY = ("start", *CARRIED)
+_OF_THE_LIBRARY = (*LOADERS, *CARRIED)
 """The steps that import the library and read the Experiment."""
 
 

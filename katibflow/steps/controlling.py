@@ -21,6 +21,7 @@ from katibflow.runners.log_copies import LoggedRunner, Logs
 from katibflow.runners.stopping import StopRequest
 from katibflow.steps.backends import runner_for
 from katibflow.steps.files import Artifact, exits_with_message, read_study, write_study
+from katibflow.study.interruption import taken_up_again
 from katibflow.study.objectives import value_text
 
 __all__ = ["controller"]
@@ -42,7 +43,7 @@ def controller(before_path: str, study: Artifact, logs: Artifact) -> str:
     Path(logs.path).mkdir(parents=True, exist_ok=True)
     runner = runner_for(history)
     try:
-        history = history.with_trials(runner.records())
+        history = history.with_trials(taken_up_again(runner.records()))
         result = run_experiment(
             history,
             LoggedRunner(runner, partial(_log_of, Path(logs.path))),

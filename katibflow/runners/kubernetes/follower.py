@@ -19,7 +19,7 @@ from katibflow.runners.base import JobOutcome, JobState, TrialJob
 from katibflow.runners.events import LogLine, MetricLine, Notice, Observer, SourceNote, Started
 from katibflow.runners.kubernetes.api import Api, ApiError
 from katibflow.runners.kubernetes.causes import Prospect
-from katibflow.runners.kubernetes.conditions import Conditions
+from katibflow.runners.kubernetes.conditions import Conditions, ended_at
 from katibflow.runners.kubernetes.ending import (
     HAS_LOG,
     TAIL_LINES,
@@ -104,6 +104,7 @@ class TrialFollower:
         self._stop = stop
         age = 0.0 if found is None else (datetime.now(UTC) - created).total_seconds()
         self._start = time_text(created)
+        self._is_adopted = found is not None
         self._terms = Terms(
             name=job.trial.job or "",
             kind=job_kinds.kind_of(job.manifest),
@@ -272,7 +273,10 @@ class TrialFollower:
             self._await(self._timing.stop, self._alive, lambda: True)
             self._finish_logs()
         logs = self._logs if self._retain else {}
-        return outcome(verdict, self._seen, logs, lines or list(self._tail))
+        told = outcome(verdict, self._seen, logs, lines or list(self._tail))
+        if self._is_adopted and verdict.standing is Standing.ENDED and self._seen.body is not None:
+            return replace(told, end=ended_at(self._seen.body))
+        return told
 
     def _failed_log(self) -> list[str]:
         return failed_log(self._api, self._seen.cause, self._seen.pods, self._reader)

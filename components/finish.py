@@ -1,8 +1,8 @@
 """The component `finish`, the exit handler: stops the run's jobs, and reports what there is.
 
-An exit handler has no study as input, so it finds the trials by the labels of their jobs. A run
-that succeeded has a study and a report; of any other run they are written here, from the records.
-The packages that only a report needs are installed after the jobs were stopped.
+An exit handler has no study as input, so it finds the trials by the labels of their jobs, and
+writes the study from their records. A run that succeeded has a report; of any other run it is
+written here, and the packages that it needs are installed only then, after the jobs were stopped.
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
@@ -28,15 +28,15 @@ def finish(
     status: PipelineTaskFinalStatus,
     **given: str,
 ) -> None:
-    """Stops the jobs that have not ended, and writes a study and a report if there are none."""
+    """Stops the jobs that have not ended; writes the study, and a report if there is none."""
     load_library(library, run, f"{study.path}/library.zip")
     from katibflow import steps
     from katibflow.study.resume import run_name
 
     steps.finish(given["name"], run_name(run), job)
-    if status.state == "SUCCEEDED" or not steps.study_at_end(
-        document, given, layout, run, room, study
-    ):
+    is_written = steps.study_at_end(document, given, layout, run, room, study)
+    # KFP's backend gives the state of its metadata, COMPLETE, and its documents say SUCCEEDED.
+    if not is_written or status.state in ("COMPLETE", "SUCCEEDED"):
         return
     if packages:
         import subprocess

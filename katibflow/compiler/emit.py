@@ -18,7 +18,7 @@ from katibflow.compiler.commands import carried_command, own_command
 from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive, merge_twins, without_versions
 from katibflow.compiler.layouts import AUTO, Choice, choose_layout
 from katibflow.compiler.library import CARRIED, LOADERS, Pack, pack_library
-from katibflow.compiler.requirements import KFP, REPORT_AT_END, packages_of
+from katibflow.compiler.requirements import KFP, packages_at_the_end, packages_of
 from katibflow.compiler.run_inputs import with_inputs, with_inputs_in_source
 from katibflow.errors import InputError
 from katibflow.experiment.job_kinds import kind_of
@@ -219,7 +219,7 @@ def _job(experiment: Experiment, *, packages: bool) -> dict[str, str]:
     return {
         "document": document_mark(_document(experiment)),
         "job": json.dumps({key: value for key, value in job.items() if value is not None}),
-        "packages": " ".join(packages_of(REPORT_AT_END, experiment)) if packages else "",
+        "packages": " ".join(packages_at_the_end()) if packages else "",
     }
 
 

@@ -14,12 +14,13 @@ from katibflow.experiment.types import Experiment, ExperimentSpec
 from katibflow.suggestion.algorithms import algorithm_of
 
 __all__ = [
+    "AT_THE_END",
     "KFP",
     "PACKAGES",
     "READERS",
-    "REPORT_AT_END",
     "SUGGESTERS",
     "VERSIONS",
+    "packages_at_the_end",
     "packages_of",
 ]
 
@@ -41,9 +42,6 @@ VERSIONS: Mapping[str, str] = {
 
 _CORE = ("pydantic", "pyyaml")
 
-REPORT_AT_END = "finish, for a report"
-"""Names the packages that `finish` installs itself, if there is a report to write."""
-
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "start": (*_CORE, "gjson", "kubernetes"),
     "suggestion": (*_CORE, "optuna"),
@@ -54,9 +52,11 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "summary": (*_CORE, "jinja2", "optuna", "plotly"),
     "report": (*_CORE, "gjson", "jinja2", "kubernetes", "optuna", "plotly"),
     "finish": (*_CORE, "gjson", "kubernetes"),
-    REPORT_AT_END: ("jinja2", "optuna", "plotly"),
 }
 """The packages that a step needs for every Experiment, by the step's name."""
+
+AT_THE_END = ("jinja2", "optuna", "plotly")
+"""The packages that `finish` installs beside its own, if it has a report to write."""
 
 READERS = ("launcher", "controller")
 """The steps that follow trials, which read metrics and may stop trials early."""
@@ -66,6 +66,11 @@ SUGGESTERS = ("suggestion", "controller")
 
 _OF_THE_LIBRARY = (*LOADERS, *CARRIED)
 """The steps that import the library and read the Experiment."""
+
+
+def packages_at_the_end() -> tuple[str, ...]:
+    """Returns the requirements of `AT_THE_END`, each with its version."""
+    return tuple(VERSIONS[each] for each in AT_THE_END)
 
 
 def packages_of(step: str, experiment: Experiment, package: str | None = None) -> tuple[str, ...]:

@@ -12,9 +12,19 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from katibflow.errors import RunnerError
 from katibflow.runners.kubernetes.api import Api, ApiError
+from katibflow.study.history import Trial
 
-__all__ = ["POD", "experiments_in", "is_gone", "workflow_of_pod", "workflows_of"]
+__all__ = [
+    "POD",
+    "check_owner",
+    "experiments_in",
+    "is_gone",
+    "released",
+    "workflow_of_pod",
+    "workflows_of",
+]
 
 POD = "KFP_POD_NAME"
 """Environment variable with the name of a step's pod, which Kubeflow Pipelines sets."""
@@ -59,6 +69,27 @@ def is_gone(api: Api, owner: Mapping[str, Any]) -> bool:
         return error.status == 404
     metadata = body["metadata"]
     return "deletionTimestamp" in metadata or metadata.get("uid") != owner["uid"]
+
+
+def released(
+    patch: dict[str, Any], trial: Trial, owner: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Returns the patch with a trial's record; after it a finished trial's job has no owner."""
+    if owner is None or not trial.state.is_finished:
+        return patch
+    return {**patch, "metadata": {**patch["metadata"], "ownerReferences": None}}
+
+
+def check_owner(api: Api, owner: Mapping[str, Any] | None) -> None:
+    """Checks that the owner of a job that is gone was not deleted.
+
+    A record that is made anew then, and the trials that would follow, are nobody's wish.
+
+    Raises:
+        RunnerError: The owner was deleted, or the server does not answer.
+    """
+    if owner is not None and is_gone(api, owner):
+        raise RunnerError(f"{owner['kind']} {owner['name']} was deleted, and its jobs with it")
 
 
 def workflows_of(api: Api, run: str) -> Iterator[dict[str, Any]]:

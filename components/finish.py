@@ -1,60 +1,47 @@
-"""The component `finish`, the exit handler: stops the run's jobs that have not ended.
+"""The component `finish`, the exit handler: stops the run's jobs, and reports what there is.
 
-An exit handler has no study as input, so on Kubernetes it runs without the library: it finds the
-jobs by label, and stops each by its kind's merge patch, or deletes it where the kind has none. It
-leaves jobs alone that have ended, by a condition, or by a state as Workflows and RayJobs have.
-Elsewhere the library is installed and does this.
+An exit handler has no study as input, so it finds the trials by the labels of their jobs, and
+writes the study from their records. A run that succeeded has a report; of any other run it is
+written here, and the packages that it needs are installed only then, after the jobs were stopped.
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
-from kfp.dsl import PipelineTaskFinalStatus
+from kfp.dsl import HTML, Artifact, Markdown, Metrics, Output, PipelineTaskFinalStatus
+
+from katibflow.components.loading import load_library
 
 __all__ = ["finish"]
 
 
 def finish(
+    study: Output[Artifact],
+    page: Output[HTML],
+    text: Output[Markdown],
+    metrics: Output[Metrics],
+    document: str,
+    job: str,
+    packages: str,
+    layout: str,
     run: str,
-    name: str,
-    group: str,
-    version: str,
-    plural: str,
-    stop: str,
+    library: str,
+    room: int,
     status: PipelineTaskFinalStatus,
+    **given: str,
 ) -> None:
-    """Stops the jobs that have not ended."""
-    import hashlib
-    import json
-    import os
+    """Stops the jobs that have not ended; writes the study, and a report if there is none."""
+    load_library(library, run, f"{study.path}/library.zip")
+    from katibflow import steps
+    from katibflow.study.resume import run_name
 
-    short = hashlib.sha256(run.encode()).hexdigest()[:8]
-    runner = os.environ.get("KATIBFLOW_RUNNER", "")
-    if runner != "kubernetes" and (runner or "KUBERNETES_SERVICE_HOST" not in os.environ):
-        from katibflow import steps
-
-        steps.finish(name, short)
+    steps.finish(given["name"], run_name(run), job)
+    is_written = steps.study_at_end(document, given, layout, run, room, study)
+    # KFP's backend gives the state of its metadata, COMPLETE, and its documents say SUCCEEDED.
+    if not is_written or status.state in ("COMPLETE", "SUCCEEDED"):
         return
-    from kubernetes import client, config
+    if packages:
+        import subprocess
+        import sys
 
-    config.load_config()
-    try:
-        with open("/var/run/secrets/kubernetes.io/serviceaccount/namespace") as file:
-            namespace = file.read().strip()
-    except OSError:
-        namespace = config.list_kube_config_contexts()[1]["context"]["namespace"]
-    api = client.CustomObjectsApi()
-    resource = (group, version, namespace, plural)
-    own = f"katibflow/experiment={name},katibflow/run={short},!katibflow/state"
-    ends = {"Complete", "Succeeded", "Failed", "Error", "SUCCEEDED", "FAILED", "STOPPED"}
-    for job in api.list_namespaced_custom_object(*resource, label_selector=own)["items"]:
-        status_fields = job.get("status") or {}
-        words = {v for v in status_fields.values() if isinstance(v, str)}
-        words |= {c["type"] for c in status_fields.get("conditions") or () if c["status"] == "True"}
-        if words & ends:
-            continue
-        which = (*resource, job["metadata"]["name"])
-        print("stops", *which)
-        if stop:
-            api.api_client.set_default_header("Content-Type", "application/merge-patch+json")
-            api.patch_namespaced_custom_object(*which, json.loads(stop))
-        else:
-            api.delete_namespaced_custom_object(*which, propagation_policy="Background")
+        pip = (sys.executable, "-m", "pip", "install", "-q", *packages.split())
+        subprocess.run(pip, check=True)
+    steps.report_at_end(study.path, layout, page, text, metrics)

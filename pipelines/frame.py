@@ -11,8 +11,8 @@ __all__ = ["Component", "Middle", "framed", "persistent", "retried", "uncached"]
 
 Component = Callable[..., Any]
 
-Middle = Callable[[Any], Any]
-"""Makes a layout's own tasks, given the task of `start`; returns the task of `report`."""
+Middle = Callable[[Mapping[str, Any]], Any]
+"""Makes a layout's own tasks, given a run's inputs; returns the task with the results."""
 
 
 def framed(
@@ -27,7 +27,7 @@ def framed(
     library: str,
     room: int,
 ) -> Any:
-    """Returns the pipeline of one experiment, with a layout's tasks between first and last.
+    """Returns the pipeline of one experiment: a layout's tasks, and the exit handler `finish`.
 
     A component `best` among ``parts`` becomes the last task, as in a part of another pipeline.
 
@@ -38,31 +38,29 @@ def framed(
         title: The pipeline's name.
         document: The Experiment as JSON.
         defaults: The pipeline's parameters by name, with their defaults.
-        job: Inputs of `finish` about the trials' kind: group, version, plural, stop.
+        job: Inputs of `finish` alone: the trials' kind, the mark of the document, packages.
         library: The mark of the library in the pipeline; "" without one.
         room: Bytes that rounds may take in the Workflow object.
     """
 
     def experiment(*values: Any) -> None:
         parameters = dict(zip(defaults, values, strict=True))
-        run, name = dsl.PIPELINE_JOB_ID_PLACEHOLDER, parameters["name"]
-        finished = uncached(parts["finish"](run=run, name=name, **job))
+        inputs = {
+            "layout": layout,
+            "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            "library": library,
+            "room": room,
+            **parameters,
+        }
+        finished = retried(parts["finish"](**job, **inputs))
         with dsl.ExitHandler(finished, name="experiment"):
-            started = retried(
-                parts["start"](
-                    experiment=document,
-                    layout=layout,
-                    run=run,
-                    library=library,
-                    room=room,
-                    **parameters,
-                )
-            )
-            reported = uncached(middle(started))
+            reported = middle({"experiment": document, **inputs})
             if "best" in parts:
                 uncached(parts["best"](result=reported.outputs["result"]))
         if library:
-            with dsl.If(name == "", name="library"):  # never true: `start` refuses an empty name
+            with dsl.If(
+                parameters["name"] == "", name="library"
+            ):  # never true: `start` refuses an empty name
                 uncached(parts["library"]())
 
     experiment.__signature__ = _signature(defaults)  # type: ignore[attr-defined]

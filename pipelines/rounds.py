@@ -12,7 +12,7 @@ from kfp import dsl  # type: ignore[import-untyped]
 
 from katibflow.pipelines.frame import Component, framed, persistent, retried, uncached
 
-__all__ = ["COMPONENTS", "NEXT_ROUND", "PROCEED", "ROUND", "next", "rounds"]
+__all__ = ["COMPONENTS", "NEXT_ROUND", "PROCEED", "RESULTS", "ROUND", "next", "rounds"]
 
 COMPONENTS = (
     "start",
@@ -24,6 +24,7 @@ COMPONENTS = (
     "report",
     "finish",
 )
+RESULTS = "report"
 ROUND = "round"
 NEXT_ROUND = "next"
 PROCEED = "proceed"
@@ -65,10 +66,10 @@ def rounds(parts: Mapping[str, Component], **frame: Any) -> Any:
         with dsl.If(decided.outputs["Output"] == False, name="last-round"):  # noqa: E712
             uncached(parts["summary"](study=after))
 
-    def middle(started: Any) -> Any:
-        study = started.outputs["study"]
+    def middle(inputs: Mapping[str, Any]) -> Any:
+        study = retried(parts["start"](**inputs)).outputs["study"]
         asked = uncached(parts["suggestion"](study=study))
         first = one_round(study=study, batch=asked.output, proceed=True)
-        return parts["report"](study=study).after(first)
+        return uncached(parts["report"](study=study).after(first))
 
     return framed(middle, parts, layout="rounds", **frame)

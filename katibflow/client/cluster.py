@@ -13,7 +13,7 @@ from pathlib import Path
 from katibflow.client.access import Access
 from katibflow.client.base import Pipelines, Run
 from katibflow.client.logs import failed_steps
-from katibflow.client.reading import FIRST_STEP, ExperimentRun
+from katibflow.client.reading import FIRST_STEPS, ExperimentRun
 from katibflow.client.records import NAMESPACE, JobRecords, Records, cluster_of
 from katibflow.client.run_view import RunStatus, RunView, now_in_utc
 from katibflow.client.stalls import is_overdue
@@ -170,9 +170,12 @@ class Cluster:
             found = list(failed_steps(api, run)) if api is not None else []
         except RunnerError:
             return []
-        told = FIRST_STEP if fault else ""
+        told = FIRST_STEPS if fault else ()
         return [
-            line for name, lines in found if name != told for line in (f"==> {name} <==", *lines)
+            line
+            for name, lines in found
+            if name not in told
+            for line in (f"==> {name} <==", *lines)
         ]
 
     def history(self, experiment_run: ExperimentRun) -> History | None:

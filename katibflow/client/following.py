@@ -24,7 +24,14 @@ from katibflow.study.history import History, Trial
 from katibflow.study.reasons import ExperimentReason
 from katibflow.study.resume import is_taken_over
 
-__all__ = ["PATIENCE", "Screen", "ending_of", "follow", "steps_text", "updates_between"]
+__all__ = [
+    "PATIENCE",
+    "Screen",
+    "ending_of",
+    "follow",
+    "steps_text",
+    "updates_between",
+]
 
 PATIENCE = 600.0
 """Seconds for which the server may be unreachable while a run is followed."""

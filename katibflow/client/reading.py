@@ -21,7 +21,7 @@ from katibflow.steps.run_parameters import check_texts, parameters_of, with_para
 from katibflow.validation.rules import check_document
 
 __all__ = [
-    "FIRST_STEP",
+    "FIRST_STEPS",
     "ExperimentRun",
     "experiment_runs_of",
     "find_experiment_run",
@@ -32,8 +32,8 @@ __all__ = [
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PART = re.compile(r"[0-9a-f]{8}")
-FIRST_STEP = "start"
-"""The step that checks the run's parameters."""
+FIRST_STEPS = ("start", "controller")
+"""The steps that check the run's parameters, one of which each layout has."""
 
 _PARAMETERS = "the run's parameters"
 _LOOKED_THROUGH = 200
@@ -141,7 +141,7 @@ def _start_inputs(
                 inputs[name] = str(value["runtimeValue"]["constant"])
             elif value.get("componentInputParameter") in known:
                 inputs[name] = known[value["componentInputParameter"]]
-        if key == FIRST_STEP and {"experiment", "layout"} <= inputs.keys():
+        if key in FIRST_STEPS and {"experiment", "layout"} <= inputs.keys():
             yield inputs
         name = task["componentRef"]["name"]
         if name not in seen:

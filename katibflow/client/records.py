@@ -5,22 +5,22 @@ The job objects are the record of the trials. What Kubeflow Pipelines says of a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from katibflow.client.reading import ExperimentRun
-from katibflow.errors import InputError, RunnerError
+from katibflow.errors import RunnerError
 from katibflow.runners.kubernetes.api import Api, ApiError, Timing
 from katibflow.runners.kubernetes.hindrances import hindrances
 from katibflow.runners.kubernetes.job_object import Identity
 from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
 from katibflow.steps.run_parameters import with_more
 from katibflow.study.history import History, Trial, TrialState
-from katibflow.study.resume import ALL, NONE, EarlierTrial, read_resume, run_name, take_over
+from katibflow.study.resume import run_name, taken_over_before
 
-__all__ = ["NAMESPACE", "JobRecords", "Records", "cluster_of", "with_earlier"]
+__all__ = ["NAMESPACE", "JobRecords", "Records", "cluster_of"]
 
 NAMESPACE = "kubeflow"
 """The namespace of all runs in an installation without users, unless the user names another."""
@@ -95,7 +95,7 @@ class JobRecords:
         if own and self._taken is None:
             self._taken = ()
             if own[0].number > 0:
-                self._taken = with_earlier(
+                self._taken = taken_over_before(
                     self._empty, self._resume, own[0].number, self._runner.earlier()
                 )
         taken_over = with_more(self._empty.with_trials(self._taken or ()), self._parameters)
@@ -133,40 +133,4 @@ class JobRecords:
 
     def stop(self, reason: str) -> Sequence[str]:
         """Stops the jobs that have not ended, as the step `finish` does; returns their names."""
-        going = self._runner.going()
-        self._runner.sweep((), reason)
-        return going
-
-
-def with_earlier(
-    empty: History, resume: str, count: int, earlier: Iterable[EarlierTrial]
-) -> tuple[Trial, ...]:
-    """Returns the trials that a run took over, with the numbers that it gave them.
-
-    The run took over the trials that had ended when it began; those are the first ``count`` to end.
-    Returns none if they have been deleted or changed.
-
-    Args:
-        empty: The run's history without trials.
-        resume: The run's parameter ``resume``.
-        count: The number of trials that the run took over.
-        earlier: All trials on record of the Experiment's name.
-    """
-    try:
-        wanted = read_resume(resume)
-        ended = sorted(
-            (
-                each
-                for each in earlier
-                if each.run != empty.run
-                and wanted in (ALL, each.run)
-                and each.trial.state.is_finished
-                and each.trial.state is not TrialState.KILLED
-            ),
-            key=lambda each: each.trial.end or "",
-        )
-        found = ended[:count] if wanted != NONE else ()
-        taken = take_over(resume, empty, wanted, found, keep=True).trials
-    except InputError:  # the trials that it took over have been deleted or changed
-        return ()
-    return taken if len(taken) == count else ()
+        return self._runner.interrupt(reason)

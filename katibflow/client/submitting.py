@@ -27,11 +27,11 @@ from katibflow.runners.kubernetes.api import Api
 from katibflow.runners.kubernetes.runner import KubernetesRunner
 from katibflow.steps.run_parameters import (
     check_texts,
+    checked_with,
     initial_study,
     parameters_of,
-    with_parameters,
 )
-from katibflow.steps.starting import ROUNDS, check_first_round
+from katibflow.steps.starting import check_first_trials
 from katibflow.study.history import History
 from katibflow.study.resume import NONE, read_resume
 from katibflow.validation.rules import check_document
@@ -222,8 +222,11 @@ def prepare(submission: Submission) -> Ready:
     Raises:
         InputError: The Experiment cannot be compiled, or does not fit its parameters.
     """
-    document = with_parameters(submission.experiment.document(), submission.parameters)
-    experiment = check_document(document, _PARAMETERS)
+    experiment = checked_with(
+        submission.experiment.document(),
+        submission.parameters,
+        lambda document: check_document(document, _PARAMETERS),
+    )
     check_texts(submission.parameters)
     resume = {**parameters_of(submission.experiment), **submission.parameters}["resume"]
     compiled = compile_experiment(
@@ -311,6 +314,4 @@ def check_earlier(api: Api, ready: Ready, resume: str) -> None:
         template=ready.experiment.spec.trial_template,
     )
     given = {**ready.parameters, "resume": resume}
-    history = initial_study(_PARAMETERS, empty, given, runner.earlier())
-    if ready.layout == ROUNDS:
-        check_first_round(history)
+    check_first_trials(initial_study(_PARAMETERS, empty, given, runner.earlier()))

@@ -8,10 +8,12 @@ installs is decided in `requirements`.
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from collections.abc import Sequence
 
 from katibflow.compiler.plain import plain_source
+from katibflow.components.loading import load_library
 from katibflow.steps.files import LIBRARY
 
 __all__ = ["carried_command", "own_command"]
@@ -43,7 +45,9 @@ def carried_command(name: str, study: str, packages: Sequence[str], kfp: str) ->
     return ["sh", "-ec", ";".join(script), f"{{{{$.inputs.artifacts['{study}'].path}}}}", name]
 
 
-def own_command(source: str, packages: Sequence[str], kfp: str) -> list[str]:
+def own_command(
+    source: str, packages: Sequence[str], kfp: str, loads_library: bool = False
+) -> list[str]:
     """Returns the command of a component whose code is in the command itself.
 
     Args:
@@ -51,8 +55,11 @@ def own_command(source: str, packages: Sequence[str], kfp: str) -> list[str]:
         packages: Requirements for pip; none where the image has all packages.
         kfp: KFP's requirement, installed without KFP's own requirements; "" where the image has
             KFP.
+        loads_library: Whether the function calls `components.loading.load_library`.
     """
     function = source[source.index("def ") :]
+    if loads_library:
+        function = f"{inspect.getsource(load_library)}\n{function}"
     imports = "from typing import *\nfrom kfp.dsl import *\n"
     script = [
         *_installs(packages, kfp),

@@ -24,9 +24,9 @@ from katibflow.experiment.types import Experiment
 from katibflow.extras import require
 from katibflow.steps.run_parameters import (
     check_texts,
+    checked_with,
     parameters_for_start,
     run_parameters,
-    with_parameters,
 )
 from katibflow.study.objectives import is_several
 from katibflow.validation.rules import check_document
@@ -74,8 +74,10 @@ def embed(
     later = {name: value for name, value in given.items() if not _is_value(value)}
     _check_types(experiment.name, later)
     now = {name: str(value) for name, value in given.items() if name not in later}
-    document = with_parameters(experiment.document(), now)
-    experiment = check_document(document, f"experiment {experiment.name} of the pipeline")
+    source = f"experiment {experiment.name} of the pipeline"
+    experiment = checked_with(
+        experiment.document(), now, lambda document: check_document(document, source)
+    )
     if is_several(experiment.spec.objective):
         raise InputError(
             f"experiment {experiment.name} of the pipeline: spec.objective.goals: found several "

@@ -17,16 +17,16 @@ import yaml
 from katibflow.compiler.commands import carried_command, own_command
 from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive, merge_twins, without_versions
 from katibflow.compiler.layouts import AUTO, Choice, choose_layout
-from katibflow.compiler.library import CARRIED, Pack, pack_library
-from katibflow.compiler.requirements import KFP, packages_of
+from katibflow.compiler.library import CARRIED, LOADERS, Pack, pack_library
+from katibflow.compiler.requirements import KFP, packages_at_the_end, packages_of
 from katibflow.compiler.run_inputs import with_inputs, with_inputs_in_source
 from katibflow.errors import InputError
 from katibflow.experiment.job_kinds import kind_of
 from katibflow.experiment.types import Experiment
 from katibflow.extras import require
 from katibflow.runners.kubernetes.checkpoints import check_checkpoints
-from katibflow.runners.kubernetes.job_object import stop_patch
 from katibflow.steps.capacity import Capacity
+from katibflow.steps.leaving import document_mark
 from katibflow.steps.run_parameters import parameters_of
 
 __all__ = ["BASE_IMAGE", "Compiled", "compile_experiment"]
@@ -34,12 +34,10 @@ __all__ = ["BASE_IMAGE", "Compiled", "compile_experiment"]
 BASE_IMAGE = "python:3.11-slim"
 """The steps' image, if no other is given."""
 
-_STUDY = {"collector": "before", "controller": "before"}
+_STUDY = {"collector": "before"}
 """Name of the input that is the study, for components whose output is named ``study``."""
 
 _REPLACED = re.compile(r"\$(?=[$(]|[^\x00-\x7f])")
-
-_STOPPED = "the pipeline run is over"
 
 _GROUP = "exit-handler-1"
 _DISPLAY_NAMES = {_GROUP: "experiment", "for-loop-1": "trials", "next": "next-round"}
@@ -135,7 +133,7 @@ def compile_experiment(
             title=experiment.name,
             document=_document(experiment),
             defaults=defaults,
-            job=_job(experiment),
+            job=_job(experiment, packages=image is None),
             library=pack.mark if pack is not None else "",
             room=choice.room,
         )
@@ -144,7 +142,7 @@ def compile_experiment(
     spec = merge_twins(without_versions(spec))
     if choice.layout == "rounds":
         spec = make_recursive(spec, component=dag.ROUND, task=dag.NEXT_ROUND, proceed=dag.PROCEED)
-    spec = hand_on(spec, group=_GROUP, task="best" if is_part else "report")
+    spec = hand_on(spec, group=_GROUP, task="best" if is_part else dag.RESULTS)
     for name in names:
         container = spec["deploymentSpec"]["executors"][f"exec-{name}"]["container"]
         packages = packages_of(name, experiment, package) if image is None else ()
@@ -153,7 +151,10 @@ def compile_experiment(
             carried_command(name, _STUDY.get(name, "study"), packages, kfp)
             if name in CARRIED
             else own_command(
-                with_inputs_in_source(container["command"][-1], [*defaults]), packages, kfp
+                with_inputs_in_source(container["command"][-1], [*defaults]),
+                packages,
+                kfp,
+                loads_library=name in LOADERS,
             )
         )
     if pack is not None:
@@ -201,13 +202,24 @@ def _document(experiment: Experiment) -> str:
     return _REPLACED.sub("\\\\u0024", text.replace("{{", "{\\u007b"))
 
 
-def _job(experiment: Experiment) -> dict[str, str]:
-    kind = kind_of(experiment.spec.trial_template.trial_spec or {})
+def _job(experiment: Experiment, *, packages: bool) -> dict[str, str]:
+    """Returns the inputs of `finish` alone.
+
+    Args:
+        experiment: The experiment.
+        packages: Whether `finish` installs packages.
+    """
+    template = experiment.spec.trial_template
+    spec = template.trial_spec or {}
+    job = {
+        "trialSpec": {"apiVersion": kind_of(spec).api_version, "kind": kind_of(spec).kind},
+        "successCondition": template.success_condition,
+        "failureCondition": template.failure_condition,
+    }
     return {
-        "group": kind.group,
-        "version": kind.api_version.rpartition("/")[2],
-        "plural": kind.plural,
-        "stop": json.dumps(stop_patch(kind, _STOPPED)) if kind.stop else "",
+        "document": document_mark(_document(experiment)),
+        "job": json.dumps({key: value for key, value in job.items() if value is not None}),
+        "packages": " ".join(packages_at_the_end()) if packages else "",
     }
 
 

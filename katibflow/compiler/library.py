@@ -23,6 +23,7 @@ from katibflow.runners.backends import BACKENDS
 
 __all__ = [
     "CARRIED",
+    "LOADERS",
     "PACKABLE",
     "PLAIN",
     "Pack",
@@ -31,8 +32,11 @@ __all__ = [
     "pack_library",
 ]
 
-CARRIED = ("suggestion", "launcher", "collector", "loop", "summary", "controller", "report")
+CARRIED = ("suggestion", "launcher", "collector", "loop", "summary", "report")
 """The components with the study as input, beside which they find the library."""
+
+LOADERS = ("start", "controller", "finish")
+"""The components that get the library from the run's Workflow (`components.loading`)."""
 
 PLAIN = "{}$`&<>"
 PACKABLE = ",.:/[]'"

@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from katibflow import collectors, early_stopping
-from katibflow.compiler.library import CARRIED
+from katibflow.compiler.library import CARRIED, LOADERS
 from katibflow.experiment.types import Experiment, ExperimentSpec
 from katibflow.suggestion.algorithms import algorithm_of
 
-__all__ = ["KFP", "PACKAGES", "READERS", "SUGGESTERS", "VERSIONS", "packages_of"]
+__all__ = [
+    "AT_THE_END",
+    "KFP",
+    "PACKAGES",
+    "READERS",
+    "SUGGESTERS",
+    "VERSIONS",
+    "packages_at_the_end",
+    "packages_of",
+]
 
 KFP = "kfp==2.17.0"
 """The requirement of KFP in steps, whatever version compiles; installed without its own."""
@@ -37,14 +46,17 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "start": (*_CORE, "gjson", "kubernetes"),
     "suggestion": (*_CORE, "optuna"),
     "launcher": (*_CORE, "gjson", "kubernetes"),
-    "controller": (*_CORE, "gjson", "kubernetes", "optuna"),
+    "controller": (*_CORE, "gjson", "jinja2", "kubernetes", "optuna", "plotly"),
     "collector": (*_CORE, "gjson", "kubernetes"),
     "loop": _CORE,
     "summary": (*_CORE, "jinja2", "optuna", "plotly"),
     "report": (*_CORE, "gjson", "jinja2", "kubernetes", "optuna", "plotly"),
-    "finish": ("kubernetes",),
+    "finish": (*_CORE, "gjson", "kubernetes"),
 }
 """The packages that a step needs for every Experiment, by the step's name."""
+
+AT_THE_END = ("jinja2", "optuna", "plotly")
+"""The packages that `finish` installs beside its own, if it has a report to write."""
 
 READERS = ("launcher", "controller")
 """The steps that follow trials, which read metrics and may stop trials early."""
@@ -52,8 +64,13 @@ READERS = ("launcher", "controller")
 SUGGESTERS = ("suggestion", "controller")
 """The steps that ask an algorithm for new trials."""
 
-_OF_THE_LIBRARY = ("start", *CARRIED)
+_OF_THE_LIBRARY = (*LOADERS, *CARRIED)
 """The steps that import the library and read the Experiment."""
+
+
+def packages_at_the_end() -> tuple[str, ...]:
+    """Returns the requirements of `AT_THE_END`, each with its version."""
+    return tuple(VERSIONS[each] for each in AT_THE_END)
 
 
 def packages_of(step: str, experiment: Experiment, package: str | None = None) -> tuple[str, ...]:

@@ -160,16 +160,16 @@ def conclude(
     Args:
         experiment: The experiment that the trial belongs to.
         trial: The trial as it was queued or started.
-        outcome: The job's end and its start.
+        outcome: The job's end, with its times.
         collector: The collector that has read all events of the job.
-        end: Time of the end (UTC, ISO 8601); by default the present time.
+        end: Time of the end (UTC, ISO 8601); by default the job's own, or the present time.
     """
     objective = experiment.spec.objective
     metric = reported_metric(objective)
     series = collector.series
     finished = replace(
         trial if outcome.start is None else trial.started(outcome.start),
-        end=end or now(),
+        end=end or outcome.end or now(),
         observations={name: observation(points) for name, points in series.items() if points},
         intermediate=series[metric],
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from katibflow.experiment.config_map import ReadConfigMap
-    from katibflow.experiment.types import Experiment
+    from katibflow.experiment.types import Experiment, TrialTemplate
     from katibflow.runners.base import Runner
     from katibflow.study.history import History
     from katibflow.study.resume import EarlierTrial
@@ -164,13 +164,26 @@ class Backend(Protocol):
     def log_files(self, history: History) -> Mapping[int, Mapping[str, Path]]:
         """Finds the logs of a pipeline's trials: number to replica to file; none if elsewhere."""
 
-    @property
-    def finish(self) -> Callable[[str, str], None] | None:
-        """Returns a function that stops what still runs of a pipeline's run.
+    def experiments_of(self, run: str) -> Iterable[str]:
+        """Finds the Experiments of a pipeline's run, as JSON; none where there is no Workflow.
 
-        Its arguments are the Experiment's name and the run's id.
+        Args:
+            run: KFP's id of the run.
 
-        It is None if the component `finish` does this by itself, without this library.
+        Raises:
+            RunnerError: They cannot be read.
+        """
+
+    def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
+        """Stops what still runs of a pipeline's run; returns the names of what it stopped.
+
+        Args:
+            experiment: The Experiment's name; there is nothing to stop if it is no name.
+            run: The run's id.
+            template: The kind of the trials and their conditions; the rest may be missing.
+
+        Raises:
+            RunnerError: Not all of it could be stopped.
         """
 
 

@@ -67,6 +67,8 @@ class JobOutcome:
         logs: Replica name ("master-0") to its log (a path, a URL, or a command that shows it).
         start: Time of the job's creation, from the event `Started`; None: it was never created.
             A runner leaves this out, and `engine.trial.run_trial` fills it in.
+        end: Time of the job's end (UTC, ISO 8601), if it may have ended long before it was
+            followed; None: it ends now.
     """
 
     state: JobState
@@ -74,6 +76,7 @@ class JobOutcome:
     message: str = ""
     logs: Mapping[str, str] = field(default_factory=dict)
     start: str | None = None
+    end: str | None = None
 
 
 class Runner(Protocol):

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
         launcher,
         loop,
         report,
+        report_at_end,
         start,
+        study_at_end,
         suggestion,
         summary,
     )
@@ -30,7 +32,9 @@ __all__ = [
     "launcher",
     "loop",
     "report",
+    "report_at_end",
     "start",
+    "study_at_end",
     "suggestion",
     "summary",
 ]

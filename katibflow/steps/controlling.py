@@ -1,12 +1,12 @@
 """The step `controller`: runs a whole experiment in one step, a new trial as soon as one ends.
 
-The trials are on record where they run, so a controller that is restarted goes on with them. The
-step `finish` stops the trials that a controller leaves behind.
+The trials are on record where they run, so a controller that is restarted goes on with them, and
+takes up again those that `finish` had to stop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,8 @@ from katibflow.runners.log_copies import LoggedRunner, Logs
 from katibflow.runners.stopping import StopRequest
 from katibflow.steps.backends import runner_for
 from katibflow.steps.files import Artifact, exits_with_message, read_study, write_study
+from katibflow.study.history import Trial
+from katibflow.study.interruption import taken_up_again
 from katibflow.study.objectives import value_text
 
 __all__ = ["controller"]
@@ -42,7 +44,9 @@ def controller(before_path: str, study: Artifact, logs: Artifact) -> str:
     Path(logs.path).mkdir(parents=True, exist_ok=True)
     runner = runner_for(history)
     try:
-        history = history.with_trials(runner.records())
+        known = taken_up_again(runner.records())
+        _note_lost_logs(known, Path(logs.path))
+        history = history.with_trials(known)
         result = run_experiment(
             history,
             LoggedRunner(runner, partial(_log_of, Path(logs.path))),
@@ -56,6 +60,17 @@ def controller(before_path: str, study: Artifact, logs: Artifact) -> str:
     study.metadata["display_name"] = "study at the end"
     logs.metadata["display_name"] = "logs of the trials"
     return f"{result.decision.reason}: {result.decision.message}"
+
+
+def _note_lost_logs(known: Iterable[Trial], folder: Path) -> None:
+    """Says in a file for each trial of an earlier try of the step that its log is not here."""
+    for trial in known:
+        if trial.state.is_finished:
+            (folder / f"{trial.number:04}.log").write_text(
+                "(this trial had ended in an earlier try of this step, and its log went with that; "
+                "retain: true in the trialTemplate keeps the trials' pods)\n",
+                encoding="utf-8",
+            )
 
 
 def _log_of(folder: Path, job: TrialJob) -> Logs:

@@ -22,7 +22,7 @@ from katibflow.study.history import History, TrialState
 from katibflow.study.reasons import ExperimentReason
 from katibflow.study.resume import is_taken_over
 
-__all__ = ["decision_at_end", "report", "summary"]
+__all__ = ["decision_at_end", "report", "summary", "write_report"]
 
 
 @exits_with_message
@@ -66,12 +66,7 @@ def report(
         history = history.with_trials(runner.records())
     finally:
         runner.close()
-    decision = decision_at_end(history)
-    ending = Ending.of(decision)
-    _write_page(page, history, ending)
-    table = markdown(history.experiment.name, history, f"{decision.reason}: {decision.message}")
-    Path(text.path).write_text(table, encoding="utf-8")
-    print(table)
+    ending = write_report(history, page, text, metrics)
     # A parameter in Kubeflow Pipelines cannot hold None, so such values are left out.
     result = {
         key: value for key, value in result_data(history, ending).items() if value is not None
@@ -79,9 +74,30 @@ def report(
     best = result.get("best", {}).get("assignments", {})
     for path, data in ((best_path, best), (result_path, result)):
         Path(path).write_text(json.dumps(data), encoding="utf-8")
+
+
+def write_report(
+    history: History, page: Artifact, text: Artifact, metrics: Artifact, has_rounds: bool = True
+) -> Ending:
+    """Writes the page, the table and the metrics of a run that is over; returns why it ended.
+
+    Args:
+        history: The trials.
+        page: The output for the HTML page.
+        text: The output for the Markdown.
+        metrics: The output for KFP's metrics, which are its metadata.
+        has_rounds: Whether the run may have ended because its rounds were used up.
+    """
+    decision = decision_at_end(history, has_rounds)
+    ending = Ending.of(decision)
+    _write_page(page, history, ending)
+    table = markdown(history.experiment.name, history, f"{decision.reason}: {decision.message}")
+    Path(text.path).write_text(table, encoding="utf-8")
+    print(table)
     metrics.metadata.update(_metrics(history))
     for artifact in (page, text, metrics):
         artifact.metadata["display_name"] = "report"
+    return ending
 
 
 def _write_page(page: Artifact, history: History, ending: Ending) -> None:
@@ -103,23 +119,33 @@ def _logs(history: History, page_path: str) -> dict[int, dict[str, str]]:
     return logs
 
 
-def decision_at_end(history: History) -> Decision:
-    """Returns why the experiment of a run that is over has ended."""
+def decision_at_end(history: History, has_rounds: bool = True) -> Decision:
+    """Returns why the experiment of a run that is over has ended.
+
+    Args:
+        history: The trials.
+        has_rounds: Whether the run may have ended because its rounds were used up.
+    """
     # The records have no rounds, but all rounds of this run except the last were full.
     own = sum(not is_taken_over(history, trial) for trial in history.trials)
     rounds = math.ceil(own / history.experiment.spec.parallelism)
-    decision = after_rounds(history, rounds)
+    decision = after_rounds(history, rounds if has_rounds else 0)
     if decision.finished:
         return decision
     text = "the run ended before the experiment did"
     return Decision(True, False, ExperimentReason.PIPELINE_ENDED, text, 0)
 
 
-def _metrics(history: History) -> dict[str, float]:
+def _metrics(history: History) -> dict[str, float | str]:
+    """Returns the metrics by name; a text has the value that KFP rounds to six decimals."""
     counts = Counter(trial.state for trial in history.trials)
-    best = best_of(history.experiment.spec.objective, history.trials)
+    best = best_of(history.experiment.spec.objective, history.trials).metrics()
+    exact = {
+        f"{name}, exactly": repr(value) for name, value in best.items() if round(value, 6) != value
+    }
     return {
         "trials": float(len(history.trials)),
         "failed trials": float(counts[TrialState.FAIL]),
-        **best.metrics(),
+        **best,
+        **exact,
     }

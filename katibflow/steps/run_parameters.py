@@ -34,6 +34,7 @@ __all__ = [
     "RunParameter",
     "by_names",
     "check_texts",
+    "checked_with",
     "document_rules",
     "initial_study",
     "parameters_for_start",
@@ -333,6 +334,41 @@ def with_parameters(document: Mapping[str, Any], given: Mapping[str, str]) -> di
     return changed
 
 
+def checked_with(
+    document: Mapping[str, Any],
+    given: Mapping[str, str],
+    check: Callable[[Mapping[str, Any]], Experiment],
+) -> Experiment:
+    """Returns the Experiment with a run's parameters in it, checked.
+
+    A maxTrialCount of ``+10`` is not compared with the other counts if there may be trials to add
+    it to; `initial_study` does that, which knows their number.
+
+    Args:
+        document: The Experiment in the YAML's names.
+        given: The run's parameters, by name.
+        check: Returns the Experiment of a document that has no faults.
+
+    Raises:
+        InputError: The Experiment has faults.
+    """
+    changed = with_parameters(document, given)
+    most = changed["spec"].get("maxTrialCount")
+    is_plain = type(most) is not int or most < 1 or not _is_added(given.get("maxTrialCount", ""))
+    if is_plain or not _may_resume(document, given):
+        return check(changed)
+    del changed["spec"]["maxTrialCount"]
+    experiment = check(changed)
+    spec = experiment.spec.model_copy(update={"max_trial_count": most})
+    return experiment.model_copy(update={"spec": spec})
+
+
+def _may_resume(document: Mapping[str, Any], given: Mapping[str, str]) -> bool:
+    if "resume" in given:
+        return not _is_nothing(given["resume"])
+    return (document["spec"].get("resumePolicy") or "Never") != "Never"
+
+
 def parameters_for_start(given: Mapping[str, str]) -> dict[str, str]:
     """Returns the parameters that the step `start` needs after `with_parameters`.
 
@@ -364,6 +400,10 @@ def initial_study(
     for parameter in RUN_PARAMETERS:
         if parameter.begin is not None:
             history = parameter.begin(source, history, given, earlier)
+    if _is_added(given.get("maxTrialCount", "")):
+        from katibflow.experiment.parsing import checked
+
+        checked(history.experiment.document(), source, (_all_counts,))
     return history
 
 

@@ -6,7 +6,7 @@ The study has no trials, or those of earlier runs that count in this run too.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import katibflow
@@ -16,12 +16,12 @@ from katibflow.steps.backends import earlier_trials
 from katibflow.steps.capacity import Capacity
 from katibflow.steps.files import Artifact, exits_with_message, write_study
 from katibflow.steps.rounds import after_rounds
-from katibflow.steps.run_parameters import NONE, document_rules, initial_study, with_parameters
+from katibflow.steps.run_parameters import NONE, checked_with, document_rules, initial_study
 from katibflow.study.history import History
-from katibflow.study.resume import run_name
+from katibflow.study.resume import EarlierTrial, first_to_end, read_resume, run_name
 from katibflow.suggestion.suggester import new_seed
 
-__all__ = ["ROUNDS", "check_first_round", "start"]
+__all__ = ["ROUNDS", "check_first_trials", "first_study", "start"]
 
 ROUNDS = "rounds"
 """Name of the layout in which trials run in rounds."""
@@ -51,30 +51,63 @@ def start(
         study: The output for the study.
     """
     _check_version(library)
-    experiment = checked(
-        with_parameters(json.loads(document), parameters),
-        _SOURCE,
+    history = first_study(document, parameters, layout, run, room)
+    write_study(study.path, history)
+    study.metadata["display_name"] = "study at the start"
+    name, spec = history.experiment.name, history.experiment.spec
+    print(
+        f"{name}: {spec.algorithm.algorithm_name}, {spec.parallelism} trials at a time, "
+        f"at most {spec.max_trial_count or 'any number of'} trials, run {history.run}"
+    )
+    for trial in history.trials:
+        print(f"trial {trial.number}: taken over from {trial.job}, {trial.state}")
+
+
+def first_study(
+    document: str, parameters: Mapping[str, str], layout: str, run: str, room: int
+) -> History:
+    """Returns the study that a run begins with, the same one whenever it is asked for.
+
+    Args:
+        document: The Experiment as JSON.
+        parameters: The run's parameters as texts, by name.
+        layout: The pipeline's layout.
+        run: KFP's id of the run.
+        room: Bytes that rounds may take in the Workflow object.
+
+    Raises:
+        InputError: A parameter is wrong, or there is nothing left to do.
+        RunnerError: The records of earlier runs cannot be read.
+    """
+    experiment = checked_with(
+        json.loads(document),
+        parameters,
         # The compiler has checked the rest, and the pipeline does not have those rules.
-        document_rules(),
+        lambda changed: checked(changed, _SOURCE, document_rules()),
     )
     history = History(experiment, run_name(run), new_seed(experiment, run))
-    history = initial_study(_SOURCE, history, parameters, earlier_trials(history))
+    resume = parameters.get("resume", NONE)
+    history = initial_study(_SOURCE, history, parameters, _known_at_first(history, resume))
     if layout == ROUNDS:
         capacity, parallel = Capacity.of(history.experiment), history.experiment.spec.parallelism
         fault = capacity.too_wide(parallel, room)
         if fault is not None:
             raise InputError(fault)
         history = replace(history, most_rounds=capacity.most_rounds(parallel, room))
-        check_first_round(history)
-    write_study(study.path, history)
-    study.metadata["display_name"] = "study at the start"
-    spec = history.experiment.spec
-    print(
-        f"{experiment.name}: {spec.algorithm.algorithm_name}, {spec.parallelism} trials at a time, "
-        f"at most {spec.max_trial_count or 'any number of'} trials, run {history.run}"
-    )
-    for trial in history.trials:
-        print(f"trial {trial.number}: taken over from {trial.job}, {trial.state}")
+    check_first_trials(history)
+    return history
+
+
+def _known_at_first(history: History, resume: str) -> Iterator[EarlierTrial]:
+    """Yields all trials on record, as the first try of this run found them.
+
+    Trials of others that have ended since would change the numbers of this run's own.
+    """
+    earlier = list(earlier_trials(history))
+    own = [each.trial.number for each in earlier if each.run == history.run]
+    if own:
+        earlier = first_to_end(history.run, read_resume(resume), min(own), earlier)
+    yield from earlier
 
 
 def _check_version(library: str) -> None:
@@ -87,8 +120,8 @@ def _check_version(library: str) -> None:
         )
 
 
-def check_first_round(history: History) -> None:
-    """Checks that a first round would have trials.
+def check_first_trials(history: History) -> None:
+    """Checks that there are trials left to run.
 
     Raises:
         InputError: The experiment is over with the trials of earlier runs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from katibflow.steps.controlling import controller
 from katibflow.steps.launching import launcher
+from katibflow.steps.leaving import report_at_end, study_at_end
 from katibflow.steps.presenting import report, summary
 from katibflow.steps.rounds import collector, loop, suggestion
 from katibflow.steps.starting import start
@@ -16,7 +17,9 @@ __all__ = [
     "launcher",
     "loop",
     "report",
+    "report_at_end",
     "start",
+    "study_at_end",
     "suggestion",
     "summary",
 ]

@@ -17,6 +17,7 @@ class TrialReason(StrEnum):
     SUCCEEDED = "TrialSucceeded"
     FAILED = "TrialFailed"
     KILLED = "TrialKilled"
+    INTERRUPTED = "TrialInterrupted"  # its run ended before it did
     EARLY_STOPPED = "TrialEarlyStopped"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
     # For trials that ran to their end and can never be best:

@@ -28,12 +28,14 @@ __all__ = [
     "EarlierTrial",
     "check_resume",
     "check_searched",
+    "first_to_end",
     "is_taken_over",
     "read_resume",
     "run_name",
     "search_text",
     "searched",
     "take_over",
+    "taken_over_before",
 ]
 
 NONE = "none"
@@ -205,11 +207,7 @@ def take_over(
         runs = ", ".join(sorted({each.run for each in others})) or "none of this name is on record"
         raise InputError(f'resume: found "{resume}", a run without trials; allowed: {runs}')
     finished = sorted(
-        (
-            each
-            for each in chosen
-            if each.trial.state.is_finished and each.trial.state is not TrialState.KILLED
-        ),
+        (each for each in chosen if _counts(each, wanted)),
         key=lambda each: (_made(each.trial), each.run, each.trial.number),
     )
     run_of = {each.search: each.run for each in reversed(finished)}
@@ -251,6 +249,56 @@ def take_over(
             for text, differing in differences.items()
         ),
     )
+
+
+def taken_over_before(
+    empty: History, resume: str, count: int, earlier: Iterable[EarlierTrial]
+) -> tuple[Trial, ...]:
+    """Returns the trials that a run took over, with the numbers that it gave them.
+
+    Returns none if they have been deleted or changed.
+
+    Args:
+        empty: The run's history without trials.
+        resume: The run's parameter ``resume``.
+        count: The number of trials that the run took over.
+        earlier: All trials on record of the Experiment's name.
+    """
+    try:
+        first = first_to_end(empty.run, read_resume(resume), count, earlier)
+        taken = take_over(resume, empty, resume, first).trials
+    except InputError:  # the trials that it took over have been deleted or changed
+        return ()
+    return taken if len(taken) == count else ()
+
+
+def first_to_end(
+    run: str, resume: str, count: int, earlier: Iterable[EarlierTrial]
+) -> list[EarlierTrial]:
+    """Returns the trials on record without those that ended after a run had begun.
+
+    A run takes over the trials that had ended when it began; those are the first ``count`` to end.
+
+    Args:
+        run: The run's id.
+        resume: The value of resume, from `read_resume`.
+        count: The number of trials that the run took over.
+        earlier: All trials on record of the Experiment's name.
+    """
+    trials = list(earlier)
+    ended = sorted(
+        (each for each in trials if each.run != run and _counts(each, resume)),
+        key=lambda each: each.trial.end or "",
+    )
+    late = {id(each) for each in ended[count:]}
+    return [each for each in trials if id(each) not in late]
+
+
+def _counts(earlier: EarlierTrial, resume: str) -> bool:
+    """Returns whether an earlier run's trial is taken over by a value of resume."""
+    trial = earlier.trial
+    is_wanted = resume in (ALL, earlier.run)
+    return is_wanted and trial.state.is_finished and trial.state is not TrialState.KILLED
 
 
 def _made(trial: Trial) -> str:

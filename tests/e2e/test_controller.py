@@ -64,17 +64,17 @@ class TestRunsToTheEnd:
 
     def test_report_is_that_of_the_other_layout(self, three_trials: Run) -> None:
         values = [int(trial.assignments["x"]) for trial in three_trials.study.trials]
-        assert json.loads(three_trials.outputs("report")["best_parameters"]) == {
+        assert json.loads(three_trials.outputs("controller")["best_parameters"]) == {
             "x": str(min(values))
         }
-        assert three_trials.metrics("report")["trials"] == 3
-        page = (three_trials.root / "report" / "page").read_text(encoding="utf-8")
+        assert three_trials.metrics("controller")["trials"] == 3
+        page = (three_trials.root / "controller" / "page").read_text(encoding="utf-8")
         assert "ExperimentMaxTrialsReached" in page
 
     def test_report_links_to_the_logs_where_they_are_on_this_machine(
         self, three_trials: Run
     ) -> None:
-        page = three_trials.root / "report" / "page"
+        page = three_trials.root / "controller" / "page"
         links = re.findall(r'href="([^"]+)" rel="[^"]*">job-0<', page.read_text(encoding="utf-8"))
         logs = [(page.parent / link).read_text(encoding="utf-8") for link in links]
         values = [trial.assignments["x"] for trial in three_trials.study.trials]

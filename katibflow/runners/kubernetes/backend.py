@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from katibflow.extras import require
 from katibflow.runners.backends import Backend, Given, Option, RunSetup
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from katibflow.experiment.config_map import ReadConfigMap
-    from katibflow.experiment.types import Experiment
+    from katibflow.experiment.types import Experiment, TrialTemplate
     from katibflow.runners.kubernetes.api import Api
     from katibflow.runners.kubernetes.runner import KubernetesRunner
     from katibflow.study.history import History
@@ -35,7 +35,6 @@ class KubernetesBackend:
             metavar="all|RUN",
         ),
     )
-    finish = None
 
     def check(self, experiment: Experiment, given: Given, source: str) -> None:
         """Checks the run to resume, and that checkpoints have a volume."""
@@ -73,13 +72,17 @@ class KubernetesBackend:
 
     def step_runner(self, history: History) -> KubernetesRunner:
         """Makes the runner of a pipeline's run, in the namespace of its steps."""
+        from katibflow.runners.kubernetes.owner import workflow_of_pod
         from katibflow.runners.kubernetes.runner import connect
 
-        return _runner(connect(), history.experiment, history.run)
+        api = connect()
+        return _runner(api, history.experiment, history.run, workflow_of_pod(api))
 
     def earlier(self, history: History) -> Iterable[EarlierTrial]:
         """Finds the trials of all runs by the labels of their jobs."""
-        runner = self.step_runner(history)
+        from katibflow.runners.kubernetes.runner import connect
+
+        runner = _runner(connect(), history.experiment, history.run)
         try:
             return runner.earlier()
         finally:
@@ -89,8 +92,38 @@ class KubernetesBackend:
         """Returns no files: the logs are in the cluster."""
         return {}
 
+    def experiments_of(self, run: str) -> Iterable[str]:
+        """Finds the Experiments in the run's own Workflow."""
+        from katibflow.runners.kubernetes.api import connect
+        from katibflow.runners.kubernetes.owner import experiments_in, workflows_of
 
-def _runner(api: Api, experiment: Experiment, run: str) -> KubernetesRunner:
+        api = connect()
+        try:
+            return [text for body in workflows_of(api, run) for text in experiments_in(body)]
+        finally:
+            api.closed.set()
+
+    def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
+        """Stops the jobs of a run, and puts their trials on record as interrupted."""
+        from katibflow.runners.kubernetes.job_object import is_name
+        from katibflow.runners.kubernetes.owner import workflow_of_pod
+        from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
+
+        if not is_name(experiment):
+            return ()
+        api = connect()
+        runner = KubernetesRunner(
+            api, experiment=experiment, run=run, template=template, owner=workflow_of_pod(api)
+        )
+        try:
+            return runner.interrupt("the pipeline run is over")
+        finally:
+            runner.close()
+
+
+def _runner(
+    api: Api, experiment: Experiment, run: str, owner: Mapping[str, Any] | None = None
+) -> KubernetesRunner:
     from katibflow.runners.kubernetes.runner import KubernetesRunner
     from katibflow.study.resume import search_text
 
@@ -99,6 +132,7 @@ def _runner(api: Api, experiment: Experiment, run: str) -> KubernetesRunner:
         experiment=experiment.name,
         run=run,
         template=experiment.spec.trial_template,
+        owner=owner,
         search=search_text(experiment),
     )
 

@@ -10,12 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from katibflow.errors import InputError
 from katibflow.runners.base import JobState
+from katibflow.study.history import time_text
 
-__all__ = ["Conditions", "JobEnd"]
+__all__ = ["Conditions", "JobEnd", "ended_at"]
+
+_ENDS = ("completionTime", "finishedAt", "endTime")
+"""Fields of a job's status with the time of its end: of most kinds, of Argo's, of Ray's."""
 
 
 # gjson's messages for a path without a value (yet); all its other messages are about the
@@ -69,6 +74,22 @@ class Conditions:
             match = _match(job, expression)
             if match is not None:
                 return JobEnd(state, str(match.get("reason", "")), str(match.get("message", "")))
+        return None
+
+
+def ended_at(job: Mapping[str, Any]) -> str | None:
+    """Returns the time at which a job that has ended did so, or None if its status lacks it.
+
+    A job that failed may have no time but that of its conditions.
+    """
+    status = job.get("status") or {}
+    times = [status[field] for field in _ENDS if status.get(field)]
+    if not times:
+        met = (each for each in status.get("conditions") or () if each.get("status") == "True")
+        times = [each["lastTransitionTime"] for each in met if each.get("lastTransitionTime")]
+    try:
+        return max((time_text(datetime.fromisoformat(time)) for time in times), default=None)
+    except (TypeError, ValueError):
         return None
 
 

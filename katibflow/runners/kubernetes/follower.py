@@ -19,7 +19,7 @@ from katibflow.runners.base import JobOutcome, JobState, TrialJob
 from katibflow.runners.events import LogLine, MetricLine, Notice, Observer, SourceNote, Started
 from katibflow.runners.kubernetes.api import Api, ApiError
 from katibflow.runners.kubernetes.causes import Prospect
-from katibflow.runners.kubernetes.conditions import Conditions
+from katibflow.runners.kubernetes.conditions import Conditions, ended_at
 from katibflow.runners.kubernetes.ending import (
     HAS_LOG,
     TAIL_LINES,
@@ -117,6 +117,7 @@ class TrialFollower:
         created = created_at(made)
         age = (datetime.now(UTC) - created).total_seconds() if is_found else 0.0
         self._start = time_text(created)
+        self._is_adopted = is_found
         self._terms = Terms(
             name=job.trial.job or "",
             kind=job_kinds.kind_of(job.manifest),
@@ -345,7 +346,10 @@ class TrialFollower:
             self._await(self._timing.stop, self._alive, lambda: True)
             self._finish_logs()
         logs = self._logs if self._retain else {}
-        return outcome(verdict, self._seen, logs, lines or list(self._tail))
+        told = outcome(verdict, self._seen, logs, lines or list(self._tail))
+        if self._is_adopted and verdict.standing is Standing.ENDED and self._seen.body is not None:
+            return replace(told, end=ended_at(self._seen.body))
+        return told
 
     def _failed_log(self) -> list[str]:
         return failed_log(self._api, self._seen.cause, self._seen.pods, self._reader)

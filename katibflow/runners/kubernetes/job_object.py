@@ -46,6 +46,7 @@ __all__ = [
     "check_name",
     "created_at",
     "holds_still",
+    "is_name",
     "job_body",
     "merged",
     "read_record",
@@ -110,9 +111,14 @@ class Identity:
         return {**self.labels, TRIAL: str(number)}.items() <= labels.items()
 
 
+def is_name(text: str) -> bool:
+    """Returns whether a text is a valid Kubernetes name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def check_name(what: str, text: str) -> None:
     """Refuses an invalid Kubernetes name, before it gets into a path or a selector."""
-    if not _NAME.fullmatch(text):
+    if not is_name(text):
         raise InputError(
             f"{what}: found {text!r}; allowed: at most 63 of a-z, 0-9 and -, first and last no -"
         )

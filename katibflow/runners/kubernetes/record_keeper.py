@@ -17,6 +17,7 @@ from katibflow.runners.kubernetes.job_object import (
     record_patch,
     stop_patch,
 )
+from katibflow.runners.kubernetes.owner import check_owner, released
 from katibflow.runners.kubernetes.quota import used_up
 from katibflow.runners.kubernetes.record_lifetime import is_leaving, lifetime_of, lifetime_path
 from katibflow.runners.kubernetes.record_maps import RecordMaps
@@ -32,7 +33,8 @@ class RecordKeeper:
         api: Requests in the namespace.
         identity: The namespace, experiment and run.
         template: The trialTemplate.
-        owner: apiVersion, kind, name and uid of the object whose deletion deletes the records too.
+        owner: apiVersion, kind, name and uid of the object that the jobs of running trials belong
+            to; records belong to nobody.
         search: What the experiment searches, as on the jobs.
         removed: Returns once the job of a name, which is being deleted, is gone.
         refused: Called with what is not possible, and the server's refusal.
@@ -53,7 +55,7 @@ class RecordKeeper:
         refused: Callable[[str, ApiError], None],
     ) -> None:
         spec = template.trial_spec or {}
-        self.maps = RecordMaps(api, identity, owner, search)
+        self.maps = RecordMaps(api, identity, None, search)
         self._kind = job_kinds.kind_of(spec)
         self.has_lifetime = lifetime_of(self._kind, spec) is not None
         self._api = api
@@ -77,9 +79,9 @@ class RecordKeeper:
 
         Raises:
             ApiError: The server refuses.
-            RunnerError: The server is out of reach.
+            RunnerError: The server is out of reach, or the owner of the job was deleted.
         """
-        patch = record_patch(trial)
+        patch = released(record_patch(trial), trial, self._owner)
         lifetime = self._lifetime(trial) if trial.state.is_finished and self.has_lifetime else None
         is_kept = lifetime is not None and self.keep(trial)
         if is_kept:
@@ -90,6 +92,7 @@ class RecordKeeper:
         except ApiError as error:
             if error.status != 404:
                 raise
+            check_owner(self._api, self._owner)
             body = None
         if body is None or is_leaving(body):
             if not (is_kept or (trial.state.is_finished and self.keep(trial))):
@@ -152,7 +155,7 @@ class RecordKeeper:
     def _suspended(self, trial: Trial, patch: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a job that is only the record of a trial."""
         job = TrialJob(trial, self._manifest(trial), None)
-        body = job_body(job, self._identity, self._owner, self._search)
+        body = job_body(job, self._identity, search=self._search)
         for part in (stop_patch(self._kind, "there was no job to keep the record"), patch):
             body = merged(body, part)
         return body

@@ -14,6 +14,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
@@ -38,10 +40,12 @@ from katibflow.runners.kubernetes.job_object import (
     Shape,
     job_body,
     read_record,
+    record_patch,
     stand_in,
     was_stopped,
 )
 from katibflow.runners.kubernetes.leftovers import Leftovers
+from katibflow.runners.kubernetes.owner import released
 from katibflow.runners.kubernetes.pods import Pod, read_pod
 from katibflow.runners.kubernetes.quota import QuotaWait, Room, UsedUp, explanation, used_up
 from katibflow.runners.kubernetes.rbac import missing_role
@@ -52,6 +56,7 @@ from katibflow.runners.kubernetes.verdict import Adoption, adoption
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
+from katibflow.study.interruption import interrupted
 from katibflow.study.job_name import job_prefixes
 from katibflow.study.resume import EarlierTrial
 
@@ -79,7 +84,8 @@ class KubernetesRunner:
         experiment: The Experiment's name.
         run: The run's id; a runner touches the jobs of this run only.
         template: The trialTemplate: kind, conditions, labels, and whether pods are kept.
-        owner: apiVersion, kind, name and uid of the object whose deletion deletes the jobs too.
+        owner: apiVersion, kind, name and uid of the object whose deletion deletes the jobs too,
+            until their trials are on record.
         search: The text of `study.resume.search_text`, which every job carries.
         tell: Called, from any thread, with messages for a person on trials that do not run; by
             default it prints a line to standard error.
@@ -373,8 +379,11 @@ class KubernetesRunner:
     def record(self, trial: Trial) -> None:
         """Writes a trial's present state to its record; see `RecordKeeper.write`.
 
-        Once a finished trial is on record its pods are deleted, unless the template retains them.
-        Pods that still run get some time to end first.
+        Once a finished trial is on record its job belongs to nobody, and its pods are deleted,
+        unless the template retains them. Pods that still run get some time to end first.
+
+        Raises:
+            RunnerError: The record cannot be written, or the owner of the job was deleted.
         """
         self._explained(lambda: self._record(trial))
 
@@ -413,6 +422,38 @@ class KubernetesRunner:
     def _sweep(self, keep: Collection[int], reason: str) -> None:
         for name in self._going(keep):
             end_job(self._api, self._kind, name, reason)
+
+    def interrupt(self, reason: str) -> Sequence[str]:
+        """Stops every running job of this run, and puts its trials on record as interrupted.
+
+        A job that has ended by itself stays as it is, for a later try of the run to adopt.
+
+        Args:
+            reason: The reason, for the jobs and the records.
+
+        Returns:
+            The names of the jobs that were stopped.
+
+        Raises:
+            RunnerError: Some jobs could not be stopped.
+        """
+        starts = {trial.number: trial.start for trial in self.records()}
+        names = self.going()
+        self.sweep((), reason)
+        for trial in self.records():
+            if not trial.state.is_finished:
+                begun = replace(trial, start=starts.get(trial.number))
+                self._explained(partial(self._mark, interrupted(begun, reason)))
+        return names
+
+    def _mark(self, trial: Trial) -> None:
+        """Puts an interrupted trial on record, if its job is still there."""
+        try:
+            patch = released(record_patch(trial), trial, self._owner)
+            self._api.request("PATCH", self._job_path(trial.job or ""), body=patch)
+        except ApiError as error:
+            if error.status != 404:
+                raise
 
     def close(self) -> None:
         """Ends the pods that finished trials have left, within a bounded time, and the watches."""

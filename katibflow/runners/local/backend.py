@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from katibflow.runners.backends import Backend, Given, Option, RunSetup
 
 if TYPE_CHECKING:
-    from katibflow.experiment.types import Experiment
+    from katibflow.experiment.types import Experiment, TrialTemplate
     from katibflow.runners.base import Runner
     from katibflow.runners.local.paths import PathMap
     from katibflow.study.history import History
@@ -99,18 +99,22 @@ class LocalBackend:
                 logs.setdefault(trial.number, {})[path.stem] = path
         return logs
 
-    def finish(self, experiment: str, run: str) -> None:
-        """Ends the processes of a pipeline's run, if it has a folder."""
+    def experiments_of(self, run: str) -> Sequence[str]:
+        """Returns none, as there is no Workflow here."""
+        return ()
+
+    def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
+        """Ends the processes of a pipeline's run, if it has a folder; returns no names."""
         from katibflow.runners.local.runner import LocalRunner
 
         folder = _run_folder(experiment, run)
-        if not folder.is_dir():
-            return
-        runner = LocalRunner(folder)
-        try:
-            runner.sweep((), "the pipeline run is over")
-        finally:
-            runner.close()
+        if folder.is_dir():
+            runner = LocalRunner(folder)
+            try:
+                runner.sweep((), "the pipeline run is over")
+            finally:
+                runner.close()
+        return ()
 
 
 def _warn(text: str) -> None:

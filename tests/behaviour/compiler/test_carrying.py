@@ -126,10 +126,21 @@ def test_carried_components_differ_in_what_they_install_their_input_and_their_na
         install, *rest = script.split(";")
         assert install.startswith("python3 -m pip install -q pydantic==")
         scripts.add((shell, options, *rest))
-        before = "before" if name in ("collector", "controller") else "study"
+        before = "before" if name == "collector" else "study"
         assert (study, own) == (f"{{{{$.inputs.artifacts['{before}'].path}}}}", name)
-    assert len(scripts) == 1
-    assert set(compiled) - set(carried) == {"start", "finish", "library"}
+    assert len(scripts) == bool(carried)
+    own = {"rounds": "start", "controller": "controller"}[layout]
+    assert set(compiled) - set(carried) == {own, "finish", "library"}
+
+
+def first_task(spec: dict[str, Any]) -> dict[str, Any]:
+    """The task that is given the Experiment."""
+    (found,) = (
+        task
+        for _, task in dag_tasks(spec)
+        if "experiment" in task.get("inputs", {}).get("parameters", {})
+    )
+    return found
 
 
 @pytest.fixture(scope="module", params=["rounds", "controller"])
@@ -162,7 +173,7 @@ class TestTheLibrarysComponent:
             assert key not in task.get("dependentTasks", [])
 
     def test_is_found_by_the_mark_that_start_is_given(self, spec: dict[str, Any]) -> None:
-        task = dict(dag_tasks(spec))["start"]
+        task = first_task(spec)
         given = task["inputs"]["parameters"]["library"]["runtimeValue"]["constant"]
         assert given == pack_library().mark
         assert given.startswith(f"katibflow-{katibflow.__version__}-")
@@ -193,16 +204,16 @@ class TestOtherSourcesOfTheLibrary:
         self.carries_nothing(spec)
 
     @pytest.mark.parametrize("layout", ["rounds", "controller"])
-    def test_a_package_is_installed_by_all_steps_but_finish(self, layout: str) -> None:
+    def test_a_package_is_installed_by_all_steps(self, layout: str) -> None:
         text = compile_experiment(sample("echo"), package="katibflow==9.9", layout=layout).text
         spec = next(yaml.safe_load_all(text))
         installing = {name for name, c in commands(spec).items() if " katibflow==9.9" in c[2]}
-        assert installing == set(commands(spec)) - {"finish"}
+        assert installing == set(commands(spec))
         self.carries_nothing(spec)
 
     def carries_nothing(self, spec: dict[str, Any]) -> None:
         assert "library" not in commands(spec)
-        task = dict(dag_tasks(spec))["start"]
+        task = first_task(spec)
         assert task["inputs"]["parameters"]["library"] == {"runtimeValue": {"constant": ""}}
         assert pack_library().mark not in json.dumps(spec)
 

@@ -27,7 +27,9 @@ from tests.shell_trials import experiment as checked
 
 EXAMPLE = ROOT / "examples" / "tune_train_evaluate.py"
 FOLLOWING = {"exec-launcher", "exec-launcher-2"}
-RETRY = FOLLOWING | {"exec-start", "exec-start-2", "exec-collector", "exec-collector-2"}
+RETRY = FOLLOWING | {
+    f"exec-{name}{more}" for name in ("start", "collector", "finish") for more in ("", "-2")
+}
 ANNOTATIONS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 
 
@@ -415,7 +417,7 @@ def test_an_experiment_that_fails_ends_the_run_with_its_reason(tmp_path: Path) -
         "has no best parameters to hand on: ExperimentFailed: 1 trials failed, "
         "maxFailedTrialCount is 1; no trial has a finite objective value"
     ) in run.log
-    assert [run.count(step) for step in ("report", "best", "finish", "use")] == [1, 1, 1, 0]
+    assert [run.count(step) for step in ("controller", "best", "finish", "use")] == [*(1, 1, 1, 0)]
 
 
 def test_the_example_names_its_default(tmp_path: Path) -> None:

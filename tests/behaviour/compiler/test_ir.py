@@ -19,6 +19,7 @@ from katibflow.compiler.ir import (
     without_versions,
 )
 from katibflow.errors import KatibflowError
+from katibflow.steps.leaving import document_mark
 from tests.shell_trials import experiment
 
 BATCH = {"taskOutputParameter": {"outputParameterKey": "Output", "producerTask": "suggestion"}}
@@ -264,14 +265,14 @@ class TestSteps:
             for name, body in executors.items()
             if not any(" optuna==" in part for part in body["container"]["command"])
         }
-        assert lacking == {"exec-finish", "exec-library"}
+        assert lacking == {"exec-library"}
         assert " scipy==" in executors["exec-suggestion"]["container"]["command"][2]
 
     def test_images_are_stock_python(self, spec: dict[str, Any]) -> None:
         executors = spec["deploymentSpec"]["executors"].values()
         assert {body["container"]["image"] for body in executors} == {"python:3.11-slim"}
 
-    def test_finish_is_told_how_jobs_of_this_kind_are_stopped(
+    def test_finish_is_told_what_a_trial_is_and_where_the_experiment_stands(
         self, tasks: dict[str, dict[str, Any]]
     ) -> None:
         told = {
@@ -279,8 +280,11 @@ class TestSteps:
             for name, value in tasks["finish"]["inputs"]["parameters"].items()
             if "runtimeValue" in value
         }
-        assert (told["group"], told["version"], told["plural"]) == ("batch", "v1", "jobs")
-        assert '"suspend": true' in told["stop"]
+        kind = {"trialSpec": {"apiVersion": "batch/v1", "kind": "Job"}}
+        assert json.loads(told["job"]) == kind
+        given = tasks["start"]["inputs"]["parameters"]["experiment"]["runtimeValue"]["constant"]
+        assert told["document"] == document_mark(given)
+        assert "plotly==" in told["packages"]
 
 
 def test_dollars_of_a_trial_are_nothing_that_kubernetes_replaces() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from katibflow.compiler.library import CARRIED, carried_files, carried_modules, pack_library
-from katibflow.components import start as component
+from katibflow.components import loading as component
 from tests.paths import ROOT
 from tests.shell_trials import ROOM, document
 
@@ -69,9 +69,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive as `start` writes it: the component's own source, run as it stands."""
     path = tmp_path_factory.mktemp("library") / "library.zip"
     source = Path(component.__file__).read_text(encoding="utf-8")
-    unpacking = source[
-        source.index("        text = found[1]") : source.index("    sys.path.insert")
-    ]
+    unpacking = source[source.index("    text = found[1]") : source.index("    sys.path.insert")]
     imports = "import base64, bz2, zipfile\nif True:\n"
     given = {"archive": str(path), "found": ["", pack_library().text]}
     exec(imports + unpacking, given)

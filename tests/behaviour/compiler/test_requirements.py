@@ -10,8 +10,9 @@ import pytest
 
 from katibflow import collectors
 from katibflow.collectors import KINDS
-from katibflow.compiler.library import CARRIED
+from katibflow.compiler.library import CARRIED, LOADERS
 from katibflow.compiler.requirements import (
+    AT_THE_END,
     PACKAGES,
     READERS,
     SUGGESTERS,
@@ -24,7 +25,9 @@ from katibflow.suggestion.algorithms import ALGORITHMS
 from tests.behaviour.compiler.imports import Target, modules, packages_reached
 from tests.shell_trials import document
 
-STEPS = ("start", *CARRIED)
+STEPS = (*LOADERS, *CARRIED)
+CALLED = {"controller": ("start", "controller", "report"), "finish": ("finish", "study_at_end")}
+"""The functions that a component calls, if they are not the one of its name."""
 OWNERS = {
     "google.protobuf": "protobuf",
     "google_crc32c": "google-crc32c",
@@ -95,10 +98,16 @@ def test_the_reading_of_sources_finds_every_entry() -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_installs_what_it_imports_and_nothing_else(step: str) -> None:
-    imported = reached(("katibflow.steps.tasks", step))
+    imported = reached(*(("katibflow.steps.tasks", each) for each in CALLED.get(step, (step,))))
     installed = with_what_comes(PACKAGES[step])
     assert imported - installed - NOT_USED.get(step, set()) <= SOMETIMES
     assert set(PACKAGES[step]) <= imported
+
+
+def test_finish_installs_what_a_report_imports_when_it_has_one_to_write() -> None:
+    imported = reached(("katibflow.steps.tasks", "report_at_end"))
+    installed = with_what_comes((*PACKAGES["finish"], *AT_THE_END))
+    assert imported - installed - NOT_USED.get("report", set()) <= SOMETIMES
 
 
 @pytest.mark.parametrize("step", STEPS)

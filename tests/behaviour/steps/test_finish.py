@@ -13,13 +13,19 @@ import pytest
 import yaml
 
 from katibflow.experiment.job_kinds import kind_of
-from katibflow.runners.kubernetes.job_object import stop_patch
+from katibflow.runners.kubernetes.job_object import merged, record_patch
 from katibflow.steps import start, suggestion
+from katibflow.steps.files import read_study
+from katibflow.steps.leaving import document_mark
+from katibflow.study.history import Observation, Trial, TrialState
 from katibflow.study.resume import run_name
 from tests.doubles.kubernetes.server import NAMESPACE, ApiServer
+from tests.e2e.workflows import workflow
 from tests.shell_trials import ROOM, document, outputs, processes_below
 
 RUN = "the-run"
+COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
+JOB = json.dumps({"trialSpec": {"apiVersion": "batch/v1", "kind": "Job"}})
 
 _LAUNCH = """
 import sys
@@ -27,21 +33,33 @@ from types import SimpleNamespace
 from katibflow.steps import launcher
 launcher(*sys.argv[1:3], SimpleNamespace(path=sys.argv[3], metadata={}))
 """
-_FINISH = (
-    "import json, sys; from katibflow.components.finish import finish; "
-    "finish(**json.loads(sys.argv[1]))"
-)
+_FINISH = """
+import json, sys
+from types import SimpleNamespace
+from katibflow.components.finish import finish
+folder, status, given = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+names = ("study", "page", "text", "metrics")
+made = {name: SimpleNamespace(path=f"{folder}/{name}", metadata={}) for name in names}
+finish(**made, status=SimpleNamespace(state=status), **given)
+print(json.dumps({name: each.metadata for name, each in made.items()}))
+"""
 
 
-def _finish(tmp_path: Path, environment: dict[str, str], **arguments: str) -> None:
-    told = {"run": RUN, "name": "sample", "status": "", "group": "batch", "version": "v1"}
-    told |= {"plural": "jobs", "stop": ""}
-    subprocess.run(
-        [sys.executable, "-c", _FINISH, json.dumps(told | arguments)],
-        cwd=tmp_path,
+def _finish(
+    folder: Path, environment: dict[str, str], status: str = "COMPLETE", **changes: Any
+) -> str:
+    """Runs the component as a process, and returns what it printed."""
+    given = {"run": RUN, "name": "sample", "document": "", "packages": "", "job": JOB}
+    given |= {"layout": "controller", "library": "", "room": ROOM} | changes
+    done = subprocess.run(
+        [sys.executable, "-c", _FINISH, str(folder), status, json.dumps(given)],
+        cwd=folder,
         env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
         check=True,
     )
+    return done.stdout
 
 
 @pytest.mark.parametrize("is_old", [False, True], ids=["", "a pipeline of version 0.1.0"])
@@ -91,13 +109,12 @@ def _job(name: str, run: str, *, kind: str = "Job", **more: Any) -> dict[str, An
 
 def test_jobs_of_this_run_are_stopped_on_kubernetes(tmp_path: Path) -> None:
     own = run_name(RUN)
-    complete = {"conditions": [{"type": "Complete", "status": "True"}]}
     failing = {"conditions": [{"type": "Failed", "status": "False"}], "startTime": "now"}
     server = ApiServer()
     try:
         for job in (
             _job("running", own, status=failing),
-            _job("ended", own, status=complete),
+            _job("ended", own, status=COMPLETE),
             _job("recorded", own, labels={"katibflow/state": "FAIL"}),
             _job("of-another-run", "ffffffff"),
             _job("of-another-experiment", own, labels={"katibflow/experiment": "other"}),
@@ -105,14 +122,14 @@ def test_jobs_of_this_run_are_stopped_on_kubernetes(tmp_path: Path) -> None:
             server.put("jobs", job, "ADDED")
         server.put("pytorchjobs", _job("other-kind", own, kind="PyTorchJob"), "ADDED")
         environment = kubeconfig(tmp_path, server)
-        stop = json.dumps(stop_patch(kind_of(_job("x", own)), "over"))
-        _finish(tmp_path, environment, stop=stop)
+        assert _finish(tmp_path, environment).splitlines()[0] == "stopped running"
+        over = "the pipeline run is over"
         stopped = {
             name: body["metadata"].get("annotations", {}).get("katibflow/stopped")
             for name, body in server.objects["jobs"].items()
         }
         assert stopped == {
-            "running": "over",
+            "running": over,
             "ended": None,
             "recorded": None,
             "of-another-run": None,
@@ -120,11 +137,133 @@ def test_jobs_of_this_run_are_stopped_on_kubernetes(tmp_path: Path) -> None:
         }
         assert server.objects["jobs"]["running"]["spec"] == {"suspend": True}
         assert server.objects["pytorchjobs"]["other-kind"]["spec"] == {}
-        _finish(tmp_path, environment, stop="", group="kubeflow.org", plural="pytorchjobs")
-        assert not server.objects["pytorchjobs"]
-        assert set(server.objects["jobs"]) == set(stopped)
     finally:
         server.down()
+
+
+def test_trials_that_it_stops_are_on_record_as_ended(tmp_path: Path) -> None:
+    server = ApiServer()
+    try:
+        for number, status in enumerate(({}, COMPLETE)):
+            server.put("jobs", _trial(number, status), "ADDED")
+        environment = kubeconfig(tmp_path, server)
+        _finish(tmp_path, environment)
+        records = [
+            json.loads(body["metadata"]["annotations"]["katibflow/record"])
+            for body in server.objects["jobs"].values()
+        ]
+        for record in records:
+            assert (record["state"], record["reason"]) == ("KILLED", "TrialInterrupted")
+            assert record["start"] == "2026-01-31T09:30:00.000+00:00"
+            assert record["end"] > record["start"]
+        asked = len(server.requests)
+        _finish(tmp_path, environment)
+        assert not [each for each in server.requests[asked:] if each.verb != "list"]
+    finally:
+        server.down()
+
+
+@pytest.mark.parametrize("name", ["Bad Name", "", "x,y"])
+def test_a_wrong_name_has_nothing_to_stop(tmp_path: Path, name: str) -> None:
+    server = ApiServer()
+    try:
+        _finish(tmp_path, kubeconfig(tmp_path, server), name=name)
+        assert not [each for each in server.requests if each.resource == "jobs"]
+    finally:
+        server.down()
+
+
+def test_a_stopped_run_leaves_its_study_and_its_report(tmp_path: Path) -> None:
+    server = ApiServer()
+    text = json.dumps(document("echo loss=1"))
+    try:
+        server.put("workflows", _workflow(text), "ADDED")
+        finished = _trial(0, COMPLETE)
+        record = Trial(
+            0,
+            TrialState.COMPLETE,
+            {"x": "7"},
+            {"loss": Observation(1e-7, 1e-7, 1e-7)},
+            job=finished["metadata"]["name"],
+        )
+        server.put("jobs", merged(finished, record_patch(record)), "ADDED")
+        server.put("jobs", _trial(1, {}), "ADDED")
+        environment = kubeconfig(tmp_path, server)
+        mark = document_mark(text)
+        said = _finish(tmp_path, environment, "RUNNING", document=mark, maxTrialCount="5")
+        history = read_study(str(tmp_path / "study"))
+        assert [trial.state for trial in history.trials] == [
+            TrialState.COMPLETE,
+            TrialState.KILLED,
+        ]
+        assert history.experiment.spec.max_trial_count == 5
+        for name in ("page", "text"):
+            assert "PipelineEnded" in (tmp_path / name).read_text(encoding="utf-8")
+        made = json.loads(said.splitlines()[-1])
+        assert made["study"] == {"display_name": "study at the end"}
+        # Kubeflow Pipelines keeps six decimals of a number.
+        assert made["metrics"]["best loss"] == 1e-7
+        assert made["metrics"]["best loss, exactly"] == "1e-07"
+    finally:
+        server.down()
+
+
+@pytest.mark.parametrize("status", ["COMPLETE", "SUCCEEDED"])
+def test_a_run_that_succeeded_has_its_report_already(tmp_path: Path, status: str) -> None:
+    server = ApiServer()
+    text = json.dumps(document("echo loss=1"))
+    try:
+        server.put("workflows", _workflow(text), "ADDED")
+        server.put("jobs", _trial(0, COMPLETE), "ADDED")
+        _finish(tmp_path, kubeconfig(tmp_path, server), status, document=document_mark(text))
+        assert len(read_study(str(tmp_path / "study")).trials) == 1
+        assert not (tmp_path / "page").exists()
+    finally:
+        server.down()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"document": "another"},
+            "the run's own Workflow, which has the Experiment, was not found",
+        ),
+        ({"parallelTrialCount": "many"}, "no trial could begin: the run's parameters"),
+        ({}, "no trial has begun"),
+    ],
+)
+def test_a_run_without_trials_has_no_report(
+    tmp_path: Path, changes: dict[str, str], why: str
+) -> None:
+    server = ApiServer()
+    text = json.dumps(document("echo loss=1"))
+    try:
+        server.put("workflows", _workflow(text), "ADDED")
+        told = {"document": document_mark(text), **changes}
+        said = _finish(tmp_path, kubeconfig(tmp_path, server), "FAILED", **told)
+        assert why in said
+        assert not (tmp_path / "page").exists()
+    finally:
+        server.down()
+
+
+def _workflow(text: str) -> dict[str, Any]:
+    task = {"inputs": {"parameters": {"experiment": {"runtimeValue": {"constant": text}}}}}
+    dag = {"dag": {"tasks": {"controller": task, "library": {"componentRef": {"name": "x"}}}}}
+    arguments = {"components-comp-exit-handler-1": json.dumps(dag), "implementations-1": '"x"'}
+    return workflow("own", RUN, arguments)
+
+
+def _trial(number: int, status: dict[str, Any]) -> dict[str, Any]:
+    """A job of this run with the record that it gets when it is created."""
+    run = run_name(RUN)
+    job = _job(
+        f"sample-{run}-{number}", run, labels={"katibflow/trial": str(number)}, status=status
+    )
+    record = Trial(number, TrialState.RUNNING, {"x": "7"}, job=job["metadata"]["name"])
+    job["metadata"]["creationTimestamp"] = "2026-01-31T09:30:00Z"
+    return merged(job, record_patch(record))
 
 
 def kubeconfig(folder: Path, server: ApiServer) -> dict[str, str]:
@@ -151,8 +290,8 @@ def kubeconfig(folder: Path, server: ApiServer) -> dict[str, str]:
     [
         ("argoproj.io/v1alpha1", "Workflow", {"phase": "Succeeded", "progress": "1/1"}),
         ("argoproj.io/v1alpha1", "Workflow", {"phase": "Error", "message": "no pod"}),
-        ("ray.io/v1", "RayJob", {"jobStatus": "FAILED", "jobDeploymentStatus": "Complete"}),
-        ("ray.io/v1", "RayJob", {"jobStatus": "STOPPED", "jobDeploymentStatus": "Running"}),
+        ("ray.io/v1", "RayJob", {"jobStatus": "FAILED", "jobDeploymentStatus": "Failed"}),
+        ("ray.io/v1", "RayJob", {"jobStatus": "SUCCEEDED", "jobDeploymentStatus": "Complete"}),
         ("kubeflow.org/v1", "PyTorchJob", {"conditions": [{"type": "Failed", "status": "True"}]}),
     ],
     ids=lambda value: str(value)[:30],
@@ -168,10 +307,8 @@ def test_what_ended_without_a_record_is_left_as_it_is(
             job = _job(name, run_name(RUN), status=told) | {"apiVersion": api, "kind": kind}
             server.put(known.plural, job, "ADDED")
         environment = kubeconfig(tmp_path, server)
-        stop = json.dumps(stop_patch(known, "over"))
-        version = known.api_version.rpartition("/")[2]
-        place = {"group": known.group, "version": version, "plural": known.plural}
-        _finish(tmp_path, environment, stop=stop, **place)
+        spec = {"trialSpec": {"apiVersion": api, "kind": kind}}
+        _finish(tmp_path, environment, job=json.dumps(spec))
         patched = [request.name for request in server.requests if request.verb == "patch"]
         assert patched == ["running"]
     finally:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from katibflow.runners.backends import Backend, Given, Option, RunSetup
 
 if TYPE_CHECKING:
-    from katibflow.experiment.types import Experiment
+    from katibflow.experiment.types import Experiment, TrialTemplate
     from katibflow.runners.base import Runner
     from katibflow.study.history import History
     from katibflow.study.resume import EarlierTrial
@@ -68,10 +68,16 @@ class PlainBackend:
         """Returns none: there are no logs but those of the steps."""
         return {}
 
-    def finish(self, experiment: str, run: str) -> None:
+    def experiments_of(self, run: str) -> Sequence[str]:
+        """Returns none, as there is no Workflow here."""
+        return ()
+
+    def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Ends the processes of a pipeline's run."""
-        for file in _folder(experiment, run).glob("*.pid"):
+        files = list(_folder(experiment, run).glob("*.pid"))
+        for file in files:
             os.killpg(int(file.read_text()), signal.SIGKILL)
+        return [file.stem for file in files]
 
 
 def _folder(experiment: str, run: str) -> Path:

@@ -1,0 +1,72 @@
+"""Gets the packed library from the run's own Workflow, for the steps that come without it.
+
+The compiler puts this function's source before that of each component that calls it, so the
+function imports all that it needs.
+"""
+# mypy: disable-error-code="import-untyped"
+
+__all__ = ["load_library"]
+
+
+def load_library(library: str, run: str, archive: str) -> None:
+    """Writes the library to a ZIP archive, and puts that on ``sys.path``.
+
+    The library is in the source of the component `library`. Outside of a cluster, as in
+    `kfp.local`, or if the image has the library, this does nothing.
+
+    Args:
+        library: The mark of the library in the pipeline; "" without one.
+        run: KFP's id of the run.
+        archive: The archive's path; its folder is created if needed.
+    """
+    import base64
+    import bz2
+    import os
+    import re
+    import sys
+    import zipfile
+
+    os.makedirs(os.path.dirname(archive), exist_ok=True)
+    if not library or "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return
+    from kubernetes import client, config
+
+    config.load_config()
+    try:
+        with open("/var/run/secrets/kubernetes.io/serviceaccount/namespace") as file:
+            namespace = file.read().strip()
+    except OSError:
+        namespace = config.list_kube_config_contexts()[1]["context"]["namespace"]
+    resource = ("argoproj.io", "v1alpha1", namespace, "workflows")
+    try:
+        workflows = client.CustomObjectsApi().list_namespaced_custom_object(
+            *resource, label_selector=f"pipeline/runid={run}"
+        )["items"]
+    except client.ApiException as error:
+        advice = (
+            "let the run's service account list workflows.argoproj.io (Kubeflow's own Role "
+            "pipeline-runner does), or compile with --image or --package, which carry no code"
+        )
+        raise SystemExit(
+            "katibflow: the code of the steps is in the run's own Workflow, and the Workflows "
+            f"in namespace {namespace} cannot be listed: {error.status} {error.reason}; "
+            + (advice if error.status == 403 else "this step is tried again")
+        ) from error
+    texts = [
+        each.get("value", "")
+        for workflow in workflows
+        for each in workflow["spec"]["arguments"]["parameters"]
+    ]
+    found = re.search(re.escape(library) + r':([^"\\]+)', "\n".join(texts))
+    if found is None:
+        raise SystemExit(
+            f"katibflow: found {len(workflows)} Workflows of run {run} in namespace "
+            f"{namespace} and in none of them {library}, the code of the steps; compile with "
+            "--image or --package, which carry no code"
+        )
+    text = found[1].translate(str.maketrans(",.:/[]'", "{}$`&<>"))
+    parts = bz2.decompress(base64.b85decode(text)).decode().split("\0")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as files:
+        for path, source in zip(parts[::2], parts[1::2], strict=True):
+            files.writestr(path, source)
+    sys.path.insert(0, archive)

@@ -1,0 +1,125 @@
+"""Finds a run's Workflow, whose deletion deletes the run's jobs, from within the run.
+
+A job belongs to its run's Workflow while its trial runs, so ``kubectl delete workflow`` ends it.
+Once the trial is on record the job belongs to nobody: Kubeflow Pipelines deletes the Workflows of
+runs that are over after a day, and a later run may resume from the record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from katibflow.errors import RunnerError
+from katibflow.runners.kubernetes.api import Api, ApiError
+from katibflow.study.history import Trial
+
+__all__ = [
+    "POD",
+    "check_owner",
+    "experiments_in",
+    "is_gone",
+    "released",
+    "workflow_of_pod",
+    "workflows_of",
+]
+
+POD = "KFP_POD_NAME"
+"""Environment variable with the name of a step's pod, which Kubeflow Pipelines sets."""
+
+_GROUP = "argoproj.io/"
+_KIND = "Workflow"
+
+
+def workflow_of_pod(api: Api) -> dict[str, Any] | None:
+    """Returns apiVersion, kind, name and uid of the Workflow that made this process's pod.
+
+    Returns None outside of a run, and where pods cannot be listed.
+
+    Raises:
+        RunnerError: The server does not answer.
+    """
+    pod = os.environ.get(POD)
+    if not pod:
+        return None
+    try:
+        found = api.request(
+            "GET", api.path("v1", "pods"), query={"fieldSelector": f"metadata.name={pod}"}
+        )
+    except ApiError:
+        return None
+    for body in found.get("items") or ():
+        for owner in body["metadata"].get("ownerReferences") or ():
+            if owner.get("kind") == _KIND and owner.get("apiVersion", "").startswith(_GROUP):
+                return {key: owner[key] for key in ("apiVersion", "kind", "name", "uid")}
+    return None
+
+
+def is_gone(api: Api, owner: Mapping[str, Any]) -> bool:
+    """Returns whether a Workflow was deleted; False if it cannot be read.
+
+    Raises:
+        RunnerError: The server does not answer.
+    """
+    try:
+        body = api.request("GET", api.path(owner["apiVersion"], "workflows", owner["name"]))
+    except ApiError as error:
+        return error.status == 404
+    metadata = body["metadata"]
+    return "deletionTimestamp" in metadata or metadata.get("uid") != owner["uid"]
+
+
+def released(
+    patch: dict[str, Any], trial: Trial, owner: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Returns the patch with a trial's record; after it a finished trial's job has no owner."""
+    if owner is None or not trial.state.is_finished:
+        return patch
+    return {**patch, "metadata": {**patch["metadata"], "ownerReferences": None}}
+
+
+def check_owner(api: Api, owner: Mapping[str, Any] | None) -> None:
+    """Checks that the owner of a job that is gone was not deleted.
+
+    A record that is made anew then, and the trials that would follow, are nobody's wish.
+
+    Raises:
+        RunnerError: The owner was deleted, or the server does not answer.
+    """
+    if owner is not None and is_gone(api, owner):
+        raise RunnerError(f"{owner['kind']} {owner['name']} was deleted, and its jobs with it")
+
+
+def workflows_of(api: Api, run: str) -> Iterator[dict[str, Any]]:
+    """Yields the Workflows of a run, which is one, or none once it is deleted.
+
+    Args:
+        api: Requests in the run's namespace.
+        run: KFP's id of the run.
+
+    Raises:
+        RunnerError: They cannot be read.
+    """
+    path = api.path("argoproj.io/v1alpha1", "workflows")
+    for page in api.pages(path, {"labelSelector": f"pipeline/runid={run}"}):
+        yield from page.get("items") or ()
+
+
+def experiments_in(workflow: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the texts that tasks of a Workflow have as their input ``experiment``.
+
+    Kubeflow Pipelines keeps each DAG of a run as the JSON text of an argument of its Workflow.
+    """
+    for argument in workflow["spec"]["arguments"]["parameters"]:
+        try:
+            component = json.loads(argument.get("value") or "null")
+        except ValueError:
+            continue
+        dag = component.get("dag") if isinstance(component, Mapping) else None
+        for task in (dag or {}).get("tasks", {}).values():
+            given = task.get("inputs", {}).get("parameters", {}).get("experiment", {})
+            constant = given.get("runtimeValue", {}).get("constant")
+            if isinstance(constant, str):
+                yield constant

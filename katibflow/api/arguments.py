@@ -42,7 +42,7 @@ _SWITCH = _Rule(lambda value: isinstance(value, bool), "True or False")
 _SECONDS = _Rule(_is_seconds, "seconds, a number above 0")
 
 _RULES: Mapping[str, _Rule] = {
-    "on": _Rule(lambda value: value in BACKENDS, ", ".join(BACKENDS)),
+    "on": _Rule(lambda value: isinstance(value, str), ", ".join(BACKENDS)),
     "runs": _Rule(lambda value: isinstance(value, str | os.PathLike), "the path of a folder"),
     "maps": _Rule(_is_maps, 'paths by paths, as {"/opt/pytorch-mnist": "trial_image"}'),
     "namespace": _TEXT,

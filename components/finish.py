@@ -45,6 +45,7 @@ def finish(
     resource = (group, version, namespace, plural)
     own = f"katibflow/experiment={name},katibflow/run={short},!katibflow/state"
     ends = {"Complete", "Succeeded", "Failed", "Error", "SUCCEEDED", "FAILED", "STOPPED"}
+    ends |= {"ValidationFailed"}
     for job in api.list_namespaced_custom_object(*resource, label_selector=own)["items"]:
         status_fields = job.get("status") or {}
         words = {v for v in status_fields.values() if isinstance(v, str)}

@@ -150,7 +150,7 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
             "RayJob",
             "rayjobs",
             success_condition=_phase('jobStatus=="SUCCEEDED"'),
-            failure_condition=_phase('jobDeploymentStatus=="Failed"'),
+            failure_condition=_phase('jobDeploymentStatus%"*Failed"'),  # or ValidationFailed
             primary_pod_labels={},
             stop={"suspend": True},
             defaults={"shutdownAfterJobFinishes": True},

@@ -28,11 +28,13 @@ from katibflow.runners.kubernetes.ending import (
     failed_log,
     outcome_logs,
 )
+from katibflow.runners.kubernetes.event_log import EventLog, EventsAnswered
+from katibflow.runners.kubernetes.events import Access, WarningEvent
 from katibflow.runners.kubernetes.inbox import Inbox
 from katibflow.runners.kubernetes.job_object import Shape
 from katibflow.runners.kubernetes.logs import Instance, LogReader
 from katibflow.runners.kubernetes.metrics_registry import source_of
-from katibflow.runners.kubernetes.pods import Pod, followed_container
+from katibflow.runners.kubernetes.pods import Finding, Pod, followed_container
 from katibflow.runners.kubernetes.seen import (
     Seen,
     Terms,
@@ -77,6 +79,7 @@ class TrialFollower:
         created: Time of the job's creation.
         observe: Called with each event.
         stop: A request that ends the job early.
+        events: The warnings of the namespace, for trials that nothing else explains.
 
     Attributes:
         left: The job's pods once it is over, running ones included.
@@ -93,6 +96,7 @@ class TrialFollower:
         created: datetime,
         observe: Observer,
         stop: StopRequest,
+        events: EventLog,
     ) -> None:
         self.inbox = Inbox()
         self.left: tuple[Pod, ...] = ()
@@ -102,6 +106,8 @@ class TrialFollower:
         self._retain = retain
         self._observe = observe
         self._stop = stop
+        self._events = events
+        self._forget_events: Callable[[], None] | None = None
         age = 0.0 if found is None else (datetime.now(UTC) - created).total_seconds()
         self._start = time_text(created)
         self._terms = Terms(
@@ -114,10 +120,11 @@ class TrialFollower:
             limits=job.limits,
             timing=api.timing,
             created=monotonic() - max(0.0, age),
+            namespace=api.namespace,
         )
         self._seen = Seen(found)
         self._logs: dict[str, str] = {}
-        self._told: set[str] = set()
+        self._told: set[object] = set()
         self._outages = 0
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
@@ -147,6 +154,9 @@ class TrialFollower:
             self._observe(Started(self._start))
             while True:
                 verdict = self._judge()
+                if verdict.state is not None and verdict.asks:
+                    self._await_events()
+                    verdict = self._judge()
                 if verdict.state is not None:
                     return self._conclude(verdict)
                 until = verdict.until
@@ -157,6 +167,8 @@ class TrialFollower:
             self.inbox.close()
             self._reader.cancel()
             self._source.cancel()
+            if self._forget_events:
+                self._forget_events()
 
     # What happens
 
@@ -178,6 +190,8 @@ class TrialFollower:
             case Changed(_, Pod() as pod):
                 self._seen = self._seen.with_pod(self._terms, pod)
                 self._pod_changed(pod)
+            case Changed(_, WarningEvent()) | EventsAnswered():
+                self._learn(event)
             case Changed(_, body):
                 self._seen = replace(self._seen, body=body)
             case Gone(name) if name in self._seen.pods:
@@ -187,9 +201,7 @@ class TrialFollower:
             case Gone(name) if name == self._terms.name:
                 self._look_again()
             case Outage(text):
-                self._outages += 1
-                if self._outages == 2:
-                    self._tell(f"the API server is out of reach, trying on: {text}")
+                self._count_outage(text)
             case WatchFailed(error):
                 raise error
             case _LogsDone():
@@ -197,6 +209,20 @@ class TrialFollower:
             case _SourceDone():
                 self._source_done = True
         return event
+
+    def _count_outage(self, text: str) -> None:
+        self._outages += 1
+        if self._outages == 2:
+            self._tell(f"the API server is out of reach, trying on: {text}")
+
+    def _learn(self, event: Changed[WarningEvent] | EventsAnswered) -> None:
+        """Takes what the trial's Events say."""
+        match event:
+            case Changed(name, warning):
+                self._seen = self._seen.with_warning(self._terms, name, warning)
+                self._tell_news(warning.name)
+            case EventsAnswered(access):
+                self._seen = self._seen.with_access(self._terms, access)
 
     def _look_again(self) -> None:
         """Reads the job again after it left the watch: deleted, or recorded by another process."""
@@ -210,17 +236,41 @@ class TrialFollower:
         else:
             self._seen = replace(self._seen, body=body)
 
-    def _tell(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
+    def _tell(self, text: str, topic: object = None) -> None:
+        """Reports a text, unless that, or something of its topic, was reported."""
+        topic = topic or text
+        if topic not in self._told:
+            self._told.add(topic)
             self._observe(Notice(text))
+
+    def _tell_finding(self, finding: Finding, more: str = "") -> None:
+        topic = (finding.pod, finding.container, finding.topic) if finding.topic else None
+        self._tell(f"{finding}{more}", topic)
+
+    def _tell_news(self, name: str) -> None:
+        """Reports what is new about a pod, if the trial has one of that name."""
+        pod = self._seen.pods.get(name)
+        for finding in news(self._terms, self._seen, pod) if pod else ():
+            waits = finding.prospect is Prospect.WAITING
+            limit = f"; waits up to {self._terms.limits.start:g} s" if waits else ""
+            self._tell_finding(finding, limit)
+
+    def _ask_events(self) -> None:
+        """Asks for the trial's Events, once."""
+        if self._forget_events is None:
+            number = str(self._job.trial.number)
+            self._forget_events = self._events.ask(number, self.inbox.put)
+
+    def _await_events(self) -> None:
+        """Waits a little for the Events that may say why the trial is over."""
+        self._ask_events()
+        until = monotonic() + self._timing.explain
+        while self._seen.known.access is Access.UNREAD and monotonic() < until:
+            self._take(until)
 
     def _pod_changed(self, pod: Pod) -> None:
         self._logs |= outcome_logs(self._api, [pod], self._terms.primary)
-        for finding in news(self._terms, pod):
-            start = self._terms.limits.start
-            waits = finding.prospect is Prospect.WAITING
-            self._tell(f"{finding}; waits up to {start:g} s" if waits else str(finding))
+        self._tell_news(pod.name)
         for chosen in primaries(self._terms, self._seen):
             self._read_log(chosen)
 
@@ -243,10 +293,12 @@ class TrialFollower:
         stop = None if asked is None else asked.text
         verdict = judge(self._terms, self._seen, stop, monotonic())
         self._seen = judged(self._seen, verdict)
+        if verdict.asks:
+            self._ask_events()
         if verdict.standing is Standing.SUSPENDED:
             self._tell(f"{self._terms.name} is suspended, as by a queue; waiting for its start")
         for finding in verdict.news:
-            self._tell(str(finding))
+            self._tell_finding(finding)
         return verdict
 
     # How it ends
@@ -260,6 +312,8 @@ class TrialFollower:
         failed = verdict.state is JobState.FAILED
         if verdict.standing is Standing.ENDED:
             self._await(self._timing.linger, self._unread, lambda: self._is_complete(failed))
+            if failed and self._seen.cause and self._seen.cause.unexplained:
+                self._await_events()
             lines = self._failed_log() if failed else []
             self._finish_logs()
             self.left = tuple(self._seen.pods.values())

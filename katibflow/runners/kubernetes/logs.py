@@ -18,6 +18,10 @@ from katibflow.runners.kubernetes.api import Api, ApiError, Backoff, Lost, Strea
 
 __all__ = ["Instance", "LogReader", "tail"]
 
+_NOT_THERE = re.compile(r"unable to retrieve container logs for \S+")
+"""The kubelet's answer, with status 200, for a log that it has no more. It has no code, but it is
+the only line without a time where times were asked for."""
+
 _SECOND = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
@@ -33,12 +37,23 @@ class Instance:
 
 def tail(api: Api, pod: str, container: str, lines: int, *, previous: bool = False) -> list[str]:
     """Returns the last lines of a container's log, or none if they cannot be read."""
-    query = {"container": container, "tailLines": lines, "previous": str(previous).lower()}
+    query = {"container": container, "tailLines": lines, "timestamps": "true"}
+    query |= {"previous": "true"} if previous else {}
     try:
         stream = api.stream(api.path("v1", "pods", pod, "log"), query)
-        return [line for line, _ in stream.lines()]
+        taken = [_taken_apart(line) for line, _ in stream.lines()]
+        return [text for _, text in taken if text is not None]
     except (ApiError, Lost):
         return []
+
+
+def _taken_apart(line: str) -> tuple[str, str | None]:
+    """Returns the second of a line, and its text; None for the text if it is no container's."""
+    stamp, _, text = line.partition(" ")
+    second = _SECOND.fullmatch(stamp)
+    if second:
+        return second[1] + second[2], text
+    return "", None if _NOT_THERE.fullmatch(line) else line
 
 
 class LogReader:
@@ -189,13 +204,14 @@ class LogReader:
             stream.close()
 
     def _deliver_line(self, line: str, since: str, delivered: Counter[str]) -> str:
-        stamp, _, text = line.partition(" ")
-        second = _SECOND.fullmatch(stamp)
-        if second and second[1] + second[2] != since:
-            since = second[1] + second[2]
+        second, text = _taken_apart(line)
+        if text is None:
+            return since
+        if second and second != since:
+            since = second
             delivered.clear()
         delivered[line] += 1
-        self._deliver(text if second else line)
+        self._deliver(text)
         return since
 
     def _wait(self, instance: Instance, lost: Lost | None) -> None:

@@ -26,6 +26,7 @@ from katibflow.runners.events import Observer
 from katibflow.runners.kubernetes.api import Api, ApiError, connect
 from katibflow.runners.kubernetes.conditions import Conditions
 from katibflow.runners.kubernetes.ending import end_job
+from katibflow.runners.kubernetes.event_log import EventLog
 from katibflow.runners.kubernetes.follower import TrialFollower
 from katibflow.runners.kubernetes.job_object import (
     EXPERIMENT,
@@ -118,6 +119,7 @@ class KubernetesRunner:
         self._jobs_path = api.path(kind.api_version, kind.plural)
         self._pods_path = api.path("v1", "pods")
         self._watches = tuple(self._make_watches(Shape.of(spec), labels))
+        self._events = EventLog(api, self._number_in)
         self._leftovers = Leftovers(api, self._watches, tell)
         self._tell = tell
         self._told: set[str] = set()
@@ -128,12 +130,10 @@ class KubernetesRunner:
         yield Watch(self._api, self._jobs_path, running, _number_of, lambda body: body)
         if shape.labelled:
             yield Watch(self._api, self._pods_path, {"labelSelector": own}, _number_of, read_pod)
-        prefix = f"{self._identity.experiment}-{self._identity.run}-"
 
         def by_job_name(name: str, pod_labels: Mapping[str, str]) -> str | None:
             job = pod_labels.get(self._kind.name_label, "") if self._kind.name_label else name
-            number = job.removeprefix(prefix).partition("-")[0]
-            return number if job.startswith(prefix) and number.isdecimal() else None
+            return self._number_in(job)
 
         if self._kind.name_label:
             by_name = {"labelSelector": self._kind.name_label}
@@ -141,6 +141,12 @@ class KubernetesRunner:
         elif not shape.labelled:  # a kind of which nothing is known but what the file says
             by_labels = {"labelSelector": _selector(labels)} if labels else {}
             yield Watch(self._api, self._pods_path, by_labels, by_job_name, read_pod)
+
+    def _number_in(self, name: str) -> str | None:
+        """Returns the number of the trial whose job has this name, or begins a name with it."""
+        prefix = f"{self._identity.experiment}-{self._identity.run}-"
+        number = name.removeprefix(prefix).partition("-")[0]
+        return number if name.startswith(prefix) and number.isdecimal() else None
 
     def records(self) -> Sequence[Trial]:
         """Returns the trials of this run on record, running ones included, by ascending number.
@@ -211,6 +217,7 @@ class KubernetesRunner:
             created_at(made),
             observe,
             stop,
+            self._events,
         )
         key = str(job.trial.number)
         with ExitStack() as subscribed:
@@ -341,6 +348,7 @@ class KubernetesRunner:
         """Ends the pods that finished trials have left, within a bounded time, and the watches."""
         self._leftovers.close()
         self._api.closed.set()
+        self._events.close()
         for watch in self._watches:
             watch.close()
 

@@ -13,10 +13,11 @@ from enum import StrEnum, auto
 from typing import Any
 
 from katibflow.runners.base import JobOutcome, JobState
-from katibflow.runners.kubernetes.causes import Prospect, Reason, tells_more
+from katibflow.runners.kubernetes.causes import Prospect, Reason, cause_of, tells_more
+from katibflow.runners.kubernetes.events import Access, explained, status_words
 from katibflow.runners.kubernetes.inbox import FOREVER
 from katibflow.runners.kubernetes.job_object import STATE, Identity, holds_still, was_stopped
-from katibflow.runners.kubernetes.pods import Finding, Pod, held_open, replica_name
+from katibflow.runners.kubernetes.pods import Finding, Pod, held_open, replica_name, taken_away
 from katibflow.runners.kubernetes.seen import FindingKey, Seen, Terms, found_in
 
 __all__ = ["Adoption", "Standing", "Verdict", "adoption", "judge", "judged", "news", "outcome"]
@@ -76,6 +77,7 @@ class Verdict:
         until: Time to judge again if nothing changes.
         news: Findings to report now.
         since: The next value of `Seen.since`.
+        asks: Whether only the trial's Events can say why.
     """
 
     standing: Standing
@@ -86,6 +88,7 @@ class Verdict:
     until: float = FOREVER
     news: tuple[Finding, ...] = ()
     since: Mapping[FindingKey, float] = field(default_factory=dict)
+    asks: bool = False
 
 
 def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
@@ -110,7 +113,8 @@ def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
         return Verdict(Standing.STOPPED, stopped, Reason.STOPPED, why)
     end = terms.conditions.end(seen.body)
     if end is not None:
-        return Verdict(Standing.ENDED, end.state, end.reason, end.message)
+        failed_so = end.state is failed and seen.cause is not None and seen.cause.unexplained
+        return Verdict(Standing.ENDED, end.state, end.reason, end.message, asks=failed_so)
     state = seen.body["metadata"].get("labels", {}).get(STATE)
     if state is not None:
         text = f"it is on record as {state}"
@@ -132,12 +136,14 @@ class _Trouble:
 
     Attributes:
         prospect: The consequence for the trial, given what the controller will do.
+        ask: Time to look for Events about it.
         tell: Time to report it.
         end: Time at which it ends the trial.
     """
 
     finding: Finding
     prospect: Prospect
+    ask: float
     tell: float
     end: float
 
@@ -156,30 +162,50 @@ def _judge_pods(terms: Terms, seen: Seen, now: float) -> Verdict:
     troubles: list[_Trouble] = []
     for key, finding in _present(terms, seen):
         since[key] = seen.since.get(key, now)
-        troubles.append(_trouble(terms, seen, finding, since[key]))
+        troubles.append(_trouble(terms, seen, finding, since[key], now))
     quiet = (Prospect.WAITING, Prospect.REMARK)  # told when the pod changed, see `news`
     told = tuple(
         each.finding for each in troubles if now >= each.tell and each.prospect not in quiet
     )
+    told += tuple(_replaced(terms, seen))
+    asks = any(each.finding.unexplained and now >= each.ask for each in troubles)
     over = [each for each in troubles if now >= each.end]
     if over:
         worst = max(over, key=lambda each: each.prospect).finding
-        return replace(_over(terms, worst), news=told, since=since)
+        return replace(_over(terms, worst), news=told, since=since, asks=asks)
+    present = [pod.phase for pod in seen.pods.values() if not pod.deleting]
     if not troubles:
-        present = [pod.phase for pod in seen.pods.values() if not pod.deleting]
         standing = Standing.STARTING if "Pending" in present else Standing.RUNNING
-        return Verdict(standing if present else Standing.PODLESS)
-    moments = [moment for each in troubles for moment in (each.tell, each.end) if moment > now]
+        return Verdict(standing if present else Standing.PODLESS, news=told)
+    moments = [
+        moment
+        for each in troubles
+        for moment in (each.ask, each.tell, each.end)
+        if moment > now and (moment != each.ask or seen.known.access is Access.UNREAD)
+    ]
     first = max(troubles, key=lambda each: (each.prospect, now >= each.tell))
     standing = _GOES_ON[first.prospect]
+    until = min(moments, default=FOREVER)
     if first.prospect is Prospect.SLOW and now < first.tell:
         standing = Standing.STARTING
+        if seen.complete and not present:  # the controller is about to make the next one
+            return Verdict(Standing.PODLESS, until=until, news=told, since=since, asks=asks)
     cause = first.finding
-    until = min(moments, default=FOREVER)
-    return Verdict(standing, None, cause.reason, str(cause), cause, until, told, since)
+    return Verdict(standing, None, cause.reason, str(cause), cause, until, told, since, asks)
 
 
-def _trouble(terms: Terms, seen: Seen, finding: Finding, since: float) -> _Trouble:
+def _replaced(terms: Terms, seen: Seen) -> Iterator[Finding]:
+    """Yields who took away the pods in whose place others have begun."""
+    for lost in seen.lost:
+        others = [pod for pod in seen.pods.values() if not (pod.deleting or pod.is_over)]
+        for pod in others:
+            is_its = terms.shape.expected == 1 or replica_name(pod) == replica_name(lost)
+            if is_its and pod.uid != lost.uid and pod.created >= lost.created:
+                yield taken_away(lost)
+                break
+
+
+def _trouble(terms: Terms, seen: Seen, finding: Finding, since: float, now: float) -> _Trouble:
     start, timing = terms.limits.start, terms.timing
     prospect = finding.prospect
     if prospect is Prospect.CONTROLLER and _left_to_controller(terms, seen, finding):
@@ -192,8 +218,17 @@ def _trouble(terms: Terms, seen: Seen, finding: Finding, since: float) -> _Troub
         Prospect.CONTROLLER: timing.grace,
         Prospect.HOPELESS: 0.0,
     }[prospect]
-    tell = since + (timing.notice if prospect is Prospect.SLOW else 0.0)
-    return _Trouble(finding, prospect, tell, since + patience)
+    is_slow = prospect is Prospect.SLOW
+    ask = since + (timing.notice / 2 if is_slow else 0.0)
+    tell = since + (timing.notice if is_slow else 0.0)
+    if is_slow and now >= tell:
+        finding = explained(finding, seen.known, terms.namespace, terms.name)
+    if finding.reason == Reason.PODS_MISSING:
+        words = status_words(terms.kind.kind, seen.body or {})
+        finding = replace(finding, message="; ".join(filter(None, (finding.message, words))))
+        if seen.complete:
+            patience = FOREVER  # its controller makes the next pods in its own time
+    return _Trouble(finding, prospect, ask, tell, since + patience)
 
 
 def _over(terms: Terms, worst: Finding) -> Verdict:
@@ -213,17 +248,14 @@ def _present(terms: Terms, seen: Seen) -> Iterator[tuple[FindingKey, Finding]]:
     for pod in seen.pods.values():
         if pod.deleting:
             continue
-        for finding in found_in(terms, pod):
+        for finding in found_in(terms, seen, pod):
             container = finding.container if finding.prospect >= Prospect.SETTLING else ""
             yield (pod.uid, container, finding.prospect.name if container else ""), finding
     expected = terms.shape.expected
     missing = expected - len(seen.pods)
-    if missing > 0 and not seen.complete:
-        text = (
-            f"{missing} of {expected} pods are not there; the controller of "
-            f"{terms.kind.kind} is not running, or a quota is used up"
-        )
-        yield ("", "", ""), Finding("", "", Reason.PODS_MISSING, text, Prospect.SLOW)
+    if missing > 0 and (not seen.complete or missing == expected):
+        text = f"{missing} of {expected} pods are not there"
+        yield ("", "", ""), Finding("", "", Reason.PODS_MISSING, text, Prospect.SLOW, True)
     holder = held_open(list(seen.pods.values()), terms.primary, expected)
     if holder:
         yield ("", "", holder.reason), holder
@@ -245,15 +277,20 @@ def _left_to_controller(terms: Terms, seen: Seen, finding: Finding) -> bool:
     return replaced or not terms.kind.replica_specs
 
 
-def news(terms: Terms, pod: Pod) -> Iterator[Finding]:
+def news(terms: Terms, seen: Seen, pod: Pod) -> Iterator[Finding]:
     """Yields the findings to report about a pod that has changed."""
-    return (item for item in found_in(terms, pod) if item.prospect is not Prospect.SLOW)
+    for item in found_in(terms, seen, pod):
+        # whether a deleted pod means anything shows when another one begins, or the job ends
+        if not (item.prospect is Prospect.SLOW or cause_of(item.reason).is_weak or seen.closed):
+            yield item
 
 
 def judged(seen: Seen, verdict: Verdict) -> Seen:
     """Returns the observed states, with the parts of a verdict that the next one needs."""
-    cause = verdict.cause if verdict.standing is Standing.BROKEN else seen.cause
-    return replace(seen, cause=cause, since=verdict.since)
+    is_own = verdict.standing in (Standing.BROKEN, Standing.LATE)
+    closed = verdict.state is not None and verdict.standing is not Standing.ENDED
+    cause = verdict.cause if is_own else seen.cause
+    return replace(seen, cause=cause, since=verdict.since, closed=closed)
 
 
 def outcome(
@@ -272,6 +309,8 @@ def outcome(
     if verdict.state is not JobState.FAILED:
         return JobOutcome(verdict.state, reason, text, logs)
     cause = seen.cause
+    if cause and cause_of(cause.reason).is_weak and reason and not cause_of(reason).leaves_open:
+        cause = None
     if cause and cause != verdict.cause:
         text = f"{text}; {cause}" if text else str(cause)
         reason = cause.reason if tells_more(cause.reason) or not reason else reason

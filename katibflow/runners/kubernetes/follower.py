@@ -125,6 +125,8 @@ class TrialFollower:
         self._seen = Seen(found)
         self._logs: dict[str, str] = {}
         self._told: set[object] = set()
+        self._is_shown = False  # whether the watch has shown the job
+        self._look = monotonic() + self._timing.notice
         self._outages = 0
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
@@ -159,9 +161,13 @@ class TrialFollower:
                     verdict = self._judge()
                 if verdict.state is not None:
                     return self._conclude(verdict)
-                until = verdict.until
+                until = verdict.until if self._is_shown else min(verdict.until, self._look)
                 while isinstance(self._take(until), LogLine | MetricLine) and monotonic() < until:
                     pass  # a line changes nothing
+                if not self._is_shown and monotonic() >= self._look:
+                    # it may have gone before the watch began, which then never tells
+                    self._look = monotonic() + self._timing.notice
+                    self._look_again()
         finally:
             unsubscribe()
             self.inbox.close()
@@ -193,12 +199,14 @@ class TrialFollower:
             case Changed(_, WarningEvent()) | EventsAnswered():
                 self._learn(event)
             case Changed(_, body):
+                self._is_shown = True
                 self._seen = replace(self._seen, body=body)
             case Gone(name) if name in self._seen.pods:
                 self._seen = self._seen.without_pod(name)
                 self._reader.end(name)
                 self._source.end(name)
             case Gone(name) if name == self._terms.name:
+                self._is_shown = True
                 self._look_again()
             case Outage(text):
                 self._count_outage(text)

@@ -14,6 +14,7 @@ from katibflow.runners.kubernetes.conditions import Conditions
 from katibflow.runners.kubernetes.events import Access, Known, WarningEvent, explained
 from katibflow.runners.kubernetes.job_object import Shape
 from katibflow.runners.kubernetes.pods import (
+    REPLICA_LABEL,
     Finding,
     Pod,
     failed_starts,
@@ -34,6 +35,9 @@ __all__ = [
     "primaries",
     "unread",
 ]
+
+JOB_RETRIES = 6
+"""The backoffLimit of a batch Job that gives none."""
 
 FindingKey = tuple[str, ...]
 """The key under which a finding's time is counted: the pod, a container, and more."""
@@ -67,6 +71,41 @@ class Terms:
     created: float = 0.0
     namespace: str = ""
 
+    @property
+    def has_one_pod(self) -> bool:
+        """Returns whether the job has one pod at a time."""
+        return bool(self.kind.pod_template) and self.shape.expected == 1
+
+    def does_work(self, pod: Pod) -> bool:
+        """Returns whether a pod says anything about the trial's end.
+
+        Every pod that is made from a template of the job does. Of a kind whose controllers make
+        other pods too (initializers, a Ray cluster, the steps of a Workflow) those with the primary
+        labels and the primary container do.
+        """
+        if self.kind.replica_specs or self.kind.pod_template:
+            return True
+        return self._is_peer(pod) and (self.labels or {}).items() <= pod.labels.items()
+
+    def awaits(self, pod: Pod) -> bool:
+        """Returns whether a pod has to start even if the trial's work has begun elsewhere.
+
+        The other nodes of a TrainJob do; a Ray worker or the next step of a Workflow does not.
+        """
+        return self.does_work(pod) or (self._is_peer(pod) and not self.kind.has_stages)
+
+    def _is_peer(self, pod: Pod) -> bool:
+        return self.primary is None or pod.container(self.primary) is not None
+
+    def is_retried(self, pod: Pod) -> bool:
+        """Returns whether the operator runs the replica as a batch Job, which starts it again."""
+        return pod.labels.get(REPLICA_LABEL) in self.kind.job_replicas
+
+    def allowed_restarts(self, pod: Pod) -> int | None:
+        """Returns the number of crashes that are allowed; None: the template does not say."""
+        allowed = self.shape.allowed_restarts
+        return JOB_RETRIES if allowed is None and self.is_retried(pod) else allowed
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -77,6 +116,7 @@ class Seen:
         deleted: Whether the job was deleted.
         pods: The existing pods by name, the first seen first.
         complete: Whether all pods of the job have existed at the same time.
+        begun: Whether the primary container of a pod that does the trial's work has begun.
         cause: The finding that best explains a failure, of all findings so far.
         since: The start of each present problem, from the last verdict.
         known: What is known from the trial's Events.
@@ -91,6 +131,7 @@ class Seen:
     deleted: bool = False
     pods: Mapping[str, Pod] = field(default_factory=dict)
     complete: bool = False
+    begun: bool = False
     cause: Finding | None = None
     since: Mapping[FindingKey, float] = field(default_factory=dict)
     known: Known = field(default_factory=Known)
@@ -103,11 +144,12 @@ class Seen:
         pods = {**self.pods, pod.name: pod}
         present = sum(not item.deleting for item in pods.values())
         complete = self.complete or present >= terms.shape.expected
+        begun = self.begun or (terms.does_work(pod) and _has_begun(terms, pod))
         starts = dict(self.starts)
         for failure, instance in failed_starts(pod):
             had = starts.get(failure, ())
             starts[failure] = had if instance in had else (*had, instance)
-        after = replace(self, pods=pods, complete=complete, starts=starts)
+        after = replace(self, pods=pods, complete=complete, begun=begun, starts=starts)
         after = after._losing(pod) if is_taken(pod) else after
         return after._with_cause_of(terms, pod)
 
@@ -150,16 +192,30 @@ class Seen:
         return replace(self, cause=cause)
 
 
+def _has_begun(terms: Terms, pod: Pod) -> bool:
+    container = followed_container(pod, terms.primary)
+    return pod.is_over or (
+        container is not None
+        and (container.restarts > 0 or container.state in ("running", "terminated"))
+    )
+
+
 def found_in(terms: Terms, seen: Seen, pod: Pod) -> Iterator[Finding]:
     """Yields what is wrong with a pod of the trial, or only takes long."""
     if any(pod.uid == each.uid for each in seen.lost):  # its end is not its own
         if pod.phase != "Succeeded":
             yield taken_away(pod)
         return
-    for finding in findings(pod, terms.primary, terms.shape.allowed_restarts):
+    for finding in findings(pod, terms.primary, terms.allowed_restarts(pod)):
         if finding.prospect is not Prospect.SLOW:  # that is explained when its time has come
             finding = explained(finding, seen.known, terms.namespace, terms.name)
-        yield _cannot_start(seen, pod, finding) or finding
+        finding = _cannot_start(seen, pod, finding) or finding
+        if terms.does_work(pod) or finding.prospect <= Prospect.WAITING:
+            yield finding
+        else:  # the job's controller decides; until it has, the trial's work does not start
+            is_ended = finding.prospect is Prospect.CONTROLLER or pod.is_over
+            prospect = Prospect.REMARK if is_ended else Prospect.WAITING
+            yield replace(finding, prospect=prospect)
 
 
 def _cannot_start(seen: Seen, pod: Pod, finding: Finding) -> Finding | None:
@@ -178,7 +234,7 @@ def _better(terms: Terms, cause: Finding | None, finding: Finding) -> Finding:
     """Returns the one of two findings that explains a failure better."""
     if cause is None:
         return finding
-    is_next = finding.pod != cause.pod and terms.shape.expected == 1
+    is_next = finding.pod != cause.pod and terms.has_one_pod
     if is_next and finding.prospect >= Prospect.CONTROLLER:
         return finding  # of the last try
     is_same = (finding.pod, finding.container, finding.reason) == (

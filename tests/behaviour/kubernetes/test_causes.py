@@ -32,6 +32,7 @@ QUOTA = (
 NO_PROGRAM = (
     'unable to start container process: exec: "/no/such/program": no such file or directory'
 )
+UNHURRIED = replace(FAST, notice=20)
 AGAIN = ({"restartPolicy": "Never"}, {"restartPolicy": "OnFailure"})
 
 
@@ -62,9 +63,9 @@ def without_events(rules: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def test_a_volume_that_cannot_be_mounted_is_named_by_the_kubelet(lab: Lab) -> None:
-    outcome, watch = lab.run(cannot_mount, SOON)
+    outcome, watch = lab.run(cannot_mount, Limits(start=1.6), replace(FAST, notice=1.5))
     assert (outcome.state, outcome.reason) == (JobState.FAILED, "FailedMount")
-    assert outcome.message.startswith("not started within 0.6 s: pod ")
+    assert outcome.message.startswith("not started within 1.6 s: pod ")
     assert outcome.message.endswith(f", container main: FailedMount: {MOUNT}")
     assert [text for text in notices(watch) if "FailedMount" in text] == [
         f"pod contract-0a1b2c3d-0-job-0, container main: FailedMount: {MOUNT}"
@@ -138,7 +139,7 @@ def test_a_program_that_failed_by_itself_keeps_its_reason(lab: Lab) -> None:
 
 
 def test_trials_that_run_well_read_no_events(lab: Lab) -> None:
-    runner = lab.runner()
+    runner = lab.runner(UNHURRIED)
     for number in range(3):
         future, _, _ = lab.begin(completes(), number, runner)
         assert future.result(20).state is JobState.SUCCEEDED
@@ -271,7 +272,7 @@ def test_what_a_container_left_as_its_last_words_is_told(lab: Lab) -> None:
         pod.terminated(7, message="the licence\nhas expired\n", phase="Failed")
         play.condition("Failed", "BackoffLimitExceeded", "Job has reached the backoff limit")
 
-    outcome, _ = lab.run(script)
+    outcome, _ = lab.run(script, timing=UNHURRIED)
     assert "exit code 7: the licence has expired" in outcome.message
     assert reads(lab) == (0, 0)
 

@@ -13,7 +13,7 @@ from katibflow.runners.kubernetes.rbac import role
 from katibflow.study.history import TrialState
 from tests.behaviour.runner_contract import trial
 from tests.doubles.kubernetes.lab import FAST, Lab, container, pod_template
-from tests.doubles.kubernetes.plays import REPLICAS, JobPlay, Script
+from tests.doubles.kubernetes.plays import REPLICAS, JobPlay, PodPlay, Script
 
 NAME = "contract-0a1b2c3d-0"
 POD = pod_template(restartPolicy="Never")
@@ -167,10 +167,14 @@ def test_all_the_runner_does_is_all_its_role_allows(
     labels = {"spark-role": "driver"} if manifest is UNKNOWN else {}
     lab.template_of(manifest, primaryPodLabels=labels, **given)
 
-    def stuck(play: JobPlay) -> None:
+    def pod_of(play: JobPlay) -> PodPlay:
         known = play.plural in ("jobs", *REPLICAS)
         driver = {"spark-role": "driver"}
         (pod,) = play.pods() if known else [play.pod(POD, "driver", 0, labels=driver)]
+        return pod
+
+    def stuck(play: JobPlay) -> None:
+        pod = pod_of(play)
         pod.running()
         pod.log("begun")
 
@@ -199,6 +203,13 @@ def test_all_the_runner_does_is_all_its_role_allows(
         runner.record(trial(0, TrialState.COMPLETE))
         runner.record(trial(7))
     runner.records()
+    unexplained, _, stop = lab.begin(
+        lambda play: pod_of(play).waiting("ContainerCreating"), 8, runner
+    )
+    with lab.server.changed:
+        assert lab.server.changed.wait_for(lambda: lab.server.count("watch", "events"), 10)
+    stop.set("seen")
+    unexplained.result(10)
     used = {(r.resource, r.verb) for r in lab.server.requests}
     allowed = {(name, verb) for r in rules for name in r["resources"] for verb in r["verbs"]}
     assert used == allowed

@@ -16,7 +16,8 @@ def test_the_shipped_roles_are_those_of_the_kinds() -> None:
     """After a change: python -m katibflow.runners.kubernetes.rbac > deploy/role.yaml."""
     assert SHIPPED.read_text() == shipped_roles()
     documents = list(yaml.safe_load_all(SHIPPED.read_text()))
-    kinds = [role([kind], f"katibflow-{kind.plural}") for kind in KINDS.values()]
+    resources = {(kind.group, kind.plural): kind for kind in KINDS.values()}
+    kinds = [role([kind], f"katibflow-{kind.plural}") for kind in resources.values()]
     assert documents == [*kinds, pages_role()]
 
 

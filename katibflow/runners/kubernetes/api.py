@@ -50,6 +50,7 @@ class Timing:
         grace: Time for a failed replica's controller to decide, and for the other containers of a
             pod whose work is done to end.
         linger: Time for pods that outlive their job to end.
+        explain: Time for the Events to arrive that may say why a trial failed.
         log: Time for a finished container's log to arrive, counted from its last line.
         stop: Time for a stopped job's pods to end, before they are deleted.
         close: Time at the end of a run to delete what is left of its trials.
@@ -65,6 +66,7 @@ class Timing:
     settle: float = 60.0
     grace: float = 30.0
     linger: float = 5.0
+    explain: float = 10.0
     log: float = 30.0
     stop: float = 90.0
     close: float = 15.0

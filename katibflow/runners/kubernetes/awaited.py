@@ -15,11 +15,8 @@ def missing_pods(terms: Terms, seen: Seen) -> str:
     """Returns the pods that the job lacks, in words; empty if it lacks none."""
     expected, kind = terms.shape.expected, terms.kind
     missing = expected - len(seen.pods)
-    if missing > 0 and not seen.complete:
-        return (
-            f"{missing} of {expected} pods are not there; the controller of {kind.kind} is not "
-            "running, or a quota is used up"
-        )
+    if missing > 0 and (not seen.complete or missing == expected):
+        return f"{missing} of {expected} pods are not there"
     if kind.has_stages or seen.begun or any(terms.does_work(pod) for pod in seen.pods.values()):
         return ""
     status = (seen.body or {}).get("status") or {}

@@ -28,12 +28,14 @@ from katibflow.runners.kubernetes.ending import (
     failed_log,
     outcome_logs,
 )
+from katibflow.runners.kubernetes.event_log import EventLog, EventsAnswered
+from katibflow.runners.kubernetes.events import Access, WarningEvent
 from katibflow.runners.kubernetes.inbox import Inbox
 from katibflow.runners.kubernetes.job_object import Shape, created_at
 from katibflow.runners.kubernetes.log_position import LogPosition
 from katibflow.runners.kubernetes.logs import Instance, LogReader
 from katibflow.runners.kubernetes.metrics_registry import source_of
-from katibflow.runners.kubernetes.pods import Pod, followed_container
+from katibflow.runners.kubernetes.pods import Finding, Pod, followed_container
 from katibflow.runners.kubernetes.seen import (
     Seen,
     Terms,
@@ -86,6 +88,7 @@ class TrialFollower:
         is_found: Whether the job was found, and is adopted.
         observe: Called with each event.
         stop: A request that ends the job early.
+        events: The warnings of the namespace, for trials that nothing else explains.
         pods_now: Returns the trial's pods as the API server has them now, by name.
 
     Attributes:
@@ -103,6 +106,7 @@ class TrialFollower:
         is_found: bool,
         observe: Observer,
         stop: StopRequest,
+        events: EventLog,
         pods_now: Callable[[], Mapping[str, Pod]],
     ) -> None:
         self.inbox = Inbox()
@@ -113,6 +117,8 @@ class TrialFollower:
         self._retain = retain
         self._observe = observe
         self._stop = stop
+        self._events = events
+        self._forget_events: Callable[[], None] | None = None
         self._pods_now = pods_now
         created = created_at(made)
         age = (datetime.now(UTC) - created).total_seconds() if is_found else 0.0
@@ -128,10 +134,11 @@ class TrialFollower:
             limits=job.limits,
             timing=api.timing,
             created=monotonic() - max(0.0, age),
+            namespace=api.namespace,
         )
         self._seen = Seen(made if is_found else None)
         self._logs: dict[str, str] = {}
-        self._told: set[str] = set()
+        self._told: set[object] = set()
         self._is_shown = False  # whether the watch has shown the job
         self._look = monotonic() + self._timing.notice
         self._outages = 0
@@ -171,6 +178,9 @@ class TrialFollower:
             self._observe(Started(self._start, self._after is not None))
             while True:
                 verdict = self._judge()
+                if verdict.state is not None and verdict.asks:
+                    self._await_events()
+                    verdict = self._judge()
                 if verdict.standing in BY_TIME:
                     self._look_at_all()
                     verdict = self._judge()
@@ -189,6 +199,8 @@ class TrialFollower:
             self.inbox.close()
             self._reader.cancel()
             self._source.cancel()
+            if self._forget_events:
+                self._forget_events()
 
     # What happens
 
@@ -211,6 +223,8 @@ class TrialFollower:
                 self._observe(event)
             case Changed(_, Pod() as pod):
                 self._pod_changed(pod)
+            case Changed(_, WarningEvent()) | EventsAnswered():
+                self._learn(event)
             case Changed(_, body):
                 self._is_shown = True
                 self._seen = replace(self._seen, body=body)
@@ -223,16 +237,24 @@ class TrialFollower:
                 self._out_of_reach(text)
             case WatchFailed(error):
                 raise error
-            case _LogsDone():
-                self._logs_done = True
-            case _SourceDone():
-                self._source_done = True
+            case _LogsDone() | _SourceDone():
+                self._logs_done |= isinstance(event, _LogsDone)
+                self._source_done |= isinstance(event, _SourceDone)
         return event
 
     def _out_of_reach(self, text: str) -> None:
         self._outages += 1
         if self._outages == 2:
             self._tell(f"the API server is out of reach, trying on: {text}")
+
+    def _learn(self, event: Changed[WarningEvent] | EventsAnswered) -> None:
+        """Takes what the trial's Events say."""
+        match event:
+            case Changed(name, warning):
+                self._seen = self._seen.with_warning(self._terms, name, warning)
+                self._tell_news(warning.name)
+            case EventsAnswered(access):
+                self._seen = self._seen.with_access(self._terms, access)
 
     def _log_lost(self, text: str) -> None:
         """Takes, in the reader's thread, that lines are lost: for the user, and for the metrics."""
@@ -253,6 +275,7 @@ class TrialFollower:
 
     def _look_at_all(self) -> None:
         """Reads the job and its pods again: the watches may have heard nothing for a while."""
+        self._seen = replace(self._seen, closed=False)
         self._look_again()
         self._look_at_pods()
 
@@ -263,10 +286,37 @@ class TrialFollower:
         for pod in pods.values():
             self._pod_changed(pod)
 
-    def _tell(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
+    def _tell(self, text: str, topic: object = None) -> None:
+        """Reports a text, unless that, or something of its topic, was reported."""
+        topic = topic or text
+        if topic not in self._told:
+            self._told.add(topic)
             self._observe(Notice(text))
+
+    def _tell_finding(self, finding: Finding, more: str = "") -> None:
+        topic = (finding.pod, finding.container, finding.topic) if finding.topic else None
+        self._tell(f"{finding}{more}", topic)
+
+    def _tell_news(self, name: str) -> None:
+        """Reports what is new about a pod, if the trial has one of that name."""
+        pod = self._seen.pods.get(name)
+        for finding in news(self._terms, self._seen, pod) if pod else ():
+            waits = finding.prospect is Prospect.WAITING
+            limit = f"; waits up to {self._terms.limits.start:g} s" if waits else ""
+            self._tell_finding(finding, limit)
+
+    def _ask_events(self) -> None:
+        """Asks for the trial's Events, once."""
+        if self._forget_events is None:
+            number = str(self._job.trial.number)
+            self._forget_events = self._events.ask(number, self.inbox.put)
+
+    def _await_events(self) -> None:
+        """Waits a little for the Events that may say why the trial is over."""
+        self._ask_events()
+        until = monotonic() + self._timing.explain
+        while self._seen.known.access is Access.UNREAD and monotonic() < until:
+            self._take(until)
 
     def _pod_gone(self, name: str) -> None:
         self._seen = self._seen.without_pod(name)
@@ -276,10 +326,7 @@ class TrialFollower:
     def _pod_changed(self, pod: Pod) -> None:
         self._seen = self._seen.with_pod(self._terms, pod)
         self._logs |= outcome_logs(self._api, [pod], self._terms.primary)
-        for finding in news(self._terms, pod):
-            start = self._terms.limits.start
-            waits = finding.prospect is Prospect.WAITING
-            self._tell(f"{finding}; waits up to {start:g} s" if waits else str(finding))
+        self._tell_news(pod.name)
         for chosen in primaries(self._terms, self._seen):
             self._read_log(chosen)
 
@@ -302,10 +349,12 @@ class TrialFollower:
         stop = None if asked is None else asked.text
         verdict = judge(self._terms, self._seen, stop, monotonic())
         self._seen = judged(self._seen, verdict)
+        if verdict.asks:
+            self._ask_events()
         if verdict.standing is Standing.SUSPENDED:
             self._tell(f"{self._terms.name} is suspended, as by a queue; waiting for its start")
         for finding in verdict.news:
-            self._tell(str(finding))
+            self._tell_finding(finding)
         return verdict
 
     def _left_behind(self) -> str:
@@ -330,6 +379,8 @@ class TrialFollower:
         failed = verdict.state is JobState.FAILED
         if verdict.standing is Standing.ENDED:
             self._await(self._timing.linger, self._unread, lambda: self._is_complete(failed))
+            if failed and self._seen.cause and self._seen.cause.unexplained:
+                self._await_events()
             lines = self._failed_log() if failed else []
             self._finish_logs()
             self.left = tuple(self._seen.pods.values())

@@ -7,26 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from katibflow.runners.kubernetes.causes import CAUSES, Prospect, Reason, prospect_of
+from katibflow.runners.kubernetes.causes import CAUSES, Prospect, Reason, cause_of, prospect_of
 
 __all__ = [
     "REPLICA_LABEL",
     "Container",
     "Finding",
     "Pod",
+    "failed_starts",
     "findings",
     "followed_container",
     "held_open",
+    "is_taken",
     "primary_pods",
     "read_pod",
     "replica_name",
+    "taken_away",
     "training_container",
 ]
 
 REPLICA_LABEL = "katibflow/replica"
 """Label with the job's pod template, or type of replica, that a pod was made from."""
+
+MESSAGE_LENGTH = 1000
+"""Number of characters of a container's last message that a finding quotes."""
 
 _OPERATOR = "training.kubeflow.org"
 _INDEX_LABELS = (f"{_OPERATOR}/replica-index", "batch.kubernetes.io/job-completion-index")
@@ -44,7 +51,9 @@ class Container:
             restarts it whatever its exit code, and ends it after them. It decides nothing.
         state: ``waiting``, ``running`` or ``terminated``; empty while nothing is known.
         restarts: Number of restarts.
+        finished: The time at which it ended, as Kubernetes writes it.
         last_reason: The reason for which the previous instance ended.
+        last_message: What was said of that end.
     """
 
     name: str
@@ -54,8 +63,10 @@ class Container:
     reason: str = ""
     message: str = ""
     exit_code: int | None = None
+    finished: str = ""
     restarts: int = 0
     last_reason: str = ""
+    last_message: str = ""
     last_exit_code: int | None = None
     memory_limit: str = ""
 
@@ -66,7 +77,10 @@ class Pod:
 
     Attributes:
         unscheduled: Reason and message of the scheduler; empty once the pod has a node.
+        disruption: Reason and message of the condition DisruptionTarget: who takes the pod away.
         restarting: Whether the kubelet restarts failed containers.
+        deleting: Whether the pod was deleted and ends.
+        deleted: The time of the request to delete it, if it is known.
         containers: All containers, init containers first.
     """
 
@@ -78,8 +92,10 @@ class Pod:
     reason: str = ""
     message: str = ""
     unscheduled: tuple[str, str] | None = None
+    disruption: tuple[str, str] | None = None
     restarting: bool = False
     deleting: bool = False
+    deleted: datetime | None = None
     containers: tuple[Container, ...] = ()
 
     @property
@@ -99,6 +115,9 @@ class Finding:
     Attributes:
         container: Name of the container; empty if the finding is about the pod as a whole.
         reason: One word: a `Reason`, or the word of Kubernetes.
+        unexplained: Whether only Events can say why.
+        exit_code: The exit code of the container that it is about; None without one.
+        topic: Findings of the same topic about a container are reported once; empty: each text is.
     """
 
     pod: str
@@ -106,6 +125,9 @@ class Finding:
     reason: str
     message: str
     prospect: Prospect = field(compare=False)
+    unexplained: bool = field(default=False, compare=False)
+    exit_code: int | None = field(default=None, compare=False)
+    topic: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         where = f"pod {self.pod}" if self.pod else ""
@@ -119,10 +141,7 @@ def read_pod(data: Mapping[str, Any]) -> Pod:
     parts: Iterator[Mapping[str, Any]] = (data.get(key) or {} for key in _PARTS)
     metadata, spec, status = parts
     conditions: Iterable[Mapping[str, Any]] = status.get("conditions") or ()
-    scheduled = next((item for item in conditions if item.get("type") == "PodScheduled"), {})
-    unscheduled = None
-    if scheduled.get("status") == "False":
-        unscheduled = (scheduled.get("reason", Reason.UNSCHEDULABLE), scheduled.get("message", ""))
+    unscheduled = _condition(conditions, "PodScheduled", "False", Reason.UNSCHEDULABLE)
     return Pod(
         name=metadata.get("name", ""),
         uid=metadata.get("uid", ""),
@@ -130,16 +149,45 @@ def read_pod(data: Mapping[str, Any]) -> Pod:
         labels=dict(metadata.get("labels") or {}),
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
-        message=status.get("message", ""),
+        message=status.get("message", "").strip(),
         unscheduled=unscheduled,
+        disruption=_condition(conditions, "DisruptionTarget", "True", Reason.POD_DELETED),
         restarting=spec.get("restartPolicy", "Always") != "Never",
         deleting="deletionTimestamp" in metadata,
+        deleted=_deletion(metadata),
         containers=tuple(
             _container(item, status.get(f"{key}Statuses") or (), key == "initContainer")
             for key in ("initContainer", "container")
             for item in spec.get(f"{key}s") or ()
         ),
     )
+
+
+def _condition(
+    conditions: Iterable[Mapping[str, Any]], kind: str, status: str, otherwise: str
+) -> tuple[str, str] | None:
+    """Returns reason and message of a condition that has this status; None without it."""
+    found = next((item for item in conditions if item.get("type") == kind), {})
+    if found.get("status") != status:
+        return None
+    return found.get("reason") or otherwise, found.get("message", "")
+
+
+def _deletion(metadata: Mapping[str, Any]) -> datetime | None:
+    """Returns the time of the request to delete a pod.
+
+    ``deletionTimestamp`` is the time at which the pod is to be gone: the grace period later.
+    """
+    ends = _time(metadata.get("deletionTimestamp"))
+    grace = metadata.get("deletionGracePeriodSeconds") or 0
+    return ends - timedelta(seconds=grace) if ends else None
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _container(
@@ -159,13 +207,21 @@ def _container(
         native=init and spec.get("restartPolicy") == "Always",
         state=state,
         reason=details.get("reason", ""),
-        message=details.get("message", ""),
+        message=_in_one_line(details.get("message", "")),
         exit_code=details.get("exitCode"),
+        finished=details.get("finishedAt") or "",
         restarts=status.get("restartCount", 0),
         last_reason=last.get("reason", ""),
+        last_message=_in_one_line(last.get("message", "")),
         last_exit_code=last.get("exitCode"),
         memory_limit=str(limits.get("memory", "")),
     )
+
+
+def _in_one_line(message: str) -> str:
+    """Returns a message without its line ends; a container may have left any text there."""
+    text = " ".join(message.split())
+    return text if len(text) <= MESSAGE_LENGTH else f"{text[:MESSAGE_LENGTH]}..."
 
 
 def replica_name(pod: Pod) -> str:
@@ -233,6 +289,10 @@ def findings(pod: Pod, primary: str | None, allowed_restarts: int | None) -> Ite
             author accepts. None without one: a container that crashes twice in a row is hopeless
             then.
     """
+    if is_taken(pod):
+        yield taken_away(pod)
+    if is_taken(pod) or (pod.deleting and pod.phase == "Succeeded"):
+        return
     if pod.phase == "Failed":
         yield _failed_pod(pod)
     if pod.is_over:
@@ -268,33 +328,69 @@ def _of_native(finding: Finding, has_begun: bool) -> Finding:
 def _container_findings(
     pod: Pod, item: Container, is_training: bool, allowed: int | None
 ) -> Iterator[Finding]:
-    def finding(reason: str, message: str, prospect: Prospect) -> Finding:
-        return Finding(pod.name, item.name, reason, message, prospect)
+    def finding(reason: str, message: str, prospect: Prospect, *, why: str = "") -> Finding:
+        code, topic = _exit_code(item), cause_of(reason).topic
+        return Finding(pod.name, item.name, reason, message, prospect, not why, code, topic)
 
     too_often = allowed is None or item.restarts > allowed
     if _was_killed_for_memory(item) and too_often:
         prospect = CAUSES[Reason.OUT_OF_MEMORY].prospect
-        yield finding(Reason.OUT_OF_MEMORY, _memory_text(item), prospect)
+        text = _memory_text(item)
+        yield finding(Reason.OUT_OF_MEMORY, text, prospect, why=text)
     elif item.state == "waiting":
         crashing = item.reason == Reason.CRASH_LOOP
         prospect = prospect_of(item.reason, Prospect.SETTLING if item.reason else Prospect.SLOW)
         if crashing and not too_often:
             prospect = Prospect.REMARK
         message = f"{_exit_text(item)}; {item.message}" if crashing else item.message
-        cause = CAUSES.get(item.reason)
-        if not (cause and cause.is_silent):
-            yield finding(item.reason or Reason.CONTAINER_WAITING, message, prospect)
+        why = item.last_message if crashing else item.message
+        if not cause_of(item.reason).is_silent:
+            yield finding(item.reason or Reason.CONTAINER_WAITING, message, prospect, why=why)
     elif item.state == "running" and item.init:
         text = "the pod waits for it to end"
-        yield finding(Reason.INIT_CONTAINER_RUNNING, text, Prospect.SLOW)
+        yield finding(Reason.INIT_CONTAINER_RUNNING, text, Prospect.SLOW, why=text)
     elif item.state == "terminated" and item.exit_code:
         ends_it = is_training and not pod.restarting
         prospect = Prospect.CONTROLLER if ends_it else Prospect.REMARK
         killed = item.reason == Reason.OUT_OF_MEMORY
         text = _memory_text(item) if killed else _exit_text(item)
-        yield finding(item.reason or Reason.ERROR, text, prospect)
+        why = text if killed else item.message
+        yield finding(item.reason or Reason.ERROR, text, prospect, why=why)
     elif item.restarts:
-        yield finding(Reason.RESTARTED, _exit_text(item), Prospect.REMARK)
+        why = item.last_message
+        yield finding(Reason.RESTARTED, _exit_text(item), Prospect.REMARK, why=why)
+
+
+def is_taken(pod: Pod) -> bool:
+    """Returns whether somebody deleted a pod before it had ended, or a container had failed."""
+    if not pod.deleting or pod.phase == "Succeeded":
+        return False
+    ended = (_time(item.finished) for item in pod.containers if item.exit_code)
+    return not any(pod.deleted is None or (at is not None and at < pod.deleted) for at in ended)
+
+
+def taken_away(pod: Pod) -> Finding:
+    """Returns who takes away a pod that has not ended, as far as its condition says."""
+    if pod.disruption:
+        reason, message = pod.disruption
+    else:
+        reason, message = Reason.POD_DELETED, "it was deleted before it had ended"
+    return Finding(pod.name, "", reason, message, Prospect.REMARK)
+
+
+def failed_starts(pod: Pod) -> Iterator[tuple[tuple[str, str, str], tuple[str, int]]]:
+    """Yields the starts of containers that failed in a way that cannot heal.
+
+    Each is the failure (container, reason, message), and the instance of the container that had it.
+    """
+    for item in pod.containers:
+        last = item.restarts if item.state == "waiting" else item.restarts - 1
+        for reason, message, number in (
+            (item.reason, item.message, item.restarts),
+            (item.last_reason, item.last_message, last),
+        ):
+            if not cause_of(reason).heals:
+                yield (item.name, reason, message), (pod.uid, number)
 
 
 def _was_killed_for_memory(item: Container) -> bool:
@@ -311,17 +407,20 @@ def _failed_pod(pod: Pod) -> Finding:
     failing = [item for item in pod.containers if item.exit_code and not item.native]
     failed = next(iter(failing), None)
     killed = next((item for item in failing if item.reason == Reason.OUT_OF_MEMORY), failed)
-    if pod.reason or killed is None:
-        reason = pod.reason or Reason.POD_FAILED
+    own = (pod.reason, pod.message) if pod.reason else pod.disruption
+    if own or killed is None:
+        reason, message = own or (Reason.POD_FAILED, pod.message)
         prospect = prospect_of(reason, Prospect.CONTROLLER)
-        return Finding(pod.name, "", reason, pod.message, prospect)
+        return Finding(pod.name, "", reason, message, prospect, not message)
     is_memory = killed.reason == Reason.OUT_OF_MEMORY
     return Finding(
         pod.name,
         killed.name,
-        Reason.OUT_OF_MEMORY if is_memory else Reason.REPLICA_FAILED,
+        killed.reason if cause_of(killed.reason).tells_more else Reason.REPLICA_FAILED,
         _memory_text(killed) if is_memory else _exit_text(killed),
         Prospect.CONTROLLER,
+        not (is_memory or killed.message),
+        killed.exit_code,
     )
 
 
@@ -338,10 +437,16 @@ def _memory_text(item: Container) -> str:
     return f"a process of it was killed for want of memory, it ended with exit code {code}; {limit}"
 
 
+def _exit_code(item: Container) -> int | None:
+    return item.last_exit_code if item.exit_code is None else item.exit_code
+
+
 def _exit_text(item: Container) -> str:
-    code = item.exit_code if item.exit_code is not None else item.last_exit_code
+    code = _exit_code(item)
+    said = item.last_message if item.exit_code is None else item.message
     text = f"exit code {code}" if code is not None else "it ended"
-    return f"{text}, started again {item.restarts} times" if item.restarts else text
+    text = f"{text}, started again {item.restarts} times" if item.restarts else text
+    return f"{text}: {said}" if said else text
 
 
 def held_open(pods: Collection[Pod], primary: str | None, expected: int) -> Finding | None:

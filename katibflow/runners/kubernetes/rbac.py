@@ -12,6 +12,7 @@ from katibflow.experiment.job_kinds import KINDS, JobKind
 from katibflow.runners.kubernetes.api import Asked
 
 __all__ = [
+    "EVENT_RULE",
     "JOB_VERBS",
     "PAGE_RULE",
     "POD_RULES",
@@ -32,6 +33,9 @@ POD_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """The rules that the runner needs for the pods of any job."""
 
+EVENT_RULE = ("events", ("list", "watch"))
+"""The rule by which the runner says why a trial is stuck; it runs trials without it."""
+
 PAGE_RULE = ("pods/proxy", ("get",))
 """The rule that the runner needs to read a trial's page, for the collector PrometheusMetric."""
 
@@ -46,7 +50,7 @@ _ACCOUNT = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
 
 def role(kinds: Iterable[JobKind], name: str) -> dict[str, Any]:
     """Returns a Role with the least rules for trials of ``kinds``."""
-    rules = _core_rules(POD_RULES)
+    rules = _core_rules([*POD_RULES, EVENT_RULE])
     rules += [
         {"apiGroups": [kind.group], "resources": [kind.plural], "verbs": list(JOB_VERBS)}
         for kind in kinds
@@ -99,7 +103,8 @@ _HEADER = """\
 # ask any port of a pod in the namespace.
 # A trialSpec with ttlSecondsAfterFinished needs katibflow-records too: the records of its trials
 # are ConfigMaps.
-# The role of Kubeflow Pipelines' own pipeline-runner covers the kubeflow.org kinds and Job already.
+# The role of Kubeflow Pipelines' own pipeline-runner covers the kubeflow.org kinds and Job already,
+# but not events: without them trials run, and some that are stuck say less about why.
 """
 
 

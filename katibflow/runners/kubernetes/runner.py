@@ -29,6 +29,7 @@ from katibflow.runners.events import Observer
 from katibflow.runners.kubernetes.api import Api, ApiError, connect
 from katibflow.runners.kubernetes.conditions import Conditions
 from katibflow.runners.kubernetes.ending import end_job
+from katibflow.runners.kubernetes.event_log import EventLog
 from katibflow.runners.kubernetes.follower import TrialFollower
 from katibflow.runners.kubernetes.job_object import (
     EXPERIMENT,
@@ -125,6 +126,7 @@ class KubernetesRunner:
         self._jobs_path = api.path(kind.api_version, kind.plural)
         self._pods_path = api.path("v1", "pods")
         self._watches = tuple(self._make_watches(Shape.of(spec), labels))
+        self._events = EventLog(api, self._number_in)
         self._leftovers = Leftovers(api, self._watches, tell)
         self._tell = tell
         self._told: set[str] = set()
@@ -139,17 +141,10 @@ class KubernetesRunner:
         yield Watch(self._api, self._jobs_path, running, _number_of, lambda body: body)
         if shape.labelled:
             yield Watch(self._api, self._pods_path, {"labelSelector": own}, _number_of, read_pod)
-        limit = job_kinds.name_limit(self._template.trial_spec or {})
-        prefixes = job_prefixes(self._identity.experiment, self._identity.run, limit)
 
         def by_job_name(name: str, pod_labels: Mapping[str, str]) -> str | None:
             job = pod_labels.get(self._kind.name_label, "") if self._kind.name_label else name
-            numbers = (
-                job.removeprefix(prefix).partition("-")[0]
-                for prefix in prefixes
-                if job.startswith(prefix)
-            )
-            return next((number for number in numbers if number.isdecimal()), None)
+            return self._number_in(job)
 
         if self._kind.name_label:
             by_name = {"labelSelector": self._kind.name_label}
@@ -157,6 +152,17 @@ class KubernetesRunner:
         elif not shape.labelled:  # a kind of which nothing is known but what the file says
             by_labels = {"labelSelector": _selector(labels)} if labels else {}
             yield Watch(self._api, self._pods_path, by_labels, by_job_name, read_pod)
+
+    def _number_in(self, name: str) -> str | None:
+        """Returns the number of the trial whose job has this name, or begins a name with it."""
+        limit = job_kinds.name_limit(self._template.trial_spec or {})
+        prefixes = job_prefixes(self._identity.experiment, self._identity.run, limit)
+        numbers = (
+            name.removeprefix(prefix).partition("-")[0]
+            for prefix in prefixes
+            if name.startswith(prefix)
+        )
+        return next((number for number in numbers if number.isdecimal()), None)
 
     def records(self) -> Sequence[Trial]:
         """Returns the trials of this run on record, running ones included, by ascending number.
@@ -266,6 +272,7 @@ class KubernetesRunner:
             is_found,
             observe,
             stop,
+            self._events,
             lambda: self._pods_now(key),
         )
         with ExitStack() as subscribed:
@@ -459,6 +466,7 @@ class KubernetesRunner:
         """Ends the pods that finished trials have left, within a bounded time, and the watches."""
         self._leftovers.close()
         self._api.closed.set()
+        self._events.close()
         for watch in self._watches:
             watch.close()
 

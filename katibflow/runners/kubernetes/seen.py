@@ -9,16 +9,20 @@ from typing import Any
 from katibflow.experiment.job_kinds import JobKind
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.kubernetes.api import Timing
-from katibflow.runners.kubernetes.causes import Prospect, tells_more
+from katibflow.runners.kubernetes.causes import Prospect, cause_of
 from katibflow.runners.kubernetes.conditions import Conditions
+from katibflow.runners.kubernetes.events import Access, Known, WarningEvent, explained
 from katibflow.runners.kubernetes.job_object import Shape
 from katibflow.runners.kubernetes.pods import (
     REPLICA_LABEL,
     Finding,
     Pod,
+    failed_starts,
     findings,
     followed_container,
+    is_taken,
     primary_pods,
+    taken_away,
 )
 
 __all__ = [
@@ -53,6 +57,7 @@ class Terms:
         limits: Time limits of the trial.
         timing: Time limits of the runner.
         created: Time of the job's creation, in seconds of the same clock as ``now``.
+        namespace: The job's namespace, for messages.
     """
 
     name: str
@@ -64,6 +69,12 @@ class Terms:
     limits: Limits = field(default_factory=Limits)
     timing: Timing = field(default_factory=Timing)
     created: float = 0.0
+    namespace: str = ""
+
+    @property
+    def has_one_pod(self) -> bool:
+        """Returns whether the job has one pod at a time."""
+        return bool(self.kind.pod_template) and self.shape.expected == 1
 
     def does_work(self, pod: Pod) -> bool:
         """Returns whether a pod says anything about the trial's end.
@@ -108,6 +119,12 @@ class Seen:
         begun: Whether the primary container of a pod that does the trial's work has begun.
         cause: The finding that best explains a failure, of all findings so far.
         since: The start of each present problem, from the last verdict.
+        known: What is known from the trial's Events.
+        starts: Each failed start that cannot heal, and the instances of the container that had it,
+            the last one last.
+        lost: The pods that were taken away before they had ended.
+        closed: Whether the trial is over for katibflow, which ends the pods itself: what they come
+            to is no cause any more.
     """
 
     body: Mapping[str, Any] | None = None
@@ -117,23 +134,62 @@ class Seen:
     begun: bool = False
     cause: Finding | None = None
     since: Mapping[FindingKey, float] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
+    starts: Mapping[tuple[str, str, str], tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    lost: tuple[Pod, ...] = ()
+    closed: bool = False
 
     def with_pod(self, terms: Terms, pod: Pod) -> Seen:
         """Returns the state after a pod was added or changed."""
         pods = {**self.pods, pod.name: pod}
         present = sum(not item.deleting for item in pods.values())
-        cause = self.cause
-        for finding in found_in(terms, pod):
-            if finding.prospect is Prospect.REMARK or finding.prospect >= Prospect.CONTROLLER:
-                cause = max(cause or finding, finding, key=_weight)
         complete = self.complete or present >= terms.shape.expected
         begun = self.begun or (terms.does_work(pod) and _has_begun(terms, pod))
-        return replace(self, pods=pods, complete=complete, begun=begun, cause=cause)
+        starts = dict(self.starts)
+        for failure, instance in failed_starts(pod):
+            had = starts.get(failure, ())
+            starts[failure] = had if instance in had else (*had, instance)
+        after = replace(self, pods=pods, complete=complete, begun=begun, starts=starts)
+        after = after._losing(pod) if is_taken(pod) else after
+        return after._with_cause_of(terms, pod)
 
     def without_pod(self, name: str) -> Seen:
         """Returns the state after a pod was deleted."""
         pods = {key: pod for key, pod in self.pods.items() if key != name}
-        return replace(self, pods=pods)
+        gone, after = self.pods.get(name), replace(self, pods=pods)
+        if gone is None or gone.is_over or gone.deleting:
+            return after
+        gone = replace(gone, deleting=True)  # by force, without time to end
+        cause = self.cause if self.closed else self.cause or taken_away(gone)
+        return replace(after._losing(gone), cause=cause)
+
+    def with_warning(self, terms: Terms, name: str, warning: WarningEvent) -> Seen:
+        """Returns the state after an Event of that name came, or came again."""
+        after = replace(self, known=self.known.with_warning(name, warning))
+        for pod in self.pods.values():
+            if (warning.kind, warning.name) == ("Pod", pod.name):
+                after = after._with_cause_of(terms, pod)
+        return after
+
+    def with_access(self, terms: Terms, access: Access) -> Seen:
+        """Returns the state after it became known whether Events may be read."""
+        after = replace(self, known=replace(self.known, access=access))
+        for pod in self.pods.values():
+            after = after._with_cause_of(terms, pod)
+        return after
+
+    def _losing(self, pod: Pod) -> Seen:
+        known = any(pod.uid == each.uid for each in self.lost)
+        return self if known else replace(self, lost=(*self.lost, pod))
+
+    def _with_cause_of(self, terms: Terms, pod: Pod) -> Seen:
+        if self.closed:
+            return self
+        cause = self.cause
+        for finding in found_in(terms, self, pod):
+            if finding.prospect is Prospect.REMARK or finding.prospect >= Prospect.CONTROLLER:
+                cause = _better(terms, cause, finding)
+        return replace(self, cause=cause)
 
 
 def _has_begun(terms: Terms, pod: Pod) -> bool:
@@ -144,9 +200,16 @@ def _has_begun(terms: Terms, pod: Pod) -> bool:
     )
 
 
-def found_in(terms: Terms, pod: Pod) -> Iterator[Finding]:
+def found_in(terms: Terms, seen: Seen, pod: Pod) -> Iterator[Finding]:
     """Yields what is wrong with a pod of the trial, or only takes long."""
+    if any(pod.uid == each.uid for each in seen.lost):  # its end is not its own
+        if pod.phase != "Succeeded":
+            yield taken_away(pod)
+        return
     for finding in findings(pod, terms.primary, terms.allowed_restarts(pod)):
+        if finding.prospect is not Prospect.SLOW:  # that is explained when its time has come
+            finding = explained(finding, seen.known, terms.namespace, terms.name)
+        finding = _cannot_start(seen, pod, finding) or finding
         if terms.does_work(pod) or finding.prospect <= Prospect.WAITING:
             yield finding
         else:  # the job's controller decides; until it has, the trial's work does not start
@@ -155,8 +218,38 @@ def found_in(terms: Terms, pod: Pod) -> Iterator[Finding]:
             yield replace(finding, prospect=prospect)
 
 
-def _weight(finding: Finding) -> tuple[bool, Prospect]:
-    return tells_more(finding.reason), finding.prospect
+def _cannot_start(seen: Seen, pod: Pod, finding: Finding) -> Finding | None:
+    """Returns a finding that ends the trial if its container failed to start twice alike."""
+    for failure, _ in failed_starts(pod):
+        container, reason, _ = failure
+        had = seen.starts.get(failure, ())
+        is_last = container == finding.container and bool(had) and had[-1][0] == pod.uid
+        if is_last and len(had) > 1:
+            text = f"{finding.message}; it failed alike the second time"
+            return replace(finding, reason=reason, message=text, prospect=Prospect.HOPELESS)
+    return None
+
+
+def _better(terms: Terms, cause: Finding | None, finding: Finding) -> Finding:
+    """Returns the one of two findings that explains a failure better."""
+    if cause is None:
+        return finding
+    is_next = finding.pod != cause.pod and terms.has_one_pod
+    if is_next and finding.prospect >= Prospect.CONTROLLER:
+        return finding  # of the last try
+    is_same = (finding.pod, finding.container, finding.reason) == (
+        cause.pod,
+        cause.container,
+        cause.reason,
+    )
+    if is_same and finding.prospect >= cause.prospect:
+        return finding  # with more words
+    return max(cause, finding, key=_weight)
+
+
+def _weight(finding: Finding) -> tuple[bool, bool, Prospect]:
+    cause = cause_of(finding.reason)
+    return not cause.is_weak, cause.tells_more, finding.prospect
 
 
 # What belongs to an end

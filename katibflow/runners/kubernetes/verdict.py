@@ -14,16 +14,12 @@ from typing import Any
 
 from katibflow.runners.base import JobOutcome, JobState
 from katibflow.runners.kubernetes.awaited import holder_of, missing_pods
-from katibflow.runners.kubernetes.causes import Prospect, Reason, tells_more
+from katibflow.runners.kubernetes.causes import Prospect, Reason, cause_of, tells_more
+from katibflow.runners.kubernetes.events import Access, explained, status_words
 from katibflow.runners.kubernetes.inbox import FOREVER
 from katibflow.runners.kubernetes.job_object import STATE, Identity, holds_still, was_stopped
-from katibflow.runners.kubernetes.pods import Finding, Pod, replica_name
-from katibflow.runners.kubernetes.seen import (
-    FindingKey,
-    Seen,
-    Terms,
-    found_in,
-)
+from katibflow.runners.kubernetes.pods import Finding, Pod, replica_name, taken_away
+from katibflow.runners.kubernetes.seen import FindingKey, Seen, Terms, found_in
 
 __all__ = [
     "BY_TIME",
@@ -96,6 +92,7 @@ class Verdict:
         until: Time to judge again if nothing changes.
         news: Findings to report now.
         since: The next value of `Seen.since`.
+        asks: Whether only the trial's Events can say why.
     """
 
     standing: Standing
@@ -106,6 +103,7 @@ class Verdict:
     until: float = FOREVER
     news: tuple[Finding, ...] = ()
     since: Mapping[FindingKey, float] = field(default_factory=dict)
+    asks: bool = False
 
 
 def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
@@ -131,7 +129,8 @@ def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
         return Verdict(Standing.STOPPED, stopped, Reason.STOPPED, why)
     end = terms.conditions.end(seen.body)
     if end is not None:
-        return Verdict(Standing.ENDED, end.state, end.reason, end.message)
+        failed_so = end.state is failed and seen.cause is not None and seen.cause.unexplained
+        return Verdict(Standing.ENDED, end.state, end.reason, end.message, asks=failed_so)
     state = seen.body["metadata"].get("labels", {}).get(STATE)
     if state is not None:
         text = f"it is on record as {state}"
@@ -153,12 +152,14 @@ class _Trouble:
 
     Attributes:
         prospect: The consequence for the trial, given what the controller will do.
+        ask: Time to look for Events about it.
         tell: Time to report it.
         end: Time at which it ends the trial.
     """
 
     finding: Finding
     prospect: Prospect
+    ask: float
     tell: float
     end: float
 
@@ -177,11 +178,13 @@ def _judge_pods(terms: Terms, seen: Seen, now: float) -> Verdict:
     troubles: list[_Trouble] = []
     for key, finding in _present(terms, seen):
         since[key] = seen.since.get(key, now)
-        troubles.append(_trouble(terms, seen, finding, since[key]))
+        troubles.append(_trouble(terms, seen, finding, since[key], now))
     quiet = (Prospect.WAITING, Prospect.REMARK)  # told when the pod changed, see `news`
     told = tuple(
         each.finding for each in troubles if now >= each.tell and each.prospect not in quiet
     )
+    told += tuple(_replaced(terms, seen))
+    asks = any(each.finding.unexplained and now >= each.ask for each in troubles)
     over = [each for each in troubles if now >= each.end]
     if over:
         worst = max(over, key=lambda each: each.prospect)
@@ -190,22 +193,40 @@ def _judge_pods(terms: Terms, seen: Seen, now: float) -> Verdict:
             verdict = _late(terms, max(early, key=lambda each: each.prospect), early)
         else:
             verdict = _over(worst.finding)
-        return replace(verdict, news=told, since=since)
+        return replace(verdict, news=told, since=since, asks=asks)
+    present = [pod.phase for pod in seen.pods.values() if not pod.deleting]
     if not troubles:
-        present = [pod.phase for pod in seen.pods.values() if not pod.deleting]
         standing = Standing.STARTING if "Pending" in present else Standing.RUNNING
-        return Verdict(standing if present else Standing.PODLESS)
-    moments = [moment for each in troubles for moment in (each.tell, each.end) if moment > now]
+        return Verdict(standing if present else Standing.PODLESS, news=told)
+    moments = [
+        moment
+        for each in troubles
+        for moment in (each.ask, each.tell, each.end)
+        if moment > now and (moment != each.ask or seen.known.access is Access.UNREAD)
+    ]
     first = max(troubles, key=lambda each: (each.prospect, now >= each.tell))
     standing = _GOES_ON[first.prospect]
+    until = min(moments, default=FOREVER)
     if first.prospect is Prospect.SLOW and now < first.tell:
         standing = Standing.STARTING
+        if seen.complete and not present:  # the controller is about to make the next one
+            return Verdict(Standing.PODLESS, until=until, news=told, since=since, asks=asks)
     cause = first.finding
-    until = min(moments, default=FOREVER)
-    return Verdict(standing, None, cause.reason, str(cause), cause, until, told, since)
+    return Verdict(standing, None, cause.reason, str(cause), cause, until, told, since, asks)
 
 
-def _trouble(terms: Terms, seen: Seen, finding: Finding, since: float) -> _Trouble:
+def _replaced(terms: Terms, seen: Seen) -> Iterator[Finding]:
+    """Yields who took away the pods in whose place others have begun."""
+    for lost in seen.lost:
+        others = [pod for pod in seen.pods.values() if not (pod.deleting or pod.is_over)]
+        for pod in others:
+            is_its = terms.has_one_pod or replica_name(pod) == replica_name(lost)
+            if is_its and pod.uid != lost.uid and pod.created >= lost.created:
+                yield taken_away(lost)
+                break
+
+
+def _trouble(terms: Terms, seen: Seen, finding: Finding, since: float, now: float) -> _Trouble:
     start, timing = terms.limits.start, terms.timing
     prospect = finding.prospect
     pod = seen.pods.get(finding.pod)
@@ -221,8 +242,17 @@ def _trouble(terms: Terms, seen: Seen, finding: Finding, since: float) -> _Troub
         Prospect.CONTROLLER: timing.grace,
         Prospect.HOPELESS: 0.0,
     }[prospect]
-    tell = since + (timing.notice if prospect is Prospect.SLOW else 0.0)
-    return _Trouble(finding, prospect, tell, since + patience)
+    is_slow = prospect is Prospect.SLOW
+    ask = since + (timing.notice / 2 if is_slow else 0.0)
+    tell = since + (timing.notice if is_slow else 0.0)
+    if is_slow and now >= tell:
+        finding = explained(finding, seen.known, terms.namespace, terms.name)
+    if finding.reason == Reason.PODS_MISSING:
+        words = "" if seen.pods else status_words(terms.kind.kind, seen.body or {})
+        finding = replace(finding, message="; ".join(filter(None, (finding.message, words))))
+        if seen.complete and not seen.pods:
+            patience = FOREVER  # its controller makes the next pods in its own time
+    return _Trouble(finding, prospect, ask, tell, since + patience)
 
 
 _STARTING = (Prospect.SLOW, Prospect.WAITING)
@@ -251,14 +281,14 @@ def _present(terms: Terms, seen: Seen) -> Iterator[tuple[FindingKey, Finding]]:
     for pod in seen.pods.values():
         if pod.deleting:
             continue
-        for finding in found_in(terms, pod):
+        for finding in found_in(terms, seen, pod):
             if finding.prospect is Prospect.SLOW and seen.begun and not terms.awaits(pod):
                 continue
             container = finding.container if finding.prospect >= Prospect.SETTLING else ""
             yield (pod.uid, container, finding.prospect.name if container else ""), finding
     missing = missing_pods(terms, seen)
     if missing:
-        yield ("", "", ""), Finding("", "", Reason.PODS_MISSING, missing, Prospect.SLOW)
+        yield ("", "", ""), Finding("", "", Reason.PODS_MISSING, missing, Prospect.SLOW, True)
     holder = holder_of(terms, seen)
     if holder:
         yield ("", "", holder.reason), holder
@@ -282,15 +312,20 @@ def _left_to_controller(terms: Terms, seen: Seen, finding: Finding) -> bool:
     return replaced or not terms.kind.replica_specs
 
 
-def news(terms: Terms, pod: Pod) -> Iterator[Finding]:
+def news(terms: Terms, seen: Seen, pod: Pod) -> Iterator[Finding]:
     """Yields the findings to report about a pod that has changed."""
-    return (item for item in found_in(terms, pod) if item.prospect is not Prospect.SLOW)
+    for item in found_in(terms, seen, pod):
+        # whether a deleted pod means anything shows when another one begins, or the job ends
+        if not (item.prospect is Prospect.SLOW or cause_of(item.reason).is_weak or seen.closed):
+            yield item
 
 
 def judged(seen: Seen, verdict: Verdict) -> Seen:
     """Returns the observed states, with the parts of a verdict that the next one needs."""
-    cause = verdict.cause if verdict.standing is Standing.BROKEN else seen.cause
-    return replace(seen, cause=cause, since=verdict.since)
+    is_own = verdict.standing in (Standing.BROKEN, Standing.LATE)
+    closed = verdict.state is not None and verdict.standing is not Standing.ENDED
+    cause = verdict.cause if is_own else seen.cause
+    return replace(seen, cause=cause, since=verdict.since, closed=closed)
 
 
 def outcome(
@@ -309,6 +344,8 @@ def outcome(
     if verdict.state is not JobState.FAILED:
         return JobOutcome(verdict.state, reason, text, logs)
     cause = seen.cause
+    if cause and cause_of(cause.reason).is_weak and reason and not cause_of(reason).leaves_open:
+        cause = None
     if cause and cause != verdict.cause:
         text = f"{text}; {cause}" if text else str(cause)
         reason = cause.reason if tells_more(cause.reason) or not reason else reason

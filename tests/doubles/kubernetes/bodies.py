@@ -36,10 +36,12 @@ def as_seen(
 def selected(body: Mapping[str, Any], query: Mapping[str, str]) -> bool:
     labels = body["metadata"].get("labels") or {}
     for term in filter(None, query.get("fieldSelector", "").split(",")):
-        match = re.fullmatch(r"(metadata\.name|status\.phase)(!?)=(.*)", term)
+        match = re.fullmatch(r"(metadata\.name|status\.phase|type)(!?)=(.*)", term)
         assert match, term
-        part, key = match[1].split(".")
-        if (body.get(part, {}).get(key, "") == match[3]) == bool(match[2]):
+        value: Any = body
+        for key in match[1].split("."):
+            value = value.get(key, "")
+        if (value == match[3]) == bool(match[2]):
             return False
     for term in filter(None, query.get("labelSelector", "").split(",")):
         match = re.fullmatch(r"(!?)([^=]+)(?:=(.*))?", term)

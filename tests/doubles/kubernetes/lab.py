@@ -30,6 +30,7 @@ FAST = Timing(
     settle=0.4,
     grace=0.4,
     linger=0.4,
+    explain=2.0,
     log=5.0,
     stop=3.0,
     backoff=0.02,

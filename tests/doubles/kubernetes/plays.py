@@ -86,6 +86,11 @@ class JobPlay:
     def status(self, **status: Any) -> None:
         self.cluster.patch(self.plural, self.name, {"status": status})
 
+    def warn(self, reason: str, message: str = "") -> None:
+        """Tells a warning about the job, as its controller does."""
+        kind = self.body.get("kind", "")
+        self.cluster.warn(kind, self.name, reason, message)
+
 
 class PodPlay:
     """A pod, for a script to change as a scheduler and a kubelet do."""
@@ -183,14 +188,25 @@ class PodPlay:
             self.cluster.log(self.name, name, self._states[name]["restartCount"]).cuts += 1
             self.cluster.changed.notify_all()
 
+    def warn(self, reason: str, message: str = "", container: str = "") -> None:
+        """Tells a warning about the pod, as a kubelet does."""
+        self.cluster.warn("Pod", self.name, reason, message, container)
+
     def terminated(
-        self, code: int = 0, reason: str = "", container: str = "", phase: str = ""
+        self,
+        code: int = 0,
+        reason: str = "",
+        container: str = "",
+        phase: str = "",
+        message: str = "",
     ) -> None:
         """Ends a container; the pod goes on unless a phase is given."""
         name = container or self.main
         state = self._states[name]
         word = reason or ("Completed" if code == 0 else "Error")
         state["state"] = {"terminated": {"exitCode": code, "reason": word}}
+        if message:
+            state["state"]["terminated"]["message"] = message
         with self.cluster.changed:
             self.cluster.log(self.name, name, state["restartCount"]).ended = True
             self._publish(**({"phase": phase} if phase else {}))

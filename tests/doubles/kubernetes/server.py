@@ -36,6 +36,7 @@ NAMESPACE = "kubeflow"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:pipeline-runner"
 GROUPS = {
     "pods": "v1",
+    "events": "v1",
     "configmaps": "v1",
     "jobs": "batch/v1",
     "pytorchjobs": "kubeflow.org/v1",
@@ -177,6 +178,27 @@ class ApiServer(HttpDouble):
             for key in [key for key in self.logs if plural == "pods" and key[0] == name]:
                 self.logs.pop(key).ended = True
             self.changed.notify_all()
+
+    def warn(
+        self, kind: str, name: str, reason: str, message: str = "", container: str = ""
+    ) -> None:
+        """Tells a warning about an object; a repeat counts on, as client-go's recorder does."""
+        with self.changed:
+            about = {"kind": kind, "name": name, "namespace": NAMESPACE}
+            if container:
+                about["fieldPath"] = f"spec.containers{{{container}}}"
+            said = {
+                "involvedObject": about,
+                "reason": reason,
+                "message": message,
+                "type": "Warning",
+            }
+            for event, body in self.objects["events"].items():
+                if said.items() <= body.items():
+                    self.patch("events", event, {"count": body["count"] + 1})
+                    return
+            event = f"{name}.{time.time_ns():x}"
+            self.create("events", {"metadata": {"name": event}, "count": 1, **said})
 
     def delete_pods_of(self, job: str) -> None:
         for name, pod in list(self.objects["pods"].items()):
@@ -451,7 +473,7 @@ class _Handler(Handler):
         if log is None:
             raise Refused(400, "BadRequest", f'container "{container}" is waiting to start')
         since = query.get("sinceTime", "")
-        lines = [line for line in log.lines if line[0] >= since[:19]]
+        lines = [line for line in log.lines if not line[0] or line[0] >= since[:19]]
         taken = len(log.lines)
         if "tailLines" in query:
             lines = lines[-int(query["tailLines"]) :]
@@ -459,7 +481,7 @@ class _Handler(Handler):
         stamped = query.get("timestamps") == "true"
         while True:
             for stamp, text in lines:
-                self._chunk((f"{stamp} {text}\n" if stamped else f"{text}\n").encode())
+                self._chunk((f"{stamp} {text}\n" if stamped and stamp else f"{text}\n").encode())
             with cluster.changed:
                 if log.cuts:
                     log.cuts -= 1

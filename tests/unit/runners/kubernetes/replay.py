@@ -17,6 +17,7 @@ from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import TrialTemplate
 from katibflow.runners.kubernetes.api import Timing
 from katibflow.runners.kubernetes.conditions import Conditions
+from katibflow.runners.kubernetes.events import Access, read_warning
 from katibflow.runners.kubernetes.inbox import FOREVER
 from katibflow.runners.kubernetes.job_object import Shape
 from katibflow.runners.kubernetes.pods import read_pod
@@ -78,27 +79,39 @@ def verdicts(record: Recording) -> Iterator[tuple[float, Verdict, Seen]]:
     a trial that is over, or of one that only a change could move any more.
     """
     terms, seen, until = record.terms, Seen(), FOREVER
+    held: list[Mapping[str, Any]] = []  # Events that nobody has asked for
     for at, kind, body in (*record.events, (FOREVER, "", {})):
-        while until < at:
-            verdict = judge(terms, seen, None, until)
-            yield until, verdict, seen
+        moments = [until] if until < at else [at]
+        while moments:
+            moment = moments.pop()
+            if moment == FOREVER:
+                return
+            if moment == at and body:
+                if body["kind"] == "Event" and seen.known.access is Access.UNREAD:
+                    held.append(body)
+                else:
+                    seen = _after(terms, seen, kind, body)
+                body = {}
+            verdict = judge(terms, seen, None, moment)
+            if verdict.asks and seen.known.access is Access.UNREAD:
+                seen = seen.with_access(terms, Access.READ)
+                for event in held:
+                    seen = _after(terms, seen, "ADDED", event)
+                verdict = judge(terms, seen, None, moment)
+            yield moment, verdict, seen
             if verdict.state is not None:
                 return
             seen, until = judged(seen, verdict), verdict.until
-        if at == FOREVER:
-            return
-        seen = _after(terms, seen, kind, body)
-        verdict = judge(terms, seen, None, at)
-        yield at, verdict, seen
-        if verdict.state is not None:
-            return
-        seen, until = judged(seen, verdict), verdict.until
+            if body or until < at:
+                moments.append(min(until, at))
 
 
 def _after(terms: Terms, seen: Seen, kind: str, body: Mapping[str, Any]) -> Seen:
     gone = kind == "DELETED"
     if body["kind"] == "Event":
-        return seen
+        if body["type"] != "Warning" or gone:
+            return seen
+        return seen.with_warning(terms, body["metadata"]["name"], read_warning(body))
     if body["kind"] == "Pod":
         pod = read_pod(body)
         return seen.without_pod(pod.name) if gone else seen.with_pod(terms, pod)

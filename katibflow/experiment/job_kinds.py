@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from katibflow.errors import Fault
+from katibflow.experiment.gjson_path import path_of
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import TrialTemplate
 from katibflow.experiment.yaml_reader import found
@@ -233,6 +234,7 @@ def faults(parts: Parts) -> Iterator[Fault]:
     where = "spec.trialTemplate"
     if not template.primary_container_name:
         yield Fault(f"{where}.primaryContainerName", "", "the name of the training container")
+    yield from _gjson_faults(template, where)
     if template.trial_spec is None:
         return
     spec = template.trial_spec
@@ -261,6 +263,20 @@ _EXAMPLES = {"apiVersion": "batch/v1", "kind": "Job"}
 
 def _is_word(value: object) -> bool:
     return isinstance(value, str) and bool(value)
+
+
+def _gjson_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
+    """Yields the faults of conditions as expressions, whatever the kind."""
+    for key, text in (
+        ("successCondition", template.success_condition),
+        ("failureCondition", template.failure_condition),
+    ):
+        try:
+            if text:
+                path_of(text)
+        except ValueError as error:
+            allowed = f"a GJSON expression over the job, as {_condition('Succeeded')}"
+            yield Fault(f"{where}.{key}", f"{found(text)}, {error}", allowed)
 
 
 def _kind_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -20,6 +22,9 @@ from katibflow.cli.options import (
 from katibflow.cli.results import print_result
 from katibflow.engine.signals import caught
 from katibflow.runners.backends import DEFAULT, backend_of
+
+if TYPE_CHECKING:
+    from katibflow.runners.stopping import StopRequest
 
 __all__ = ["run"]
 
@@ -62,7 +67,8 @@ def run(
 ) -> None:
     """Run an Experiment, its trials as processes of this machine or as jobs of a cluster.
 
-    A run that was interrupted, or killed, goes on where it was when it is started again.
+    A run that was interrupted, or killed, goes on where it was when it is started again. Ctrl-C
+    stops its trials first; a second one leaves at once, and says what it leaves.
 
     \b
     Examples:
@@ -89,7 +95,7 @@ def run(
     )
     stream = sys.stderr if as_json else sys.stdout
     stop = StopRequest()
-    with caught(stop):
+    with caught(stop, again=lambda number: _leave(stop, number, stream)):
         done = run_to_end(
             experiment, runs, options, show=lambda status: progress_for(status, stream), stop=stop
         )
@@ -97,3 +103,16 @@ def run(
     if done.interrupted is not None:
         raise interrupted(done.interrupted)
     raise typer.Exit(0 if done.ending.succeeded else EXPERIMENT_FAILED)
+
+
+def _leave(stop: StopRequest, number: int, stream: TextIO) -> NoReturn:
+    """Ends this process at once, as all that was told is on record, and says what is left."""
+    if stream.isatty():
+        stream.write("\x1b[?25h")  # the table of a terminal hides the cursor
+    text = stop.left or "no trial is known to run"
+    print(f"\nkatibflow: leaves at once, by a second signal\n{text}", file=sys.stderr)
+    print("the same command goes on from here", file=sys.stderr)
+    for each in (stream, sys.stderr):
+        with suppress(OSError, ValueError):
+            each.flush()
+    os._exit(128 + number)

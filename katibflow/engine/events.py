@@ -38,9 +38,9 @@ class MetricReported:
 
 @dataclass(frozen=True)
 class TrialNotice:
-    """A message about a running trial, for a person."""
+    """A message about a trial, for a person; the trial may not have started yet."""
 
-    number: int
+    trial: Trial
     text: str
 
 

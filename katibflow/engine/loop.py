@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
@@ -111,11 +111,10 @@ def run_experiment(
         if stop.reason is not None:
             run.interrupt(stop.reason)
 
-    unsubscribe = stop.subscribe(interrupt)
-    try:
+    with ExitStack() as undo:
+        undo.callback(stop.leaves(run.left))
+        undo.callback(stop.subscribe(interrupt))
         return run.to_its_end()
-    finally:
-        unsubscribe()
 
 
 class _Others(Collection[Trial]):
@@ -163,6 +162,13 @@ class _Run:
         self._interrupted: StopReason | None = None
         self._error: BaseException | None = None
         self._halted = threading.Event()
+
+    def left(self) -> str:
+        """Returns the trials that nobody follows if the process leaves now; for any thread."""
+        return "\n".join(
+            f"trial {number}: {request.left or 'its job may run on'}"
+            for number, (_, request) in list(self._active.items())
+        )
 
     def interrupt(self, reason: StopReason) -> None:
         """Requests the end of the run; any thread may call this."""
@@ -241,7 +247,7 @@ class _Run:
                     reports.append(point)
                 self._events.put(MetricReported(trial.number, metric, point))
             if isinstance(event, Notice):
-                self._events.put(TrialNotice(trial.number, event.text))
+                self._events.put(TrialNotice(trial, event.text))
 
         try:
             outcome = run_trial(

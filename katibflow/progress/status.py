@@ -80,8 +80,9 @@ class Status:
                     return self
                 row = self.rows[number]
                 return self._with(replace(row, latest={**row.latest, metric: point.value}))
-            case TrialNotice(number, text):
-                return self._with(replace(self.rows[number], notice=text))
+            case TrialNotice(trial, text):
+                row = self.rows.get(trial.number) or Row(trial)
+                return self._with(replace(row, notice=text))
             case TrialEnded(trial):
                 return replace(self._with(Row(trial)), best=self.best.with_trial(trial))
             case Decided(decision):
@@ -132,8 +133,8 @@ def describe(status: Status, update: Update) -> str | None:
         case TrialStarted(trial, resumed):
             verb = "taken up again" if resumed else "started"
             return f"trial {trial.number} {verb}: {_assignments(trial)}"
-        case TrialNotice(number, text):
-            return f"trial {number}: {text}"
+        case TrialNotice(trial, text):
+            return f"trial {trial.number}: {text}"
         case TrialEnded(trial):
             text = f"trial {trial.number} {trial.state.lower()}{_seconds(trial)}"
             values = values_text(status.experiment.spec.objective, trial)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["Event", "LogLine", "MetricLine", "Notice", "Observer", "SourceNote", "Started"]
 
@@ -14,9 +14,11 @@ class Started:
 
     Attributes:
         time: Time of the creation, in the form of `study.history.time_text`.
+        goes_on: Whether the lines go on after `TrialJob.after`, since the caller has those before.
     """
 
     time: str
+    goes_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,15 @@ class LogLine:
     """A line of the primary container's output, without its line end.
 
     Lines of other replicas are no events; they are in those replicas' logs.
+
+    Attributes:
+        text: The line.
+        position: The runner's own text for the line's place in the output, for `TrialJob.after`;
+            empty if the runner always gives the whole output.
     """
 
     text: str
+    position: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

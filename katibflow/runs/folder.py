@@ -2,14 +2,15 @@
 
 ``study.jsonl`` is the study history. Each start writes all trials that are on record by then, those
 of earlier runs included, and each end does so again. In between ``trials/`` has the newest records,
-which `runners.folder_records` reads and writes. ``report.html`` is the report, and ``lock`` belongs
-to the process that runs the experiment.
+which `runners.folder_records` reads and writes. A trial that the history has as finished stays
+finished, whatever becomes of its record. ``report.html`` is the report, and ``lock`` belongs to the
+process that runs the experiment.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,21 @@ from katibflow.errors import HistoryError, InputError, RunnerError
 from katibflow.experiment.types import Experiment
 from katibflow.study.files import make_folder, write_atomically
 from katibflow.study.history import History, Trial, dump_history, load_history, readable_history
-from katibflow.study.resume import check_resume, is_taken_over
+from katibflow.study.resume import check_resume
 from katibflow.suggestion.suggester import new_seed
 
-__all__ = ["RunFolder", "read_history_file"]
+__all__ = ["RunFolder", "read_history_file", "with_records"]
+
+
+def with_records(history: History, records: Iterable[Trial]) -> History:
+    """Returns the history with the trials on record; one that is finished there stays so.
+
+    Its folder or its job may be deleted by now, or its job may have been made anew.
+    """
+    over = {trial.number for trial in history.trials if trial.state.is_finished}
+    return history.with_trials(
+        trial for trial in records if trial.state.is_finished or trial.number not in over
+    )
 
 
 def read_history_file(path: Path, warn: Callable[[str], None] | None = None) -> History:
@@ -71,7 +83,7 @@ class RunFolder:
             take_over: Adds trials of earlier runs to a new history; by default none.
 
         Returns:
-            The history, a new one or that of the folder, without the run's own trials.
+            The history, a new one or that of the folder, with the trials that have finished.
 
         Raises:
             InvalidExperiment: The run in this folder has another search space or objective.
@@ -121,7 +133,7 @@ class RunFolder:
                 f"{self.path}: found no {self.study.name}; allowed: the folder of a run, as "
                 "runs/mnist"
             )
-        return self._begun(warn).with_trials(records)
+        return with_records(self._begun(warn), records)
 
     def logs(self) -> Mapping[int, Mapping[str, str]]:
         """Returns trial number to replica name to the path of its log, relative to this folder."""
@@ -139,12 +151,12 @@ class RunFolder:
         yield from self.path.glob("trials/[0-9]*/")
 
     def _begun(self, warn: Callable[[str], None] | None = None) -> History:
-        """Returns the history as it was at the run's start.
+        """Returns the history as it was last written, with its finished trials only.
 
         Args:
             warn: Takes a warning for each line that cannot be read. None: such a line is an error,
                 since a run that goes on without a trial loses the trial for good.
         """
         history = read_history_file(self.study, warn)
-        earlier = tuple(trial for trial in history.trials if is_taken_over(history, trial))
-        return replace(history, trials=earlier)
+        over = tuple(trial for trial in history.trials if trial.state.is_finished)
+        return replace(history, trials=over)

@@ -18,7 +18,7 @@ from katibflow.engine.loop import Result, run_experiment
 from katibflow.errors import RunnerError
 from katibflow.experiment.types import Experiment
 from katibflow.report.page import render_report, write_report
-from katibflow.runs.folder import RunFolder, read_history_file
+from katibflow.runs.folder import RunFolder, read_history_file, with_records
 from katibflow.runs.options import Options, limits_for
 from katibflow.storage.sync import study_sync
 from katibflow.study.decision import decide, used_up
@@ -103,10 +103,10 @@ def run_to_end(
         history = folder.begin(options.source, experiment, setup.begin)
         runner = setup.runner(history, folder.path)
         if not setup.fills_folder:
-            runner = CopyingRunner(runner, folder.path)
+            runner = CopyingRunner(runner, folder.path, warn)
         try:
             # A record that cannot be read ends this before the history file loses its copy.
-            history = history.with_trials(runner.records())
+            history = with_records(history, runner.records())
             folder.save(history)
             sync.follow(history)
             with show(Status.of(experiment, history.trials)) as watch:

@@ -7,8 +7,8 @@ so that all kinds of jobs are handled alike. None of the client's exceptions lea
 from __future__ import annotations
 
 import json
-import os
 import random
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from katibflow.errors import InputError, RunnerError
 from katibflow.extras import require
+from katibflow.runners.kubernetes.kubeconfig import read_kubeconfig
 
 __all__ = ["Api", "ApiError", "Asked", "Backoff", "Lost", "Stream", "Timing", "connect"]
 
@@ -26,6 +27,17 @@ _ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespa
 _MERGE_PATCH = "application/merge-patch+json"
 _WHOLE = "application/json, */*"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+
+
+_KEEPALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}.items()
+        if hasattr(socket, name)
+    ),
+]
+"""Ends a connection whose other side has been gone for 50 s, though nothing is sent on it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,8 @@ class Timing:
         backoff_most: Longest pause.
         give_up: Time that the API server may be out of reach.
         watch: Length of one watch request.
-        silence: Time without a byte after which a stream is opened anew.
+        silence: Time without a byte after which a stream is opened anew: the other side may have
+            gone without a word.
     """
 
     notice: float = 30.0
@@ -58,8 +71,8 @@ class Timing:
     backoff: float = 1.0
     backoff_most: float = 30.0
     give_up: float = 900.0
-    watch: float = 300.0
-    silence: float = 600.0
+    watch: float = 50.0
+    silence: float = 55.0
 
 
 @dataclass(frozen=True)
@@ -103,15 +116,22 @@ class ApiError(RunnerError):
         reason: One word of the API's; empty if something else than the API answered, as for a path
             that does not exist.
         asked: The request, if it was in a namespace.
+        details: The name, group and kind that the refusal is about, as the API's Status has them.
     """
 
     def __init__(
-        self, status: int, message: str, reason: str = "", asked: Asked | None = None
+        self,
+        status: int,
+        message: str,
+        reason: str = "",
+        asked: Asked | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         self.status = status
         self.message = message
         self.reason = reason
         self.asked = asked
+        self.details = details or {}
         super().__init__(f"the API server answers {status}: {message}" if status else message)
 
 
@@ -350,16 +370,18 @@ def _refusal(error: Any, asked: Asked | None) -> ApiError | Lost:
     status = int(error.status or 0)
     body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else error.body
     message, reason = (body or error.reason or "").strip(), ""
+    details: Mapping[str, Any] = {}
     try:
         answer = json.loads(message)
         message, reason = answer["message"], answer.get("reason") or ""
+        details = answer.get("details") or {}
     except (ValueError, KeyError, TypeError, AttributeError):
         message = message[:300]
     if status == 429 or status >= 500 or status == 0:
         text = (error.headers or {}).get("Retry-After", "")
         seconds = float(text) if text.isdecimal() else 0.0
         return Lost(f"the API server answers {status}: {message}", seconds)
-    return ApiError(status, message, reason, asked)
+    return ApiError(status, message, reason, asked, details)
 
 
 def connect(
@@ -379,26 +401,25 @@ def connect(
         RunnerError: The server refuses or does not answer.
     """
     require("kubernetes", "a Kubernetes cluster")
-    import yaml
     from kubernetes import client, config  # type: ignore[import-untyped]
     from kubernetes.config import ConfigException  # type: ignore[import-untyped]
+    from urllib3.connection import HTTPConnection
 
-    settings = client.Configuration()
-    try:
-        if context is None and _ACCOUNT_NAMESPACE.is_file():
+    if context is None and _ACCOUNT_NAMESPACE.is_file():
+        settings = client.Configuration()
+        try:
             config.load_incluster_config(client_configuration=settings)
             own = _ACCOUNT_NAMESPACE.read_text().strip()
-        else:
-            file = os.environ.get("KUBECONFIG")  # the client reads it only once, when imported
-            config.load_kube_config(file, context=context, client_configuration=settings)
-            contexts, current = config.list_kube_config_contexts(file)
-            chosen = next((item for item in contexts if item["name"] == context), current)
-            own = (chosen.get("context") or {}).get("namespace") or "default"
-    except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"no cluster to run on: {error}; allowed: a kubeconfig (KUBECONFIG or ~/.kube/config) "
-            f"with the context {context or 'to use'}, or a pod with a service account"
-        ) from error
+        except (ConfigException, OSError) as error:
+            raise InputError(
+                f"no cluster to run on: {error}; allowed: a service account"
+            ) from error
+    else:
+        access = read_kubeconfig(context)
+        settings, own = access.settings, access.namespace
     settings.retries = False
     settings.connection_pool_maxsize = 1000
-    return Api(client.ApiClient(settings), namespace or own, timing)
+    made = client.ApiClient(settings)
+    options = [*HTTPConnection.default_socket_options, *_KEEPALIVE]
+    made.rest_client.pool_manager.connection_pool_kw["socket_options"] = options
+    return Api(made, namespace or own, timing)

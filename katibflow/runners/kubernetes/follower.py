@@ -29,7 +29,8 @@ from katibflow.runners.kubernetes.ending import (
     outcome_logs,
 )
 from katibflow.runners.kubernetes.inbox import Inbox
-from katibflow.runners.kubernetes.job_object import Shape
+from katibflow.runners.kubernetes.job_object import Shape, created_at
+from katibflow.runners.kubernetes.log_position import LogPosition
 from katibflow.runners.kubernetes.logs import Instance, LogReader
 from katibflow.runners.kubernetes.metrics_registry import source_of
 from katibflow.runners.kubernetes.pods import Pod, followed_container
@@ -41,7 +42,15 @@ from katibflow.runners.kubernetes.seen import (
     primaries,
     unread,
 )
-from katibflow.runners.kubernetes.verdict import Standing, Verdict, judge, judged, news, outcome
+from katibflow.runners.kubernetes.verdict import (
+    BY_TIME,
+    Standing,
+    Verdict,
+    judge,
+    judged,
+    news,
+    outcome,
+)
 from katibflow.runners.kubernetes.watch import Changed, Gone, Outage, WatchFailed
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import time_text
@@ -73,10 +82,11 @@ class TrialFollower:
         conditions: The conditions under which the job is over.
         labels: primaryPodLabels; None to go by the replica alone.
         retain: Whether pods of finished trials are kept.
-        found: The adopted job as it was found; None if the job was just created.
-        created: Time of the job's creation.
+        made: The job as it was created, or found.
+        is_found: Whether the job was found, and is adopted.
         observe: Called with each event.
         stop: A request that ends the job early.
+        pods_now: Returns the trial's pods as the API server has them now, by name.
 
     Attributes:
         left: The job's pods once it is over, running ones included.
@@ -89,10 +99,11 @@ class TrialFollower:
         conditions: Conditions,
         labels: Mapping[str, str] | None,
         retain: bool,
-        found: Mapping[str, Any] | None,
-        created: datetime,
+        made: Mapping[str, Any],
+        is_found: bool,
         observe: Observer,
         stop: StopRequest,
+        pods_now: Callable[[], Mapping[str, Pod]],
     ) -> None:
         self.inbox = Inbox()
         self.left: tuple[Pod, ...] = ()
@@ -102,7 +113,9 @@ class TrialFollower:
         self._retain = retain
         self._observe = observe
         self._stop = stop
-        age = 0.0 if found is None else (datetime.now(UTC) - created).total_seconds()
+        self._pods_now = pods_now
+        created = created_at(made)
+        age = (datetime.now(UTC) - created).total_seconds() if is_found else 0.0
         self._start = time_text(created)
         self._terms = Terms(
             name=job.trial.job or "",
@@ -115,18 +128,26 @@ class TrialFollower:
             timing=api.timing,
             created=monotonic() - max(0.0, age),
         )
-        self._seen = Seen(found)
+        self._seen = Seen(made if is_found else None)
         self._logs: dict[str, str] = {}
         self._told: set[str] = set()
+        self._is_shown = False  # whether the watch has shown the job
+        self._look = monotonic() + self._timing.notice
         self._outages = 0
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
-        self._logs_done = self._source_done = False
+        self._logs_done = self._source_done = self._is_stopped = False
+        uid = str(made["metadata"].get("uid", ""))
+        after = LogPosition.of(job.after)
+        self._after = after if is_found and after is not None and after.job == uid else None
         self._reader = LogReader(
             api,
-            lambda text: self.inbox.put_line(LogLine(text)),
+            lambda text, position: self.inbox.put_line(LogLine(text, position)),
             lambda: self.inbox.put(_LogsDone()),
             lambda error: self.inbox.put(WatchFailed(error)),
+            uid,
+            self._after,
+            self._log_lost,
         )
         self._source = source_of(
             api,
@@ -143,17 +164,26 @@ class TrialFollower:
             RunnerError: The cluster cannot be followed.
         """
         unsubscribe = self._stop.subscribe(lambda: self.inbox.put(_StopAsked()))
+        forget = self._stop.leaves(self._left_behind)
         try:
-            self._observe(Started(self._start))
+            self._observe(Started(self._start, self._after is not None))
             while True:
                 verdict = self._judge()
+                if verdict.standing in BY_TIME:
+                    self._look_at_all()
+                    verdict = self._judge()
                 if verdict.state is not None:
                     return self._conclude(verdict)
-                until = verdict.until
+                until = verdict.until if self._is_shown else min(verdict.until, self._look)
                 while isinstance(self._take(until), LogLine | MetricLine) and monotonic() < until:
                     pass  # a line changes nothing
+                if not self._is_shown and monotonic() >= self._look:
+                    # it may have gone before the watch began, which then never tells
+                    self._look = monotonic() + self._timing.notice
+                    self._look_again()
         finally:
             unsubscribe()
+            forget()
             self.inbox.close()
             self._reader.cancel()
             self._source.cancel()
@@ -172,24 +202,23 @@ class TrialFollower:
                 self._tail.append(text)
                 self._last_line = monotonic()
                 self._observe(event)
+            case Notice(text):
+                self._tell(text)
             case MetricLine() | SourceNote():
                 self._last_line = monotonic()
                 self._observe(event)
             case Changed(_, Pod() as pod):
-                self._seen = self._seen.with_pod(self._terms, pod)
                 self._pod_changed(pod)
             case Changed(_, body):
+                self._is_shown = True
                 self._seen = replace(self._seen, body=body)
             case Gone(name) if name in self._seen.pods:
-                self._seen = self._seen.without_pod(name)
-                self._reader.end(name)
-                self._source.end(name)
+                self._pod_gone(name)
             case Gone(name) if name == self._terms.name:
+                self._is_shown = True
                 self._look_again()
             case Outage(text):
-                self._outages += 1
-                if self._outages == 2:
-                    self._tell(f"the API server is out of reach, trying on: {text}")
+                self._out_of_reach(text)
             case WatchFailed(error):
                 raise error
             case _LogsDone():
@@ -197,6 +226,16 @@ class TrialFollower:
             case _SourceDone():
                 self._source_done = True
         return event
+
+    def _out_of_reach(self, text: str) -> None:
+        self._outages += 1
+        if self._outages == 2:
+            self._tell(f"the API server is out of reach, trying on: {text}")
+
+    def _log_lost(self, text: str) -> None:
+        """Takes, in the reader's thread, that lines are lost: for the user, and for the metrics."""
+        self.inbox.put(Notice(text))
+        self.inbox.put_line(SourceNote(text))
 
     def _look_again(self) -> None:
         """Reads the job again after it left the watch: deleted, or recorded by another process."""
@@ -210,12 +249,27 @@ class TrialFollower:
         else:
             self._seen = replace(self._seen, body=body)
 
+    def _look_at_all(self) -> None:
+        """Reads the job and its pods again: the watches may have heard nothing for a while."""
+        self._look_again()
+        pods = self._pods_now()
+        for name in self._seen.pods.keys() - pods.keys():
+            self._pod_gone(name)
+        for pod in pods.values():
+            self._pod_changed(pod)
+
     def _tell(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
             self._observe(Notice(text))
 
+    def _pod_gone(self, name: str) -> None:
+        self._seen = self._seen.without_pod(name)
+        self._reader.end(name)
+        self._source.end(name)
+
     def _pod_changed(self, pod: Pod) -> None:
+        self._seen = self._seen.with_pod(self._terms, pod)
         self._logs |= outcome_logs(self._api, [pod], self._terms.primary)
         for finding in news(self._terms, pod):
             start = self._terms.limits.start
@@ -249,6 +303,14 @@ class TrialFollower:
             self._tell(str(finding))
         return verdict
 
+    def _left_behind(self) -> str:
+        """Returns what is left if this process leaves now; any thread may call it."""
+        job = f"{self._terms.kind.kind} {self._terms.name}"
+        if not self._is_stopped:
+            return f"{job} runs on: it was not stopped yet"
+        pods = ", ".join(pod.name for pod in alive(self._seen))
+        return f"{job} is stopped; " + (f"still ending: {pods}" if pods else "it has no pods left")
+
     # How it ends
 
     def _conclude(self, verdict: Verdict) -> JobOutcome:
@@ -269,6 +331,7 @@ class TrialFollower:
             lines = self._failed_log() if failed else []
             if not self._seen.deleted:
                 end_job(self._api, self._terms.kind, self._terms.name, verdict.message)
+                self._is_stopped = True
             self._await(self._timing.stop, self._alive, lambda: True)
             self._finish_logs()
         logs = self._logs if self._retain else {}
@@ -313,9 +376,14 @@ class TrialFollower:
         self._reader.end()
         self._source.end()
         self._last_line = monotonic()
+        asked_again = False
         while not (self._logs_done and self._source_done):
-            until = self._last_line + self._timing.log
-            self._take(until)
-            if monotonic() >= self._last_line + self._timing.log:
+            patience = self._timing.log if asked_again else self._timing.log / 3
+            self._take(self._last_line + patience)
+            if monotonic() < self._last_line + patience:
+                continue
+            if asked_again:
                 self._tell("the log may be incomplete: its end did not arrive")
                 return
+            asked_again = True  # the connection may be dead, and nobody has noticed yet
+            self._reader.ask_again()

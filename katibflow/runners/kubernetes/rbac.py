@@ -15,8 +15,10 @@ __all__ = [
     "JOB_VERBS",
     "PAGE_RULE",
     "POD_RULES",
+    "RECORD_RULE",
     "missing_role",
     "pages_role",
+    "records_role",
     "role",
     "shipped_roles",
 ]
@@ -33,7 +35,11 @@ POD_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
 PAGE_RULE = ("pods/proxy", ("get",))
 """The rule that the runner needs to read a trial's page, for the collector PrometheusMetric."""
 
+RECORD_RULE = ("configmaps", ("create", "get", "list", "patch"))
+"""The rule that the runner needs to keep records of trials whose finished jobs are deleted."""
+
 _PAGES = "katibflow-metrics-pages"
+_RECORDS = "katibflow-records"
 _ACCOUNT = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
 """The user name of a service account, as Kubernetes defines it."""
 
@@ -51,6 +57,11 @@ def role(kinds: Iterable[JobKind], name: str) -> dict[str, Any]:
 def pages_role() -> dict[str, Any]:
     """Returns a Role with only `PAGE_RULE`."""
     return _role(_PAGES, _core_rules([PAGE_RULE]))
+
+
+def records_role() -> dict[str, Any]:
+    """Returns a Role with only `RECORD_RULE`."""
+    return _role(_RECORDS, _core_rules([RECORD_RULE]))
 
 
 def _core_rules(rules: Iterable[tuple[str, tuple[str, ...]]]) -> list[dict[str, Any]]:
@@ -71,8 +82,9 @@ def _role(name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
 
 def shipped_roles() -> str:
     """Returns the text of ``deploy/role.yaml``: a Role for every known kind."""
-    documents = [role([kind], f"katibflow-{kind.plural}") for kind in KINDS.values()]
-    documents.append(pages_role())
+    kinds = {(kind.group, kind.plural): kind for kind in KINDS.values()}  # whatever its versions
+    documents = [role([kind], f"katibflow-{kind.plural}") for kind in kinds.values()]
+    documents += [pages_role(), records_role()]
     return _HEADER + yaml.safe_dump_all(documents, sort_keys=False)
 
 
@@ -85,6 +97,8 @@ _HEADER = """\
 #     --serviceaccount=NAMESPACE:pipeline-runner
 # The collector PrometheusMetric needs katibflow-metrics-pages too: with `get` on pods/proxy one can
 # ask any port of a pod in the namespace.
+# A trialSpec with ttlSecondsAfterFinished needs katibflow-records too: the records of its trials
+# are ConfigMaps.
 # The role of Kubeflow Pipelines' own pipeline-runner covers the kubeflow.org kinds and Job already.
 """
 
@@ -98,8 +112,9 @@ def missing_role(kind: JobKind, namespace: str, asked: Asked, account: str) -> s
         asked: The request that the server refused.
         account: The account as the server knows it; a service account is bound to the role.
     """
-    is_page = f"{asked.resource}/{asked.subresource}" == PAGE_RULE[0]
-    needed = pages_role() if is_page else role([kind], f"katibflow-{kind.plural}")
+    resource = "/".join(filter(None, (asked.resource, asked.subresource)))
+    apart = {PAGE_RULE[0]: pages_role, RECORD_RULE[0]: records_role}.get(resource)
+    needed = apart() if apart else role([kind], f"katibflow-{kind.plural}")
     name = needed["metadata"]["name"]
     documents = [needed]
     service = _ACCOUNT.fullmatch(account)

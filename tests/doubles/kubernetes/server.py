@@ -36,6 +36,7 @@ NAMESPACE = "kubeflow"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:pipeline-runner"
 GROUPS = {
     "pods": "v1",
+    "configmaps": "v1",
     "jobs": "batch/v1",
     "pytorchjobs": "kubeflow.org/v1",
     "tfjobs": "kubeflow.org/v1",
@@ -100,6 +101,8 @@ class ApiServer(HttpDouble):
         self.rules = list(rules) if rules is not None else None
         self.script: Callable[[Any], None] | None = None
         self.admit: Callable[[str, dict[str, Any]], None] = lambda plural, body: None
+        self.admits_first = False  # before it sees that the name is taken, as a quota is checked
+        self.silent_watches = 0  # the next ones of which nothing is ever heard
         self.words: Callable[[str], str] = lambda text: text
         """What it says where it would say that text."""
         self.can_suspend = True
@@ -138,6 +141,8 @@ class ApiServer(HttpDouble):
     def create(self, plural: str, body: Mapping[str, Any]) -> dict[str, Any]:
         with self.changed:
             name = body["metadata"]["name"]
+            if self.admits_first:
+                self.admit(plural, dict(body))
             if name in self.objects[plural]:
                 raise Refused(409, "AlreadyExists", f'{plural} "{name}" already exists')
             self.admit(plural, dict(body))
@@ -292,6 +297,8 @@ class _Handler(Handler):
                     "Forbidden",
                     f'{plural}.{group} is forbidden: User "{ACCOUNT}" cannot {verb} resource '
                     f'"{request.resource}" in API group "{group}" in the namespace "{namespace}"',
+                    {"group": group, "kind": plural}
+                    | ({"name": request.name} if request.name else {}),
                 )
             if namespace != NAMESPACE:
                 raise Refused(404, "NotFound", f'namespaces "{namespace}" not found')
@@ -301,7 +308,7 @@ class _Handler(Handler):
             elif answer is not None:
                 self._json(200, answer)
         except Refused as error:
-            self._status(error.status, error.reason, error.message)
+            self._status(error.status, error.reason, error.message, details=error.details)
 
     def _answer(self, plural: str, version: str, request: Request) -> dict[str, Any] | None:
         cluster = self.double
@@ -320,7 +327,7 @@ class _Handler(Handler):
                 return metadata_only(page) if _METADATA in request.accept else page
             case "create", _:
                 body = cluster.create(plural, request.body)
-                if cluster.script and not is_stopped(body):
+                if cluster.script and plural != "configmaps" and not is_stopped(body):
                     from tests.doubles.kubernetes.plays import JobPlay
 
                     play = JobPlay(cluster, plural, body)
@@ -389,6 +396,11 @@ class _Handler(Handler):
         ends = time.monotonic() + float(query.get("timeoutSeconds") or 3600)
         bookmark = time.monotonic() + BOOKMARK_SECONDS
         self._begin("application/json")
+        with cluster.changed:
+            if cluster.silent_watches > 0:
+                cluster.silent_watches -= 1
+                cluster.changed.wait_for(lambda: cluster._http is None)
+                return
         while True:
             with cluster.changed:
                 if seen < cluster.oldest:
@@ -473,10 +485,16 @@ class _Handler(Handler):
         self._send(status, text.encode(), "text/plain", {})
 
     def _status(
-        self, status: int, reason: str, message: str, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        details: Mapping[str, str] | None = None,
     ) -> None:
         message = self.double.words(message)
-        data = {"kind": "Status", "code": status, "reason": reason, "message": message}
+        data: dict[str, Any] = {"kind": "Status", "code": status, "reason": reason}
+        data |= {"message": message, "details": details or {}}
         self._send(status, json.dumps(data).encode(), "application/json", headers or {})
 
     def _send(self, status: int, data: bytes, kind: str, headers: Mapping[str, str]) -> None:

@@ -6,7 +6,13 @@ import yaml
 
 from katibflow.experiment.job_kinds import KINDS
 from katibflow.runners.kubernetes.api import Asked
-from katibflow.runners.kubernetes.rbac import missing_role, pages_role, role, shipped_roles
+from katibflow.runners.kubernetes.rbac import (
+    missing_role,
+    pages_role,
+    records_role,
+    role,
+    shipped_roles,
+)
 from tests.paths import ROOT
 
 SHIPPED = ROOT / "deploy" / "role.yaml"
@@ -16,8 +22,9 @@ def test_the_shipped_roles_are_those_of_the_kinds() -> None:
     """After a change: python -m katibflow.runners.kubernetes.rbac > deploy/role.yaml."""
     assert SHIPPED.read_text() == shipped_roles()
     documents = list(yaml.safe_load_all(SHIPPED.read_text()))
-    kinds = [role([kind], f"katibflow-{kind.plural}") for kind in KINDS.values()]
-    assert documents == [*kinds, pages_role()]
+    resources = {(kind.group, kind.plural): kind for kind in KINDS.values()}
+    kinds = [role([kind], f"katibflow-{kind.plural}") for kind in resources.values()]
+    assert documents == [*kinds, pages_role(), records_role()]
 
 
 def test_a_role_has_no_wildcard_and_no_secrets() -> None:
@@ -25,7 +32,9 @@ def test_a_role_has_no_wildcard_and_no_secrets() -> None:
         assert document["kind"] == "Role"
         for rule in document["rules"]:
             assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
-            assert not {"secrets", "configmaps"} & set(rule["resources"])
+            assert "secrets" not in rule["resources"]
+            if document != records_role():  # which only a lifetime of jobs needs
+                assert "configmaps" not in rule["resources"]
 
 
 def test_a_missing_role_is_bound_to_the_account_that_the_server_names() -> None:
@@ -50,6 +59,12 @@ def test_without_leave_for_pages_only_that_is_granted() -> None:
     assert granted["rules"] == [
         {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]},
     ]
+
+
+def test_without_leave_for_records_only_that_is_granted() -> None:
+    (kind,) = (kind for kind in KINDS.values() if kind.kind == "Job")
+    (granted,) = yaml.safe_load_all(missing_role(kind, "ns", Asked("create", "", "configmaps"), ""))
+    assert granted["rules"] == records_role()["rules"]
 
 
 def test_a_person_gets_the_role_without_a_binding() -> None:

@@ -18,6 +18,7 @@ from katibflow.api.trial_pod import (
     texts,
     wrong,
 )
+from katibflow.collectors.text import filter_for, is_readable
 from katibflow.errors import InputError
 from katibflow.search import Space
 
@@ -67,7 +68,12 @@ def experiment_document(
     """
     if not isinstance(parameters, Mapping):
         raise wrong("parameters", parameters, "a mapping from names to spaces and constants")
-    for argument, text in (("name", name), ("base_image", base_image), ("namespace", namespace)):
+    for argument, text in (
+        ("name", name),
+        ("objective_metric_name", objective_metric_name),
+        ("base_image", base_image),
+        ("namespace", namespace),
+    ):
         if text is not None and not isinstance(text, str):
             raise wrong(argument, text, "a text")
     if pip_index_url is not None and pip_index_urls is not None:
@@ -132,9 +138,10 @@ def experiment_document(
         "maxTrialCount": max_trial_count,
         "parallelTrialCount": parallel_trial_count,
         "maxFailedTrialCount": max_failed_trial_count,
-        "metricsCollectorSpec": None
-        if metrics_collector_config is None
-        else {"collector": mapping("metrics_collector_config", metrics_collector_config)},
+        "metricsCollectorSpec": _collector(
+            metrics_collector_config,
+            [objective_metric_name, *texts("additional_metric_names", additional_metric_names)],
+        ),
         "parameters": [
             {"name": key, "parameterType": space.type, "feasibleSpace": dict(space.feasible)}
             for key, space in searched.items()
@@ -151,6 +158,18 @@ def experiment_document(
         "kind": "Experiment",
         "metadata": _without_none(name=name or _name_of(objective), namespace=namespace),
         "spec": _without_none(**spec),
+    }
+
+
+def _collector(config: Mapping[str, Any] | None, metrics: Sequence[str]) -> dict[str, Any] | None:
+    """Returns the metrics collector; with a filter of its own for names that need one."""
+    if config is not None:
+        return {"collector": mapping("metrics_collector_config", config)}
+    if all(map(is_readable, metrics)):
+        return None
+    return {
+        "collector": {"kind": "StdOut"},
+        "source": {"filter": {"metricsFormat": [filter_for(metrics)]}},
     }
 
 

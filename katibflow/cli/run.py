@@ -61,13 +61,30 @@ def run(
             "file; made if it is not there.",
         ),
     ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Begin anew; the folder of an earlier run of this name is kept beside, under a "
+            "dated name.",
+        ),
+    ] = False,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep",
+            help="Go on with the trials on record though the Experiment, or a script that it "
+            "names, has changed since; the report says so.",
+        ),
+    ] = False,
     config_map: ConfigMapFile = None,
     as_json: AsJson = False,
     **of_backend: Any,
 ) -> None:
     """Run an Experiment, its trials as processes of this machine or as jobs of a cluster.
 
-    A run that was interrupted, or killed, goes on where it was when it is started again. Ctrl-C
+    A run that was interrupted, or killed, goes on where it was when it is started again. If the
+    Experiment or a script has changed since, --fresh, --keep or --name says what to do. Ctrl-C
     stops its trials first; a second one leaves at once, and says what it leaves.
 
     \b
@@ -92,6 +109,8 @@ def run(
         trial_start_timeout=trial_start_timeout,
         drain=drain,
         storage=storage,
+        fresh=fresh,
+        keep=keep,
     )
     stream = sys.stderr if as_json else sys.stdout
     stop = StopRequest()
@@ -102,7 +121,8 @@ def run(
     print_result(done, as_json, done.folder.report)
     if done.interrupted is not None:
         raise interrupted(done.interrupted)
-    raise typer.Exit(0 if done.ending.succeeded else EXPERIMENT_FAILED)
+    well = done.ending.succeeded and not done.gave_nothing
+    raise typer.Exit(0 if well else EXPERIMENT_FAILED)
 
 
 def _leave(stop: StopRequest, number: int, stream: TextIO) -> NoReturn:

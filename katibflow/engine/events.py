@@ -10,10 +10,12 @@ from katibflow.study.history import Point, Trial
 
 __all__ = [
     "Decided",
+    "Interrupted",
     "MetricReported",
     "TrialEnded",
     "TrialNotice",
     "TrialStarted",
+    "TrialsTakenOver",
     "Update",
     "Watcher",
 ]
@@ -21,10 +23,24 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial's job was created; ``resumed`` if an earlier process had the trial on record."""
+    """A trial's job was created.
+
+    Attributes:
+        trial: The trial.
+        resumed: Whether an earlier process had the trial on record.
+        anew: Whether that process's job of the trial was stopped, so that this is another job.
+    """
 
     trial: Trial
     resumed: bool
+    anew: bool = False
+
+
+@dataclass(frozen=True)
+class TrialsTakenOver:
+    """Finished trials of earlier runs count in this one."""
+
+    trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True)
@@ -53,11 +69,32 @@ class TrialEnded:
 
 
 @dataclass(frozen=True)
+class Interrupted:
+    """A stop was requested from outside; the trials that run are stopped.
+
+    Attributes:
+        text: Why, as a sentence.
+        running: The number of those trials.
+    """
+
+    text: str
+    running: int
+
+
+@dataclass(frozen=True)
 class Decided:
     """The experiment is over; running trials are stopped, or finish first when draining."""
 
     decision: Decision
 
 
-Update = TrialStarted | MetricReported | TrialNotice | TrialEnded | Decided
+Update = (
+    TrialStarted
+    | TrialsTakenOver
+    | MetricReported
+    | TrialNotice
+    | TrialEnded
+    | Interrupted
+    | Decided
+)
 Watcher = Callable[[Update], None]

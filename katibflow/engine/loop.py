@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from katibflow.collectors import collector_for
 from katibflow.engine.events import (
     Decided,
+    Interrupted,
     MetricReported,
     TrialEnded,
     TrialNotice,
@@ -24,11 +25,12 @@ from katibflow.engine.events import (
     Update,
     Watcher,
 )
+from katibflow.engine.silence import SILENCE, Silences
 from katibflow.engine.trial import collect, conclude, new_trial, now, run_trial
 from katibflow.errors import KatibflowError
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import Runner
-from katibflow.runners.events import Event, Notice, Started
+from katibflow.runners.events import Event, LogLine, MetricLine, Notice, Started
 from katibflow.runners.stopping import StopReason, StopRequest
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History, Point, Trial, TrialState
@@ -85,6 +87,7 @@ def run_experiment(
     stop: StopRequest,
     limits: Limits | None = None,
     drain: bool = False,
+    silence: float = SILENCE,
 ) -> Result:
     """Runs an experiment to its end, or until a stop is requested.
 
@@ -98,6 +101,8 @@ def run_experiment(
         limits: Time limits of each trial.
         drain: Whether to let running trials finish when the goal is met or too many failed;
             otherwise they are stopped and recorded as KILLED, which counts for nothing.
+        silence: Seconds without output after which a trial's silence is told; it is told again
+            each time that twice as long has passed.
 
     Raises:
         RunnerError: The runner cannot run any trial. Running trials are stopped first and stay
@@ -105,7 +110,7 @@ def run_experiment(
         SuggestionError: The sampler failed; as above.
         InputError: The template cannot be rendered; as above.
     """
-    run = _Run(history, runner, watch, limits or Limits(), drain)
+    run = _Run(history, runner, watch, limits or Limits(), drain, silence)
 
     def interrupt() -> None:
         if stop.reason is not None:
@@ -148,8 +153,15 @@ class _Others(Collection[Trial]):
 
 class _Run:
     def __init__(
-        self, history: History, runner: Runner, watch: Watcher, limits: Limits, drain: bool
+        self,
+        history: History,
+        runner: Runner,
+        watch: Watcher,
+        limits: Limits,
+        drain: bool,
+        silence: float,
     ) -> None:
+        self._silences = Silences(silence, limits)
         self._history = history
         self._runner = runner
         self._watch = watch
@@ -212,7 +224,7 @@ class _Run:
             if not self._active:
                 decision = used_up(why_over(self._history.experiment))
                 break
-            while not self._handle(self._events.get()):
+            while not self._handle(self._next_event()):
                 pass
         if decision.finished:
             self._tell(Decided(decision))
@@ -221,6 +233,15 @@ class _Run:
                     request.set(decision.message)
         self._wait_for_all()
         return decision
+
+    def _next_event(self) -> Update | _Internal:
+        """Waits for the next event, and meanwhile tells which trials print nothing."""
+        while True:
+            with suppress(Empty):
+                return self._events.get(timeout=self._silences.until_next())
+            for number, text in self._silences.due():
+                trial = next(each for each in self._history.trials if each.number == number)
+                self._tell(TrialNotice(trial, text))
 
     def _start(self, trial: Trial, *, resumed: bool = False) -> None:
         self._history = self._history.with_trials([trial])
@@ -240,8 +261,14 @@ class _Run:
         reports = self._reports[trial.number]
 
         def observe(event: Event) -> None:
+            if isinstance(event, Started | LogLine | MetricLine) and self._silences.heard(
+                trial.number
+            ):
+                self._events.put(TrialNotice(trial, "prints again"))
             if isinstance(event, Started):
-                self._events.put(TrialStarted(trial.started(event.time), resumed))
+                begun = trial.started(event.time)
+                anew = resumed and begun.start != trial.start
+                self._events.put(TrialStarted(begun, resumed, anew))
             for metric, point in collect(collector, event):
                 if metric == objective:
                     reports.append(point)
@@ -273,6 +300,7 @@ class _Run:
         match event:
             case _Interrupted(reason):
                 self._interrupted = self._interrupted or reason
+                self._tell(Interrupted(reason.text, len(self._active)))
                 self._halt(reason.text)
                 return True
             case _Broken(number, error):
@@ -306,6 +334,7 @@ class _Run:
             request.set(reason)
 
     def _leave(self, number: int) -> None:
+        self._silences.forget(number)
         thread, _ = self._active.pop(number)
         thread.join()
 
@@ -316,7 +345,7 @@ class _Run:
 
     def _wait_for_all(self) -> None:
         while self._active:
-            self._handle(self._events.get())
+            self._handle(self._next_event())
 
     def _killed(self, trial: Trial, message: str) -> Trial:
         return replace(

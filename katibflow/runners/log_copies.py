@@ -46,13 +46,10 @@ class _Copy:
             self._size = 0
         self._file.truncate(self._size)
         self._file.seek(0)
-        with self._file_again() as lines:
+        with open(self._file.name, "rb") as lines:
             for line in lines:
-                yield line.rstrip(b"\n").decode("utf-8", "replace")
+                yield line.removesuffix(b"\n").decode("utf-8", "replace")
         self._file.seek(self._size)
-
-    def _file_again(self) -> BinaryIO:
-        return open(self._file.name, "rb")
 
     def add(self, line: str, position: str) -> None:
         """Adds a line."""
@@ -111,9 +108,10 @@ def copied(logs: Logs, observe: Observer) -> Iterator[Observer]:
 def _open(
     stack: ExitStack, logs: Logs, positions: Mapping[Path, Path]
 ) -> Mapping[type[LogLine] | type[MetricLine], _Copy]:
-    copies = {kind: _Copy(path, positions.get(path)) for kind, path in logs.items()}
-    for copy in copies.values():
-        stack.callback(copy.close)
+    copies = {}
+    for kind, path in logs.items():
+        copies[kind] = _Copy(path, positions.get(path))
+        stack.callback(copies[kind].close)
     return copies
 
 

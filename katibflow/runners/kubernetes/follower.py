@@ -137,6 +137,7 @@ class TrialFollower:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
         self._logs_done = self._source_done = self._is_stopped = False
+        self._is_being_stopped = False
         uid = str(made["metadata"].get("uid", ""))
         after = LogPosition.of(job.after)
         self._after = after if is_found and after is not None and after.job == uid else None
@@ -307,7 +308,10 @@ class TrialFollower:
         """Returns what is left if this process leaves now; any thread may call it."""
         job = f"{self._terms.kind.kind} {self._terms.name}"
         if not self._is_stopped:
-            return f"{job} runs on: it was not stopped yet"
+            how = (
+                "is asked to stop" if self._is_being_stopped else "runs on: it was not stopped yet"
+            )
+            return f"{job} {how}"
         pods = ", ".join(pod.name for pod in alive(self._seen))
         return f"{job} is stopped; " + (f"still ending: {pods}" if pods else "it has no pods left")
 
@@ -330,6 +334,7 @@ class TrialFollower:
                 self._finish_logs()
             lines = self._failed_log() if failed else []
             if not self._seen.deleted:
+                self._is_being_stopped = True
                 end_job(self._api, self._terms.kind, self._terms.name, verdict.message)
                 self._is_stopped = True
             self._await(self._timing.stop, self._alive, lambda: True)

@@ -13,6 +13,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from time import monotonic
 
 from katibflow.errors import RunnerError
 from katibflow.runners.kubernetes.api import Api, ApiError, Backoff, Lost, Stream
@@ -96,6 +97,7 @@ class LogReader:
         self._complete = False
         self._cancelled = threading.Event()
         self._stream: Stream | None = None
+        self._opened: float | None = None
         self._thread: threading.Thread | None = None
         self._backoff = Backoff(api.timing, self._cancelled)
 
@@ -195,6 +197,7 @@ class LogReader:
             query |= {"previous": "true"} if behind == 1 else {}
             again = Counter(delivered)
             lost: Lost | None = None
+            self._opened = None
             try:
                 for line, whole in self._after_known(known, self._lines(instance, query)):
                     if again[line] > 0:
@@ -205,6 +208,8 @@ class LogReader:
                         self._backoff.reset()
             except Lost as error:
                 lost = error
+                if self._opened and monotonic() - self._opened > self._api.timing.silence / 2:
+                    self._backoff.reset()  # nothing was printed; the server did answer
             except ApiError as error:
                 if error.status in (401, 403):
                     raise
@@ -219,6 +224,7 @@ class LogReader:
 
     def _lines(self, instance: Instance, query: dict[str, str]) -> Iterator[tuple[str, bool]]:
         stream = self._api.stream(self._api.path("v1", "pods", instance.pod, "log"), query)
+        self._opened = monotonic()
         with self._state:
             self._stream = stream
         if self._cancelled.is_set():

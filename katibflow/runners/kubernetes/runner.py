@@ -3,9 +3,10 @@
 A retried caller adopts the jobs it finds. All trials of a run share one watch of the jobs and one
 or two of the pods; each running trial follows one log. Pods that outlive their job are ended beside
 the next trials. ``retain: false`` deletes the pods of a trial once it is on record and keeps the
-job object; this command removes an experiment for good::
+job object. Records of jobs that do not stay are ConfigMaps (`record_keeper`). This command removes
+an experiment for good::
 
-    kubectl delete pytorchjobs -n NAMESPACE -l katibflow/experiment=NAME
+    kubectl delete pytorchjobs,configmaps -n NAMESPACE -l katibflow/experiment=NAME
 """
 
 from __future__ import annotations

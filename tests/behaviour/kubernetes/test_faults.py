@@ -283,3 +283,12 @@ def test_a_time_limit_is_judged_by_what_the_server_says_then(
     outcome, watch = lab.run(held, limits, replace(FAST, silence=60.0, stop=0.5))
     assert outcome.state is JobState.SUCCEEDED, outcome
     assert watch.lines == ["first", "last"]
+
+
+def test_a_trial_that_prints_nothing_for_long_is_no_outage(lab: Lab) -> None:
+    held, quick = Held(), replace(FAST, silence=0.5, give_up=1.0)
+    future, watch, _ = lab.begin(held, runner=lab.runner(quick))
+    lab.server.wait_for(lambda: lab.server.count("get", "pods/log") > 4)
+    held.go.set()
+    assert future.result(20).state is JobState.SUCCEEDED
+    assert watch.lines == ["first", "last"]

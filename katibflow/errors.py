@@ -49,6 +49,8 @@ class Fault:
     def __str__(self) -> str:
         found = f"found {self.found}" if self.found else "missing"
         text = f"{self.path}: {found}; allowed: {self.allowed}"
+        if text.isprintable():
+            return text
         return "".join(
             sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
         )

@@ -13,8 +13,8 @@ from katibflow.errors import MissingPackage
 __all__ = ["EXTRAS", "missing", "require"]
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "kfp": ("kfp", "kfp_server_api", "kubernetes", "gjson"),
-    "kubernetes": ("kubernetes", "gjson"),
+    "kfp": ("kfp", "kfp_server_api", "kubernetes"),
+    "kubernetes": ("kubernetes",),
     "torch": ("torch",),
     "notebook": ("pandas",),
     "optunahub": ("optunahub",),

@@ -38,8 +38,8 @@ def report_metrics(
             with a time zone; now by default.
 
     Raises:
-        RuntimeError: A value is no number; Katib's SDK raises this error, too.
-        ValueError: The timestamp is no time, or has no time zone.
+        ValueError: A value is no number, as in Katib's SDK; or the timestamp is no time, or has no
+            time zone.
     """
     values = {str(name): _plain(name, value) for name, value in metrics.items()}
     sys.stdout.write(f"{_time(timestamp)} {_MARK} {json.dumps(values)}\n")
@@ -51,8 +51,8 @@ def _plain(name: str, value: Any) -> int | float | str:
         return value
     try:
         number = float(value)
-    except (TypeError, ValueError) as error:
-        raise RuntimeError(f"metric {name}: {value!r} is no number") from error
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"metric {name}: {value!r} is no number") from error
     return number if math.isfinite(number) else str(number)
 
 

@@ -374,21 +374,28 @@ def tune(
     *,
     name: str | None = None,
     algorithm_name: str = "tpe",
-    algorithm_settings: Mapping[str, Any] | None = None,
+    algorithm_settings: Mapping[str, Any] | Sequence[Any] | None = None,
     early_stopping_name: str | None = None,
-    early_stopping_settings: Mapping[str, Any] | None = None,
+    early_stopping_settings: Mapping[str, Any] | Sequence[Any] | None = None,
     objective_metric_name: str = "objective",
-    additional_metric_names: Sequence[str] = (),
+    additional_metric_names: Sequence[str] | None = (),
     objective_type: str = "maximize",
     objective_goal: float | None = None,
     max_trial_count: int | None = None,
     parallel_trial_count: int | None = None,
     max_failed_trial_count: int | None = None,
     base_image: str | None = None,
-    packages_to_install: Sequence[str] = (),
+    packages_to_install: Sequence[str] | None = (),
     pip_index_url: str | None = None,
-    env_per_trial: Mapping[str, str] | None = None,
-    resources_per_trial: Mapping[str, Any] | None = None,
+    pip_index_urls: Sequence[str] | None = None,
+    env_per_trial: Mapping[str, str] | Sequence[Any] | None = None,
+    resources_per_trial: Mapping[str, Any] | Any = None,
+    trial_active_deadline_seconds: int | None = None,
+    node_selector: Mapping[str, str] | None = None,
+    tolerations: Sequence[Any] | None = None,
+    volumes: Sequence[Any] | None = None,
+    volume_mounts: Sequence[Any] | None = None,
+    pod_template_patch: Mapping[str, Any] | None = None,
     workers: int = 1,
     retain_trials: bool = False,
     namespace: str | None = None,
@@ -406,9 +413,10 @@ def tune(
         parameters: Each parameter's search space (``katibflow.search``) or constant, by name.
         name: The Experiment's name; by default the function's name.
         algorithm_name: ``tpe``, ``random``, ``grid`` ...: see docs/search.md.
-        algorithm_settings: The algorithm's settings.
+        algorithm_settings: The algorithm's settings by name, or a list of names and values, as
+            V1beta1AlgorithmSetting.
         early_stopping_name: ``medianstop``, or a pruner of Optuna's as ``optuna:<class>``.
-        early_stopping_settings: The early stopping rule's settings.
+        early_stopping_settings: The early stopping rule's settings, in either form.
         objective_metric_name: The objective metric's name.
         additional_metric_names: Names of other metrics to record.
         objective_type: ``maximize`` (as in Katib's SDK) or ``minimize``.
@@ -420,8 +428,19 @@ def tune(
         base_image: The trials' image in a cluster; Python of this version by default.
         packages_to_install: Requirements that pip installs before each trial.
         pip_index_url: The package index for pip; PyPI by default.
-        env_per_trial: Environment variables of each trial, by name.
-        resources_per_trial: Resources of each worker, as ``{"cpu": 2, "memory": "4Gi", "gpu": 1}``.
+        pip_index_urls: Several of them, the first as pip's main one.
+        env_per_trial: Environment variables of each trial by name; or a list of V1EnvVar and
+            V1EnvFromSource, or of mappings like them, also from Secrets and ConfigMaps.
+        resources_per_trial: Resources of each worker, as ``{"cpu": 2, "memory": "4Gi", "gpu": 1}``,
+            or a V1ResourceRequirements.
+        trial_active_deadline_seconds: Seconds that a trial's job may take in a cluster, from 1; no
+            limit by default. On this machine ``run(trial_timeout=...)`` sets one.
+        node_selector: Labels of the nodes for the trials' pods.
+        tolerations: Tolerations of the pods: mappings, or V1Toleration.
+        volumes: Volumes of the pods: mappings, or V1Volume.
+        volume_mounts: Where the volumes are in the container: mappings, or V1VolumeMount.
+        pod_template_patch: What to change in the pods' template, as ``{"spec": {...}}``: mappings
+            are merged, and lists whose items have names; null takes a key out.
         workers: The number of processes of a trial, from 1, each of which calls the function; with
             more than one a trial is a PyTorchJob, with the environment for ``torch.distributed``.
         retain_trials: Whether the cluster keeps the pods of finished trials.

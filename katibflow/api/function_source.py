@@ -35,7 +35,7 @@ def program_of(
     parameters: Mapping[str, Space | Constant],
     metric: str,
     packages: Sequence[str] = (),
-    index: str | None = None,
+    indices: Sequence[str] = (),
 ) -> str:
     """Returns a program that calls the function with ``name=value`` arguments and prints metrics.
 
@@ -46,7 +46,7 @@ def program_of(
         parameters: Each parameter's space or constant value, by name.
         metric: The objective metric's name.
         packages: Requirements that pip installs first.
-        index: The package index that pip uses; by default its own.
+        indices: The package indices that pip uses, the first as its main one; by default its own.
 
     Raises:
         InputError: The function's source cannot be read, uses names of its surroundings, does not
@@ -57,7 +57,7 @@ def program_of(
     _check_names(function, name, source)
     call = "**parameters" if _takes_names(function, name, parameters) else "parameters"
     lines = ["from __future__ import annotations", "", source, "", 'if __name__ == "__main__":']
-    main = _install(packages, index) + _main(name, call, parameters, metric)
+    main = _install(packages, indices) + _main(name, call, parameters, metric)
     program = "\n".join(lines) + "\n" + textwrap.indent(main, "    ")
     size = len(program.encode())
     if size > MAX_PROGRAM_BYTES:
@@ -68,10 +68,11 @@ def program_of(
     return program
 
 
-def _install(packages: Sequence[str], index: str | None) -> str:
+def _install(packages: Sequence[str], indices: Sequence[str]) -> str:
     if not packages:
         return ""
-    words = ["--index-url", index] if index else []
+    options = ["--index-url", *["--extra-index-url"] * (len(indices) - 1)]
+    words = [word for pair in zip(options, indices, strict=False) for word in pair]
     words += packages
     return (
         "import subprocess\nimport sys\n\n"

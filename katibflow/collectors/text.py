@@ -33,9 +33,12 @@ DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 FILTER_PACKAGES = ("google-re2==1.1.20251105",)
 """Packages that a user's own filters need, as pip takes them."""
 
-_IN_WORD = re.compile(r"([\w|-]++)\s*+=\s*+([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)")
-_AT_WORD = re.compile(r"(?<![\w|-])" + _IN_WORD.pattern)
-"""The default filter from the start of a word on, without useless backtracking."""
+_IN_WORD = re.compile(r"([\w|-]++)\s*+=\s*+([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)", re.ASCII)
+_AT_WORD = re.compile(r"(?<![\w|-])" + _IN_WORD.pattern, re.ASCII)
+"""The default filter from the start of a word on, without useless backtracking.
+
+Letters, digits and blanks are those of ASCII, as in Go.
+"""
 
 _NAME = re.compile(r"[\w|-]+")
 _NOT_FINITE = re.compile(r"\s*([+-]?(?:nan|inf(?:inity)?))\b", re.IGNORECASE)

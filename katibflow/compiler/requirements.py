@@ -28,7 +28,6 @@ KFP = "kfp==2.17.0"
 """The requirement of KFP in steps, whatever version compiles; installed without its own."""
 
 VERSIONS: Mapping[str, str] = {
-    "gjson": "gjson==1.2.0",
     "jinja2": "Jinja2==3.1.6",
     "kubernetes": "kubernetes==30.1.0",
     "optuna": "optuna==5.0.0",
@@ -43,15 +42,15 @@ VERSIONS: Mapping[str, str] = {
 _CORE = ("pydantic", "pyyaml")
 
 PACKAGES: Mapping[str, tuple[str, ...]] = {
-    "start": (*_CORE, "gjson", "kubernetes"),
+    "start": (*_CORE, "kubernetes"),
     "suggestion": (*_CORE, "optuna"),
-    "launcher": (*_CORE, "gjson", "kubernetes"),
-    "controller": (*_CORE, "gjson", "jinja2", "kubernetes", "optuna", "plotly"),
-    "collector": (*_CORE, "gjson", "kubernetes"),
+    "launcher": (*_CORE, "kubernetes"),
+    "controller": (*_CORE, "jinja2", "kubernetes", "optuna", "plotly"),
+    "collector": (*_CORE, "kubernetes"),
     "loop": _CORE,
     "summary": (*_CORE, "jinja2", "optuna", "plotly"),
-    "report": (*_CORE, "gjson", "jinja2", "kubernetes", "optuna", "plotly"),
-    "finish": (*_CORE, "gjson", "kubernetes"),
+    "report": (*_CORE, "jinja2", "kubernetes", "optuna", "plotly"),
+    "finish": (*_CORE, "kubernetes"),
 }
 """The packages that a step needs for every Experiment, by the step's name."""
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from katibflow.errors import Fault
+from katibflow.experiment.gjson_path import path_of
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import TrialTemplate
 from katibflow.experiment.yaml_reader import found
@@ -253,14 +254,29 @@ _RANK_ORDER = ("Chief", "Master", "Launcher", "Worker")
 
 
 def kind_of(manifest: Mapping[str, Any]) -> JobKind:
-    """Returns the kind of a trialSpec; for an unknown one, a kind with nothing but its names.
+    """Returns the kind of a trialSpec.
 
-    The plural of an unknown kind is Kubernetes's usual one: lower case with an ``s``.
+    Another version of a known kind is like it in all. Another group's kind of the same name has its
+    conditions and labels, as in Katib, which goes by the name alone; where its pods are and how it
+    stops is not known. An unknown kind has nothing but its names; the plural is Kubernetes's usual
+    one, lower case with an ``s``.
     """
     api_version, kind = str(manifest.get("apiVersion", "")), str(manifest.get("kind", ""))
-    return KINDS.get((api_version, kind)) or JobKind(
-        api_version, kind, f"{kind.lower()}s", has_stages=True
-    )
+    same = KINDS.get((api_version, kind))
+    if same is not None:
+        return same
+    plain = JobKind(api_version, kind, f"{kind.lower()}s", has_stages=True)
+    for known in KINDS.values():
+        if known.kind == kind and known.group == plain.group:
+            return replace(known, api_version=api_version)
+        if known.kind == kind:
+            return replace(
+                plain,
+                success_condition=known.success_condition,
+                failure_condition=known.failure_condition,
+                primary_pod_labels=known.primary_pod_labels,
+            )
+    return plain
 
 
 def pod_templates(manifest: Mapping[str, Any]) -> tuple[PodTemplate, ...]:
@@ -369,6 +385,7 @@ def faults(parts: Parts) -> Iterator[Fault]:
     where = "spec.trialTemplate"
     if not template.primary_container_name:
         yield Fault(f"{where}.primaryContainerName", "", "the name of the training container")
+    yield from _gjson_faults(template, where)
     if template.trial_spec is None:
         return
     spec = template.trial_spec
@@ -380,7 +397,7 @@ def faults(parts: Parts) -> Iterator[Fault]:
     if spec.get("metadata") is not None and not isinstance(spec["metadata"], Mapping):
         yield Fault(f"{where}.trialSpec.metadata", found(spec["metadata"]), "a mapping")
     for key in ("name", "namespace"):
-        if metadata.get(key) is not None:
+        if metadata.get(key) not in (None, ""):
             yield Fault(
                 f"{where}.trialSpec.metadata.{key}",
                 found(metadata[key]),
@@ -397,6 +414,20 @@ _EXAMPLES = {"apiVersion": "batch/v1", "kind": "Job"}
 
 def _is_word(value: object) -> bool:
     return isinstance(value, str) and bool(value)
+
+
+def _gjson_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
+    """Yields the faults of conditions as expressions, whatever the kind."""
+    for key, text in (
+        ("successCondition", template.success_condition),
+        ("failureCondition", template.failure_condition),
+    ):
+        try:
+            if text:
+                path_of(text)
+        except ValueError as error:
+            allowed = f"a GJSON expression over the job, as {_condition('Succeeded')}"
+            yield Fault(f"{where}.{key}", f"{found(text)}, {error}", allowed)
 
 
 def _kind_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:

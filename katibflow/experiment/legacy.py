@@ -61,7 +61,7 @@ def legacy_faults(document: Mapping[str, Any]) -> tuple[Fault, ...]:
 
 def _faults(document: Mapping[str, Any]) -> Iterator[Fault]:
     version, kind = document.get("apiVersion"), document.get("kind")
-    if version in _VERSIONS:
+    if isinstance(version, str) and version in _VERSIONS:
         yield Fault("apiVersion", found(version), f"{_TODAY}, whose fields have other names")
     if kind == "StudyJob":
         yield Fault("kind", found(kind), f"Experiment, of {_TODAY}")

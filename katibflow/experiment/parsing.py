@@ -7,7 +7,6 @@ Rules that compare fields are not here: each is with its concept, and `validatio
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from katibflow.errors import Fault, InvalidExperiment
+from katibflow.experiment.spelling import did_you_mean
 from katibflow.experiment.types import (
     Algorithm,
     Count,
@@ -157,6 +157,7 @@ def _remove(value: Any, location: Sequence[int | str]) -> None:
 
 
 def _faults(error: ValidationError, document: Mapping[str, Any]) -> Iterator[Fault]:
+    unknown = 0
     for entry in error.errors(include_url=False):
         location = _without_union_tags(entry["loc"], document)
         path = _path(location)
@@ -167,9 +168,10 @@ def _faults(error: ValidationError, document: Mapping[str, Any]) -> Iterator[Fau
             yield Fault(path, "", allowed)
         elif kind == "extra_forbidden":
             known = _known_keys(location[:-1])
-            yield Fault(
-                path, f"an unknown key{_nearest(str(location[-1]), known)}", ", ".join(known)
-            )
+            unknown += 1
+            # What is all unknown is no slip of the pen, and comparing words takes long.
+            hint = did_you_mean(str(location[-1]), known) if unknown <= _MOST_HINTS else ""
+            yield Fault(path, f"an unknown key{hint}", ", ".join(known))
         elif kind in ("enum", "literal_error"):
             yield Fault(path, found(entry["input"]), str(context["expected"]).replace("'", ""))
         elif kind == "value_error":
@@ -177,6 +179,8 @@ def _faults(error: ValidationError, document: Mapping[str, Any]) -> Iterator[Fau
         else:
             yield Fault(path, found(entry["input"]), _TYPES.get(kind, entry["msg"]))
 
+
+_MOST_HINTS = 50
 
 _TYPES: Mapping[str, str] = {
     "bool_parsing": "true or false",
@@ -250,9 +254,3 @@ def _meaning_of(location: Sequence[int | str]) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(get_args(kind))
     return {float: "a number", int: "a whole number", bool: "true or false"}.get(kind, "a string")
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    matches = difflib.get_close_matches(word.lower(), [key.lower() for key in known], n=1)
-    by_lower = {key.lower(): key for key in known}
-    return f" (did you mean {by_lower[matches[0]]}?)" if matches else ""

@@ -8,14 +8,15 @@ rules of ``pkg/webhook/v1beta1/experiment/validator/validator.go``.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from katibflow.errors import Fault, InputError
 from katibflow.experiment.parsing import Parts
+from katibflow.experiment.spelling import did_you_mean
 from katibflow.experiment.types import TrialTemplate
+from katibflow.experiment.yaml_reader import some_of
 
 __all__ = ["faults", "render", "source_faults"]
 
@@ -151,7 +152,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _listed(names: Mapping[str, object] | set[str], prefix: str) -> str:
-    return ", ".join(f"${{{prefix}{name}}}" for name in sorted(names)) or "none is defined"
+    return some_of([f"${{{prefix}{name}}}" for name in sorted(names)]) or "none is defined"
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
@@ -240,9 +241,8 @@ def _target_faults(
         if template.trial_spec is not None:
             yield from _meta_faults(meta[1], path, template)
     elif parts.complete and reference not in known:
-        close = difflib.get_close_matches(reference, known, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        yield Fault(path, f'"{reference}"{hint}', f"a parameter's name: {', '.join(sorted(known))}")
+        hint = did_you_mean(reference, known)
+        yield Fault(path, f'"{reference}"{hint}', f"a parameter's name: {some_of(sorted(known))}")
 
 
 def _meta_faults(key: str, path: str, template: TrialTemplate) -> Iterator[Fault]:

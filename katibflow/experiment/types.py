@@ -12,7 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, NamedTuple
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -145,7 +147,11 @@ OneOrMore = Annotated[tuple[ScalarText, ...], BeforeValidator(_listed)]
 
 
 class Model(BaseModel):
-    """A frozen model that refuses unknown keys and has the YAML's names; null means absent."""
+    """A frozen model that refuses unknown keys and has the YAML's names; empty means absent.
+
+    What is empty is null, and as in Katib's API the empty text and the empty list of a field that
+    may be left out.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=False
@@ -153,11 +159,37 @@ class Model(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, value: object) -> object:
+    def _empty_is_absent(cls, value: object) -> object:
         if not isinstance(value, Mapping):
             return value
-        known = {field.alias or name for name, field in cls.model_fields.items()}
-        return {key: item for key, item in value.items() if item is not None or key not in known}
+        empty = _empty_values(cls)
+        return {
+            key: item
+            for key, item in value.items()
+            if key not in empty or not any(item is each or item == each for each in empty[key])
+        }
+
+
+@cache
+def _empty_values(kind: type[Model]) -> dict[str, list[object]]:
+    """Returns the values that mean absent, by the names of a model's fields in the file."""
+    values: dict[str, list[object]] = {}
+    for name, field in kind.model_fields.items():
+        empty = values[field.alias or name] = [None]
+        if not field.is_required():
+            is_union = get_origin(field.annotation) in (Union, UnionType)
+            annotations = get_args(field.annotation) if is_union else (field.annotation,)
+            empty += [""] if any(map(_is_text, annotations)) else []
+            empty += [[]] if any(get_origin(each) is tuple for each in annotations) else []
+    return values
+
+
+def _is_text(annotation: Any) -> bool:
+    if get_origin(annotation) is Literal:
+        return True
+    if get_origin(annotation) is Annotated:
+        return _is_text(get_args(annotation)[0])
+    return isinstance(annotation, type) and issubclass(annotation, str)
 
 
 class Metadata(Model):
@@ -183,7 +215,7 @@ class FeasibleSpace(Model):
     @field_validator("distribution", mode="before")
     @classmethod
     def _unknown_is_uniform(cls, value: object) -> object:
-        return Distribution.UNIFORM if value in ("", "unknown", None) else value
+        return Distribution.UNIFORM if value == "unknown" else value
 
 
 class Parameter(Model):
@@ -404,9 +436,7 @@ class ExperimentSpec(Model):
     max_failed_trial_count: Count | None = None
     metrics_collector_spec: MetricsCollectorSpec = Field(default_factory=MetricsCollectorSpec)
     trial_template: TrialTemplate
-    resume_policy: Annotated[
-        Literal["Never", "LongRunning", "FromVolume"], BeforeValidator(lambda text: text or "Never")
-    ] = "Never"
+    resume_policy: Literal["Never", "LongRunning", "FromVolume"] = "Never"
     nas_config: dict[str, Any] | None = None
 
     @property

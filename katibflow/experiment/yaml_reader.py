@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,20 @@ import yaml
 
 from katibflow.errors import Fault, InputError
 
-__all__ = ["dump_document", "found", "in_file_order", "read_document", "read_file"]
+__all__ = [
+    "dump_document",
+    "found",
+    "in_file_order",
+    "read_document",
+    "read_documents",
+    "read_file",
+    "some_of",
+]
 
 MAX_FILE_BYTES = 2_000_000
 MAX_DEPTH = 100
 MAX_VALUES = 200_000
+_MOST_WORDS = 100
 
 _TEXT_FIELD = re.compile(
     r"\.spec\.(parameters\[\d+\]\.(feasibleSpace\.(min|max|step|list\[\d+\])|when\..+)"
@@ -192,13 +201,33 @@ def read_document(text: str, source: str) -> dict[str, Any]:
         InputError: The text is no YAML, has a key twice in one mapping, has several documents or no
             mapping, or is more nested or (through aliases) larger than any Experiment is.
     """
+    documents = read_documents(text, source)
+    if len(documents) != 1:
+        raise InputError(f"{source}: found {len(documents)} documents; allowed: one YAML mapping")
+    return documents[0]
+
+
+def read_documents(text: str, source: str) -> list[dict[str, Any]]:
+    """Returns the mappings in a YAML text as plain data, one at least; those of a ``List`` singly.
+
+    Args:
+        text: The YAML.
+        source: The name of the text's origin in errors.
+
+    Raises:
+        InputError: The text is no YAML, has a key twice in one mapping, has no document or one that
+            is no mapping, or is more nested or (through aliases) larger than any Experiment is.
+    """
     try:
         _check_depth(text, source)
         documents = [doc for doc in yaml.load_all(text, Loader=_Loader) if doc is not None]
-        if len(documents) != 1 or not isinstance(documents[0], dict):
-            what = f"{len(documents)} documents" if len(documents) != 1 else found(documents[0])
+        objects = [each for document in documents for each in _items(document)]
+        wrong = next((each for each in objects if not isinstance(each, dict)), None)
+        if not objects or wrong is not None:
+            what = found(wrong) if objects else "0 documents"
             raise InputError(f"{source}: found {what}; allowed: one Experiment (a YAML mapping)")
-        plain = _Plain(source).of(documents[0], "")
+        reader = _Plain(source)
+        plain = [reader.of(each, "") for each in objects]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -208,8 +237,15 @@ def read_document(text: str, source: str) -> dict[str, Any]:
     except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError) as error:
         # PyYAML's own constructors raise these for a tag that does not fit its value.
         raise InputError(f"{source}: not YAML: {error}") from error
-    assert isinstance(plain, dict)
-    return plain
+    return [each for each in plain if isinstance(each, dict)]
+
+
+def _items(document: Any) -> list[Any]:
+    if isinstance(document, dict) and document.get("kind") == "List":
+        items = document.get("items")
+        if isinstance(items, list) and items:
+            return items
+    return [document]
 
 
 def _check_depth(text: str, source: str) -> None:
@@ -274,32 +310,53 @@ def found(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def some_of(words: Sequence[str]) -> str:
+    """Returns words as a list for a sentence; of more than 100 the first ones and their number."""
+    if len(words) <= _MOST_WORDS:
+        return ", ".join(words)
+    return f"{', '.join(words[:_MOST_WORDS])} and {len(words) - _MOST_WORDS} more"
+
+
 def in_file_order(faults: Iterable[Fault], document: Mapping[str, Any]) -> tuple[Fault, ...]:
     """Returns the faults in the order of their fields in the document, each fault once.
 
     A missing field comes after all other fields of its mapping.
     """
-    return tuple(sorted(dict.fromkeys(faults), key=lambda fault: _position(fault.path, document)))
+    order = _Order()
+    return tuple(sorted(dict.fromkeys(faults), key=lambda fault: order.of(fault.path, document)))
 
 
-def _position(path: str, document: Mapping[str, Any]) -> tuple[int, ...]:
-    position: list[int] = []
-    value: object = document
-    rest = path
-    while rest:
-        if isinstance(value, Mapping):
-            keys = [str(key) for key in value]
-            # A key may contain dots, so the path means the longest key that fits.
-            fitting = [key for key in keys if re.match(re.escape(key) + r"(\.|\[|$)", rest)]
-            if not fitting:
-                return (*position, len(keys))
-            key = max(fitting, key=len)
-            position.append(keys.index(key))
-            value, rest = list(value.values())[position[-1]], rest[len(key) :].removeprefix(".")
-        elif isinstance(value, list) and (step := re.match(r"\[(\d+)\]\.?", rest)):
-            position.append(int(step[1]))
-            value = value[position[-1]] if position[-1] < len(value) else None
-            rest = rest[step.end() :]
-        else:
-            break
-    return tuple(position)
+class _Order:
+    """Finds the positions of paths in one document; it numbers the keys of a mapping once."""
+
+    def __init__(self) -> None:
+        self._keys: dict[int, dict[str, tuple[int, object]]] = {}
+
+    def of(self, path: str, document: Mapping[str, Any]) -> tuple[int, ...]:
+        position: list[int] = []
+        value: object = document
+        rest = path
+        while rest:
+            if isinstance(value, Mapping):
+                keys = self._numbered(value)
+                # A key may contain dots, so the path means the longest key that fits.
+                ends = [match.start() for match in re.finditer(r"[.\[]|$", rest)]
+                key = next((rest[:end] for end in reversed(ends) if rest[:end] in keys), None)
+                if key is None:
+                    return (*position, len(keys))
+                number, value = keys[key]
+                position.append(number)
+                rest = rest[len(key) :].removeprefix(".")
+            elif isinstance(value, list) and (step := re.match(r"\[(\d+)\]\.?", rest)):
+                position.append(int(step[1]))
+                value = value[position[-1]] if position[-1] < len(value) else None
+                rest = rest[step.end() :]
+            else:
+                break
+        return tuple(position)
+
+    def _numbered(self, value: Mapping[str, Any]) -> dict[str, tuple[int, object]]:
+        if id(value) not in self._keys:
+            items = enumerate(value.items())
+            self._keys[id(value)] = {str(key): (number, item) for number, (key, item) in items}
+        return self._keys[id(value)]

@@ -41,6 +41,7 @@ from katibflow.experiment.types import Experiment, StrategyValue
 
 __all__ = [
     "FORMAT",
+    "SEEDS",
     "VERSION",
     "History",
     "Kept",
@@ -58,6 +59,9 @@ __all__ = [
 
 FORMAT = "katibflow-history"
 VERSION = 1
+
+SEEDS = 2**32
+"""The number of seeds: a seed is below it."""
 
 
 class TrialState(StrEnum):
@@ -226,6 +230,12 @@ def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{value!r} is not a whole number from 0")
     return value
+
+
+def _seed(value: object) -> int:
+    if _count(value) >= SEEDS:
+        raise ValueError(f"the seed {value!r} is not below 2**32")
+    return _count(value)
 
 
 def _optional_count(value: object) -> int | None:
@@ -413,7 +423,7 @@ def _header(number: int, line: str, source: str) -> History:
         return History(
             experiment=Experiment.model_validate(header["experiment"]),
             run=_text(header["run"]),
-            seed=_count(header["seed"]),
+            seed=_seed(header["seed"]),
             rounds=_count(header.get("rounds", 0)),
             most_rounds=_optional_count(header.get("most_rounds")),
             programs={key: _text(text) for key, text in header.get("programs", {}).items()},

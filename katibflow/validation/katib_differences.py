@@ -14,6 +14,7 @@ from katibflow.experiment.types import DEFAULT_PARALLEL_TRIAL_COUNT, Experiment
 from katibflow.runners.kubernetes.checkpoints import check_checkpoints
 from katibflow.study.objectives import is_several
 from katibflow.suggestion import algorithms
+from katibflow.suggestion.space.search_space import lowest
 
 __all__ = ["katib_differences_of"]
 
@@ -65,6 +66,8 @@ def _differences(experiment: Experiment) -> Iterator[str]:
     note = algorithms.note_on(spec.algorithm)
     if note:
         yield note
+    yield from algorithms.notes_on(spec)
+    yield from _space_notes(experiment)
     stopping = spec.early_stopping
     if stopping is not None and stopping.algorithm_name == "medianstop":
         yield (
@@ -97,6 +100,16 @@ def _differences(experiment: Experiment) -> Iterator[str]:
             "algorithm pbt: on Kubernetes each pod needs a persistent volume mounted at "
             "suggestion_trial_dir, which Katib makes itself; on this machine nothing"
         )
+
+
+def _space_notes(experiment: Experiment) -> Iterator[str]:
+    for parameter in experiment.spec.parameters:
+        given, low = parameter.feasible_space.min, lowest(parameter)
+        if given is not None and low is not None and float(given) != float(low):
+            yield (
+                f"parameter {parameter.name}: logUniform begins at {low}, not at min, {given}, as "
+                "in Katib's Optuna service"
+            )
 
 
 def _texts(value: object) -> Iterator[str]:

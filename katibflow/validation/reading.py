@@ -5,13 +5,14 @@ The checks themselves are in `validation.rules`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from katibflow.errors import InputError
 from katibflow.experiment.config_map import ReadConfigMap, source_of, with_template
+from katibflow.experiment.manifests import experiment_in
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import found, read_document, read_file
 from katibflow.validation.rules import check_document
@@ -61,7 +62,7 @@ def read_plain(
         InputError: A file cannot be read.
         RunnerError: The ConfigMap cannot be read from the cluster.
     """
-    document = read_document(read_file(file), str(file))
+    document = experiment_in(read_file(file), str(file))
     if name is not None and isinstance(document.get("metadata"), dict):
         document = {**document, "metadata": {**document["metadata"], "name": name}}
     source = source_of(document)
@@ -86,21 +87,23 @@ def experiment_of(
     """
     if isinstance(source, Experiment):
         return source
-    document, origin = _given(source, "the experiment")
+    document, origin = _given(source, "the experiment", experiment_in)
     if config_map is not None:
-        document = with_template(document, *_given(config_map, "the ConfigMap"))
+        document = with_template(document, *_given(config_map, "the ConfigMap", read_document))
     return check_document(document, origin)
 
 
-def _given(source: object, what: str) -> tuple[Mapping[str, Any], str]:
+def _given(
+    source: object, what: str, read: Callable[[str, str], Mapping[str, Any]]
+) -> tuple[Mapping[str, Any], str]:
     """Returns a document that is given in any form, and the name of its origin."""
     if isinstance(source, Mapping):
         return source, what
     if isinstance(source, str) and "\n" in source:
-        return read_document(source, what), what
+        return read(source, what), what
     if isinstance(source, str | PathLike):
         path = Path(source)
-        return read_document(read_file(path), str(path)), str(path)
+        return read(read_file(path), str(path)), str(path)
     raise InputError(
         f"{what}: found {found(source)}; allowed: a file's path, YAML text or a mapping"
     )

@@ -14,9 +14,10 @@ from katibflow.errors import InvalidExperiment
 from katibflow.experiment import job_kinds, timeouts, trial_template
 from katibflow.experiment.counts import count_faults, name_faults
 from katibflow.experiment.legacy import legacy_faults
+from katibflow.experiment.manifests import experiment_in, named
 from katibflow.experiment.parsing import Rule, checked
 from katibflow.experiment.types import Experiment
-from katibflow.experiment.yaml_reader import in_file_order, read_document, read_file
+from katibflow.experiment.yaml_reader import in_file_order, read_file
 from katibflow.study import objectives
 from katibflow.suggestion import algorithms
 from katibflow.suggestion.space import conditions, search_space
@@ -31,7 +32,7 @@ def load_experiment(path: Path) -> Experiment:
         InputError: The file cannot be read, or holds no YAML mapping.
         InvalidExperiment: The Experiment has faults; the error lists all of them.
     """
-    return check_document(read_document(read_file(path), str(path)), str(path))
+    return check_document(experiment_in(read_file(path), str(path)), str(path))
 
 
 def check_document(
@@ -48,6 +49,7 @@ def check_document(
         InvalidExperiment: The Experiment has faults; the error lists all of them. If it is one of
             an older Katib, or searches an architecture, the error lists only those faults.
     """
+    document = named(document)
     from_older = legacy_faults(document)
     if from_older:
         raise InvalidExperiment(source, in_file_order(from_older, document))

@@ -1,36 +1,29 @@
 """Evaluates the conditions by which a job object has ended: GJSON, as Katib reads it.
 
 Source: ``pkg/controller.v1beta1/trial/util/job_util.go`` in kubeflow/katib: failure is tested
-before success; an object, or an array with something in it, is a match; reason and message are
-taken from the match.
+before success; an object, or an array that begins with one, is a match; reason and message are
+taken from the match. Where an array begins with anything else, Katib stops with an error for ever;
+here that is no match.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from katibflow.errors import InputError
+from katibflow.experiment.gjson_path import Path, path_of
 from katibflow.runners.base import JobState
+from katibflow.runners.kubernetes.gjson_values import value_at
 from katibflow.study.history import time_text
 
 __all__ = ["Conditions", "JobEnd", "ended_at"]
 
 _ENDS = ("completionTime", "finishedAt", "endTime")
 """Fields of a job's status with the time of its end: of most kinds, of Argo's, of Ray's."""
-
-
-# gjson's messages for a path without a value (yet); all its other messages are about the
-# expression. gjson has no code or type for the difference, so the messages are compared; a test
-# provokes each of them.
-_ABSENT = re.compile(
-    r"Mapping object does not have|Query for first element does not match|No key matching"
-    r"|Queries are supported only for seq|Index .* out of range|Expected a sequence like object"
-    r"|Wildcard matching key .* requires|Integer query part"
-)
 
 
 @dataclass(frozen=True)
@@ -58,22 +51,24 @@ class Conditions:
     failure: str
 
     def __post_init__(self) -> None:
-        for expression in (self.success, self.failure):
-            _match({}, expression)
+        _ = self._paths
+
+    @cached_property
+    def _paths(self) -> tuple[tuple[JobState, Path], ...]:
+        """The paths with what they mean, in the order in which they are tested."""
+        return (
+            (JobState.FAILED, _read(self.failure)),
+            (JobState.SUCCEEDED, _read(self.success)),
+        )
 
     def end(self, job: Mapping[str, Any]) -> JobEnd | None:
-        """Returns the job's end, or None while neither condition matches.
-
-        Raises:
-            InputError: A condition is no GJSON.
-        """
-        for state, expression in (
-            (JobState.FAILED, self.failure),
-            (JobState.SUCCEEDED, self.success),
-        ):
-            match = _match(job, expression)
-            if match is not None:
-                return JobEnd(state, str(match.get("reason", "")), str(match.get("message", "")))
+        """Returns the job's end, or None while neither condition matches."""
+        for state, path in self._paths:
+            match = value_at(path, job)
+            if isinstance(match, list) and match:
+                match = match[0]
+            if isinstance(match, Mapping):
+                return JobEnd(state, _text(match, "reason"), _text(match, "message"))
         return None
 
 
@@ -93,19 +88,16 @@ def ended_at(job: Mapping[str, Any]) -> str | None:
         return None
 
 
-def _match(job: Mapping[str, Any], expression: str) -> Mapping[str, Any] | None:
-    import gjson
-
+def _read(expression: str) -> Path:
     try:
-        value = gjson.get(job, expression)
-    except gjson.GJSONError as error:
-        if _ABSENT.match(str(error)):
-            return None
-        found = str(error).splitlines()[0]
+        return path_of(expression)
+    except ValueError as error:
         raise InputError(
-            f"found the condition {expression!r}: {found}; allowed: a GJSON expression over the "
+            f"found the condition {expression!r}: {error}; allowed: a GJSON expression over the "
             """job, as status.conditions.#(type=="Complete")#|#(status=="True")#"""
         ) from error
-    if isinstance(value, list) and value:
-        value = value[0] if isinstance(value[0], Mapping) else {}
-    return value if isinstance(value, Mapping) else None
+
+
+def _text(match: Mapping[str, Any], key: str) -> str:
+    value = match.get(key)
+    return "" if value is None else str(value)

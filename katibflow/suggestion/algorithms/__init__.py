@@ -6,16 +6,16 @@ Source of the settings: Katib's validation of each suggestion service
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 from katibflow.errors import Fault, InputError
 from katibflow.experiment.parsing import Parts
+from katibflow.experiment.spelling import did_you_mean
 from katibflow.experiment.types import Algorithm as AlgorithmSpec
-from katibflow.experiment.types import Experiment, Setting
+from katibflow.experiment.types import Experiment, ExperimentSpec, Setting
 from katibflow.extras import missing
 from katibflow.study.objectives import is_several
 from katibflow.suggestion.algorithms.base import (
@@ -51,6 +51,7 @@ __all__ = [
     "count_faults",
     "faults",
     "note_on",
+    "notes_on",
     "settings_of",
 ]
 
@@ -159,8 +160,32 @@ def settings_of(spec: AlgorithmSpec) -> dict[str, Any]:
     """Returns the values of the settings by name."""
     rules = algorithm_of(spec).settings
     return {
-        setting.name: rules[setting.name].read(setting.value) for setting in spec.algorithm_settings
+        setting.name: rules[setting.name].read(setting.value)
+        for setting in spec.algorithm_settings
+        if setting.name in rules
     }
+
+
+def passed_over(spec: AlgorithmSpec) -> tuple[str, ...]:
+    """Returns the names of the settings that the algorithm does not know and passes over."""
+    algorithm = algorithm_of(spec)
+    return tuple(
+        f"{setting.name}{did_you_mean(setting.name, algorithm.settings)}"
+        for setting in spec.algorithm_settings
+        if setting.name not in algorithm.settings
+    )
+
+
+def notes_on(spec: ExperimentSpec) -> tuple[str, ...]:
+    """Returns sentences on what the algorithm's settings amount to, if there is something to say.
+
+    Args:
+        spec: The specification of an Experiment without faults.
+    """
+    name = spec.algorithm.algorithm_name
+    unknown = passed_over(spec.algorithm)
+    about = (f"algorithm {name}: passes over {', '.join(unknown)}, as in Katib",) if unknown else ()
+    return about + algorithm_of(spec.algorithm).notes(spec, settings_of(spec.algorithm))
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
@@ -171,7 +196,7 @@ def faults(parts: Parts) -> Iterator[Fault]:
     where = "spec.algorithm"
     algorithm = _found(spec.algorithm_name)
     if isinstance(algorithm, str):
-        hint = "" if ":" in spec.algorithm_name else _nearest(spec.algorithm_name, ALGORITHMS)
+        hint = "" if ":" in spec.algorithm_name else did_you_mean(spec.algorithm_name, ALGORITHMS)
         yield Fault(f"{where}.algorithmName", f'"{spec.algorithm_name}"{hint}', algorithm)
         return
     yield from _ability_faults(parts, spec.algorithm_name, algorithm)
@@ -216,6 +241,8 @@ def _setting_faults(
     for index, setting in enumerate(spec.algorithm_settings):
         path = f"{where}[{index}]"
         rule = algorithm.settings.get(setting.name)
+        if rule is None and algorithm.passes_over_unknown:
+            continue
         if rule is None:
             yield _unknown(setting, path, algorithm, spec.algorithm_name)
             continue
@@ -229,11 +256,6 @@ def _setting_faults(
 
 
 def _unknown(setting: Setting, path: str, algorithm: Algorithm, name: str) -> Fault:
-    hint = _nearest(setting.name, algorithm.settings)
+    hint = did_you_mean(setting.name, algorithm.settings)
     known = ", ".join(sorted(algorithm.settings))
     return Fault(f"{path}.name", f'"{setting.name}"{hint}', f"{known}, for {name}")
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {matches[0]}?)" if matches else ""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from katibflow.errors import Fault
 from katibflow.experiment.parsing import Parts
-from katibflow.experiment.types import Experiment
-from katibflow.study.history import History
+from katibflow.experiment.types import Experiment, ExperimentSpec
+from katibflow.study.history import SEEDS, History
 from katibflow.suggestion.space.search_space import Space
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ __all__ = [
     "derived_seed",
 ]
 
-LARGEST_SEED = 2**32 - 1
+LARGEST_SEED = SEEDS - 1
 
 EVERYTHING_TRIED = "every combination of the search space was tried"
 
@@ -128,6 +128,8 @@ class Algorithm:
         choose: Returns the algorithm to use for an Experiment; None: this one.
         lacks: Features that the algorithm does not have.
         is_katibs: Whether Katib has the algorithm, too.
+        passes_over_unknown: Whether unknown settings are no faults, as in Katib's service of it.
+        notes: Returns sentences on what the settings of an Experiment without faults amount to.
     """
 
     settings: Mapping[str, SettingRule]
@@ -147,6 +149,10 @@ class Algorithm:
     choose: Callable[[Experiment], Algorithm] | None = None
     lacks: frozenset[Ability] = frozenset()
     is_katibs: bool = True
+    passes_over_unknown: bool = False
+    notes: Callable[[ExperimentSpec, Settings], tuple[str, ...]] = field(
+        default=lambda spec, settings: ()
+    )
 
 
 def derived_seed(source: str) -> int:

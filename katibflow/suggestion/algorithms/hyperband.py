@@ -7,8 +7,8 @@ with all of it. Unlike in Optuna's pruner of this name, the resource is a parame
 Source: Katib's ``pkg/suggestion/v1beta1/hyperband/service.py``: the sizes and resources of the
 brackets and stages, and random values inside the feasible space for all but the resource, which is
 set whatever its feasible space says. Different on purpose: a stage does not depend on how many
-trials are asked for at once, and trials that failed or were stopped early are not promoted, where
-Katib gives up.
+trials are asked for at once, so that it may be made in batches and is over when all of it has
+ended; and trials that failed or were stopped early are not promoted, where Katib gives up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from katibflow.errors import Fault
 from katibflow.experiment.parsing import Parts
-from katibflow.experiment.types import DEFAULT_PARALLEL_TRIAL_COUNT, ObjectiveType
+from katibflow.experiment.types import ExperimentSpec, ObjectiveType
 from katibflow.study.history import History, Trial, TrialState
 from katibflow.study.objectives import objective_value
 from katibflow.suggestion.algorithms.base import Ability, Algorithm, Settings, Suggestion, chance
@@ -154,19 +154,28 @@ def _faults(parts: Parts, settings: Settings) -> Iterator[Fault]:
             if setting.name == "resource_name":
                 path = f"spec.algorithm.algorithmSettings[{index}].value"
                 yield Fault(path, f'"{name}"', f"a parameter's name: {', '.join(sorted(known))}")
-    if "r_l" not in settings:
-        return
-    # Katib takes eta as a whole number here, and only here.
-    least = math.ceil(
-        int(_eta(settings)) ** int(math.log(settings["r_l"]) / math.log(int(_eta(settings))))
-    )
-    parallel = parts.parallel_trial_count or DEFAULT_PARALLEL_TRIAL_COUNT
-    if parallel < least:
-        yield Fault(
-            "spec.parallelTrialCount",
-            f"{parallel}" + ("" if parts.parallel_trial_count else " (the default)"),
-            f"at least {least}, the first stage of hyperband with these r_l and eta",
-        )
+
+
+def _notes(spec: ExperimentSpec, settings: Settings) -> tuple[str, ...]:
+    """Returns how many trials the settings make, and how far ``maxTrialCount`` lets them go."""
+    last = _last(settings)
+    first = _size(settings, last)
+    stages = [
+        _size(settings, bracket)
+        if stage == 0
+        else _promoted(settings, _size(settings, bracket), stage)
+        for bracket in range(last, -1, -1)
+        for stage in range(bracket + 1)
+    ]
+    most = spec.max_trial_count
+    text = f"algorithm hyperband: {sum(stages)} trials in {last + 1} brackets, the first of {first}"
+    if spec.parallelism < first:
+        text += f", {spec.parallelism} at a time (Katib wants all of the first stage at once)"
+    if most is not None and last and most <= first:
+        text += f"; maxTrialCount {most} ends it before any trial is promoted to a second stage"
+    elif most is not None and most < sum(stages):
+        text += f"; maxTrialCount {most} ends it before that"
+    return (text,)
 
 
 HYPERBAND = Algorithm(
@@ -179,6 +188,7 @@ HYPERBAND = Algorithm(
     required=("r_l", "resource_name"),
     propose=_hyperband,
     check=_faults,
+    notes=_notes,
     repeats=True,
     over=_is_over,
     ending="all brackets of hyperband are done",

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from katibflow.errors import Fault
 from katibflow.experiment.parsing import Parts
+from katibflow.experiment.spelling import did_you_mean
 from katibflow.experiment.types import Parameter, ParameterType
+from katibflow.experiment.yaml_reader import some_of
 from katibflow.suggestion.space.activity import in_order
 from katibflow.suggestion.space.dimensions import Dimension
 from katibflow.suggestion.space.search_space import dimension_of, space_faults, space_of
 
-__all__ = ["faults"]
+__all__ = ["MOST_NAMES", "MOST_VALUES", "faults"]
+
+MOST_NAMES = 1_000
+MOST_VALUES = 10_000
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
     """Yields the faults of the parameters' conditions."""
     known = {parameter.name: parameter for _, parameter in parts.parameters}
+    too_many = list(_number_faults(parts))
+    yield from too_many
+    if too_many:
+        return
     found: list[Fault] = []
     for index, parameter in parts.parameters:
         where = f"spec.parameters[{index}].when"
@@ -40,6 +48,25 @@ def faults(parts: Parts) -> Iterator[Fault]:
         yield Fault("spec.parameters", str(error), "fewer parameters with when")
 
 
+def _number_faults(parts: Parts) -> Iterator[Fault]:
+    """Yields a fault if there is so much in ``when`` that checking it would take minutes."""
+    names = values = 0
+    for index, parameter in parts.parameters:
+        names += len(parameter.when or {})
+        values += sum(map(len, (parameter.when or {}).values()))
+        for count, most, what in (
+            (names, MOST_NAMES, "names"),
+            (values, MOST_VALUES, "values"),
+        ):
+            if count > most:
+                yield Fault(
+                    f"spec.parameters[{index}].when",
+                    f"{count} {what} up to here",
+                    f"at most {most} {what} in all conditions together",
+                )
+                return
+
+
 def _condition_faults(
     parts: Parts,
     parameter: Parameter,
@@ -54,9 +81,8 @@ def _condition_faults(
     if on not in known:
         if parts.complete:
             others = sorted(known.keys() - {parameter.name})
-            close = difflib.get_close_matches(on, others, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            names = ", ".join(others) or "none, since there is no other"
+            hint = did_you_mean(on, others)
+            names = some_of(others) or "none, since there is no other"
             yield Fault(where, f'"{on}"{hint}', f"a parameter's name: {names}")
         return
     other = known[on]
@@ -69,10 +95,12 @@ def _condition_faults(
     if not _is_right(other):
         return
     dimension = dimension_of(other)
+    listed = frozenset(other.feasible_space.list or ())
+    allowed = _values(other)
     for position, text in enumerate(texts):
-        if not _has(dimension, text):
+        if text not in listed and (listed or not _has(dimension, text)):
             path = where if len(texts) == 1 else f"{where}[{position}]"
-            yield Fault(path, f'"{text}"', _values(other))
+            yield Fault(path, f'"{text}"', allowed)
 
 
 def _is_countable(parameter: Parameter) -> bool:
@@ -99,7 +127,7 @@ def _has(dimension: Dimension, text: str) -> bool:
 def _values(parameter: Parameter) -> str:
     space = parameter.feasible_space
     if space.list is not None:
-        return f"a value of {parameter.name}: {', '.join(dict.fromkeys(space.list))}"
+        return f"a value of {parameter.name}: {some_of([*dict.fromkeys(space.list)])}"
     step = f" in steps of {space.step}" if space.step is not None else ""
     return f"a value of {parameter.name}: {space.min} to {space.max}{step}"
 

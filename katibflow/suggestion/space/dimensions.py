@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import ROUND_FLOOR, Context, Decimal
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Protocol
 
@@ -150,12 +150,18 @@ class Choices:
 
 @dataclass(frozen=True)
 class Grid:
-    """Evenly spaced numbers with equal chances: an int range, or a double range with a step."""
+    """Evenly spaced numbers with equal chances: an int range, or a double range with a step.
+
+    Attributes:
+        whole: Whether only the whole part of a number is tried, for an int with a step that is no
+            whole number; the step is above 1 then.
+    """
 
     name: str
     low: Decimal
     step: Decimal
     size: int
+    whole: bool = False
 
     @property
     def ordered(self) -> bool:  # noqa: D102
@@ -173,6 +179,9 @@ class Grid:
         value = decimal_of(text)
         offset = EXACT.subtract(value, self.low)
         index, rest = EXACT.divmod(offset, self.step)
+        if self.whole and rest:
+            index += 1
+            rest = EXACT.subtract(value, decimal_of(self.point(int(index))))
         if rest or not 0 <= index < self.size:
             raise ValueError(f"{text} is not on the grid of {self.name}")
         return int(index)
@@ -184,7 +193,8 @@ class Grid:
         return (float(self.number(text)) + 0.5) / self.size
 
     def point(self, index: int) -> str:  # noqa: D102
-        return plain(EXACT.add(self.low, EXACT.multiply(Decimal(index), self.step)))
+        value = EXACT.add(self.low, EXACT.multiply(Decimal(index), self.step))
+        return plain(value.to_integral_value(ROUND_FLOOR) if self.whole else value)
 
     def index(self, text: str) -> int:  # noqa: D102
         return int(self.number(text))

@@ -30,10 +30,12 @@ from katibflow.suggestion.space.dimensions import (
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Space", "dimension_of", "faults", "space_faults", "space_of"]
+__all__ = ["Space", "dimension_of", "faults", "lowest", "space_faults", "space_of"]
 
 _LARGEST_GRID = 2**53
 """Optuna stores a number as a double, so no grid may have more points than a double can count."""
+
+_LEAST_OF_LOG = Decimal("1e-10")
 
 _EASY = (1e-150, 1e150)
 """Widths of ranges whose square is a double, as samplers need it."""
@@ -120,15 +122,18 @@ def dimension_of(parameter: Parameter) -> Dimension:
     name = parameter.name
     if space.list is not None:
         items = tuple(dict.fromkeys(space.list))
-        ordered = parameter.type is not ParameterType.CATEGORICAL
+        ordered = parameter.type is not ParameterType.CATEGORICAL and all(map(_is_number, items))
         return Choices(name, tuple(sorted(items, key=decimal_of)) if ordered else items, ordered)
     assert space.min is not None and space.max is not None
     log = space.distribution in (Distribution.LOG_UNIFORM, Distribution.LOG_NORMAL)
     normal = space.distribution in (Distribution.NORMAL, Distribution.LOG_NORMAL)
     low, high = decimal_of(space.min), decimal_of(space.max)
+    low = _lowest(parameter, low)
     if _is_stepped(parameter):
-        return _stepped(name, low, high, _step(parameter), log=log, normal=normal)
-    bounds = (space.min.strip(), space.max.strip())
+        step = _step(parameter)
+        whole = parameter.type is ParameterType.INT and step != step.to_integral_value()
+        return _stepped(name, low, high, step, log=log, normal=normal, whole=whole)
+    bounds = (space.min.strip() if low == decimal_of(space.min) else plain(low), space.max.strip())
     if float(low) == float(high):
         return Choices(name, bounds[:1], ordered=True)
     easy = log or _EASY[0] < float(high) - float(low) < _EASY[1]
@@ -138,12 +143,12 @@ def dimension_of(parameter: Parameter) -> Dimension:
 
 
 def _stepped(
-    name: str, low: Decimal, high: Decimal, step: Decimal, *, log: bool, normal: bool
+    name: str, low: Decimal, high: Decimal, step: Decimal, *, log: bool, normal: bool, whole: bool
 ) -> Dimension:
     size = int(EXACT.divide_int(EXACT.subtract(high, low), step)) + 1
     if size == 1:
         return Choices(name, (plain(low),), ordered=True)
-    grid = Grid(name, low, step, size)
+    grid = Grid(name, low, step, size, whole)
     if not (log or normal):
         return grid
     half = EXACT.multiply(step, Decimal("0.5"))
@@ -160,8 +165,39 @@ def _is_stepped(parameter: Parameter) -> bool:
 
 
 def _step(parameter: Parameter) -> Decimal:
-    step = parameter.feasible_space.step
-    return decimal_of(step) if step is not None else Decimal(1)
+    """Returns the distance of the values; of an int it is at least 1."""
+    text = parameter.feasible_space.step
+    step = decimal_of(text) if text is not None else Decimal(1)
+    return max(step, Decimal(1)) if parameter.type is ParameterType.INT and step > 0 else step
+
+
+def _lowest(parameter: Parameter, low: Decimal) -> Decimal:
+    """Returns the least value that can be tried.
+
+    It is above 0 for logUniform. Where min is not, it is the first step above 0, or 1e-10 without
+    steps, as in Katib's Optuna service.
+    """
+    if parameter.feasible_space.distribution is not Distribution.LOG_UNIFORM or low > 0:
+        return low
+    if not _is_stepped(parameter):
+        return _LEAST_OF_LOG
+    step = _step(parameter)
+    steps = EXACT.divide_int(EXACT.minus(low), step) + 1
+    return EXACT.add(low, EXACT.multiply(steps, step))
+
+
+def lowest(parameter: Parameter) -> str | None:
+    """Returns the least value of a range without faults that can be tried; None for a list."""
+    text = parameter.feasible_space.min
+    return None if text is None else plain(_lowest(parameter, decimal_of(text)))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        decimal_of(text)
+    except ValueError:
+        return False
+    return True
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
@@ -190,7 +226,7 @@ def space_faults(parameter: Parameter, path: str) -> Iterator[Fault]:
             yield Fault(where, "list next to min, max or step", "one or the other")
         if not space.list:
             yield Fault(f"{where}.list", "an empty list", "at least one value")
-        if parameter.type is not ParameterType.CATEGORICAL:
+        if parameter.type in (ParameterType.DOUBLE, ParameterType.INT):
             yield from _number_faults(
                 parameter, {f"list[{index}]": item for index, item in enumerate(space.list)}, where
             )
@@ -220,11 +256,11 @@ def _number_faults(parameter: Parameter, texts: Mapping[str, str], where: str) -
     for key, text in texts.items():
         try:
             value = decimal_of(text)
-            fits = not is_int or value == value.to_integral_value()
+            fits = not is_int or key == "step" or value == value.to_integral_value()
         except ValueError:
             fits = False
         if not fits:
-            allowed = "a whole number" if is_int else "a finite number"
+            allowed = "a whole number" if is_int and key != "step" else "a finite number"
             yield Fault(f"{where}.{key}", f'"{text}"', allowed)
 
 
@@ -234,11 +270,15 @@ def _range_faults(parameter: Parameter, space: FeasibleSpace, where: str) -> Ite
     if low > high:
         yield Fault(f"{where}.max", f'"{space.max}"', f"at least min, {space.min}")
         return
-    if space.distribution in (Distribution.LOG_UNIFORM, Distribution.LOG_NORMAL) and low <= 0:
+    if space.distribution is Distribution.LOG_NORMAL and low <= 0:
         yield Fault(f"{where}.min", f'"{space.min}"', f"above 0, for {space.distribution}")
-    if not _is_stepped(parameter):
-        return
+    is_stepped = _is_stepped(parameter)
     step = _step(parameter)
+    if (step > 0 or not is_stepped) and (lowest := _lowest(parameter, low)) > high:
+        allowed = f"at least {plain(lowest)}, for {space.distribution}"
+        yield Fault(f"{where}.max", f'"{space.max}"', allowed)
+    if not is_stepped:
+        return
     width = EXACT.subtract(high, low)
     if step <= 0:
         yield Fault(f"{where}.step", f'"{space.step}"', "above 0")

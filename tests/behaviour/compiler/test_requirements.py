@@ -44,7 +44,7 @@ FROM_A_NAME = {"optuna", "optunahub", "numpy"}
 """What finds a class of Optuna's by its name: those are installed where the name is read."""
 
 
-NOT_USED = {"summary": {"gjson", "kubernetes", "urllib3"}}
+NOT_USED = {"summary": {"kubernetes", "urllib3"}}
 """What a step only comes by: `summary` asks for the names of the runners, and makes none."""
 
 

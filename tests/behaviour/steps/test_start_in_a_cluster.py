@@ -137,7 +137,7 @@ def test_the_library_comes_from_the_runs_own_workflow(
     packages, kfp = done.asked_for
     assert packages[:2] == kfp[:2] == ["install", "-q"]
     assert {each.partition("==")[0] for each in packages[2:]} == {
-        *("pydantic", "PyYAML", "gjson", "kubernetes")
+        *("pydantic", "PyYAML", "kubernetes")
     }
     assert kfp[2] == "--no-deps" and kfp[3].startswith("kfp==")
 

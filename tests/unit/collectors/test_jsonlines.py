@@ -173,7 +173,7 @@ class TestPush:
 
     @pytest.mark.parametrize("value", ["high", None, [1], object()])
     def test_a_value_that_is_no_number_is_refused(self, value: object) -> None:
-        with pytest.raises(RuntimeError, match=r"metric loss: .* is no number"):
+        with pytest.raises(ValueError, match=r"metric loss: .* is no number"):
             katibflow.report_metrics({"loss": value})
 
     @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ def values(line: str, *filters: str, metric: str = "loss") -> list[float]:
         ("", []),
         ("   ", []),
         ("accuracy=0.3", []),
+        ("\u00e4loss=0.3", [0.3]),
+        ("loss=3\u0663", [3.0]),
+        ("loss\u00a0= 0.3", []),
     ],
 )
 def test_the_default_filter_reads_what_katibs_does(line: str, expected: list[float]) -> None:
@@ -143,7 +146,8 @@ def _is_number(text: str) -> bool:
 def test_the_default_filter_matches_exactly_as_its_expression_says(line: str) -> None:
     collector = TextCollector(["a", "b", "a|b"])
     reported = [name for name, _ in collector.feed(line)]
-    matched = [match[1] for match in re.finditer(DEFAULT_FILTER, line) if _is_number(match[2])]
+    found = re.finditer(DEFAULT_FILTER, line, re.ASCII)
+    matched = [match[1] for match in found if _is_number(match[2])]
     assert reported == [name for name in matched if name in ("a", "b", "a|b")]
 
 

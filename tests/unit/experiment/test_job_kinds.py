@@ -69,7 +69,8 @@ def test_another_kind_is_known_by_its_names_only() -> None:
         None,
         None,
     )
-    assert kind_of({"apiVersion": "batch/v2", "kind": "Job"}).pod_template == ()
+    assert kind_of({"apiVersion": "example.org/v2", "kind": "Job"}).pod_template == ()
+    assert kind_of({"apiVersion": "batch/v2", "kind": "Job"}).pod_template == ("template",)
     assert kind_of({}).kind == ""
 
 
@@ -137,3 +138,28 @@ def test_what_describes_no_pods_has_none(manifest: dict[str, Any]) -> None:
 def test_a_replica_that_is_no_mapping_has_an_empty_template() -> None:
     (pod,) = pod_templates(training_job("PyTorchJob", "pytorchReplicaSpecs", {"Master": None}))
     assert pod.template == {}
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "like", "pods"),
+    [
+        ("kubeflow.org/v2beta1", "MPIJob", ("kubeflow.org/v1", "MPIJob"), True),
+        (
+            "trainer.kubeflow.org/v1",
+            "TrainJob",
+            ("trainer.kubeflow.org/v1alpha1", "TrainJob"),
+            True,
+        ),
+        ("batch.volcano.sh/v1alpha1", "Job", ("batch/v1", "Job"), False),
+        ("example.com/v1", "PyTorchJob", ("kubeflow.org/v1", "PyTorchJob"), False),
+    ],
+)
+def test_defaults_go_by_the_kind_whatever_the_group_and_version(
+    api_version: str, kind: str, like: tuple[str, str], pods: bool
+) -> None:
+    found, known = kind_of({"apiVersion": api_version, "kind": kind}), KINDS[like]
+    for field in ("success_condition", "failure_condition", "primary_pod_labels"):
+        assert getattr(found, field) == getattr(known, field) is not None
+    assert (found.api_version, found.plural) == (api_version, known.plural)
+    assert (found.stop is not None) == (pods and known.stop is not None)
+    assert (found.replica_specs == known.replica_specs) or not pods

@@ -250,6 +250,7 @@ def test_the_least_that_a_history_can_be() -> None:
         (lines(run=5), "line 1: not a header of version 1: 5 is not a string"),
         (lines(seed="1"), "line 1: not a header of version 1: '1' is not a whole number"),
         (lines(seed=-1), "line 1: not a header of version 1"),
+        (lines(seed=2**32), "line 1: not a header of version 1: the seed 4294967296 is not below"),
         (lines(rounds=1.5), "line 1: not a header of version 1"),
         (lines(most_rounds="9"), "line 1: not a header of version 1"),
         (lines(experiment={"kind": "x"}), "line 1: not a header of version 1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import statistics
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.study.checkpoints import checkpoint_of
 from katibflow.study.history import History, TrialState, dump_history, load_history
 from katibflow.suggestion.algorithms import ALGORITHMS
+from katibflow.suggestion.algorithms.cmaes import Restarts
 from katibflow.suggestion.space.dimensions import Warped
 from katibflow.suggestion.space.search_space import space_of
 from katibflow.suggestion.suggester import (
@@ -217,22 +219,78 @@ def test_cmaes_takes_strange_attributes(attributes: dict[str, Any]) -> None:
 def test_cmaes_restarts_with_a_larger_population() -> None:
     """On a flat function it stops soon; ipop then starts over, twice as wide."""
     sizes: dict[str, int] = {}
-    for strategy in ("none", "ipop"):
+    for strategy in ("none", "ipop", "bipop"):
         of = experiment("cmaes", UNIT[:2], {"restart_strategy": strategy})
         made = searched(of, 170, lambda values: 1.0, batch=6)
         sizes[strategy] = max(
             len(trial.attributes.get("cmaes:learnt_from", ())) for trial in made.trials
         )
-    assert sizes == {"none": 6, "ipop": 12}
+    assert sizes == {"none": 6, "ipop": 12, "bipop": 12}
 
 
-def test_sigma_is_how_far_cmaes_starts_to_look() -> None:
-    def width(sigma: str) -> float:
-        of = experiment("cmaes", UNIT, {"sigma": sigma})
-        return max(abs(float(v)) for s in suggest(history(of), 5) for v in s.assignments.values())
+RANGES: list[dict[str, Any]] = [
+    {
+        "name": name,
+        "parameterType": kind,
+        "feasibleSpace": {"min": low, "max": high, **more},
+    }
+    for name, kind, low, high, more in [
+        ("rate", "double", "0.01", "0.03", {}),
+        ("width", "double", "-500", "1500", {}),
+        ("steps", "double", "0", "10", {"step": "0.5"}),
+        ("layers", "int", "0", "1000", {}),
+    ]
+]
 
-    assert width("0") < 1e-6
-    assert width("0.01") < 0.5 < width("0.3")
+
+def spread(settings: dict[str, str]) -> dict[str, float]:
+    """The standard deviation of the first values of each parameter."""
+    seen = [
+        suggest(history(experiment("cmaes", RANGES, settings), seed=seed), 6) for seed in range(40)
+    ]
+    return {
+        entry["name"]: statistics.pstdev(
+            float(each.assignments[entry["name"]]) for found in seen for each in found
+        )
+        for entry in RANGES
+    }
+
+
+@pytest.mark.slow
+def test_sigma_is_in_the_parameters_own_units() -> None:
+    small = spread({"sigma": "0.001"})
+    assert small["rate"] == pytest.approx(0.001, rel=0.25)
+    assert small["width"] == pytest.approx(0.001, rel=0.25)
+    assert spread({"sigma": "1.5"})["steps"] == pytest.approx(1.5, rel=0.25)
+    assert spread({"sigma": "20"})["layers"] == pytest.approx(20, rel=0.25)
+
+
+def test_sigma_0_is_the_default() -> None:
+    first, *others = (
+        suggest(history(experiment("cmaes", RANGES, settings), seed=3), 4)
+        for settings in ({}, {"sigma": "0"}, {"sigma": "-1"}, {"restart_strategy": "none"})
+    )
+    assert all(each == first for each in others)
+
+
+def test_bipop_takes_turns_between_small_and_doubled_populations() -> None:
+    """On a flat function each population stops after some generations; the budgets stay alike."""
+    restarts, budgets = Restarts("bipop", 6), {True: 0, False: 0}
+    populations = []
+    for _ in range(12):
+        budgets[restarts.is_large] += restarts.population * 10
+        restarts = restarts.next(10, seed=7)
+        populations.append((restarts.is_large, restarts.population))
+        assert restarts.is_large == (budgets[False] >= budgets[True])
+    large = [size for is_large, size in populations if is_large]
+    small = [size for is_large, size in populations if not is_large]
+    assert large == [6 * 2**count for count in range(1, len(large) + 1)]
+    assert small and all(6 <= size <= large[-1] for size in small)
+
+
+def test_ipop_doubles_the_population_at_each_restart() -> None:
+    restarts = Restarts("ipop", 6)
+    assert [(restarts := restarts.next(5, seed=1)).population for _ in range(3)] == [12, 24, 48]
 
 
 # ------------------------------------------------------------------------------- hyperband
@@ -287,6 +345,19 @@ def test_hyperband_maximizes_too() -> None:
     made = searched(of, 12, resource_loss, batch=9)
     best = max(made.trials[:9], key=lambda t: resource_loss(t.assignments))
     assert made.trials[9].attributes["hyperband:of"] == best.number
+
+
+def test_hyperband_makes_a_stage_in_batches_and_promotes_when_all_of_it_has_ended() -> None:
+    made = history(experiment("hyperband", LAYERS, BANDS, parallelTrialCount=4))
+    stages = []
+    while batch := suggest(made, 4):
+        stages += [tuple(each.attributes["hyperband:stage"]) for each in batch]
+        made = made.with_trials(
+            ended(made.next_number + index, each, float(made.next_number + index))
+            for index, each in enumerate(batch)
+        )
+    assert stages[:13] == [(2, 0)] * 9 + [(2, 1)] * 3 + [(2, 2)]
+    assert [t.attributes["hyperband:of"] for t in made.trials[9:12]] == [0, 1, 2]
 
 
 def test_hyperband_waits_for_a_stage_to_end() -> None:

@@ -221,8 +221,12 @@ RULES: list[tuple[dict[str, Any], str]] = [
     ({f"{LR}.step": "0.5"}, 'spec.parameters[0].feasibleSpace.step: found "0.5"; allowed: at most'),
     ({f"{LR}.step": "0"}, 'spec.parameters[0].feasibleSpace.step: found "0"; allowed: above 0'),
     (
-        {f"{LR}.distribution": "logUniform", f"{LR}.min": "0"},
-        'spec.parameters[0].feasibleSpace.min: found "0"; allowed: above 0, for logUniform',
+        {f"{LR}.distribution": "logNormal", f"{LR}.min": "0"},
+        'spec.parameters[0].feasibleSpace.min: found "0"; allowed: above 0, for logNormal',
+    ),
+    (
+        {f"{LR}.distribution": "logUniform", f"{LR}.min": "-2", f"{LR}.max": "0"},
+        'spec.parameters[0].feasibleSpace.max: found "0"; allowed: at least 1e-10, for logUniform',
     ),
     (
         {"spec.parameters.0.parameterType": "int"},
@@ -233,7 +237,7 @@ RULES: list[tuple[dict[str, Any], str]] = [
         "spec.parameters[0].feasibleSpace.list: missing; allowed: the values of the categorical",
     ),
     (
-        {"spec.parameters.0": {"name": "lr", "parameterType": "discrete"}}
+        {"spec.parameters.0": {"name": "lr", "parameterType": "double"}}
         | {LR: {"list": ["1", "a"]}},
         'spec.parameters[0].feasibleSpace.list[1]: found "a"; allowed: a finite number',
     ),
@@ -439,7 +443,7 @@ def test_all_faults_are_listed_at_once_in_the_files_order() -> None:
         "spec.parameters[0].feasibleSpace.maxx",
         "spec.parameters[0].feasibleSpace.max",
         "spec.parameters[1].name",
-        "spec.parameters[1].feasibleSpace.list",
+        "spec.parameters[1].parameterType",
         "spec.trialTemplate.trialParameters[0].reference",
         "spec.trialTemplate.primaryContainerNam",
         "spec.parallelTrialCount",

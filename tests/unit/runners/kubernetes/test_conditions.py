@@ -119,13 +119,63 @@ def test_a_ray_job(job: str | None, deployment: str | None, state: JobState | No
 
 @pytest.mark.parametrize(
     ("value", "matches"),
-    [({"a": 1}, True), ({}, True), ([{"a": 1}], True), ([1], True), ([], False), ("x", False)],
+    [
+        ({"a": 1}, True),
+        ({}, True),
+        ([{"a": 1}], True),
+        ([{"a": 1}, "x"], True),
+        ([], False),
+        ("x", False),
+        # Katib's controller stops at each of these with an error, again and again.
+        ([1], False),
+        (["x", {"a": 1}], False),
+        ([None], False),
+        ([[{}]], False),
+        (None, False),
+    ],
 )
-def test_an_object_or_an_array_with_something_in_it_is_a_match(
+def test_an_object_or_an_array_that_begins_with_one_is_a_match(
     value: object, matches: bool
 ) -> None:
     end = Conditions("status.value", "status.none").end({"status": {"value": value}})
     assert (end is not None) is matches
+
+
+SPARK = {"status": {"applicationState": {"state": "COMPLETED"}}}
+WORKERS = {"status": {"replicaStatuses": {"Worker": {"succeeded": 1, "failed": 0}}}}
+DONE = job(("Complete", "True", "R"))
+
+
+@pytest.mark.parametrize(
+    ("expression", "body"),
+    [
+        ('status.[@this].#(applicationState.state=="COMPLETED")#', SPARK),
+        ("[@this].#(status.replicaStatuses.Worker.succeeded==1)", WORKERS),
+        ("status.[@this].#(replicaStatuses.Worker.succeeded>=1)", WORKERS),
+        ("status.[@this]|#(replicaStatuses.Worker.failed==0)", WORKERS),
+        ("status.conditions.#(type==Complete)#|#(status==True)#", DONE),
+        ('status.conditions.#[type=="Complete"]#|#[status=="True"]#', DONE),
+        ('status.conditions.#(type=="Complete")', DONE),
+        ('status.conditions.#(type%"Com*")#|#(status!="False")#', DONE),
+        ("status.conditions.#(status==~true)#", DONE),
+    ],
+)
+def test_what_gjson_has_for_a_condition_is_a_match(expression: str, body: Any) -> None:
+    end = Conditions(expression, "status.none").end(body)
+    assert end is not None and end.state is JobState.SUCCEEDED
+    failed = Conditions("status.none", expression).end(body)
+    assert failed is not None and failed.state is JobState.FAILED
+    assert Conditions(expression, "status.none").end({"status": {"conditions": []}}) is None
+
+
+@pytest.mark.parametrize("body", [{"status": {"conditions": each}} for each in (None, ["x"], "x")])
+def test_what_is_no_list_of_conditions_is_no_match(body: dict[str, Any]) -> None:
+    assert BATCH.end(body) is None
+
+
+def test_a_reason_that_is_no_text_is_shown_as_it_is() -> None:
+    end = BATCH.end({"status": {"conditions": [{"type": "Failed", "status": "True", "reason": 3}]}})
+    assert end and (end.reason, end.message) == ("3", "")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +183,9 @@ def test_an_object_or_an_array_with_something_in_it_is_a_match(
 )
 def test_what_is_no_gjson_is_refused_at_once(expression: str) -> None:
     with pytest.raises(InputError, match="allowed: a GJSON expression"):
-        Conditions(expression, "status.failed").end({"status": {"conditions": []}})
+        Conditions(expression, "status.failed")
+    with pytest.raises(InputError, match="allowed: a GJSON expression"):
+        Conditions("status.done", expression)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +194,7 @@ def test_what_is_no_gjson_is_refused_at_once(expression: str) -> None:
         ({}, "a.b"),
         ({"a": [{"x": 1}]}, "a.#(x==2)"),
         ({}, "x*"),
+        ({"a": None}, "a.#(x==1)"),
         ({"a": {}}, "a.#(x==1)"),
         ({"a": []}, "a.0"),
         ({"a": {}}, "a.#"),
@@ -150,5 +203,4 @@ def test_what_is_no_gjson_is_refused_at_once(expression: str) -> None:
     ],
 )
 def test_a_path_that_leads_nowhere_is_no_fault_of_the_expression(status: object, path: str) -> None:
-    """Each is another sentence of gjson's, of which the reader of conditions has to know."""
     assert Conditions(f"status.{path}", "status.none").end({"status": status}) is None

@@ -20,6 +20,7 @@ from katibflow.suggestion.algorithms import (
     check_packages,
     chosen_for,
     note_on,
+    notes_on,
     settings_of,
 )
 from katibflow.suggestion.algorithms.samplers import BAYESIAN, MULTIVARIATE_TPE
@@ -64,8 +65,10 @@ def fault_texts(name: str, settings: Mapping[str, str] | None = None, **spec: An
         ("bayesianoptimization", {"base_estimator": "SVM"}, "allowed: GP, RF, ET, GBRT"),
         ("bayesianoptimization", {"acq_func": "UCB"}, "gp_hedge, LCB, EI, PI, EIps, PIps"),
         ("bayesianoptimization", {"acq_optimizer": "adam"}, "auto, sampling, lbfgs"),
-        ("cmaes", {"sigma": "-0.1"}, "a number of at least 0"),
-        ("cmaes", {"restart_strategy": "bipop"}, "allowed: ipop, none, None"),
+        ("cmaes", {"sigma": "wide"}, "a number that is finite"),
+        ("cmaes", {"restart_strategy": "always"}, "allowed: ipop, bipop, none"),
+        ("cmaes", {"random_state": "1.5"}, "allowed: a whole number"),
+        ("cmaes", {"random_state": "9223372036854775808"}, "allowed: a whole number"),
         ("sobol", {"scramble": "true"}, "allowed: random_state, for sobol"),
         ("enas", {}, "neural architecture search"),
         ("darts", {}, "neural architecture search"),
@@ -109,6 +112,8 @@ def test_a_wrong_setting_is_one_fault(name: str, settings: dict[str, str], words
                                   "acq_func": "EIps", "acq_optimizer": "lbfgs"}),
         ("cmaes", {"sigma": "0", "restart_strategy": "None"}),
         ("cmaes", {"sigma": "0.5", "restart_strategy": "ipop"}),
+        ("cmaes", {"sigma": "-1", "restart_strategy": "bipop", "random_state": "-1"}),
+        ("cmaes", {"random_state": "9223372036854775807", "popsize": "9"}),
         ("hyperband", {**HYPERBAND, "eta": "3", "random_state": "1"}),
         ("pbt", {**PBT, "resample_probability": "0.25"}),
         ("optuna:NSGAIISampler", {"population_size": "8", "mutation_prob": "none", "seed": "3"}),
@@ -154,17 +159,47 @@ def test_cmaes_needs_two_numeric_parameters_as_in_katib(kinds: tuple[str, ...]) 
 
 
 @pytest.mark.parametrize(
-    ("r_l", "eta", "parallel", "allowed"),
-    [("9", "3", 8, 9), ("9", "3", 9, None), ("2", "2", 1, 2), ("27", "3", 9, 27),
-     ("16", "4", 15, 16), ("9", "3", None, 9), ("3", "3", None, None), ("8", "2.5", 7, 8)],
-)  # fmt: skip
-def test_hyperband_needs_as_many_trials_at_a_time_as_katib_says(
-    r_l: str, eta: str, parallel: int | None, allowed: int | None
+    ("r_l", "eta", "spec", "words"),
+    [
+        ("9", "3", {"parallelTrialCount": 9}, "23 trials in 3 brackets, the first of 9"),
+        (
+            "9",
+            "3",
+            {"parallelTrialCount": 2},
+            "the first of 9, 2 at a time (Katib wants all of the first stage at once)",
+        ),
+        (
+            "9",
+            "3",
+            {"parallelTrialCount": 9, "maxTrialCount": 9},
+            "the first of 9; maxTrialCount 9 ends it before any trial is promoted",
+        ),
+        (
+            "9",
+            "3",
+            {"parallelTrialCount": 9, "maxTrialCount": 10},
+            "the first of 9; maxTrialCount 10 ends it before that",
+        ),
+        ("9", "3", {"parallelTrialCount": 9, "maxTrialCount": 23}, "brackets, the first of 9"),
+        ("2", "3", {"parallelTrialCount": 1, "maxTrialCount": 1}, "1 trials in 1 brackets"),
+    ],
+)
+def test_hyperband_says_how_many_trials_its_settings_make(
+    r_l: str, eta: str, spec: dict[str, Any], words: str
 ) -> None:
     settings = {"resource_name": "layers", "r_l": r_l, "eta": eta}
-    spec = {} if parallel is None else {"parallelTrialCount": parallel}
-    found = fault_texts("hyperband", settings, **spec)
-    assert (not found) if allowed is None else (f"allowed: at least {allowed}," in found[0])
+    assert fault_texts("hyperband", settings, **spec) == []
+    (note,) = notes_on(experiment("hyperband", MIXED, settings, **spec).spec)
+    assert note.endswith(words) or words in note
+    assert ("maxTrialCount" in note) == ("maxTrialCount" in words)
+
+
+def test_what_cmaes_passes_over_is_said() -> None:
+    spec = experiment("cmaes", settings={"sigm": "1", "popsize": "9", "random_state": "-1"}).spec
+    assert settings_of(spec.algorithm) == {"random_state": 2**32 - 1}
+    assert notes_on(spec) == (
+        "algorithm cmaes: passes over sigm (did you mean sigma?), popsize, as in Katib",
+    )
 
 
 def test_settings_are_read() -> None:

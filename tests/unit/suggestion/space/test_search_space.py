@@ -166,6 +166,11 @@ def test_a_bound_with_more_digits_than_a_double_is_kept_to_the_letter(text: str)
         ("double", {"list": ["0.1", "0.01"]}, ["0.01", "0.1"]),
         ("int", {"min": "1", "max": "10", "step": "4"}, ["1", "5", "9"]),
         ("int", {"min": "0", "max": "1e2", "step": "50"}, ["0", "50", "100"]),
+        ("int", {"min": "1", "max": "4", "step": "0.8"}, ["1", "2", "3", "4"]),
+        ("int", {"min": "0", "max": "3", "step": "0.01"}, ["0", "1", "2", "3"]),
+        ("int", {"min": "-1", "max": "6", "step": "1.5"}, ["-1", "0", "2", "3", "5"]),
+        ("discrete", {"list": ["relu", "tanh", "relu"]}, ["relu", "tanh"]),
+        ("discrete", {"list": ["2", "1", "auto"]}, ["2", "1", "auto"]),
         ("double", {"min": "0.1", "max": "0.35", "step": "0.1"}, ["0.1", "0.2", "0.3"]),
         ("double", {"min": "0", "max": "3e-7", "step": "1e-7"}, ["0", "1e-7", "2e-7", "3e-7"]),
         ("double", {"min": "0", "max": "2.5e-8", "step": "1.25e-8"}, ["0", "1.25e-8", "2.5e-8"]),
@@ -191,9 +196,30 @@ def test_a_finite_space_has_exactly_these_values(
 
 
 @pytest.mark.parametrize(
+    ("kind", "space", "first"),
+    [
+        ("double", {"min": "0", "max": "1"}, "1e-10"),
+        ("double", {"min": "-3", "max": "1"}, "1e-10"),
+        ("double", {"min": "1e-20", "max": "1"}, "1e-20"),
+        ("double", {"min": "0", "max": "1", "step": "0.25"}, "0.25"),
+        ("int", {"min": "0", "max": "100"}, "1"),
+        ("int", {"min": "-7", "max": "100", "step": "5"}, "3"),
+    ],
+)
+def test_log_uniform_begins_above_0_as_in_katibs_optuna_service(
+    kind: str, space: dict[str, Any], first: str
+) -> None:
+    found = dimension(kind, **space, distribution="logUniform")
+    assert (found.at(0.0), found.at(1.0)) == (first, space["max"]) or kind == "int"
+    assert found.at(0.0) == first
+    assert float(found.at(0.5)) > 0
+
+
+@pytest.mark.parametrize(
     ("kind", "space", "text"),
     [
         ("int", {"min": "1", "max": "9", "step": "2"}, "2"),
+        ("int", {"min": "-1", "max": "6", "step": "1.5"}, "1"),
         ("int", {"min": "1", "max": "9", "step": "2"}, "11"),
         ("int", {"min": "1", "max": "9"}, "0"),
         ("double", {"min": "0.1", "max": "0.3", "step": "0.1"}, "0.15"),
@@ -366,8 +392,12 @@ def test_what_is_no_number_for_a_double_is_refused(text: str) -> None:
         ("double", {"min": "0", "max": "1", "step": "0"}, "above 0"),
         ("int", {"min": "0.5", "max": "2"}, "a whole number"),
         ("double", {"min": "2", "max": "1"}, "at least min, 2"),
-        ("double", {"min": "0", "max": "1", "distribution": "logUniform"}, "above 0, for log"),
-        ("discrete", {"list": ["1", "two"]}, 'list[1]: found "two"'),
+        ("double", {"min": "0", "max": "1", "distribution": "logNormal"}, "above 0, for log"),
+        ("double", {"min": "-2", "max": "-1", "distribution": "logUniform"}, "at least 1e-10, for"),
+        ("int", {"min": "-2", "max": "0", "distribution": "logUniform"}, "at least 1, for logUnif"),
+        ("int", {"min": "0", "max": "9", "step": "x"}, 'step: found "x"; allowed: a finite number'),
+        ("int", {"min": "0", "max": "9", "step": "-0.5"}, "above 0"),
+        ("double", {"list": ["1", "two"]}, 'list[1]: found "two"'),
         ("discrete", {"min": "1", "max": "2"}, "the values of the discrete parameter"),
     ],
     ids=str,

@@ -239,8 +239,9 @@ class _Run:
         while True:
             with suppress(Empty):
                 return self._events.get(timeout=self._silences.until_next())
+            trials = {trial.number: trial for trial in self._history.trials}
             for number, text in self._silences.due():
-                self._tell(TrialNotice(number, text))
+                self._tell(TrialNotice(trials[number], text))
 
     def _start(self, trial: Trial, *, resumed: bool = False) -> None:
         self._history = self._history.with_trials([trial])
@@ -263,7 +264,7 @@ class _Run:
             if isinstance(event, Started | LogLine | MetricLine) and self._silences.heard(
                 trial.number
             ):
-                self._events.put(TrialNotice(trial.number, "prints again"))
+                self._events.put(TrialNotice(trial, "prints again"))
             if isinstance(event, Started):
                 begun = trial.started(event.time)
                 anew = resumed and begun.start != trial.start

@@ -266,7 +266,7 @@ def taken_over_before(
     """
     try:
         first = first_to_end(empty.run, read_resume(resume), count, earlier)
-        taken = take_over(resume, empty, resume, first).trials
+        taken = take_over(resume, empty, resume, first, keep=True).trials
     except InputError:  # the trials that it took over have been deleted or changed
         return ()
     return taken if len(taken) == count else ()

@@ -14,7 +14,7 @@ from katibflow.client.api import connect
 from katibflow.client.base import Pipelines, Run, Unreachable
 from katibflow.client.following import ending_of, follow, steps_text, updates_between
 from katibflow.client.reading import ExperimentRun
-from katibflow.client.records import JobRecords, cluster_of, with_earlier
+from katibflow.client.records import JobRecords, cluster_of
 from katibflow.client.submitting import Submission, prepare, start, upload
 from katibflow.engine.events import TrialEnded, TrialsTakenOver, TrialStarted, Update
 from katibflow.errors import RunnerError
@@ -22,7 +22,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.progress.display import time_left
 from katibflow.progress.status import Status
 from katibflow.study.history import History, Trial, TrialState
-from katibflow.study.resume import EarlierTrial, run_name, search_text
+from katibflow.study.resume import EarlierTrial, run_name, search_text, taken_over_before
 from katibflow.validation.rules import check_document
 from tests.doubles.kfp.lab import SCRIPT, put_trial
 from tests.doubles.kfp.server import KfpServer, Play
@@ -221,15 +221,17 @@ def test_only_what_had_ended_before_a_run_is_part_of_it() -> None:
         earlier("cccccccc", 0, "2026-01-04T00:00:00Z"),
         earlier(empty.run, 2, "2026-01-01T00:00:00Z"),
     ]
-    taken = with_earlier(empty, "all", 2, known)
+    taken = taken_over_before(empty, "all", 2, known)
     assert [(each.number, each.job) for each in taken] == [
         (0, "sample-aaaaaaaa-0"),
         (1, "sample-bbbbbbbb-0"),
     ]
-    assert [each.job for each in with_earlier(empty, "cccccccc", 1, known)] == ["sample-cccccccc-0"]
-    assert with_earlier(empty, "all", 4, known) == ()  # one of them was deleted
-    assert with_earlier(empty, "none", 1, known) == ()
-    assert with_earlier(empty, "dddddddd", 1, known) == ()
+    assert [each.job for each in taken_over_before(empty, "cccccccc", 1, known)] == [
+        "sample-cccccccc-0"
+    ]
+    assert taken_over_before(empty, "all", 4, known) == ()  # one of them was deleted
+    assert taken_over_before(empty, "none", 1, known) == ()
+    assert taken_over_before(empty, "dddddddd", 1, known) == ()
 
 
 def test_the_time_that_is_left_goes_by_the_pace_of_this_run() -> None:

@@ -292,6 +292,7 @@ def test_a_trial_without_output_is_told_and_what_bounds_it(tmp_path: Path) -> No
 
     def watch(update: Update) -> None:
         if isinstance(update, TrialNotice):
+            assert update.trial.number == 0
             notices.append(update.text)
             (told if len(notices) == 1 else tmp_path / "again").touch()
 

@@ -53,7 +53,7 @@ def job(words: list[str], **container: Any) -> dict[str, Any]:
         (["python3", "broken.py", "--data=data.csv"], {"broken.py"}),
         (["python3", "absent.py", "\0"], set()),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_scripts_and_what_they_import_of_their_project(
     project: Path, words: list[str], names: set[str]

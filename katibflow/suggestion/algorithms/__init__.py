@@ -166,7 +166,7 @@ def settings_of(spec: AlgorithmSpec) -> dict[str, Any]:
     }
 
 
-def passed_over(spec: AlgorithmSpec) -> tuple[str, ...]:
+def _passed_over(spec: AlgorithmSpec) -> tuple[str, ...]:
     """Returns the names of the settings that the algorithm does not know and passes over."""
     algorithm = algorithm_of(spec)
     return tuple(
@@ -183,7 +183,7 @@ def notes_on(spec: ExperimentSpec) -> tuple[str, ...]:
         spec: The specification of an Experiment without faults.
     """
     name = spec.algorithm.algorithm_name
-    unknown = passed_over(spec.algorithm)
+    unknown = _passed_over(spec.algorithm)
     about = (f"algorithm {name}: passes over {', '.join(unknown)}, as in Katib",) if unknown else ()
     return about + algorithm_of(spec.algorithm).notes(spec, settings_of(spec.algorithm))
 

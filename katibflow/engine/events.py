@@ -13,6 +13,7 @@ __all__ = [
     "MetricReported",
     "TrialEnded",
     "TrialNotice",
+    "TrialQueued",
     "TrialStarted",
     "Update",
     "Watcher",
@@ -21,10 +22,21 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial's job was created; ``resumed`` if an earlier process had the trial on record."""
+    """A trial's job began; ``resumed`` if an earlier process had the trial on record.
+
+    It comes again, for the same trial, if the job was preempted and begins anew: what the trial
+    reported before does not count.
+    """
 
     trial: Trial
     resumed: bool
+
+
+@dataclass(frozen=True)
+class TrialQueued:
+    """A queue of the cluster holds a trial's job back, at first or after a preemption."""
+
+    trial: Trial
 
 
 @dataclass(frozen=True)
@@ -59,5 +71,5 @@ class Decided:
     decision: Decision
 
 
-Update = TrialStarted | MetricReported | TrialNotice | TrialEnded | Decided
+Update = TrialStarted | TrialQueued | MetricReported | TrialNotice | TrialEnded | Decided
 Watcher = Callable[[Update], None]

@@ -20,6 +20,7 @@ from katibflow.engine.events import (
     MetricReported,
     TrialEnded,
     TrialNotice,
+    TrialQueued,
     TrialStarted,
     Update,
     Watcher,
@@ -28,7 +29,7 @@ from katibflow.engine.trial import collect, conclude, new_trial, now, run_trial
 from katibflow.errors import KatibflowError
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import Runner
-from katibflow.runners.events import Event, Notice, Started
+from katibflow.runners.events import Event, Notice, Queued, Started
 from katibflow.runners.stopping import StopReason, StopRequest
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History, Point, Trial, TrialState
@@ -235,7 +236,10 @@ class _Run:
 
         def observe(event: Event) -> None:
             if isinstance(event, Started):
+                reports.clear()
                 self._events.put(TrialStarted(trial.started(event.time), resumed))
+            elif isinstance(event, Queued):
+                self._events.put(TrialQueued(replace(trial, start=None)))
             for metric, point in collect(collector, event):
                 if metric == objective:
                     reports.append(point)
@@ -276,7 +280,7 @@ class _Run:
             case _Stopped(number):
                 self._leave(number)
                 self._queue_again(number)
-            case TrialStarted(trial):
+            case TrialStarted(trial) | TrialQueued(trial):
                 self._history = self._history.with_trials([trial])
                 self._tell(event)
             case TrialEnded(trial):

@@ -13,6 +13,7 @@ from katibflow.engine.events import (
     MetricReported,
     TrialEnded,
     TrialNotice,
+    TrialQueued,
     TrialStarted,
     Update,
 )
@@ -73,7 +74,7 @@ class Status:
     def after(self, update: Update) -> Status:
         """Returns the status after one update; the old one must not be used any more."""
         match update:
-            case TrialStarted(trial):
+            case TrialStarted(trial) | TrialQueued(trial):
                 return self._with(Row(trial))
             case MetricReported(number, metric, point):
                 if all(metric != aim.metric for aim in self.experiment.spec.objective.aims):
@@ -132,6 +133,8 @@ def describe(status: Status, update: Update) -> str | None:
         case TrialStarted(trial, resumed):
             verb = "taken up again" if resumed else "started"
             return f"trial {trial.number} {verb}: {_assignments(trial)}"
+        case TrialQueued(trial):
+            return f"trial {trial.number} waits in a queue: {_assignments(trial)}"
         case TrialNotice(number, text):
             return f"trial {number}: {text}"
         case TrialEnded(trial):

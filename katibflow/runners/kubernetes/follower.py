@@ -2,7 +2,8 @@
 
 One inbox receives all events: changes of the job and its pods, log lines, the request to stop. The
 calling thread handles them. It sleeps until the next event, or until the next moment at which
-something has taken too long. `verdict` decides what the events mean.
+something has taken too long. `verdict` decides what the events mean. A job that a queue preempts
+begins anew (`attempts`): the lines of the attempt before are read no more.
 """
 
 from __future__ import annotations
@@ -10,14 +11,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
+from katibflow.errors import RunnerError
 from katibflow.experiment import job_kinds
 from katibflow.runners.base import JobOutcome, JobState, TrialJob
-from katibflow.runners.events import LogLine, MetricLine, Notice, Observer, SourceNote, Started
+from katibflow.runners.events import (
+    Event,
+    LogLine,
+    MetricLine,
+    Notice,
+    Observer,
+    Queued,
+    SourceNote,
+    Started,
+)
 from katibflow.runners.kubernetes.api import Api, ApiError
+from katibflow.runners.kubernetes.attempts import Attempt
 from katibflow.runners.kubernetes.causes import Prospect
 from katibflow.runners.kubernetes.conditions import Conditions
 from katibflow.runners.kubernetes.ending import (
@@ -26,13 +38,16 @@ from katibflow.runners.kubernetes.ending import (
     delete_pod,
     end_job,
     failed_log,
+    is_taken_back,
     outcome_logs,
 )
 from katibflow.runners.kubernetes.inbox import Inbox
-from katibflow.runners.kubernetes.job_object import Shape
+from katibflow.runners.kubernetes.job_object import Shape, created_at, started_at
 from katibflow.runners.kubernetes.logs import Instance, LogReader
 from katibflow.runners.kubernetes.metrics_registry import source_of
+from katibflow.runners.kubernetes.metrics_sources import PodSource
 from katibflow.runners.kubernetes.pods import Pod, followed_container
+from katibflow.runners.kubernetes.queue_notices import QueueNotices
 from katibflow.runners.kubernetes.seen import (
     Seen,
     Terms,
@@ -43,6 +58,7 @@ from katibflow.runners.kubernetes.seen import (
 )
 from katibflow.runners.kubernetes.verdict import Standing, Verdict, judge, judged, news, outcome
 from katibflow.runners.kubernetes.watch import Changed, Gone, Outage, WatchFailed
+from katibflow.runners.kubernetes.workloads import is_suspended
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import time_text
 
@@ -73,8 +89,8 @@ class TrialFollower:
         conditions: The conditions under which the job is over.
         labels: primaryPodLabels; None to go by the replica alone.
         retain: Whether pods of finished trials are kept.
-        found: The adopted job as it was found; None if the job was just created.
-        created: Time of the job's creation.
+        made: The job as it was created or found.
+        is_found: Whether it was found, and not just created.
         observe: Called with each event.
         stop: A request that ends the job early.
 
@@ -89,8 +105,8 @@ class TrialFollower:
         conditions: Conditions,
         labels: Mapping[str, str] | None,
         retain: bool,
-        found: Mapping[str, Any] | None,
-        created: datetime,
+        made: Mapping[str, Any],
+        is_found: bool,
         observe: Observer,
         stop: StopRequest,
     ) -> None:
@@ -102,8 +118,9 @@ class TrialFollower:
         self._retain = retain
         self._observe = observe
         self._stop = stop
-        age = 0.0 if found is None else (datetime.now(UTC) - created).total_seconds()
-        self._start = time_text(created)
+        created = created_at(made)
+        age = (datetime.now(UTC) - created).total_seconds() if is_found else 0.0
+        self._start = time_text(started_at(made))
         self._terms = Terms(
             name=job.trial.job or "",
             kind=job_kinds.kind_of(job.manifest),
@@ -114,27 +131,46 @@ class TrialFollower:
             limits=job.limits,
             timing=api.timing,
             created=monotonic() - max(0.0, age),
+            created_at=created if is_found else None,
         )
-        self._seen = Seen(found)
+        self._seen = Seen(made if is_found or is_suspended(made) else None)
+        self._queue = QueueNotices(api, self._terms.name)
         self._logs: dict[str, str] = {}
         self._told: set[str] = set()
         self._outages = 0
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
         self._logs_done = self._source_done = False
-        self._reader = LogReader(
-            api,
-            lambda text: self.inbox.put_line(LogLine(text)),
-            lambda: self.inbox.put(_LogsDone()),
-            lambda error: self.inbox.put(WatchFailed(error)),
+        self._readers: list[tuple[LogReader, PodSource]] = []
+        self._reader, self._source = self._read_anew()
+        self._is_stopping = False
+
+    def _read_anew(self) -> tuple[LogReader, PodSource]:
+        """Returns new readers of the log and the source; those before deliver nothing any more."""
+        number = len(self._readers) + 1
+
+        def put(event: object) -> None:
+            if number == len(self._readers):
+                self.inbox.put(event)
+
+        def put_line(event: Event) -> None:
+            if number == len(self._readers):
+                self.inbox.put_line(event)
+
+        def failed(error: RunnerError) -> None:
+            put(WatchFailed(error))
+
+        reader = LogReader(
+            self._api,
+            lambda text: put_line(LogLine(text)),
+            lambda: put(_LogsDone()),
+            failed,
         )
-        self._source = source_of(
-            api,
-            job.source,
-            self.inbox.put_line,
-            lambda: self.inbox.put(_SourceDone()),
-            lambda error: self.inbox.put(WatchFailed(error)),
+        source = source_of(
+            self._api, self._job.source, put_line, lambda: put(_SourceDone()), failed
         )
+        self._readers.append((reader, source))
+        return reader, source
 
     def follow(self) -> JobOutcome:
         """Blocks until the job is over and its primary container's output is complete.
@@ -144,19 +180,23 @@ class TrialFollower:
         """
         unsubscribe = self._stop.subscribe(lambda: self.inbox.put(_StopAsked()))
         try:
-            self._observe(Started(self._start))
+            if self._seen.body is None or not is_suspended(self._seen.body):
+                self._observe(Started(self._start))
             while True:
                 verdict = self._judge()
                 if verdict.state is not None:
                     return self._conclude(verdict)
                 until = verdict.until
+                if verdict.attempt.waits:
+                    until = min(until, self._ask_queue())
                 while isinstance(self._take(until), LogLine | MetricLine) and monotonic() < until:
                     pass  # a line changes nothing
         finally:
             unsubscribe()
             self.inbox.close()
-            self._reader.cancel()
-            self._source.cancel()
+            for reader, source in self._readers:
+                reader.cancel()
+                source.cancel()
 
     # What happens
 
@@ -179,7 +219,7 @@ class TrialFollower:
                 self._seen = self._seen.with_pod(self._terms, pod)
                 self._pod_changed(pod)
             case Changed(_, body):
-                self._seen = replace(self._seen, body=body)
+                self._job_changed(body)
             case Gone(name) if name in self._seen.pods:
                 self._seen = self._seen.without_pod(name)
                 self._reader.end(name)
@@ -197,6 +237,11 @@ class TrialFollower:
             case _SourceDone():
                 self._source_done = True
         return event
+
+    def _job_changed(self, body: Mapping[str, Any]) -> None:
+        self._seen = replace(self._seen, body=body)
+        if self._is_stopping and is_taken_back(self._terms.kind, body):
+            self._end("somebody let the stopped job run again", waited=True)
 
     def _look_again(self) -> None:
         """Reads the job again after it left the watch: deleted, or recorded by another process."""
@@ -241,13 +286,38 @@ class TrialFollower:
         """Judges what was seen so far, and reports findings that have become worth reporting."""
         asked = self._stop.reason
         stop = None if asked is None else asked.text
-        verdict = judge(self._terms, self._seen, stop, monotonic())
+        now, before = monotonic(), self._seen.attempt
+        verdict = judge(self._terms, self._seen, stop, now)
         self._seen = judged(self._seen, verdict)
-        if verdict.standing is Standing.SUSPENDED:
-            self._tell(f"{self._terms.name} is suspended, as by a queue; waiting for its start")
+        self._tell_attempt(before, now)
         for finding in verdict.news:
             self._tell(str(finding))
         return verdict
+
+    def _tell_attempt(self, before: Attempt, now: float) -> None:
+        """Reports that a queue holds the job back, releases it, or preempts it."""
+        attempt, queue = self._seen.attempt, self._queue
+        if attempt.waits and not before.waits:
+            queue.held(now, None if before.begun is None else now - before.begun)
+            if attempt.number > before.number:
+                self._reader, self._source = self._read_anew()
+                self._tail.clear()
+            self._observe(Queued())
+            self._observe(Notice(queue.text))
+            self._ask_queue()
+        elif before.waits and not attempt.waits:
+            self._observe(Notice(queue.released(now)))
+        if attempt.waited and before.begun is None and attempt.begun is not None:
+            ago = timedelta(seconds=now - attempt.begun)
+            self._observe(Started(time_text(datetime.now(UTC) - ago)))
+
+    def _ask_queue(self) -> float:
+        """Reports what the queue says of the job, if that is new; returns when to ask again."""
+        assert self._seen.body is not None
+        text, again = self._queue.asked(self._seen.body, monotonic())
+        if text:
+            self._observe(Notice(text))
+        return again
 
     # How it ends
 
@@ -268,11 +338,25 @@ class TrialFollower:
                 self._finish_logs()
             lines = self._failed_log() if failed else []
             if not self._seen.deleted:
-                end_job(self._api, self._terms.kind, self._terms.name, verdict.message)
+                self._end(verdict.message, self._seen.attempt.waited)
             self._await(self._timing.stop, self._alive, lambda: True)
             self._finish_logs()
         logs = self._logs if self._retain else {}
         return outcome(verdict, self._seen, logs, lines or list(self._tail))
+
+    def _end(self, reason: str, waited: bool) -> None:
+        """Ends the job for good; sees to it that it stays so while its pods end."""
+        terms = self._terms
+        lasts = end_job(
+            self._api,
+            terms.kind,
+            terms.name,
+            reason,
+            self._tell,
+            job=self._seen.body,
+            waited=waited,
+        )
+        self._is_stopping = not lasts
 
     def _failed_log(self) -> list[str]:
         return failed_log(self._api, self._seen.cause, self._seen.pods, self._reader)

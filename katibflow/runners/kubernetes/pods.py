@@ -42,6 +42,7 @@ class Container:
         state: ``waiting``, ``running`` or ``terminated``; empty while nothing is known.
         restarts: Number of restarts.
         last_reason: The reason for which the previous instance ended.
+        started: Time at which the instance started; empty while it waits.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Container:
     last_reason: str = ""
     last_exit_code: int | None = None
     memory_limit: str = ""
+    started: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def _container(
         last_reason=last.get("reason", ""),
         last_exit_code=last.get("exitCode"),
         memory_limit=str(limits.get("memory", "")),
+        started=details.get("startedAt") or "",
     )
 
 

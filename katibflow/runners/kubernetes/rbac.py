@@ -10,13 +10,16 @@ import yaml
 
 from katibflow.experiment.job_kinds import KINDS, JobKind
 from katibflow.runners.kubernetes.api import Asked
+from katibflow.runners.kubernetes.workloads import GROUP, PLURAL
 
 __all__ = [
     "JOB_VERBS",
     "PAGE_RULE",
     "POD_RULES",
+    "QUEUE_VERBS",
     "missing_role",
     "pages_role",
+    "queue_role",
     "role",
     "shipped_roles",
 ]
@@ -32,6 +35,9 @@ POD_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 PAGE_RULE = ("pods/proxy", ("get",))
 """The rule that the runner needs to read a trial's page, for the collector PrometheusMetric."""
+
+QUEUE_VERBS = ("list", "patch")
+"""The verbs that the runner needs on Kueue's Workloads, to stop jobs that are in a queue."""
 
 _PAGES = "katibflow-metrics-pages"
 _ACCOUNT = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
@@ -53,6 +59,12 @@ def pages_role() -> dict[str, Any]:
     return _role(_PAGES, _core_rules([PAGE_RULE]))
 
 
+def queue_role() -> dict[str, Any]:
+    """Returns a Role with only `QUEUE_VERBS`."""
+    rule = {"apiGroups": [GROUP], "resources": [PLURAL], "verbs": list(QUEUE_VERBS)}
+    return _role("katibflow-workloads", [rule])
+
+
 def _core_rules(rules: Iterable[tuple[str, tuple[str, ...]]]) -> list[dict[str, Any]]:
     return [
         {"apiGroups": [""], "resources": [resource], "verbs": list(verbs)}
@@ -72,7 +84,7 @@ def _role(name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
 def shipped_roles() -> str:
     """Returns the text of ``deploy/role.yaml``: a Role for every known kind."""
     documents = [role([kind], f"katibflow-{kind.plural}") for kind in KINDS.values()]
-    documents.append(pages_role())
+    documents += [pages_role(), queue_role()]
     return _HEADER + yaml.safe_dump_all(documents, sort_keys=False)
 
 
@@ -84,7 +96,8 @@ _HEADER = """\
 #   kubectl create rolebinding katibflow -n NAMESPACE --role=katibflow-pytorchjobs \\
 #     --serviceaccount=NAMESPACE:pipeline-runner
 # The collector PrometheusMetric needs katibflow-metrics-pages too: with `get` on pods/proxy one can
-# ask any port of a pod in the namespace.
+# ask any port of a pod in the namespace. Trials in a queue of Kueue's need katibflow-workloads too:
+# without it their jobs are deleted to stop them.
 # The role of Kubeflow Pipelines' own pipeline-runner covers the kubeflow.org kinds and Job already.
 """
 

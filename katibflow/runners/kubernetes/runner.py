@@ -25,7 +25,7 @@ from katibflow.runners.base import JobOutcome, JobState, TrialJob
 from katibflow.runners.events import Observer
 from katibflow.runners.kubernetes.api import Api, ApiError, connect
 from katibflow.runners.kubernetes.conditions import Conditions
-from katibflow.runners.kubernetes.ending import end_job
+from katibflow.runners.kubernetes.ending import end_job, is_taken_back
 from katibflow.runners.kubernetes.follower import TrialFollower
 from katibflow.runners.kubernetes.job_object import (
     EXPERIMENT,
@@ -35,7 +35,6 @@ from katibflow.runners.kubernetes.job_object import (
     TRIAL,
     Identity,
     Shape,
-    created_at,
     holds_still,
     job_body,
     merged,
@@ -50,6 +49,7 @@ from katibflow.runners.kubernetes.pods import read_pod
 from katibflow.runners.kubernetes.rbac import missing_role
 from katibflow.runners.kubernetes.verdict import Adoption, adoption
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
+from katibflow.runners.kubernetes.workloads import has_queue, without_queue
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 from katibflow.study.resume import EarlierTrial
@@ -207,8 +207,8 @@ class KubernetesRunner:
             self._conditions,
             self._labels,
             self._template.retain,
-            made if is_found else None,
-            created_at(made),
+            made,
+            is_found,
             observe,
             stop,
         )
@@ -283,21 +283,34 @@ class KubernetesRunner:
     def _record(self, trial: Trial) -> None:
         patch = record_patch(trial)
         try:
-            self._api.request("PATCH", self._job_path(trial.job or ""), body=patch)
+            body = self._api.request("PATCH", self._job_path(trial.job or ""), body=patch)
         except ApiError as error:
             if error.status != 404:
                 raise
-            if self._kind.stop is not None:
-                body = self._suspended(trial, patch)
-                made = self._api.request("POST", self._jobs_path, body=body)
-                if not holds_still(self._kind, made):
-                    self._delete(self._job_path(trial.job or ""))
+            self._record_without_job(trial, patch)
+            return
+        leaves, taken_back = (
+            "deletionTimestamp" in body["metadata"],
+            is_taken_back(self._kind, body),
+        )
+        if leaves or taken_back:  # the record would go with the job, or the job would go on
+            self._remove(trial.job or "", leaves)
+            self._record_without_job(trial, patch)
             return
         if trial.state.is_finished and not self._template.retain:
             selectors = [_selector({**self._identity.labels, TRIAL: str(trial.number)})]
             if self._kind.name_label:
                 selectors.append(_selector({self._kind.name_label: trial.job or ""}))
             self._leftovers.delete(trial.number, selectors)
+
+    def _record_without_job(self, trial: Trial, patch: Mapping[str, Any]) -> None:
+        """Creates a suspended job that is only the trial's record, where that stays suspended."""
+        if self._kind.stop is None:
+            return
+        body = self._suspended(trial, patch)
+        made = self._api.request("POST", self._jobs_path, body=body)
+        if not holds_still(self._kind, made) or has_queue(made):  # a default queue would run it
+            self._delete(self._job_path(trial.job or ""))
 
     def _suspended(self, trial: Trial, patch: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a job that is only the record of a trial."""
@@ -308,6 +321,7 @@ class KubernetesRunner:
         body = job_body(TrialJob(trial, manifest, None), self._identity, self._owner, self._search)
         for part in (stop_patch(self._kind, "there was no job to keep the record"), patch):
             body = merged(body, part)
+        body["metadata"]["labels"] = without_queue(body["metadata"]["labels"])
         return body
 
     def going(self) -> Sequence[str]:
@@ -316,26 +330,28 @@ class KubernetesRunner:
         Raises:
             RunnerError: The jobs cannot be read.
         """
-        return self._explained(lambda: list(self._going(())))
+        return self._explained(lambda: [body["metadata"]["name"] for body in self._going(())])
 
-    def _going(self, keep: Collection[int]) -> Iterator[str]:
+    def _going(self, keep: Collection[int]) -> Iterator[Mapping[str, Any]]:
         selector = f"{_selector(self._identity.labels)},!{STATE}"
         for page in self._api.pages(self._jobs_path, {"labelSelector": selector}):
             for body in page.get("items") or ():
                 metadata = body["metadata"]
                 number = metadata["labels"].get(TRIAL, "")
                 kept = number.isdecimal() and int(number) in keep
-                over = was_stopped(body) is not None or self._conditions.end(body) is not None
+                stopped = was_stopped(body) is not None and not is_taken_back(self._kind, body)
+                over = stopped or self._conditions.end(body) is not None
                 if not (kept or over):
-                    yield metadata["name"]
+                    yield body
 
     def sweep(self, keep: Collection[int], reason: str) -> None:
         """Stops every running job of this run; its controller then ends its pods."""
         self._explained(lambda: self._sweep(keep, reason))
 
     def _sweep(self, keep: Collection[int], reason: str) -> None:
-        for name in self._going(keep):
-            end_job(self._api, self._kind, name, reason)
+        for body in self._going(keep):
+            name = body["metadata"]["name"]
+            end_job(self._api, self._kind, name, reason, self._tell, job=body)
 
     def close(self) -> None:
         """Ends the pods that finished trials have left, within a bounded time, and the watches."""

@@ -13,11 +13,12 @@ from enum import StrEnum, auto
 from typing import Any
 
 from katibflow.runners.base import JobOutcome, JobState
+from katibflow.runners.kubernetes.attempts import Attempt
 from katibflow.runners.kubernetes.causes import Prospect, Reason, tells_more
 from katibflow.runners.kubernetes.inbox import FOREVER
-from katibflow.runners.kubernetes.job_object import STATE, Identity, holds_still, was_stopped
+from katibflow.runners.kubernetes.job_object import STATE, Identity, was_stopped
 from katibflow.runners.kubernetes.pods import Finding, Pod, held_open, replica_name
-from katibflow.runners.kubernetes.seen import FindingKey, Seen, Terms, found_in
+from katibflow.runners.kubernetes.seen import FindingKey, Seen, Terms, found_in, present_attempt
 
 __all__ = ["Adoption", "Standing", "Verdict", "adoption", "judge", "judged", "news", "outcome"]
 
@@ -76,6 +77,7 @@ class Verdict:
         until: Time to judge again if nothing changes.
         news: Findings to report now.
         since: The next value of `Seen.since`.
+        attempt: The next value of `Seen.attempt`.
     """
 
     standing: Standing
@@ -86,6 +88,7 @@ class Verdict:
     until: float = FOREVER
     news: tuple[Finding, ...] = ()
     since: Mapping[FindingKey, float] = field(default_factory=dict)
+    attempt: Attempt = field(default_factory=Attempt)
 
 
 def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
@@ -97,6 +100,12 @@ def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
         stop: The reason of a request to stop; None without one.
         now: The present time in seconds.
     """
+    attempt = present_attempt(terms, seen, now)
+    verdict = _judge(terms, replace(seen, attempt=attempt), stop, now)
+    return replace(verdict, attempt=attempt)
+
+
+def _judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
     stopped, failed = JobState.STOPPED, JobState.FAILED
     if stop is not None:
         return Verdict(Standing.STOPPED, stopped, Reason.STOPPED, stop)
@@ -115,13 +124,13 @@ def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
     if state is not None:
         text = f"it is on record as {state}"
         return Verdict(Standing.STOPPED, stopped, Reason.STOPPED, text)
-    limit = terms.limits.trial
-    deadline = FOREVER if limit is None else terms.created + limit
-    if now >= deadline:
+    if seen.attempt.waits:
+        return Verdict(Standing.SUSPENDED)
+    limit, begun = terms.limits.trial, seen.attempt.begun
+    deadline = FOREVER if limit is None or begun is None else begun + limit
+    if limit is not None and now >= deadline:
         text = f"the job ran longer than {limit:g} s"
         return Verdict(Standing.TIMED_OUT, failed, Reason.TIMED_OUT, text)
-    if holds_still(terms.kind, seen.body):
-        return Verdict(Standing.SUSPENDED, until=deadline)
     verdict = _judge_pods(terms, seen, now)
     return replace(verdict, until=min(verdict.until, deadline))
 
@@ -253,7 +262,12 @@ def news(terms: Terms, pod: Pod) -> Iterator[Finding]:
 def judged(seen: Seen, verdict: Verdict) -> Seen:
     """Returns the observed states, with the parts of a verdict that the next one needs."""
     cause = verdict.cause if verdict.standing is Standing.BROKEN else seen.cause
-    return replace(seen, cause=cause, since=verdict.since)
+    complete = seen.complete
+    if verdict.attempt.waits:  # whatever became of the pods, the job begins anew
+        cause, complete = None, False
+    return replace(
+        seen, cause=cause, complete=complete, since=verdict.since, attempt=verdict.attempt
+    )
 
 
 def outcome(

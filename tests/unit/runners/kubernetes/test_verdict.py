@@ -15,7 +15,7 @@ from katibflow.runners.kubernetes.causes import CAUSES, Cause, Prospect, Reason
 from katibflow.runners.kubernetes.inbox import FOREVER
 from katibflow.runners.kubernetes.job_object import STATE, STOPPED, Identity
 from katibflow.runners.kubernetes.pods import Container, Finding, Pod
-from katibflow.runners.kubernetes.seen import Seen
+from katibflow.runners.kubernetes.seen import Seen, primaries
 from katibflow.runners.kubernetes.verdict import (
     Adoption,
     Standing,
@@ -126,13 +126,57 @@ def test_the_clock_is_the_caller_s(name: str) -> None:
     assert [each.standing for _, each, _ in second] == [each.standing for _, each, _ in first]
 
 
-@pytest.mark.parametrize("name", ["image-missing", "job-in-a-queue", "init-hangs", "job-succeeds"])
-def test_a_trial_s_limit_counts_from_its_job_on(name: str) -> None:
+def limited(name: str, seconds: float) -> tuple[float, Verdict]:
     record = recording(name)
-    terms = replace(record.terms, limits=replace(record.terms.limits, trial=5.5))
+    terms = replace(record.terms, limits=replace(record.terms.limits, trial=seconds))
     at, verdict, _ = last(replace(record, terms=terms))
-    assert (at, verdict.standing, verdict.state) == (5.5, Standing.TIMED_OUT, JobState.FAILED)
-    assert (verdict.reason, verdict.message) == (Reason.TIMED_OUT, "the job ran longer than 5.5 s")
+    return round(at, 1), verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "end"),
+    [
+        ("job-succeeds", 3.5, 4.9),
+        ("job-in-a-queue", 5.5, 46.8),
+        ("pytorchjob-in-a-queue", 5.5, 19.0),
+        ("job-preempted", 5.5, 7.2),
+        ("job-preempted", 15.0, 44.0),
+    ],
+)
+def test_a_trial_s_limit_counts_from_its_work_on_anew_in_each_attempt(
+    name: str, seconds: float, end: float
+) -> None:
+    at, verdict = limited(name, seconds)
+    assert (at, verdict.standing, verdict.state) == (end, Standing.TIMED_OUT, JobState.FAILED)
+    text = f"the job ran longer than {seconds:g} s"
+    assert (verdict.reason, verdict.message) == (Reason.TIMED_OUT, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "standing"),
+    [
+        ("image-missing", 5.5, Standing.LATE),
+        ("init-hangs", 5.5, Standing.LATE),
+        ("pytorchjob-never-admitted", 5.5, Standing.SUSPENDED),
+        ("job-in-a-queue", 11.0, Standing.ENDED),
+        ("job-preempted", 22.5, Standing.ENDED),
+    ],
+)
+def test_what_a_trial_waits_for_does_not_count(
+    name: str, seconds: float, standing: Standing
+) -> None:
+    assert limited(name, seconds)[1].standing is standing
+
+
+def test_the_attempts_of_a_preempted_trial_are_told_apart() -> None:
+    record = recording("job-preempted")
+    seen = [(verdict.attempt, seen) for _, verdict, seen in verdicts(record)]
+    numbers = [attempt.number for attempt, _ in seen]
+    assert sorted(set(numbers)) == [0, 1] and numbers == sorted(numbers)
+    first = {pod for attempt, each in seen if not attempt.number for pod in each.pods}
+    last_attempt, last_seen = seen[-1]
+    assert last_seen.cause is None and len(last_attempt.former) == 1
+    assert first.isdisjoint(pod.name for pod in primaries(record.terms, last_seen))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -57,10 +57,11 @@ def attempt_after(
         now: The present time in seconds.
     """
     if suspended:
-        former = attempt.former | {pod.uid for pod in pods}
-        if attempt.begun is None:
-            return replace(attempt, waits=True, waited=True, former=former)
-        return Attempt(attempt.number + 1, waits=True, waited=True, former=former)
+        # A pod that comes later may be of the next attempt: pods are watched apart from jobs.
+        preempted = attempt.begun is not None
+        old = {pod.uid for pod in pods if pod.uid and (pod.deleting or preempted)}
+        number = attempt.number + preempted
+        return Attempt(number, waits=True, waited=True, former=attempt.former | old)
     begun = attempt.begun
     if begun is None:
         moments = [

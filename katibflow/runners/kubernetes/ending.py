@@ -66,11 +66,12 @@ def end_job(
         queued = waited or held or has_queue(seen)
         # The Workload comes first: Kueue would take a suspension back before it saw the rest.
         lasts = queued and _leave_queue(api, seen, tell)
-        body = api.request("PATCH", path, body=stop_patch(kind, reason))
-        if (queued and not lasts) or not holds_still(kind, body):
-            api.request("DELETE", path, body={"propagationPolicy": "Foreground"})
-            return True
-        return lasts
+        if lasts or not queued:
+            body = api.request("PATCH", path, body=stop_patch(kind, reason))
+            if holds_still(kind, body):
+                return lasts
+        api.request("DELETE", path, body={"propagationPolicy": "Foreground"})
+        return True
     except ApiError as error:
         if error.status != 404:
             raise

@@ -29,7 +29,6 @@ from katibflow.runners.events import (
     Started,
 )
 from katibflow.runners.kubernetes.api import Api, ApiError
-from katibflow.runners.kubernetes.attempts import Attempt
 from katibflow.runners.kubernetes.causes import Prospect
 from katibflow.runners.kubernetes.conditions import Conditions
 from katibflow.runners.kubernetes.ending import (
@@ -53,16 +52,24 @@ from katibflow.runners.kubernetes.seen import (
     Terms,
     accounted_for,
     alive,
+    present_attempt,
     primaries,
     unread,
 )
 from katibflow.runners.kubernetes.verdict import Standing, Verdict, judge, judged, news, outcome
+from katibflow.runners.kubernetes.waiting import Waiting
 from katibflow.runners.kubernetes.watch import Changed, Gone, Outage, WatchFailed
 from katibflow.runners.kubernetes.workloads import is_suspended
-from katibflow.runners.stopping import StopRequest
+from katibflow.runners.stopping import StopKind, StopRequest
 from katibflow.study.history import time_text
 
 __all__ = ["TrialFollower"]
+
+_ALL_STOP = (StopKind.REQUESTED, StopKind.SIGNAL)
+"""Kinds of requests that all trials of a runner get at the same time."""
+
+_TURN = 5.0
+"""Seconds that a running trial leaves to those in the queue to stop before it."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,7 @@ class TrialFollower:
         is_found: Whether it was found, and not just created.
         observe: Called with each event.
         stop: A request that ends the job early.
+        waiting: The trials of the same runner that wait in a queue.
 
     Attributes:
         left: The job's pods once it is over, running ones included.
@@ -109,6 +117,7 @@ class TrialFollower:
         is_found: bool,
         observe: Observer,
         stop: StopRequest,
+        waiting: Waiting,
     ) -> None:
         self.inbox = Inbox()
         self.left: tuple[Pod, ...] = ()
@@ -118,6 +127,7 @@ class TrialFollower:
         self._retain = retain
         self._observe = observe
         self._stop = stop
+        self._waiting = waiting
         created = created_at(made)
         age = (datetime.now(UTC) - created).total_seconds() if is_found else 0.0
         self._start = time_text(started_at(made))
@@ -193,6 +203,7 @@ class TrialFollower:
                     pass  # a line changes nothing
         finally:
             unsubscribe()
+            self._waiting.note(self._terms.name, False)
             self.inbox.close()
             for reader, source in self._readers:
                 reader.cancel()
@@ -261,6 +272,7 @@ class TrialFollower:
             self._observe(Notice(text))
 
     def _pod_changed(self, pod: Pod) -> None:
+        self._note_attempt()
         self._logs |= outcome_logs(self._api, [pod], self._terms.primary)
         for finding in news(self._terms, pod):
             start = self._terms.limits.start
@@ -286,17 +298,20 @@ class TrialFollower:
         """Judges what was seen so far, and reports findings that have become worth reporting."""
         asked = self._stop.reason
         stop = None if asked is None else asked.text
-        now, before = monotonic(), self._seen.attempt
-        verdict = judge(self._terms, self._seen, stop, now)
+        self._note_attempt()
+        verdict = judge(self._terms, self._seen, stop, monotonic())
         self._seen = judged(self._seen, verdict)
-        self._tell_attempt(before, now)
         for finding in verdict.news:
             self._tell(str(finding))
         return verdict
 
-    def _tell_attempt(self, before: Attempt, now: float) -> None:
+    def _note_attempt(self) -> None:
         """Reports that a queue holds the job back, releases it, or preempts it."""
-        attempt, queue = self._seen.attempt, self._queue
+        now, before, queue = monotonic(), self._seen.attempt, self._queue
+        attempt = present_attempt(self._terms, self._seen, now)
+        self._seen = replace(self._seen, attempt=attempt)
+        if attempt.waits != before.waits:
+            self._waiting.note(self._terms.name, attempt.waits)
         if attempt.waits and not before.waits:
             queue.held(now, None if before.begun is None else now - before.begun)
             if attempt.number > before.number:
@@ -330,6 +345,8 @@ class TrialFollower:
         failed = verdict.state is JobState.FAILED
         if verdict.standing is Standing.ENDED:
             self._await(self._timing.linger, self._unread, lambda: self._is_complete(failed))
+            if self._seen.attempt.waited and self._seen.attempt.begun is None:
+                self._observe(Started(time_text(started_at(self._seen.body or {}))))
             lines = self._failed_log() if failed else []
             self._finish_logs()
             self.left = tuple(self._seen.pods.values())
@@ -346,7 +363,9 @@ class TrialFollower:
 
     def _end(self, reason: str, waited: bool) -> None:
         """Ends the job for good; sees to it that it stays so while its pods end."""
-        terms = self._terms
+        terms, asked, attempt = self._terms, self._stop.reason, self._seen.attempt
+        if attempt.waited and not attempt.waits and asked and asked.kind in _ALL_STOP:
+            self._waiting.await_none(_TURN)
         lasts = end_job(
             self._api,
             terms.kind,
@@ -356,6 +375,7 @@ class TrialFollower:
             job=self._seen.body,
             waited=waited,
         )
+        self._waiting.note(terms.name, False)
         self._is_stopping = not lasts
 
     def _failed_log(self) -> list[str]:

@@ -48,8 +48,9 @@ from katibflow.runners.kubernetes.leftovers import Leftovers
 from katibflow.runners.kubernetes.pods import read_pod
 from katibflow.runners.kubernetes.rbac import missing_role
 from katibflow.runners.kubernetes.verdict import Adoption, adoption
+from katibflow.runners.kubernetes.waiting import Waiting
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
-from katibflow.runners.kubernetes.workloads import has_queue, without_queue
+from katibflow.runners.kubernetes.workloads import has_queue, is_suspended, without_queue
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 from katibflow.study.resume import EarlierTrial
@@ -121,6 +122,7 @@ class KubernetesRunner:
         self._leftovers = Leftovers(api, self._watches, tell)
         self._tell = tell
         self._told: set[str] = set()
+        self._waiting = Waiting()
 
     def _make_watches(self, shape: Shape, labels: Mapping[str, str]) -> Iterator[Watch[Any]]:
         own = _selector(self._identity.labels)
@@ -211,6 +213,7 @@ class KubernetesRunner:
             is_found,
             observe,
             stop,
+            self._waiting,
         )
         key = str(job.trial.number)
         with ExitStack() as subscribed:
@@ -349,7 +352,8 @@ class KubernetesRunner:
         self._explained(lambda: self._sweep(keep, reason))
 
     def _sweep(self, keep: Collection[int], reason: str) -> None:
-        for body in self._going(keep):
+        # Those that wait come first: the others' places would let them run.
+        for body in sorted(self._going(keep), key=lambda body: not is_suspended(body)):
             name = body["metadata"]["name"]
             end_job(self._api, self._kind, name, reason, self._tell, job=body)
 

@@ -124,7 +124,7 @@ def primaries(terms: Terms, seen: Seen) -> tuple[Pod, ...]:
     Pods of an earlier attempt are left out.
     """
     shape = terms.shape
-    pods = [pod for pod in seen.pods.values() if pod.uid not in seen.attempt.former or not pod.uid]
+    pods = [pod for pod in seen.pods.values() if pod.uid not in seen.attempt.former]
     return primary_pods(pods, terms.labels, terms.primary, shape.first_replica, shape.expected)
 
 

@@ -13,9 +13,10 @@ from katibflow.experiment import job_kinds
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import JobState
 from katibflow.runners.events import LogLine, Queued, Started
+from katibflow.runners.kubernetes.job_object import was_stopped
 from katibflow.runners.kubernetes.rbac import role
 from katibflow.study.history import TrialState
-from tests.behaviour.runner_contract import trial
+from tests.behaviour.runner_contract import Watch, trial
 from tests.doubles.kubernetes.kueue import QUEUE, Kueue
 from tests.doubles.kubernetes.lab import FAST, KINDS, Lab, batch_job, notices, pytorch_job
 from tests.doubles.kubernetes.plays import JobPlay
@@ -69,6 +70,11 @@ def settled(kueue: Kueue, seconds: float = 0.5) -> None:
     kueue._closed.wait(seconds)
 
 
+def order(watch: Watch) -> list[type]:
+    """Returns what became of the trial, in order."""
+    return [type(each) for each in watch.events if isinstance(each, Queued | Started | LogLine)]
+
+
 def is_still(lab: Lab, number: int) -> bool:
     spec = lab.object(number)["spec"]
     return bool(spec.get("suspend") or spec.get("runPolicy", {}).get("suspend"))
@@ -84,10 +90,7 @@ def test_a_trial_waits_for_its_place_and_starts_then(lab: Lab, kueue: Kueue, ste
     assert running.start is not None and queued.start is None
     steps.go.set()
     assert [first.result(20).state, second.result(20).state] == [JobState.SUCCEEDED] * 2
-    kinds = [
-        type(event) for event in waiting.events if isinstance(event, Queued | Started | LogLine)
-    ]
-    assert kinds == [Queued, Started, LogLine]
+    assert order(waiting) == [Queued, Started, LogLine]
     told = notices(waiting)
     assert "is suspended, as by a queue" in told[0]
     assert any("may run, after" in text for text in told)
@@ -198,8 +201,7 @@ def test_a_preempted_trial_begins_anew(lab: Lab, kueue: Kueue, steps: Steps) -> 
     watch.wait_for_line("attempt 2 loss=0.2")
     steps.go.set()
     assert future.result(20).state is JobState.SUCCEEDED
-    order = [event for event in watch.events if isinstance(event, Queued | Started | LogLine)]
-    assert [type(event) for event in order] == [Queued, Started, LogLine] * 2
+    assert order(watch) == [Queued, Started, LogLine] * 2
     told = notices(watch)
     assert any("as by a preemption; it waits to begin anew" in text for text in told)
     assert any("Preempted to accommodate a workload (UID: 1)" in text for text in told)
@@ -255,17 +257,17 @@ def resuming(lab: Lab, name: str) -> None:
 def test_a_stop_that_somebody_takes_back_deletes_the_job(lab: Lab) -> None:
     lab.template_of(batch_job())
     lab.server.outlives = lambda pod: True
-    begun = threading.Event()
 
     def script(play: JobPlay) -> None:
         (pod,) = play.pods()
         pod.running()
-        begun.set()
+        pod.log("begun")
 
     future, watch, stop = lab.begin(script)
-    assert begun.wait(10)
+    watch.wait_for_line("begun")
     stop.set("enough")
-    watch.wait_for(lambda: lab.server.count("patch", "jobs") == 1)
+    with lab.server.changed:
+        assert lab.server.changed.wait_for(lambda: was_stopped(lab.object()) == "enough", 10)
     resuming(lab, NAMES[0])
     with lab.server.changed:
         assert lab.server.changed.wait_for(lambda: not lab.server.objects["jobs"], 10)

@@ -96,10 +96,12 @@ class Kueue:
 
     def _reconcile(self) -> None:
         jobs = self._server.objects[self._plural]
-        for name in list(self._server.objects["workloads"]):
-            if name.removeprefix("job-") not in jobs:
-                self._server.put("workloads", self._server.objects["workloads"][name], "DELETED")
-        self.admitted = [name for name in self.admitted if name in jobs]
+        uids = {job["metadata"]["uid"] for job in jobs.values()}
+        for workload in list(self._server.objects["workloads"].values()):
+            if workload["metadata"]["labels"][JOB_UID] not in uids:
+                self._server.put("workloads", workload, "DELETED")
+                gone = workload["metadata"]["name"].removeprefix("job-")
+                self.admitted = [name for name in self.admitted if name != gone]
         for name, job in list(jobs.items()):
             if QUEUE in (job["metadata"].get("labels") or {}):
                 self._see_to(name, job)

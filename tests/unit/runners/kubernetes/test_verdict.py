@@ -324,3 +324,25 @@ def test_a_reason_for_a_stuck_pod_is_one_line_in_the_table(monkeypatch: pytest.M
     monkeypatch.setitem(CAUSES, "NewTrouble", Cause(Prospect.HOPELESS))  # type: ignore[arg-type]
     verdict = judge(terms, seen, None, 1.0)
     assert (verdict.standing, verdict.reason) == (Standing.BROKEN, "NewTrouble")
+
+
+def test_a_new_pod_may_be_seen_before_its_job_is_seen_to_run() -> None:
+    terms = recording("job-preempted").terms
+    held = {"metadata": {}, "spec": {"suspend": True}}
+    runs = {"metadata": {}, "spec": {"suspend": False}}
+    works = (Container("main", state="running"),)
+
+    def after(seen: Seen, at: float) -> Seen:
+        return judged(seen, judge(terms, seen, None, at))
+
+    seen = after(Seen(held), 0.0)
+    seen = after(seen.with_pod(terms, Pod("a", "1", containers=works)), 1.0)
+    assert seen.attempt.waits and seen.attempt.begun is None
+    seen = after(replace(seen, body=runs), 2.0)
+    assert (seen.attempt.begun, seen.attempt.number) == (2.0, 0)
+    seen = after(replace(seen, body=held), 3.0)
+    assert (seen.attempt.begun, seen.attempt.number) == (None, 1)
+    seen = after(seen.with_pod(terms, Pod("b", "2", containers=works)), 4.0)
+    seen = after(replace(seen, body=runs), 5.0)
+    assert (seen.attempt.begun, seen.attempt.number) == (5.0, 1)
+    assert [pod.name for pod in primaries(terms, seen)] == ["b"]

@@ -1,6 +1,7 @@
 # make install   makes .venv with katibflow in it
 # make demo      runs examples/mnist.yaml to its end on this machine
 # make test      runs the whole test suite, on all processors
+# make test-long runs the tests that take minutes and are left out above
 # make test-unit runs the tests that need no process and no server: seconds
 # make lint      checks style, types, layers, and what a wheel holds
 # make docs      writes the reference of the Python API to build/docs
@@ -11,9 +12,12 @@ BIN := .venv/bin
 # One worker runs all tests of a module or a class, since they share what takes long to make.
 WORKERS ?= logical
 
+# uv installs in a third of pip's time; an index that only pip's settings name is left to pip.
+ALL := '.[all,torch,dev]'
+
 API := $(addprefix katibflow.,api.experiment api.result api.run api.pipeline_task pipelines search reporting errors study.history)
 
-.PHONY: install demo test test-unit lint browser database compiled docs bench clean
+.PHONY: install demo test test-long test-unit lint browser database compiled docs bench clean
 
 install: .venv/installed
 
@@ -21,7 +25,8 @@ install: .venv/installed
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, found {v[0]}.{v[1]}: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	@echo "installing katibflow and PyTorch into .venv: some gigabytes the first time"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,torch,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable $(ALL) || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable $(ALL)
 	touch $@
 
 demo: install
@@ -30,6 +35,9 @@ demo: install
 
 test: install browser database
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope
+
+test-long: install browser database
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope -m "long and not cluster"
 
 test-unit: install
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not slow and not long" tests/unit

@@ -1,22 +1,27 @@
 """Finds an installation of Kubeflow Pipelines and logs in; requests to its API are in `api`.
 
-KFP's SDK finds the installation by its address, by the ``KF_PIPELINES_*`` variables, from within
-its cluster, or through a kubeconfig. This module catches all that the SDK prints.
+The installation is found by its address, by the ``KF_PIPELINES_*`` variables, from within its
+cluster, or through a kubeconfig. KFP's SDK logs in at an address; behind a kubeconfig's API server
+requests carry what `read_kubeconfig` finds, since the SDK mends neither its host after a token's
+refresh nor its lack of a proxy. This module catches all that the SDK prints.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import ipaddress
 import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from katibflow.client.shortening import one_line
 from katibflow.errors import InputError, RunnerError
 from katibflow.extras import require
+from katibflow.runners.kubernetes.kubeconfig import kubeconfig_files, read_kubeconfig
 
 __all__ = [
     "ACCOUNT_TOKEN",
@@ -27,6 +32,7 @@ __all__ = [
     "log_in",
     "own_namespace",
     "pages_of",
+    "with_scheme",
 ]
 
 TOKEN = "KF_PIPELINES_TOKEN"
@@ -43,6 +49,11 @@ IAP_CLIENT = "KF_PIPELINES_IAP_OAUTH2_CLIENT_ID"
 
 _ENDPOINT = "KF_PIPELINES_ENDPOINT"
 _PAGES = "KF_PIPELINES_UI_ENDPOINT"
+_IN_CLUSTER = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
+_PROXY_PATH = "api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
+_INNER = (".svc", ".local", ".internal")  # ends of names inside a cluster or a network
+_ENCRYPTED = (443, 8443, 6443)  # usual ports of https
+_POD_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -66,7 +77,34 @@ class Access:
 
 def _host_of(access: Access) -> str | None:
     """Returns the address that was given here or in the environment, or None if none was."""
-    return access.host or os.environ.get(_ENDPOINT)
+    given = access.host or os.environ.get(_ENDPOINT)
+    return with_scheme(given) if given else None
+
+
+def with_scheme(address: str) -> str:
+    """Returns an address with its scheme, which people leave out.
+
+    Without one it is https for a name of the Internet, at its usual port; all else is http, as
+    what ``kubectl port-forward`` opens: an IP address, another port, a name inside a cluster.
+    """
+    if "://" in address:
+        return address
+    place = urlsplit(f"//{address}")
+    try:
+        name, port = place.hostname or "", place.port
+    except ValueError:  # the request says what is wrong with the address
+        return f"http://{address}"
+    is_local = "." not in name or name.endswith(_INNER) or _is_ip_address(name)
+    is_plain = (is_local and port not in _ENCRYPTED) or port not in (None, *_ENCRYPTED)
+    return f"{'http' if is_plain else 'https'}://{address}"
+
+
+def _is_ip_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def pages_of(access: Access) -> str:
@@ -75,10 +113,10 @@ def pages_of(access: Access) -> str:
 
 
 def log_in(access: Access) -> Any:
-    """Lets KFP's SDK find the installation and log in; sends no request to its API yet.
+    """Finds the installation and logs in; sends no request to its API yet.
 
     Returns:
-        The SDK's client; its ``runs.api_client`` carries the login.
+        KFP's client; its ``runs.api_client`` carries the login.
 
     Raises:
         MissingPackage: KFP's SDK is not installed.
@@ -86,57 +124,86 @@ def log_in(access: Access) -> Any:
         RunnerError: The login fails.
     """
     require("kfp", "Kubeflow Pipelines' API")
-    import kfp.client  # type: ignore[import-untyped]
-    from kfp_server_api import V2beta1GetHealthzResponse  # type: ignore[import-untyped]
-
-    host = _host_of(access)
     if access.ca_file is not None and not access.ca_file.is_file():
         raise InputError(f"--ca-file {access.ca_file}: no such file")
-
-    class Client(kfp.client.Client):  # type: ignore[misc]
-        def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-            """Returns an empty answer: the SDK would try for 20 s and print tracebacks."""
-            return V2beta1GetHealthzResponse()
-
-    printed = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
-        warnings.simplefilter("ignore")
-        try:
-            client = Client(
-                host=host,
-                existing_token=os.environ.get(TOKEN) or None,
-                cookies=os.environ.get(COOKIES) or None,
-                ssl_ca_cert=str(access.ca_file) if access.ca_file else None,
-                kube_context=access.context,
-                credentials=_token_file() if host else None,
-            )
-        except InputError:
-            raise
-        except Exception as error:  # the libraries behind the SDK's logins raise errors of any type
-            address = host or "Kubeflow Pipelines"
-            raise RunnerError(f"{address}: the login fails: {one_line(error)}") from error
-    if "kube config" in printed.getvalue():
+    host = _host_of(access)
+    if host is not None:
+        return _sdk_client(access, host, _token_file())
+    if access.context is None and _POD_NAMESPACE.is_file():
+        return _sdk_client(access, _IN_CLUSTER, _token_file(_POD_TOKEN))
+    if access.context is None and not kubeconfig_files():
         raise InputError(
             "--host: missing, and no kubeconfig leads to Kubeflow Pipelines; allowed: its address, "
             f"as http://localhost:8080, here or in {_ENDPOINT}"
         )
+    return _through_api_server(access)
+
+
+def _through_api_server(access: Access) -> Any:
+    """Returns KFP's client, whose requests go through the proxy of the kubeconfig's API server."""
+    cluster = read_kubeconfig(access.context)
+    client = _sdk_client(access, f"{cluster.settings.host}/{_PROXY_PATH}", None)
+    api = client.runs.api_client
+    api.rest_client.pool_manager = cluster.pool()
+    if cluster.authorization() is not None:
+
+        def refresh(settings: Any) -> None:
+            settings.api_key["authorization"] = cluster.authorization()
+
+        refresh(api.configuration)
+        api.configuration.refresh_api_key_hook = refresh
     return client
 
 
-def _token_file() -> Any:
+def _sdk_client(access: Access, host: str, credentials: Any) -> Any:
+    """Returns the SDK's client; shows nothing of what the SDK prints.
+
+    Raises:
+        RunnerError: The login fails.
+    """
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        import kfp.client  # type: ignore[import-untyped]
+        from kfp_server_api import V2beta1GetHealthzResponse  # type: ignore[import-untyped]
+
+        class Client(kfp.client.Client):  # type: ignore[misc]
+            def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
+                """Returns an empty answer: the SDK would try for 20 s and print tracebacks."""
+                return V2beta1GetHealthzResponse()
+
+        try:
+            return Client(
+                host=host,
+                existing_token=os.environ.get(TOKEN) or None,
+                cookies=os.environ.get(COOKIES) or None,
+                ssl_ca_cert=str(access.ca_file) if access.ca_file else None,
+                credentials=credentials,
+            )
+        except InputError:
+            raise
+        except Exception as error:  # the libraries behind the SDK's logins raise errors of any type
+            raise RunnerError(f"{host}: the login fails: {one_line(error)}") from error
+
+
+def _token_file(mounted: Path | None = None) -> Any:
     """Returns credentials that read a token file anew for every request, or None without one.
+
+    Args:
+        mounted: The file that is read, if it is there and the environment names no other.
 
     Raises:
         InputError: There is no such file.
     """
-    import kfp.client
-
     path = os.environ.get(ACCOUNT_TOKEN)
-    if not path:
-        return None
-    if not Path(path).is_file():
+    if path and not Path(path).is_file():
         raise InputError(f"{ACCOUNT_TOKEN}: found {path}; allowed: a file with a token")
-    return kfp.client.ServiceAccountTokenVolumeCredentials(path)
+    if not path and (mounted is None or not mounted.is_file()):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import kfp.client
+
+    return kfp.client.ServiceAccountTokenVolumeCredentials(path or str(mounted))
 
 
 def own_namespace() -> str:

@@ -19,6 +19,7 @@ from katibflow.collectors.sources import Files, Source
 from katibflow.collectors.text import FILTER_PACKAGES, STDOUT, compile_filter
 from katibflow.collectors.tfevent import TENSORFLOW_EVENT
 from katibflow.errors import Fault
+from katibflow.experiment.job_kinds import has_primary, kind_of
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import Experiment, ExperimentSpec
 
@@ -76,6 +77,24 @@ def packages_of(spec: ExperimentSpec) -> tuple[str, ...]:
     return (*own, *FILTER_PACKAGES) if filters_of(given) else own
 
 
+def _place_faults(parts: Parts) -> Iterator[Fault]:
+    """Yields a fault if only output can be read, as nothing can be added to the trial's pods."""
+    template, spec = parts.trial_template, parts.metrics_collector
+    if template is None or template.trial_spec is None or spec is None:
+        return
+    manifest, primary = template.trial_spec, template.primary_container_name or ""
+    kind = kind_of(manifest)
+    if kind.replica_specs or kind.pod_template:
+        return
+    if kind.env or not has_primary(manifest, primary):
+        yield Fault(
+            f"{WHERE}.collector.kind",
+            f'"{spec.collector.kind}"',
+            f"StdOut or Push with a {kind.kind}, whose object describes no pod with the container "
+            f'"{primary}" that a reader could be added to',
+        )
+
+
 def faults(parts: Parts) -> Iterator[Fault]:
     """Yields the faults of the metrics collector's specification."""
     spec = parts.metrics_collector
@@ -85,7 +104,10 @@ def faults(parts: Parts) -> Iterator[Fault]:
     if kind is None:
         yield Fault(f"{WHERE}.collector.kind", f'"{spec.collector.kind}"', ", ".join(KINDS))
     else:
-        yield from kind.faults(spec)
+        found = list(kind.faults(spec))
+        yield from found
+        if not found and kind.source(spec, ()) is not None:
+            yield from _place_faults(parts)
     if spec.source is None:
         return
     for index, text in enumerate(spec.source.filter.metrics_format if spec.source.filter else ()):

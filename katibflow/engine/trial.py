@@ -52,7 +52,7 @@ def new_trial(history: History, number: int, suggestion: Suggestion) -> Trial:
         assignments=suggestion.assignments,
         attributes=suggestion.attributes,
         queued=now(),
-        job=job_name(history.experiment.name, history.run, number),
+        job=job_name(history.experiment, history.run, number),
     )
 
 
@@ -100,7 +100,7 @@ def run_trial(
         limits,
         source_for(experiment),
         checkpoint := checkpoint_of(experiment, trial),
-        _job_of(checkpoint.parent, trial, earlier) if checkpoint is not None else None,
+        None if checkpoint is None else _job_of(experiment, checkpoint.parent, trial, earlier),
     )
     rule = rule_for(experiment.spec, earlier)
     objective = reported_metric(experiment.spec.objective)
@@ -134,12 +134,15 @@ def run_trial(
     return replace(outcome, reason=TrialReason.EARLY_STOPPED, message=why.text)
 
 
-def _job_of(parent: int | None, trial: Trial, others: Iterable[Trial]) -> str | None:
+def _job_of(
+    experiment: Experiment, parent: int | None, trial: Trial, others: Iterable[Trial]
+) -> str | None:
     """Returns the name of a parent's job; a trial of an earlier run has that run in its name."""
     if parent is None:
         return None
     known = next((other.job for other in others if other.number == parent), None)
-    return known or f"{(trial.job or '').rpartition('-')[0]}-{parent}"
+    _, run, _ = f"-{trial.job or '-'}".rsplit("-", 2)
+    return known or job_name(experiment, run, parent)
 
 
 def collect(collector: Collector, event: Event) -> Reports:

@@ -23,8 +23,11 @@ __all__ = [
     "KINDS",
     "JobKind",
     "PodTemplate",
+    "Suffix",
     "faults",
+    "has_primary",
     "kind_of",
+    "name_limit",
     "pod_templates",
 ]
 
@@ -32,6 +35,22 @@ __all__ = [
 def _condition(word: str) -> str:
     """Returns Katib's GJSON expression for a job with this condition and its status True."""
     return f'status.conditions.#(type=="{word}")#|#(status=="True")#'
+
+
+@dataclass(frozen=True)
+class Suffix:
+    """A text that a controller appends to a job's name.
+
+    Attributes:
+        text: The text; ``{}`` stands for the highest index of a pod.
+        count: The keys from ``spec`` to the number of pods; empty if it is 1.
+        when: The keys from ``spec`` to a field without which the name is not made; empty if it
+            always is.
+    """
+
+    text: str
+    count: tuple[str, ...] = ()
+    when: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,15 @@ class JobKind:
             no such field.
         name_label: The label that holds the job's name on each pod, for a kind whose pod templates
             are not in the object; else empty.
+        suffixes: What the kind's controllers append to the job's name in the names that they make.
+        env: The keys from ``spec`` to the variables of the primary container, for a kind that
+            allows them nowhere else; else empty.
+        has_stages: Whether pods run one after another, each for a step of the user's own, so that
+            the end of one says nothing about the job's end.
+        job_replicas: The types of replica that the operator runs as a batch Job, which starts them
+            again up to ``runPolicy.backoffLimit`` times.
+        working: The fields of ``status`` that say that the trial's work has begun, for a kind whose
+            work may have no pod of its own.
     """
 
     api_version: str
@@ -71,6 +99,11 @@ class JobKind:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     pod_metadata: tuple[str, ...] = ()
     name_label: str = ""
+    suffixes: tuple[Suffix, ...] = ()
+    env: tuple[str, ...] = ()
+    has_stages: bool = False
+    job_replicas: tuple[str, ...] = ()
+    working: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def group(self) -> str:
@@ -95,22 +128,39 @@ class PodTemplate:
     template: Mapping[str, Any] = field(repr=False)
 
 
-def _training_job(kind: str, key: str, *, has_defaults: bool = True) -> JobKind:
+MASTER, LAUNCHER = ({"training.kubeflow.org/job-role": role} for role in ("master", "launcher"))
+
+
+def _training_job(
+    kind: str,
+    key: str,
+    *,
+    version: str = "v1",
+    has_defaults: bool = True,
+    labels: Mapping[str, str] = MASTER,
+    job_replicas: tuple[str, ...] = (),
+) -> JobKind:
     return JobKind(
-        "kubeflow.org/v1",
+        f"kubeflow.org/{version}",
         kind,
         f"{kind.lower()}s",
         replica_specs=key,
         success_condition=_condition("Succeeded") if has_defaults else None,
         failure_condition=_condition("Failed") if has_defaults else None,
-        primary_pod_labels={"training.kubeflow.org/job-role": "master"} if has_defaults else None,
+        primary_pod_labels=labels if has_defaults else None,
         stop={"runPolicy": {"suspend": True}},
+        job_replicas=job_replicas,
     )
 
 
 def _phase(*tests: str) -> str:
     """Returns a GJSON expression for a kind that has a word for its state and no conditions."""
     return "status.[@this].#(" + ")#|#(".join(tests) + ")#"
+
+
+def _either(*expressions: str) -> str:
+    """Returns a GJSON expression that matches where one of the expressions does."""
+    return "[" + ",".join(expressions) + "]|@flatten"
 
 
 KINDS: Mapping[tuple[str, str], JobKind] = {
@@ -125,11 +175,19 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
             failure_condition=_condition("Failed"),
             primary_pod_labels={},
             stop={"suspend": True},
+            suffixes=(Suffix("-{}", ("completions",), ("completions",)),),
         ),
         _training_job("PyTorchJob", "pytorchReplicaSpecs"),
         _training_job("TFJob", "tfReplicaSpecs"),
         _training_job("XGBoostJob", "xgbReplicaSpecs"),
         _training_job("MPIJob", "mpiReplicaSpecs"),
+        _training_job(
+            "MPIJob",
+            "mpiReplicaSpecs",
+            version="v2beta1",
+            labels=LAUNCHER,
+            job_replicas=("launcher",),
+        ),
         _training_job("PaddleJob", "paddleReplicaSpecs", has_defaults=False),
         _training_job("JAXJob", "jaxReplicaSpecs", has_defaults=False),
         JobKind(
@@ -144,17 +202,30 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
             },
             stop={"suspend": True},
             name_label="jobset.sigs.k8s.io/jobset-name",
+            suffixes=(
+                Suffix("-node-0-{}-abcde", ("trainer", "numNodes")),
+                Suffix("-launcher-0-0-abcde"),
+                Suffix("-dataset-initializer-0-0-abcde", when=("initializer", "dataset")),
+                Suffix("-model-initializer-0-0-abcde", when=("initializer", "model")),
+            ),
+            env=("trainer", "env"),
         ),
         JobKind(
             "ray.io/v1",
             "RayJob",
             "rayjobs",
-            success_condition=_phase('jobStatus=="SUCCEEDED"'),
-            failure_condition=_phase('jobDeploymentStatus=="Failed"'),
+            success_condition=_phase('jobStatus=="SUCCEEDED"', 'jobDeploymentStatus=="Complete"'),
+            failure_condition=_either(
+                _phase('jobDeploymentStatus=="Failed"'),
+                _phase('jobDeploymentStatus=="ValidationFailed"'),
+                _phase('jobDeploymentStatus=="Complete"', 'jobStatus!="SUCCEEDED"'),
+            ),
             primary_pod_labels={},
             stop={"suspend": True},
             defaults={"shutdownAfterJobFinishes": True},
             name_label="batch.kubernetes.io/job-name",
+            suffixes=(Suffix("-abcde-serve-svc"),),
+            working={"jobStatus": "RUNNING"},
         ),
         JobKind(
             "argoproj.io/v1alpha1",
@@ -166,6 +237,7 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
             ),
             stop={"shutdown": "Terminate"},
             pod_metadata=("podMetadata",),
+            has_stages=True,
         ),
     )
 }
@@ -180,7 +252,9 @@ def kind_of(manifest: Mapping[str, Any]) -> JobKind:
     The plural of an unknown kind is Kubernetes's usual one: lower case with an ``s``.
     """
     api_version, kind = str(manifest.get("apiVersion", "")), str(manifest.get("kind", ""))
-    return KINDS.get((api_version, kind)) or JobKind(api_version, kind, f"{kind.lower()}s")
+    return KINDS.get((api_version, kind)) or JobKind(
+        api_version, kind, f"{kind.lower()}s", has_stages=True
+    )
 
 
 def pod_templates(manifest: Mapping[str, Any]) -> tuple[PodTemplate, ...]:
@@ -212,6 +286,62 @@ def pod_templates(manifest: Mapping[str, Any]) -> tuple[PodTemplate, ...]:
         )
         for name in ordered
     )
+
+
+NAME_LENGTH = 63
+"""The longest name of a label's value, a Service or a pod's host, which are made from a job's."""
+
+
+def name_limit(manifest: Mapping[str, Any]) -> int:
+    """Returns the longest name that a job may have, given the names that are made from it.
+
+    The manifest may be unchecked, as in `pod_templates`. A reference counts as a thousand pods.
+
+    Source: ``MaxRayJobNameLength`` in KubeRay; ``jobset_webhook.go`` in JobSet, which checks the
+    names of its pods; ``validateMPIJobName`` in the MPI operator; the Training Operator's Services,
+    ``<job>-<replica>-<index>``; Kubernetes's check of an indexed Job's host names.
+    """
+    kind, spec = kind_of(manifest), _mapping(manifest.get("spec"))
+    made = [
+        suffix.text.format(_highest(_at(spec, suffix.count)))
+        for suffix in kind.suffixes
+        if not suffix.when or _at(spec, suffix.when) is not None
+    ]
+    if kind.replica_specs:
+        for pod in pod_templates(manifest):
+            given = _at(spec, (kind.replica_specs, pod.replica_type, "replicas"))
+            made.append(f"-{pod.replica_type.lower()}-{_highest(given)}")
+    return NAME_LENGTH - max(map(len, made), default=0)
+
+
+def _at(spec: Mapping[str, Any], keys: tuple[str, ...]) -> object:
+    value: object = spec if keys else None
+    for key in keys:
+        value = _mapping(value).get(key)
+    return value
+
+
+def _highest(count: object) -> int:
+    """Returns the highest index among so many pods; one if nothing is given."""
+    return 999 if _is_reference(count) else max(0, _count(count) - 1)
+
+
+def has_primary(manifest: Mapping[str, Any], primary: str) -> bool:
+    """Returns whether the object describes a pod with this container, or may by a reference."""
+    names = {container.get("name") for container in _containers(manifest)}
+    return primary in names or any("${" in str(name) for name in names)
+
+
+def _containers(value: object) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        listed = value.get("containers")
+        if isinstance(listed, list):
+            yield from (item for item in listed if isinstance(item, Mapping))
+        for item in value.values():
+            yield from _containers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _containers(item)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -62,7 +62,7 @@ def read_item(text: str, history: History) -> Trial:
             assignments={unquote(name): unquote(value) for name, value in pairs},
             attributes=given,
             queued=queued.replace("Z", _UTC) or None,
-            job=job_name(history.experiment.name, history.run, int(number)),
+            job=job_name(history.experiment, history.run, int(number)),
         )
     except ValueError as error:
         raise HistoryError(f"found {text!r}; allowed: a trial as `suggestion` tells it") from error

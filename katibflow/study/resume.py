@@ -214,8 +214,10 @@ def _made(trial: Trial) -> str:
 
 def is_taken_over(history: History, trial: Trial) -> bool:
     """Returns whether an earlier run ran this trial of the history."""
-    own = job_name(history.experiment.name, history.run, trial.number)
-    return trial.job is not None and trial.job != own
+    number, name = trial.number, history.experiment.name
+    # an older katibflow shortened no name
+    own = (job_name(history.experiment, history.run, number), f"{name}-{history.run}-{number}")
+    return trial.job is not None and trial.job not in own
 
 
 def _algorithm_after_check(source: str, new: Experiment, search: str, run: str) -> Any:

@@ -172,6 +172,11 @@ def test_a_running_trial_and_its_reports_are_seen(tmp_path: Path, place: str) ->
     assert [trial.number for trial in ended] == [trial.number for trial in running]
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["sqlite", *(pytest.param(n, marks=pytest.mark.long) for n in ("journal", "postgresql"))],
+    indirect=True,
+)
 def test_a_run_that_is_killed_goes_on_in_its_study(tmp_path: Path, place: str) -> None:
     chance = random.Random(place.partition(":")[0])
     write(tmp_path, "echo loss=$((X+1)); sleep 0.4; echo loss=$X", {"spec.maxTrialCount": 12})

@@ -42,6 +42,7 @@ def test_a_job_with_scikit_learn_is_tuned(tmp_path: Path) -> None:
     assert result["best"]["objective"] > 0.95
 
 
+@pytest.mark.long
 def test_hyperband_gives_more_epochs_to_the_better_half(tmp_path: Path) -> None:
     run_as_it_says("hyperband.yaml", tmp_path)
     trials = Result.load(tmp_path / "hyperband").history.trials
@@ -57,6 +58,7 @@ def test_hyperband_gives_more_epochs_to_the_better_half(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.long
 def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     notebook = nbformat.read(EXAMPLES / "tune.ipynb", as_version=4)  # type: ignore[no-untyped-call]
     client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}})

@@ -226,19 +226,27 @@ def test_metric_lines_fit_katibs_filters(one_epoch: Result) -> None:
 
 
 @needs_torch
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_metrics(data: Path, one_epoch: Result) -> None:
     again = train("--dir", data, *ONE_EPOCH)
     assert [metrics(line) for line in again.lines] == [metrics(line) for line in one_epoch.lines]
 
 
 @needs_torch
-@pytest.mark.parametrize("change", ["--lr=0.02", "--momentum=0.3", "--seed=2"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "--lr=0.02",
+        *(pytest.param(each, marks=pytest.mark.long) for each in ("--momentum=0.3", "--seed=2")),
+    ],
+)
 def test_a_changed_argument_changes_the_loss(data: Path, one_epoch: Result, change: str) -> None:
     changed = train("--dir", data, *ONE_EPOCH, change)
     assert changed.validations[0]["loss"] != one_epoch.validations[0]["loss"]
 
 
 @needs_torch
+@pytest.mark.long
 def test_a_diverging_loss_fails_without_a_metric(data: Path) -> None:
     diverged = train("--dir", data, *ONE_EPOCH, "--lr=1e9")
     assert diverged.code == 1
@@ -247,6 +255,7 @@ def test_a_diverging_loss_fails_without_a_metric(data: Path) -> None:
 
 
 @needs_torch
+@pytest.mark.long
 def test_log_and_weights_go_to_files_when_asked(data: Path, tmp_path: Path) -> None:
     options = ("--log-path=logs/mnist.log", "--save-model")
     trained = train("--dir", data, *ONE_EPOCH, *options, cwd=tmp_path)
@@ -257,6 +266,7 @@ def test_log_and_weights_go_to_files_when_asked(data: Path, tmp_path: Path) -> N
 
 
 @needs_torch
+@pytest.mark.long
 def test_hypertune_logger_writes_json_lines(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "mnist.json"
     trained = train("--dir", data, *ONE_EPOCH, "--logger=hypertune", f"--log-path={path}")
@@ -314,6 +324,7 @@ print(len(scores), digest.hexdigest())
 
 
 @needs_torch
+@pytest.mark.long
 def test_a_rank_that_waits_in_vain_says_for_whom(data: Path) -> None:
     nobody = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}
     waited = train("--dir", data, "--timeout=2", environment=nobody)
@@ -350,6 +361,7 @@ def test_digits_do_not_pass_for_the_real_set(data: Path) -> None:
 
 
 @needs_torch
+@pytest.mark.long
 def test_a_failed_download_is_one_error(tmp_path: Path) -> None:
     nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}
     failed = train("--data-dir", tmp_path, "--download", environment=nowhere)

@@ -57,21 +57,30 @@ def requirements_of(wheel: Path) -> list[Requirement]:
         return [Requirement(text) for text in metadata.requires or ()]
 
 
-def closure(requirements: Iterable[Requirement]) -> set[str]:
-    """Installed distributions that these need, and all that those need, by normal name."""
-    found: set[str] = set()
-    waiting = [each for each in requirements if _is_wanted(each)]
+def closure(requirements: Iterable[Requirement], *extras: str) -> set[str]:
+    """Installed distributions that these need, and all that those need, by normal name.
+
+    Args:
+        requirements: What the wheel requires.
+        extras: The wheel's extras that are wanted.
+    """
+    found: set[tuple[str, str]] = set()
+    waiting = [each for each in requirements if _is_wanted(each, ("", *extras))]
     while waiting:
-        name = canonicalize_name(waiting.pop().name)
-        if name not in found:
-            found.add(name)
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        new = {(name, extra) for extra in ("", *requirement.extras)} - found
+        if new:
+            found |= new
             texts = importlib.metadata.requires(name) or ()
-            waiting += [each for each in map(Requirement, texts) if _is_wanted(each)]
-    return found
+            wanted = {extra for _, extra in new}
+            waiting += [each for each in map(Requirement, texts) if _is_wanted(each, wanted)]
+    return {name for name, _ in found}
 
 
-def _is_wanted(requirement: Requirement) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+def _is_wanted(requirement: Requirement, extras: Iterable[str]) -> bool:
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,21 @@ def test_what_is_not_there_is_named_with_its_extra(
     assert (done.returncode, done.stderr) == (2, f"{needs}: pip install '{extra}'\n")
 
 
+def test_the_install_that_the_readme_shows_validates_and_compiles(
+    wheel: Path, tmp_path: Path
+) -> None:
+    needed = closure(requirements_of(wheel), "kfp")
+    made = Environment.new(tmp_path / "venv", wheel, needed)
+    checked = made.check()
+    assert checked.returncode == 0, checked.stdout
+    assert "kfp" in made.distributions()
+    assert "torch" not in made.distributions()
+    for words in ("validate seed.yaml", f"compile mnist.yaml -o {tmp_path}/mnist.yaml"):
+        done = made.katibflow(*words.split(), folder=ROOT / "examples")
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mnist.yaml").read_bytes() == (ROOT / "compiled/mnist.yaml").read_bytes()
+
+
 def test_gaussian_processes_need_an_extra(plain: Environment, tmp_path: Path) -> None:
     file = experiment_file(tmp_path, {"spec.algorithm": {"algorithmName": "bayesianoptimization"}})
     done = plain.katibflow("run", str(file), folder=tmp_path)

@@ -7,7 +7,6 @@ so that all kinds of jobs are handled alike. None of the client's exceptions lea
 from __future__ import annotations
 
 import json
-import os
 import random
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from urllib.parse import quote
 
 from katibflow.errors import InputError, RunnerError
 from katibflow.extras import require
+from katibflow.runners.kubernetes.kubeconfig import read_kubeconfig
 
 __all__ = ["Api", "ApiError", "Asked", "Backoff", "Lost", "Stream", "Timing", "connect"]
 
@@ -103,15 +103,22 @@ class ApiError(RunnerError):
         reason: One word of the API's; empty if something else than the API answered, as for a path
             that does not exist.
         asked: The request, if it was in a namespace.
+        details: The name, group and kind that the refusal is about, as the API's Status has them.
     """
 
     def __init__(
-        self, status: int, message: str, reason: str = "", asked: Asked | None = None
+        self,
+        status: int,
+        message: str,
+        reason: str = "",
+        asked: Asked | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         self.status = status
         self.message = message
         self.reason = reason
         self.asked = asked
+        self.details = details or {}
         super().__init__(f"the API server answers {status}: {message}" if status else message)
 
 
@@ -350,16 +357,18 @@ def _refusal(error: Any, asked: Asked | None) -> ApiError | Lost:
     status = int(error.status or 0)
     body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else error.body
     message, reason = (body or error.reason or "").strip(), ""
+    details: Mapping[str, Any] = {}
     try:
         answer = json.loads(message)
         message, reason = answer["message"], answer.get("reason") or ""
+        details = answer.get("details") or {}
     except (ValueError, KeyError, TypeError, AttributeError):
         message = message[:300]
     if status == 429 or status >= 500 or status == 0:
         text = (error.headers or {}).get("Retry-After", "")
         seconds = float(text) if text.isdecimal() else 0.0
         return Lost(f"the API server answers {status}: {message}", seconds)
-    return ApiError(status, message, reason, asked)
+    return ApiError(status, message, reason, asked, details)
 
 
 def connect(
@@ -379,26 +388,21 @@ def connect(
         RunnerError: The server refuses or does not answer.
     """
     require("kubernetes", "a Kubernetes cluster")
-    import yaml
     from kubernetes import client, config  # type: ignore[import-untyped]
     from kubernetes.config import ConfigException  # type: ignore[import-untyped]
 
-    settings = client.Configuration()
-    try:
-        if context is None and _ACCOUNT_NAMESPACE.is_file():
+    if context is None and _ACCOUNT_NAMESPACE.is_file():
+        settings = client.Configuration()
+        try:
             config.load_incluster_config(client_configuration=settings)
             own = _ACCOUNT_NAMESPACE.read_text().strip()
-        else:
-            file = os.environ.get("KUBECONFIG")  # the client reads it only once, when imported
-            config.load_kube_config(file, context=context, client_configuration=settings)
-            contexts, current = config.list_kube_config_contexts(file)
-            chosen = next((item for item in contexts if item["name"] == context), current)
-            own = (chosen.get("context") or {}).get("namespace") or "default"
-    except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"no cluster to run on: {error}; allowed: a kubeconfig (KUBECONFIG or ~/.kube/config) "
-            f"with the context {context or 'to use'}, or a pod with a service account"
-        ) from error
+        except (ConfigException, OSError) as error:
+            raise InputError(
+                f"no cluster to run on: {error}; allowed: a service account"
+            ) from error
+    else:
+        access = read_kubeconfig(context)
+        settings, own = access.settings, access.namespace
     settings.retries = False
     settings.connection_pool_maxsize = 1000
     return Api(client.ApiClient(settings), namespace or own, timing)

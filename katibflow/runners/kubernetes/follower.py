@@ -147,6 +147,8 @@ class TrialFollower:
         self._queue = QueueNotices(api, self._terms.name)
         self._logs: dict[str, str] = {}
         self._told: set[str] = set()
+        self._is_shown = False  # whether the watch has shown the job
+        self._look = monotonic() + self._timing.notice
         self._outages = 0
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
@@ -196,11 +198,15 @@ class TrialFollower:
                 verdict = self._judge()
                 if verdict.state is not None:
                     return self._conclude(verdict)
-                until = verdict.until
+                until = verdict.until if self._is_shown else min(verdict.until, self._look)
                 if verdict.attempt.waits:
                     until = min(until, self._ask_queue())
                 while isinstance(self._take(until), LogLine | MetricLine) and monotonic() < until:
                     pass  # a line changes nothing
+                if not self._is_shown and monotonic() >= self._look:
+                    # it may have gone before the watch began, which then never tells
+                    self._look = monotonic() + self._timing.notice
+                    self._look_again()
         finally:
             unsubscribe()
             self._waiting.note(self._terms.name, False)
@@ -236,6 +242,7 @@ class TrialFollower:
                 self._reader.end(name)
                 self._source.end(name)
             case Gone(name) if name == self._terms.name:
+                self._is_shown = True
                 self._look_again()
             case Outage(text):
                 self._outages += 1
@@ -250,6 +257,7 @@ class TrialFollower:
         return event
 
     def _job_changed(self, body: Mapping[str, Any]) -> None:
+        self._is_shown = True
         self._seen = replace(self._seen, body=body)
         if self._is_stopping and is_taken_back(self._terms.kind, body):
             self._end("somebody let the stopped job run again", waited=True)

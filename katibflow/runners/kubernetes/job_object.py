@@ -188,11 +188,14 @@ def job_body(
         spec.setdefault(key, value)
     for pod in _pods_of(body):
         _mark_pod(_mapping_at(pod, "metadata"), own)
-        for container in pod["spec"]["containers"]:
+        for container in () if kind.env else pod["spec"]["containers"]:
             if container.get("name") == job.primary_container:
-                env = container.get("env") or []
-                if all(entry.get("name") != _TRIAL_NAME for entry in env):
-                    container["env"] = [*env, {"name": _TRIAL_NAME, "value": name}]
+                _add_variable(container, "env", name)
+    if kind.env:
+        trainer, last = spec, kind.env[-1]
+        for key in kind.env[:-1]:
+            trainer = _mapping_at(trainer, key)
+        _add_variable(trainer, last, name)
     if kind.pod_metadata:
         place = spec
         for key in kind.pod_metadata:
@@ -213,6 +216,12 @@ def job_body(
     if owner:
         metadata["ownerReferences"] = [{**owner, "controller": False, "blockOwnerDeletion": False}]
     return body
+
+
+def _add_variable(place: dict[str, Any], key: str, job: str) -> None:
+    variables = place.get(key) or []
+    if all(entry.get("name") != _TRIAL_NAME for entry in variables):
+        place[key] = [*variables, {"name": _TRIAL_NAME, "value": job}]
 
 
 def _plain(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ The functions are pure: they take a pod's API object and return values. The call
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from katibflow.runners.kubernetes.causes import CAUSES, Prospect, Reason, prospect_of
@@ -31,6 +31,7 @@ REPLICA_LABEL = "katibflow/replica"
 _OPERATOR = "training.kubeflow.org"
 _INDEX_LABELS = (f"{_OPERATOR}/replica-index", "batch.kubernetes.io/job-completion-index")
 _PARTS = ("metadata", "spec", "status")
+_KILLED = 137  # 128 and SIGKILL
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Container:
 
     Attributes:
         init: Whether the container must end before the pod's main containers start.
+        native: Whether it is a native sidecar: the kubelet starts it before the main containers,
+            restarts it whatever its exit code, and ends it after them. It decides nothing.
         state: ``waiting``, ``running`` or ``terminated``; empty while nothing is known.
         restarts: Number of restarts.
         last_reason: The reason for which the previous instance ended.
@@ -47,6 +50,7 @@ class Container:
 
     name: str
     init: bool = False
+    native: bool = False
     state: str = ""
     reason: str = ""
     message: str = ""
@@ -154,6 +158,7 @@ def _container(
         name=name,
         # a native sidecar stands among the init containers and never ends
         init=init and spec.get("restartPolicy") != "Always",
+        native=init and spec.get("restartPolicy") == "Always",
         state=state,
         reason=details.get("reason", ""),
         message=details.get("message", ""),
@@ -180,8 +185,12 @@ def _index(pod: Pod) -> int | None:
 
 def training_container(pod: Pod, primary: str | None) -> Container | None:
     """Returns the container that does the pod's work: the primary one, or else the first."""
-    mains = [item for item in pod.containers if not item.init]
+    mains = _mains(pod)
     return next((item for item in mains if item.name == primary), mains[0] if mains else None)
+
+
+def _mains(pod: Pod) -> list[Container]:
+    return [item for item in pod.containers if not (item.init or item.native)]
 
 
 def followed_container(pod: Pod, primary: str | None) -> Container | None:
@@ -231,7 +240,7 @@ def findings(pod: Pod, primary: str | None, allowed_restarts: int | None) -> Ite
         yield _failed_pod(pod)
     if pod.is_over:
         for item in pod.containers:
-            if item.restarts and pod.phase == "Succeeded":
+            if item.restarts and pod.phase == "Succeeded" and not item.native:
                 text = f"it crashed {item.restarts} times before it ended well"
                 yield Finding(pod.name, item.name, Reason.RESTARTED, text, Prospect.REMARK)
         return
@@ -242,8 +251,22 @@ def findings(pod: Pod, primary: str | None, allowed_restarts: int | None) -> Ite
         reason = pod.reason or Reason.PENDING
         yield Finding(pod.name, "", reason, pod.message, prospect_of(reason, Prospect.SLOW))
     training = training_container(pod, primary)
+    states = {item.state for item in _mains(pod)}
+    has_begun, is_done = bool(states & {"running", "terminated"}), states == {"terminated"}
     for item in pod.containers:
-        yield from _container_findings(pod, item, item is training, allowed_restarts)
+        found = _container_findings(pod, item, item is training, allowed_restarts)
+        if item.native and is_done:
+            continue  # the kubelet ends it
+        for finding in found:
+            yield _of_native(finding, has_begun) if item.native else finding
+
+
+def _of_native(finding: Finding, has_begun: bool) -> Finding:
+    """Returns a finding about a native sidecar: it can only keep the main containers waiting."""
+    if has_begun:
+        return replace(finding, prospect=Prospect.REMARK)
+    crashes = finding.reason in (Reason.CRASH_LOOP, Reason.OUT_OF_MEMORY)
+    return replace(finding, prospect=Prospect.WAITING) if crashes else finding
 
 
 def _container_findings(
@@ -253,8 +276,7 @@ def _container_findings(
         return Finding(pod.name, item.name, reason, message, prospect)
 
     too_often = allowed is None or item.restarts > allowed
-    out_of_memory = Reason.OUT_OF_MEMORY in (item.reason, item.last_reason)
-    if out_of_memory and (too_often or not pod.restarting):
+    if _was_killed_for_memory(item) and too_often:
         prospect = CAUSES[Reason.OUT_OF_MEMORY].prospect
         yield finding(Reason.OUT_OF_MEMORY, _memory_text(item), prospect)
     elif item.state == "waiting":
@@ -272,14 +294,27 @@ def _container_findings(
     elif item.state == "terminated" and item.exit_code:
         ends_it = is_training and not pod.restarting
         prospect = Prospect.CONTROLLER if ends_it else Prospect.REMARK
-        yield finding(item.reason or Reason.ERROR, _exit_text(item), prospect)
+        killed = item.reason == Reason.OUT_OF_MEMORY
+        text = _memory_text(item) if killed else _exit_text(item)
+        yield finding(item.reason or Reason.ERROR, text, prospect)
     elif item.restarts:
         yield finding(Reason.RESTARTED, _exit_text(item), Prospect.REMARK)
 
 
+def _was_killed_for_memory(item: Container) -> bool:
+    """Returns whether the container's own process was killed for want of memory.
+
+    The runtime gives the reason OOMKilled for any process that was killed in the container; if that
+    was a child, the container's exit code is what its main process made of it.
+    """
+    latest, last = (item.reason, item.exit_code), (item.last_reason, item.last_exit_code)
+    return (Reason.OUT_OF_MEMORY.value, _KILLED) in (latest, last)
+
+
 def _failed_pod(pod: Pod) -> Finding:
-    failed = next((item for item in pod.containers if item.exit_code), None)
-    killed = next((item for item in pod.containers if item.reason == Reason.OUT_OF_MEMORY), failed)
+    failing = [item for item in pod.containers if item.exit_code and not item.native]
+    failed = next(iter(failing), None)
+    killed = next((item for item in failing if item.reason == Reason.OUT_OF_MEMORY), failed)
     if pod.reason or killed is None:
         reason = pod.reason or Reason.POD_FAILED
         prospect = prospect_of(reason, Prospect.CONTROLLER)
@@ -300,7 +335,11 @@ def _memory_text(item: Container) -> str:
         if item.memory_limit
         else ("it has no memory limit of its own, so the node ran out")
     )
-    return f"killed for want of memory; {limit}"
+    codes = (item.exit_code, item.last_exit_code)
+    code = next((each for each in codes if each is not None), _KILLED)
+    if code == _KILLED:
+        return f"killed for want of memory; {limit}"
+    return f"a process of it was killed for want of memory, it ended with exit code {code}; {limit}"
 
 
 def _exit_text(item: Container) -> str:
@@ -326,7 +365,11 @@ def held_open(pods: Collection[Pod], primary: str | None, expected: int) -> Find
         if pod.phase != "Succeeded" and (training.state, training.exit_code) != ("terminated", 0):
             return None
         done += 1
-        alive = [item for item in pod.containers if item.state == "running" and not item.init]
+        alive = [
+            item
+            for item in pod.containers
+            if item.state == "running" and not (item.init or item.native)
+        ]
         if pod.phase == "Running" and alive and holder is None:
             holder = Finding(
                 pod.name,

@@ -83,7 +83,8 @@ def _role(name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
 
 def shipped_roles() -> str:
     """Returns the text of ``deploy/role.yaml``: a Role for every known kind."""
-    documents = [role([kind], f"katibflow-{kind.plural}") for kind in KINDS.values()]
+    kinds = {(kind.group, kind.plural): kind for kind in KINDS.values()}  # whatever its versions
+    documents = [role([kind], f"katibflow-{kind.plural}") for kind in kinds.values()]
     documents += [pages_role(), queue_role()]
     return _HEADER + yaml.safe_dump_all(documents, sort_keys=False)
 

@@ -47,12 +47,14 @@ from katibflow.runners.kubernetes.job_object import (
 from katibflow.runners.kubernetes.leftovers import Leftovers
 from katibflow.runners.kubernetes.pods import read_pod
 from katibflow.runners.kubernetes.rbac import missing_role
+from katibflow.runners.kubernetes.refusals import Refusal, refusal
 from katibflow.runners.kubernetes.verdict import Adoption, adoption
 from katibflow.runners.kubernetes.waiting import Waiting
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
 from katibflow.runners.kubernetes.workloads import has_queue, is_suspended, without_queue
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
+from katibflow.study.job_name import job_prefixes
 from katibflow.study.resume import EarlierTrial
 
 __all__ = ["KubernetesRunner", "connect"]
@@ -130,12 +132,17 @@ class KubernetesRunner:
         yield Watch(self._api, self._jobs_path, running, _number_of, lambda body: body)
         if shape.labelled:
             yield Watch(self._api, self._pods_path, {"labelSelector": own}, _number_of, read_pod)
-        prefix = f"{self._identity.experiment}-{self._identity.run}-"
+        limit = job_kinds.name_limit(self._template.trial_spec or {})
+        prefixes = job_prefixes(self._identity.experiment, self._identity.run, limit)
 
         def by_job_name(name: str, pod_labels: Mapping[str, str]) -> str | None:
             job = pod_labels.get(self._kind.name_label, "") if self._kind.name_label else name
-            number = job.removeprefix(prefix).partition("-")[0]
-            return number if job.startswith(prefix) and number.isdecimal() else None
+            numbers = (
+                job.removeprefix(prefix).partition("-")[0]
+                for prefix in prefixes
+                if job.startswith(prefix)
+            )
+            return next((number for number in numbers if number.isdecimal()), None)
 
         if self._kind.name_label:
             by_name = {"labelSelector": self._kind.name_label}
@@ -383,9 +390,13 @@ class KubernetesRunner:
 
     def _explanation(self, error: ApiError) -> str:
         kind, api = self._kind, self._api
-        if error.status == 403 and error.asked and api.may(error.asked) is not True:
+        by = refusal(error.asked.verb, error.status, error.details) if error.asked else Refusal.NONE
+        lacks_rule = by in (Refusal.ACCESS, Refusal.UNCLEAR)
+        if error.asked and lacks_rule and api.may(error.asked) is not True:
             role = missing_role(kind, api.namespace, error.asked, api.account())
             return f"{error}\nApply this in the cluster:\n{role}"
+        if by is Refusal.WEBHOOK:
+            return f"a webhook of the cluster refuses the {kind.kind} of trialSpec: {error}"
         if error.status == 404 and not error.reason:  # the API has no such path
             return _missing_kind(kind, error)
         return f"trials cannot run in namespace {self._api.namespace}: {error}"

@@ -15,6 +15,7 @@ from katibflow.runners.kubernetes.causes import Prospect, tells_more
 from katibflow.runners.kubernetes.conditions import Conditions
 from katibflow.runners.kubernetes.job_object import Shape, holds_still, was_stopped
 from katibflow.runners.kubernetes.pods import (
+    REPLICA_LABEL,
     Finding,
     Pod,
     findings,
@@ -33,6 +34,9 @@ __all__ = [
     "primaries",
     "unread",
 ]
+
+JOB_RETRIES = 6
+"""The backoffLimit of a batch Job that gives none."""
 
 FindingKey = tuple[str, ...]
 """The key under which a finding's time is counted: the pod, a container, and more."""
@@ -66,6 +70,36 @@ class Terms:
     created: float = 0.0
     created_at: datetime | None = None
 
+    def does_work(self, pod: Pod) -> bool:
+        """Returns whether a pod says anything about the trial's end.
+
+        Every pod that is made from a template of the job does. Of a kind whose controllers make
+        other pods too (initializers, a Ray cluster, the steps of a Workflow) those with the primary
+        labels and the primary container do.
+        """
+        if self.kind.replica_specs or self.kind.pod_template:
+            return True
+        return self._is_peer(pod) and (self.labels or {}).items() <= pod.labels.items()
+
+    def awaits(self, pod: Pod) -> bool:
+        """Returns whether a pod has to start even if the trial's work has begun elsewhere.
+
+        The other nodes of a TrainJob do; a Ray worker or the next step of a Workflow does not.
+        """
+        return self.does_work(pod) or (self._is_peer(pod) and not self.kind.has_stages)
+
+    def _is_peer(self, pod: Pod) -> bool:
+        return self.primary is None or pod.container(self.primary) is not None
+
+    def is_retried(self, pod: Pod) -> bool:
+        """Returns whether the operator runs the replica as a batch Job, which starts it again."""
+        return pod.labels.get(REPLICA_LABEL) in self.kind.job_replicas
+
+    def allowed_restarts(self, pod: Pod) -> int | None:
+        """Returns the number of crashes that are allowed; None: the template does not say."""
+        allowed = self.shape.allowed_restarts
+        return JOB_RETRIES if allowed is None and self.is_retried(pod) else allowed
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -76,6 +110,7 @@ class Seen:
         deleted: Whether the job was deleted.
         pods: The existing pods by name, the first seen first.
         complete: Whether all pods of the job have existed at the same time.
+        begun: Whether the primary container of a pod that does the trial's work has begun.
         cause: The finding that best explains a failure, of all findings so far.
         since: The start of each present problem, from the last verdict.
         attempt: The present attempt of the job, from the last verdict.
@@ -85,6 +120,7 @@ class Seen:
     deleted: bool = False
     pods: Mapping[str, Pod] = field(default_factory=dict)
     complete: bool = False
+    begun: bool = False
     cause: Finding | None = None
     since: Mapping[FindingKey, float] = field(default_factory=dict)
     attempt: Attempt = field(default_factory=Attempt)
@@ -98,7 +134,8 @@ class Seen:
             if finding.prospect is Prospect.REMARK or finding.prospect >= Prospect.CONTROLLER:
                 cause = max(cause or finding, finding, key=_weight)
         complete = self.complete or present >= terms.shape.expected
-        return replace(self, pods=pods, complete=complete, cause=cause)
+        begun = self.begun or (terms.does_work(pod) and _has_begun(terms, pod))
+        return replace(self, pods=pods, complete=complete, begun=begun, cause=cause)
 
     def without_pod(self, name: str) -> Seen:
         """Returns the state after a pod was deleted."""
@@ -106,9 +143,23 @@ class Seen:
         return replace(self, pods=pods)
 
 
+def _has_begun(terms: Terms, pod: Pod) -> bool:
+    container = followed_container(pod, terms.primary)
+    return pod.is_over or (
+        container is not None
+        and (container.restarts > 0 or container.state in ("running", "terminated"))
+    )
+
+
 def found_in(terms: Terms, pod: Pod) -> Iterator[Finding]:
     """Yields what is wrong with a pod of the trial, or only takes long."""
-    return findings(pod, terms.primary, terms.shape.allowed_restarts)
+    for finding in findings(pod, terms.primary, terms.allowed_restarts(pod)):
+        if terms.does_work(pod) or finding.prospect <= Prospect.WAITING:
+            yield finding
+        else:  # the job's controller decides; until it has, the trial's work does not start
+            is_ended = finding.prospect is Prospect.CONTROLLER or pod.is_over
+            prospect = Prospect.REMARK if is_ended else Prospect.WAITING
+            yield replace(finding, prospect=prospect)
 
 
 def _weight(finding: Finding) -> tuple[bool, Prospect]:

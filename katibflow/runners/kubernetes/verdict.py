@@ -14,11 +14,18 @@ from typing import Any
 
 from katibflow.runners.base import JobOutcome, JobState
 from katibflow.runners.kubernetes.attempts import Attempt
+from katibflow.runners.kubernetes.awaited import holder_of, missing_pods
 from katibflow.runners.kubernetes.causes import Prospect, Reason, tells_more
 from katibflow.runners.kubernetes.inbox import FOREVER
 from katibflow.runners.kubernetes.job_object import STATE, Identity, was_stopped
-from katibflow.runners.kubernetes.pods import Finding, Pod, held_open, replica_name
-from katibflow.runners.kubernetes.seen import FindingKey, Seen, Terms, found_in, present_attempt
+from katibflow.runners.kubernetes.pods import Finding, Pod, replica_name
+from katibflow.runners.kubernetes.seen import (
+    FindingKey,
+    Seen,
+    Terms,
+    found_in,
+    present_attempt,
+)
 
 __all__ = ["Adoption", "Standing", "Verdict", "adoption", "judge", "judged", "news", "outcome"]
 
@@ -111,6 +118,7 @@ def _judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
         return Verdict(Standing.STOPPED, stopped, Reason.STOPPED, stop)
     if seen.deleted:
         text = f"{terms.name} was deleted"
+        text += "" if seen.body else " before it was first seen"
         return Verdict(Standing.DELETED, failed, Reason.JOB_DELETED, text)
     if seen.body is None:
         return Verdict(Standing.UNSEEN, since=seen.since)
@@ -172,8 +180,13 @@ def _judge_pods(terms: Terms, seen: Seen, now: float) -> Verdict:
     )
     over = [each for each in troubles if now >= each.end]
     if over:
-        worst = max(over, key=lambda each: each.prospect).finding
-        return replace(_over(terms, worst), news=told, since=since)
+        worst = max(over, key=lambda each: each.prospect)
+        if worst.prospect in _STARTING:
+            early = [each.finding for each in troubles if each.prospect in _STARTING]
+            verdict = _late(terms, max(early, key=lambda each: each.prospect), early)
+        else:
+            verdict = _over(worst.finding)
+        return replace(verdict, news=told, since=since)
     if not troubles:
         present = [pod.phase for pod in seen.pods.values() if not pod.deleting]
         standing = Standing.STARTING if "Pending" in present else Standing.RUNNING
@@ -191,6 +204,9 @@ def _judge_pods(terms: Terms, seen: Seen, now: float) -> Verdict:
 def _trouble(terms: Terms, seen: Seen, finding: Finding, since: float) -> _Trouble:
     start, timing = terms.limits.start, terms.timing
     prospect = finding.prospect
+    pod = seen.pods.get(finding.pod)
+    if seen.begun and pod is not None and not terms.awaits(pod):
+        prospect = Prospect.REMARK
     if prospect is Prospect.CONTROLLER and _left_to_controller(terms, seen, finding):
         prospect = Prospect.REMARK
     patience = {
@@ -205,11 +221,20 @@ def _trouble(terms: Terms, seen: Seen, finding: Finding, since: float) -> _Troub
     return _Trouble(finding, prospect, tell, since + patience)
 
 
-def _over(terms: Terms, worst: Finding) -> Verdict:
+_STARTING = (Prospect.SLOW, Prospect.WAITING)
+
+
+def _late(terms: Terms, worst: Finding, present: Sequence[Finding]) -> Verdict:
+    """Returns the verdict on a trial that did not start in time, with what is missing for it."""
+    text = f"not started within {terms.limits.start:g} s: {worst}"
+    missing = [each for each in present if each.reason == Reason.PODS_MISSING and each != worst]
+    for each in missing:
+        text += f"; {each.message}"
+    return Verdict(Standing.LATE, JobState.FAILED, worst.reason, text, worst)
+
+
+def _over(worst: Finding) -> Verdict:
     """Returns the verdict on a trial that a problem of its pods ends."""
-    if worst.prospect in (Prospect.SLOW, Prospect.WAITING):
-        text = f"not started within {terms.limits.start:g} s: {worst}"
-        return Verdict(Standing.LATE, JobState.FAILED, worst.reason, text, worst)
     if worst.reason == Reason.SIDECAR_KEEPS_POD_ALIVE:
         standing, state = Standing.HELD_OPEN, JobState.SUCCEEDED
     else:
@@ -223,17 +248,14 @@ def _present(terms: Terms, seen: Seen) -> Iterator[tuple[FindingKey, Finding]]:
         if pod.deleting:
             continue
         for finding in found_in(terms, pod):
+            if finding.prospect is Prospect.SLOW and seen.begun and not terms.awaits(pod):
+                continue
             container = finding.container if finding.prospect >= Prospect.SETTLING else ""
             yield (pod.uid, container, finding.prospect.name if container else ""), finding
-    expected = terms.shape.expected
-    missing = expected - len(seen.pods)
-    if missing > 0 and not seen.complete:
-        text = (
-            f"{missing} of {expected} pods are not there; the controller of "
-            f"{terms.kind.kind} is not running, or a quota is used up"
-        )
-        yield ("", "", ""), Finding("", "", Reason.PODS_MISSING, text, Prospect.SLOW)
-    holder = held_open(list(seen.pods.values()), terms.primary, expected)
+    missing = missing_pods(terms, seen)
+    if missing:
+        yield ("", "", ""), Finding("", "", Reason.PODS_MISSING, missing, Prospect.SLOW)
+    holder = holder_of(terms, seen)
     if holder:
         yield ("", "", holder.reason), holder
 
@@ -247,6 +269,8 @@ def _left_to_controller(terms: Terms, seen: Seen, finding: Finding) -> bool:
     pod = seen.pods.get(finding.pod)
     if pod is None or pod.phase != "Failed":
         return False
+    if terms.is_retried(pod):
+        return True
     replaced = any(
         other.phase != "Failed" and replica_name(other) == replica_name(pod)
         for other in seen.pods.values()
@@ -261,13 +285,11 @@ def news(terms: Terms, pod: Pod) -> Iterator[Finding]:
 
 def judged(seen: Seen, verdict: Verdict) -> Seen:
     """Returns the observed states, with the parts of a verdict that the next one needs."""
-    cause = verdict.cause if verdict.standing is Standing.BROKEN else seen.cause
-    complete = seen.complete
+    seen = replace(seen, since=verdict.since, attempt=verdict.attempt)
     if verdict.attempt.waits:  # whatever became of the pods, the job begins anew
-        cause, complete = None, False
-    return replace(
-        seen, cause=cause, complete=complete, since=verdict.since, attempt=verdict.attempt
-    )
+        return replace(seen, cause=None, complete=False, begun=False)
+    cause = verdict.cause if verdict.standing is Standing.BROKEN else seen.cause
+    return replace(seen, cause=cause)
 
 
 def outcome(

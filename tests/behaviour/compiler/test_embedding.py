@@ -376,6 +376,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
 
 
+@pytest.mark.long
 class TestTuneTrainEvaluate:
     def test_runs_trials_in_rounds_and_then_the_users_steps(self, example: Run) -> None:
         assert example.code == 0, example.log

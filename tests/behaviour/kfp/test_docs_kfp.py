@@ -90,7 +90,7 @@ def plays_mnist(
                     {"loss": Observation(value, value, value)},
                     start=(end - timedelta(seconds=39)).isoformat(),
                     end=end.isoformat(),
-                    job=job_name(experiment.name, run, number),
+                    job=job_name(experiment, run, number),
                 )
             )
         play.state(state)

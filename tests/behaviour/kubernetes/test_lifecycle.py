@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -231,6 +233,24 @@ def test_a_deleted_job_fails_its_trial(lab: Lab) -> None:
     lab.server.delete("jobs", NAME)
     outcome = future.result(10)
     assert (outcome.state, outcome.reason) == (JobState.FAILED, "JobDeleted")
+
+
+def test_a_job_that_is_gone_before_it_is_first_seen_fails_its_trial(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = lab.server.create
+
+    def create_and_delete(plural: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        made = create(plural, body)
+        lab.server.delete(plural, body["metadata"]["name"])
+        return made
+
+    monkeypatch.setattr(lab.server, "create", create_and_delete)
+    lab.server.script = None
+    future, _, _ = lab.begin()
+    outcome = future.result(10)
+    assert (outcome.state, outcome.reason) == (JobState.FAILED, "JobDeleted")
+    assert outcome.message == f"{NAME} was deleted before it was first seen"
 
 
 def test_reason_and_message_come_from_the_jobs_condition(lab: Lab) -> None:
@@ -462,13 +482,23 @@ def test_what_is_missing_is_not_read_from_the_servers_words(lab: Lab, words: str
     lab.server.rules = rules
 
     def full(plural: str, body: dict[str, object]) -> None:
-        raise Refused(403, "Forbidden", "exceeded quota: jobs")
+        details = {"kind": plural, "name": NAME}
+        raise Refused(403, "Forbidden", "exceeded quota: jobs", details)
 
     lab.server.admit = full  # which is no want of permission
     with pytest.raises(RunnerError) as caught:
         lab.runner().run(lab.trial_job(), Watch(), StopRequest())
     where = "trials cannot run in namespace kubeflow"
     assert str(caught.value) == f"{where}: the API server answers 403: {words}"
+
+    def denied(plural: str, body: dict[str, object]) -> None:
+        raise Refused(403, "Forbidden", "admission webhook denied the request")
+
+    lab.server.admit = denied
+    with pytest.raises(RunnerError) as caught:
+        lab.runner().run(lab.trial_job(), Watch(), StopRequest())
+    by = "a webhook of the cluster refuses the Job of trialSpec"
+    assert str(caught.value) == f"{by}: the API server answers 403: {words}"
     lab.server.fail(lambda r: True, 404, message='namespaces "kubeflow" not found')
     with pytest.raises(RunnerError) as caught:
         lab.runner().run(lab.trial_job(), Watch(), StopRequest())

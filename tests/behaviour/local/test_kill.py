@@ -44,7 +44,9 @@ def run(file: Path, folder: Path, lines: int, seconds: float) -> tuple[int | Non
     return (None if process.returncode == -signal.SIGKILL else process.returncode), seen
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 10))]
+)
 def test_no_trial_is_lost_or_run_twice(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     script = f"""

@@ -17,7 +17,6 @@ from katibflow.cli import main
 from katibflow.runners.base import TrialJob
 from katibflow.runners.kubernetes.job_object import Identity, job_body, record_patch
 from katibflow.study.history import Observation, Trial, TrialState
-from katibflow.study.job_name import job_name
 from katibflow.study.resume import run_name, search_text
 from katibflow.validation.rules import check_document
 from tests.doubles.kubernetes.lab import Lab
@@ -85,7 +84,7 @@ def put_trial(
         TrialState.RUNNING,
         {"x": str(number + 1)},
         start="2100-01-01T00:00:00+00:00" if end > "2100" else end,
-        job=job_name(name or experiment.name, run, number),
+        job=f"{name or experiment.name}-{run}-{number}",
     )
     body = job_body(
         TrialJob(begun, experiment.spec.trial_template.trial_spec or {}, "main"),

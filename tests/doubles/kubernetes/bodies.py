@@ -9,7 +9,10 @@ from typing import Any
 
 
 class Refused(Exception):
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(
+        self, status: int, reason: str, message: str, details: Mapping[str, str] | None = None
+    ) -> None:
+        self.details = details or {}
         self.status, self.reason, self.message = status, reason, message
         super().__init__(message)
 

@@ -293,6 +293,8 @@ class _Handler(Handler):
                     "Forbidden",
                     f'{plural}.{group} is forbidden: User "{ACCOUNT}" cannot {verb} resource '
                     f'"{request.resource}" in API group "{group}" in the namespace "{namespace}"',
+                    {"group": group, "kind": plural}
+                    | ({"name": request.name} if request.name else {}),
                 )
             if namespace != NAMESPACE:
                 raise Refused(404, "NotFound", f'namespaces "{namespace}" not found')
@@ -302,7 +304,7 @@ class _Handler(Handler):
             elif answer is not None:
                 self._json(200, answer)
         except Refused as error:
-            self._status(error.status, error.reason, error.message)
+            self._status(error.status, error.reason, error.message, details=error.details)
 
     def _answer(self, plural: str, version: str, request: Request) -> dict[str, Any] | None:
         cluster = self.double
@@ -474,10 +476,16 @@ class _Handler(Handler):
         self._send(status, text.encode(), "text/plain", {})
 
     def _status(
-        self, status: int, reason: str, message: str, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        details: Mapping[str, str] | None = None,
     ) -> None:
         message = self.double.words(message)
-        data = {"kind": "Status", "code": status, "reason": reason, "message": message}
+        data: dict[str, Any] = {"kind": "Status", "code": status, "reason": reason}
+        data |= {"message": message, "details": details or {}}
         self._send(status, json.dumps(data).encode(), "application/json", headers or {})
 
     def _send(self, status: int, data: bytes, kind: str, headers: Mapping[str, str]) -> None:

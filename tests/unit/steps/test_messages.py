@@ -43,7 +43,7 @@ def begun(
         TrialState.RUNNING,
         assignments,
         queued=queued,
-        job=job_name(HISTORY.experiment.name, HISTORY.run, number),
+        job=job_name(HISTORY.experiment, HISTORY.run, number),
         attributes=attributes or {},
     )
 

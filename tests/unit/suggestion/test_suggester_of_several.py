@@ -235,7 +235,7 @@ def _theirs(sampler: optuna.samplers.BaseSampler, budget: int) -> float:
         return _volume([(t.values[0], t.values[1]) for t in study.best_trials])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("algorithm", "settings", "direct"),
     [

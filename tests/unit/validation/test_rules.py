@@ -23,6 +23,30 @@ TRAINING_JOB = {
         }
     },
 }
+TRAIN_JOB = {
+    "apiVersion": "trainer.kubeflow.org/v1alpha1",
+    "kind": "TrainJob",
+    "spec": {
+        "runtimeRef": {"name": "torch-distributed"},
+        "trainer": {"args": ["--lr=${trialParameters.lr}"]},
+        "podTemplateOverrides": [{"spec": {"containers": [{"name": "main"}]}}],
+    },
+}
+WORKFLOW = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "Workflow",
+    "spec": {
+        "templates": [{"name": "train", "container": {"args": ["--lr=${trialParameters.lr}"]}}]
+    },
+}
+RAY_JOB = {
+    "apiVersion": "ray.io/v1",
+    "kind": "RayJob",
+    "spec": {
+        "entrypoint": "train --lr=${trialParameters.lr}",
+        "submitterPodTemplate": {"spec": {"containers": [{"name": "main"}]}},
+    },
+}
 CONFIG_MAP = {"configMapName": "x", "configMapNamespace": "n", "templatePath": "job.yaml"}
 OWN_KIND = {"apiVersion": "example.org/v1", "kind": "Mine", "x": "${trialParameters.lr}"}
 
@@ -68,6 +92,19 @@ RIGHT: list[dict[str, Any]] = [
     {"spec.metricsCollectorSpec.collector.kind": "StdOut"},
     {"spec.metricsCollectorSpec.source.filter.metricsFormat": [r"([\w|-]+)\s*:\s*([\d.]+)"]},
     {"spec.metricsCollectorSpec.source.filter.metricsFormat": ["([[:alpha:]]+)=([[:digit:]]+)"]},
+    *(
+        {
+            "spec.metricsCollectorSpec": {"collector": {"kind": collector}},
+            f"{TEMPLATE}.trialSpec": spec,
+            f"{TEMPLATE}.primaryPodLabels": {"step": "train"},
+        }
+        for collector, spec in (
+            ("StdOut", TRAIN_JOB),
+            ("Push", TRAIN_JOB),
+            ("StdOut", WORKFLOW),
+            ("File", RAY_JOB),
+        )
+    ),
     {"spec.objective.metricStrategies": [{"name": "loss", "value": "latest"}]},
     {f"{TEMPLATE}.trialSpec.metadata": {"creationTimestamp": None, "name": None}},
 ]
@@ -142,6 +179,20 @@ RULES: list[tuple[dict[str, Any], str]] = [
         {"spec.metricsCollectorSpec.source.filter.metricsFormat": ["(a)"]},
         'spec.metricsCollectorSpec.source.filter.metricsFormat[0]: found "(a)"; allowed: two '
         "groups at least: the metric's name, then its value",
+    ),
+    *(
+        (
+            {
+                f"{TEMPLATE}.trialSpec": spec,
+                f"{TEMPLATE}.primaryPodLabels": {"step": "train"},
+                "spec.metricsCollectorSpec": {"collector": {"kind": collector}},
+            },
+            f'spec.metricsCollectorSpec.collector.kind: found "{collector}"; allowed: StdOut or '
+            f"Push with a {spec['kind']}, whose object describes no pod with the container "
+            '"main" that a reader could be added to',
+        )
+        for spec in (TRAIN_JOB, WORKFLOW)
+        for collector in ("File", "TensorFlowEvent", "PrometheusMetric")
     ),
     # Parameters.
     (

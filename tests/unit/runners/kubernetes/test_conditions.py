@@ -85,14 +85,36 @@ def test_a_workflow_that_goes_on(status: dict[str, str]) -> None:
     assert conditions_of("Workflow").end({"status": status}) is None
 
 
-def test_a_ray_job() -> None:
-    ray = conditions_of("RayJob")
-    assert ray.end({"status": {"jobStatus": "RUNNING", "jobDeploymentStatus": "Running"}}) is None
-    failed = {"jobStatus": "FAILED", "jobDeploymentStatus": "Failed", "reason": "AppFailed"}
-    end = ray.end({"status": failed})
-    assert end and (end.state, end.reason) == (JobState.FAILED, "AppFailed")
-    end = ray.end({"status": {"jobStatus": "SUCCEEDED", "jobDeploymentStatus": "Complete"}})
-    assert end and end.state is JobState.SUCCEEDED
+@pytest.mark.parametrize(
+    ("job", "deployment", "state"),
+    [
+        (None, None, None),
+        (None, "Initializing", None),
+        ("PENDING", "Running", None),
+        ("RUNNING", "Running", None),
+        # it is over for Ray; KubeRay still waits for the pod that submitted it
+        ("SUCCEEDED", "Running", None),
+        ("FAILED", "Running", None),
+        (None, "Waiting", None),
+        (None, "Suspending", None),
+        (None, "Suspended", None),
+        # a failed try, with tries left by backoffLimit
+        ("FAILED", "Retrying", None),
+        ("SUCCEEDED", "Complete", JobState.SUCCEEDED),
+        ("FAILED", "Failed", JobState.FAILED),
+        ("RUNNING", "Failed", JobState.FAILED),
+        ("STOPPED", "Complete", JobState.FAILED),
+        # KubeRay before 1.2
+        ("FAILED", "Complete", JobState.FAILED),
+        (None, "ValidationFailed", JobState.FAILED),
+    ],
+)
+def test_a_ray_job(job: str | None, deployment: str | None, state: JobState | None) -> None:
+    given = {"jobStatus": job, "jobDeploymentStatus": deployment}
+    status = {key: value for key, value in given.items() if value is not None}
+    end = conditions_of("RayJob").end({"status": {**status, "reason": "R", "message": "why"}})
+    assert (end and end.state) == state
+    assert end is None or (end.reason, end.message) == ("R", "why")
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,28 @@ def test_the_manifest_stays_as_it_is() -> None:
     assert json.dumps(manifest) == before
 
 
+TRAIN_JOB = {"apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "TrainJob"}
+NAMED = [{"name": "KATIB_TRIAL_NAME", "value": "contract-0a1b2c3d-3"}]
+
+
+@pytest.mark.parametrize("key", ["runtimePatches", "podTemplateOverrides"])
+def test_the_name_of_a_train_job_s_trial_is_no_override(key: str) -> None:
+    """Trainer's webhook refuses variables in an override of the container node."""
+    override = {"spec": {"containers": [{"name": "main", "volumeMounts": []}]}}
+    body = body_of({**TRAIN_JOB, "spec": {key: [override]}})
+    assert body["spec"]["trainer"]["env"] == NAMED
+    assert body["spec"][key][0]["spec"] == override["spec"]
+
+
+def test_the_variables_of_a_train_job_stay() -> None:
+    own = [{"name": "A", "value": "1"}]
+    body = body_of({**TRAIN_JOB, "spec": {"trainer": {"numNodes": 2, "env": own}}})
+    assert body["spec"]["trainer"] == {"numNodes": 2, "env": own + NAMED}
+    given = [{"name": "KATIB_TRIAL_NAME", "value": "mine"}]
+    body = body_of({**TRAIN_JOB, "spec": {"trainer": {"env": given}}})
+    assert body["spec"]["trainer"]["env"] == given
+
+
 def test_templates_that_share_a_yaml_anchor_get_their_own_labels() -> None:
     pods = yaml.safe_load("a: &pod {spec: {containers: [{name: main}]}}\nb: *pod")
     manifest = pytorch_job()

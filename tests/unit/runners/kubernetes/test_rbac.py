@@ -6,7 +6,13 @@ import yaml
 
 from katibflow.experiment.job_kinds import KINDS
 from katibflow.runners.kubernetes.api import Asked
-from katibflow.runners.kubernetes.rbac import missing_role, pages_role, role, shipped_roles
+from katibflow.runners.kubernetes.rbac import (
+    missing_role,
+    pages_role,
+    queue_role,
+    role,
+    shipped_roles,
+)
 from tests.paths import ROOT
 
 SHIPPED = ROOT / "deploy" / "role.yaml"
@@ -16,8 +22,9 @@ def test_the_shipped_roles_are_those_of_the_kinds() -> None:
     """After a change: python -m katibflow.runners.kubernetes.rbac > deploy/role.yaml."""
     assert SHIPPED.read_text() == shipped_roles()
     documents = list(yaml.safe_load_all(SHIPPED.read_text()))
-    kinds = [role([kind], f"katibflow-{kind.plural}") for kind in KINDS.values()]
-    assert documents == [*kinds, pages_role()]
+    resources = {(kind.group, kind.plural): kind for kind in KINDS.values()}
+    kinds = [role([kind], f"katibflow-{kind.plural}") for kind in resources.values()]
+    assert documents == [*kinds, pages_role(), queue_role()]
 
 
 def test_a_role_has_no_wildcard_and_no_secrets() -> None:

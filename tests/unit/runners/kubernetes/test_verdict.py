@@ -37,19 +37,22 @@ COURSES: Mapping[str, list[str]] = yaml.safe_load((FOLDER / "courses.yaml").read
 NAMES = sorted(COURSES)
 
 NOT_YET = {
-    "native-sidecar": "a native sidecar that the kubelet ends is told as one that runs on",
-    "out-of-memory-in-a-child": "a container that ended well is called killed for want of memory",
     "pod-security": "only Events say why no pod is there",
-    "trainjob-initializer-held-open": "a sidecar of the initializer ends the trial well",
     "trainjob-refused": "only Events say why no pod is there",
     "volume-cannot-be-mounted": "only Events say why no container is created",
-    "workflow-sidecar": "a sidecar of the first step ends the trial well",
-    "workflow-succeeds": "the first step's end is told as a pod that is held open",
 }
 """Trials whose course is not yet what it should be, and why."""
 
 OPEN = {"command-missing", "post-start-fails", "pytorchjob-never-admitted", "suspended"}
 """Trials that still went on when their record ends."""
+
+MISTOLD = {
+    "native-sidecar-crashes",
+    "out-of-memory-in-a-child",
+    "trainjob-initializer-held-open",
+    "workflow-sidecar",
+}
+"""Trials that went on, or were not late yet, when katibflow of that time ended them by mistake."""
 
 TOLD_STATES = {"COMPLETE": JobState.SUCCEEDED, "FAIL": JobState.FAILED}
 IDENTITY = Identity("ns", "exp", "run")
@@ -80,7 +83,7 @@ def test_a_recorded_trial_stands_as_it_should_at_each_moment(name: str) -> None:
     assert course(recording(name)) == COURSES[name]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_YET])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in {*NOT_YET, *MISTOLD}])
 def test_a_recorded_end_is_told_as_it_was(name: str) -> None:
     """What was put on record may say more: what the pods went through when the trial had ended."""
     record = recording(name)
@@ -94,6 +97,13 @@ def test_a_recorded_end_is_told_as_it_was(name: str) -> None:
     if end.state is JobState.FAILED:
         assert end.reason == record.told["reason"]
         assert record.told["message"].startswith(end.message)
+
+
+@pytest.mark.parametrize("name", sorted(MISTOLD))
+def test_a_live_trial_is_not_over_when_it_was_ended_by_mistake(name: str) -> None:
+    record = recording(name)
+    ended = [at for at, verdict, _ in verdicts(record) if verdict.state is not None]
+    assert record.told is not None and not any(at <= record.events[-1][0] + 30 for at in ended)
 
 
 def other_words(body: Any) -> Any:

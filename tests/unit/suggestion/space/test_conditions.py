@@ -264,7 +264,7 @@ class TestAlgorithms:
         assert all(is_right(TREE, s.assignments) for s in suggest(odd, 3))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("algorithm", ["tpe", "multivariate-tpe"])
 def test_a_branch_is_searched_better_than_at_random(algorithm: str) -> None:
     """The best values lie under sgd, at momentum 0.5."""

@@ -65,6 +65,15 @@ def kueue(lab: Lab, steps: Steps, manifest: dict[str, Any]) -> Iterator[Kueue]:
     queue.close()
 
 
+def seen_by(kueue: Kueue, *numbers: int) -> None:
+    """Waits until Kueue has made the trials' Workloads."""
+    server = kueue._server
+    with server.changed:
+        assert server.changed.wait_for(
+            lambda: all(kueue.workload(NAMES[number]) for number in numbers), 10
+        )
+
+
 def settled(kueue: Kueue, seconds: float = 0.5) -> None:
     """Gives Kueue several times as long as it takes to take a suspension back."""
     kueue._closed.wait(seconds)
@@ -103,6 +112,7 @@ def test_a_stop_lasts_though_the_queue_takes_suspensions_back(
     watch.wait_for_line("attempt 1 loss=0.1")
     second, waiting, other = lab.begin(number=1)
     waiting.wait_for(lambda: bool(notices(waiting)))
+    seen_by(kueue, 0, 1)
     other.set("the goal is reached")
     stop.set("the goal is reached")
     assert [first.result(20).state, second.result(20).state] == [JobState.STOPPED] * 2
@@ -170,7 +180,7 @@ def test_a_sweep_stops_jobs_in_the_queue_for_good(lab: Lab, kueue: Kueue) -> Non
     watch.wait_for_line("attempt 1 loss=0.1")
     second, waiting, _ = lab.begin(number=1)
     waiting.wait_for(lambda: bool(notices(waiting)))
-    settled(kueue, 0.2)
+    seen_by(kueue, 0, 1)
     lab.runner().sweep((), "the run is over")
     assert [first.result(20).state, second.result(20).state] == [JobState.STOPPED] * 2
     settled(kueue)
@@ -241,7 +251,7 @@ def test_many_waiting_trials_stop_in_a_bounded_time_and_none_is_admitted(
         watch.wait_for(lambda watch=watch: bool(watch.events))
         futures.append(future)
         stops.append(stop)
-    settled(kueue, 0.3)
+    seen_by(kueue, 0, 1, 2)
     for stop in stops:
         stop.set("SIGINT")
     assert {future.result(5).state for future in futures} == {JobState.STOPPED}

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from katibflow.api.arguments import check_run_arguments
 from katibflow.api.function_source import Constant
 from katibflow.api.result import Result
 from katibflow.api.run_keywords import given_texts, with_run_keywords
@@ -96,10 +97,15 @@ class Experiment:
         trial_start_timeout: float | None = None,
         drain: bool = False,
         storage: str | None = None,
+        fresh: bool = False,
+        keep: bool = False,
         progress: bool = True,
         **others: Any,
     ) -> Result:
         """Runs the Experiment to its end, or resumes the run of its name in ``runs``.
+
+        If the Experiment, a tuned function or a script that it names has changed since that run,
+        ``fresh`` or ``keep`` must say what to do.
 
         An interrupt (Ctrl-C, or a notebook's stop button) stops the running trials, which stay on
         record; the same call then resumes the run.
@@ -118,6 +124,8 @@ class Experiment:
             drain: Whether to let running trials finish when the experiment is over.
             storage: An Optuna storage to which the run is copied while it goes on: a URL, as
                 ``sqlite:///studies.db``, or a journal's file.
+            fresh: Whether to begin anew. The folder of an earlier run is kept under a dated name.
+            keep: Whether to go on with trials that ran before the Experiment or a script changed.
             progress: Whether to show the progress on standard output.
             **others: Options of other backends, by name.
 
@@ -129,16 +137,12 @@ class Experiment:
             RunnerError: The backend cannot run any trial now.
             KeyboardInterrupt: The run was interrupted.
         """
+        given = dict(locals())
         from katibflow.runners.stopping import StopRequest
         from katibflow.runs.options import Options
         from katibflow.runs.running import run_to_end
 
-        for name, seconds in (
-            ("trial_timeout", trial_timeout),
-            ("trial_start_timeout", trial_start_timeout),
-        ):
-            if seconds is not None and not 0 < seconds < float("inf"):
-                raise InputError(f"{name}: found {seconds}; allowed: seconds, a number above 0")
+        check_run_arguments(given, others)
         of_backend = {
             "maps": [f"{inside}={here}" for inside, here in (maps or {}).items()],
             "namespace": namespace,
@@ -154,6 +158,8 @@ class Experiment:
             trial_start_timeout=trial_start_timeout,
             drain=drain,
             storage=storage,
+            fresh=fresh,
+            keep=keep,
         )
         model = self._with_template(backend_of(on).template_reader(of_backend))
         show = _shown if progress else _unseen

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from katibflow.errors import InputError
+from katibflow.experiment.bootstrap import BOOTSTRAP
 from katibflow.search import Space
 
 __all__ = ["BOOTSTRAP", "Constant", "program_of"]
@@ -25,19 +26,6 @@ Constant = str | int | float | bool | None
 
 MAX_PROGRAM_BYTES = 100_000
 """The greatest size of a program in bytes; Linux takes at most 128 KB in one argument."""
-
-BOOTSTRAP = """\
-import pathlib, runpy, sys, tempfile, traceback
-with tempfile.TemporaryDirectory() as folder:
-    path = pathlib.Path(folder, "objective.py")
-    path.write_text(sys.argv.pop(1), encoding="utf-8")
-    sys.argv[0] = str(path)
-    try:
-        runpy.run_path(str(path), run_name="__main__")
-    except Exception:
-        sys.exit(traceback.format_exc().rstrip())
-"""
-"""Runs its first argument from a file, so tracebacks show lines, and processes can import it."""
 
 _READERS = {"double": "float", "int": "int"}
 

@@ -39,6 +39,7 @@ class TrialResult:
         params: The parameters' values by name: numbers as numbers, list items as their type says.
         assignments: The texts that the trial was given, by the parameter's name.
         metrics: The metrics' values by name, each under the metric's strategy.
+        latest: The metrics' last values by name.
         reason: Why the trial ended, as one word; "" for a trial that completed.
         message: The same as a sentence; "" for a trial that completed.
         logs: The logs' paths by replica, for a run on this machine; else empty.
@@ -50,6 +51,7 @@ class TrialResult:
     params: Mapping[str, Any]
     assignments: Mapping[str, str]
     metrics: Mapping[str, float]
+    latest: Mapping[str, float]
     reason: str
     message: str
     logs: Mapping[str, Path]
@@ -154,6 +156,7 @@ class Result:
                     name: seen.value(objective.strategy(name))
                     for name, seen in trial.observations.items()
                 },
+                latest={name: seen.latest for name, seen in trial.observations.items()},
                 reason=trial.reason,
                 message=trial.message,
                 logs={

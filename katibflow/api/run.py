@@ -139,7 +139,7 @@ class RemoteRun:
                 f"kubeconfig leads to those; the run's page has them: {self.link or self.run_id}"
             )
         history = self._records.history()
-        return Result(history, ending_of(run, history))
+        return Result(history, ending_of(run, history, self._experiment_run.fault))
 
     def __repr__(self) -> str:
         return f"<RemoteRun {self.name}: {self.run_id} {self.link}>"

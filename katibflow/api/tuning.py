@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from katibflow.api.function_source import BOOTSTRAP, Constant, program_of
+from katibflow.collectors.text import filter_for, is_readable
 from katibflow.errors import InputError
 from katibflow.search import Space
 
@@ -87,9 +88,9 @@ def experiment_document(
         "maxTrialCount": max_trial_count,
         "parallelTrialCount": parallel_trial_count,
         "maxFailedTrialCount": max_failed_trial_count,
-        "metricsCollectorSpec": None
-        if metrics_collector_config is None
-        else {"collector": dict(metrics_collector_config)},
+        "metricsCollectorSpec": _collector(
+            metrics_collector_config, [objective_metric_name, *additional_metric_names]
+        ),
         "parameters": [
             {"name": key, "parameterType": space.type, "feasibleSpace": dict(space.feasible)}
             for key, space in searched.items()
@@ -106,6 +107,18 @@ def experiment_document(
         "kind": "Experiment",
         "metadata": _without_none(name=name or _name_of(objective), namespace=namespace),
         "spec": _without_none(**spec),
+    }
+
+
+def _collector(config: Mapping[str, Any] | None, metrics: Sequence[str]) -> dict[str, Any] | None:
+    """Returns the metrics collector; with a filter of its own for names that need one."""
+    if config is not None:
+        return {"collector": dict(config)}
+    if all(map(is_readable, metrics)):
+        return None
+    return {
+        "collector": {"kind": "StdOut"},
+        "source": {"filter": {"metricsFormat": [filter_for(metrics)]}},
     }
 
 

@@ -11,10 +11,11 @@ import typer
 from katibflow import __version__
 from katibflow.cli.compile import compile_
 from katibflow.cli.dashboard import dashboard
+from katibflow.cli.logs import logs
 from katibflow.cli.options import BAD_INPUT, EXPERIMENT_FAILED
 from katibflow.cli.report import report
 from katibflow.cli.run import run
-from katibflow.cli.runs import best, list_, logs, show, stop
+from katibflow.cli.runs import best, list_, show, stop
 from katibflow.cli.submit import submit
 from katibflow.cli.validate import validate
 from katibflow.errors import InputError, KatibflowError

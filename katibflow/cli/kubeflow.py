@@ -149,9 +149,9 @@ def follow_to_end(
         print(how, file=sys.stderr)
         return interrupted(stop.reason)
     history = cluster.plausible_history(run, history)
-    ending = ending_of(run, history)
+    ending = ending_of(run, history, experiment_run.fault)
     if history is not None:
-        for line in cluster.failed_steps(run):
+        for line in cluster.failed_steps(run, experiment_run.fault):
             print(line, file=sys.stderr)
     if as_json:
         import json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,13 @@ from katibflow.cli.tables import age_text, table_lines
 
 if TYPE_CHECKING:
     from katibflow.runs.running import Run
+    from katibflow.study.failures import Failure
     from katibflow.study.history import History
 
 __all__ = ["best_lines", "print_result", "trial_lines"]
 
-_REASON_WIDTH = 100
+_MOST_FAILURES = 5
+"""Causes of failures that are listed at the end of a run."""
 
 
 def print_result(run: Run, as_json: bool, page: Path) -> None:
@@ -26,6 +29,7 @@ def print_result(run: Run, as_json: bool, page: Path) -> None:
         page: The report's path.
     """
     from katibflow.report.data import result_data
+    from katibflow.study.failures import failures_of, succeeded_text
 
     if as_json:
         paths = {
@@ -33,11 +37,62 @@ def print_result(run: Run, as_json: bool, page: Path) -> None:
             "history": str(run.folder.study),
             "report": str(page),
         }
-        print(json.dumps(result_data(run.history, run.ending) | paths))
+        failures = [
+            {
+                "reason": each.reason,
+                "cause": each.cause,
+                "trials": [trial.number for trial in each.trials],
+                "log": None if (log := run.log_of(each)) is None else str(log),
+            }
+            for each in failures_of(run.history.trials)
+        ]
+        data = result_data(run.history, run.ending)
+        print(json.dumps({**data, "failures": failures, **paths}))
         return
     print(f"{run.ending.reason}: {run.ending.message}")
-    print(*best_lines(run.history), sep="\n")
-    print(f"report: {page}")
+    if run.gave_nothing:
+        # What went wrong comes last, where it is read.
+        print(f"report: {page}", *_nothing_lines(run), sep="\n")
+        return
+    share = succeeded_text(run.history.trials)
+    print(*([share] if share else []), *best_lines(run.history), sep="\n")
+    print(*_kept_lines(run.history), *_failure_lines(run), f"report: {page}", sep="\n")
+
+
+def _kept_lines(history: History) -> list[str]:
+    return [line for each in history.kept for line in each.lines()]
+
+
+def _failure_lines(run: Run) -> list[str]:
+    """Returns lines that list the failures by their causes, with a log of each."""
+    from katibflow.study.failures import failures_of
+
+    found = failures_of(run.history.trials)
+    lines = ["failures:"] if found else []
+    for each in found[:_MOST_FAILURES]:
+        lines += [f"  {each.text}", f"    {_log_text(run, each)}"]
+    if len(found) > _MOST_FAILURES:
+        lines.append(f"  and {len(found) - _MOST_FAILURES} other causes, in the report")
+    return lines
+
+
+def _nothing_lines(run: Run) -> list[str]:
+    """Returns lines about the commonest cause, for a run in which no trial gave a value."""
+    from katibflow.study.failures import failures_of
+
+    found = failures_of(run.history.trials)
+    (none,) = best_lines(run.history)
+    if not found:
+        reasons = Counter(trial.message for trial in run.history.trials if trial.message)
+        return [none, *(f"  {text}" for text, _ in reasons.most_common(1))]
+    most = found[0]
+    last = most.trials[0].message.split("\n")
+    return [f"{none}; {most.text}", *(f"  {line}" for line in last), _log_text(run, most)]
+
+
+def _log_text(run: Run, failure: Failure) -> str:
+    path = run.log_of(failure)
+    return f"log: {path}" if path is not None else "log: none"
 
 
 def best_lines(history: History) -> list[str]:
@@ -47,17 +102,25 @@ def best_lines(history: History) -> list[str]:
     return best_of(history.experiment.spec.objective, history.trials).lines()
 
 
+def _reason_and_last_line(text: str) -> str:
+    """Returns a trial's reason on one line: all of its sentence, and its log's last line.
+
+    The lines before that are in the trial's log; the sentence has the exit code.
+    """
+    first, *log = text.splitlines() or [""]
+    return f"{first} {log[-1]}" if log else first
+
+
 def trial_lines(history: History) -> list[str]:
     """Returns the lines of the table of trials."""
     from datetime import UTC, datetime
 
-    from katibflow.client.shortening import shortened
     from katibflow.report.table import Output, Style, columns_of, rows_of
     from katibflow.study.history import time_text
 
     experiment, trials = history.experiment, history.trials
     columns = columns_of(experiment, trials, Output.SHOW)
-    style = Style(length=age_text, message=lambda text: shortened(text, _REASON_WIDTH))
+    style = Style(length=age_text, message=_reason_and_last_line)
     head = [each.heading if each.is_given else each.heading.upper() for each in columns]
     rows = rows_of(experiment, trials, now=time_text(datetime.now(UTC)))
     return table_lines(head, [[each.cell(row, style) for each in columns] for row in rows])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -20,6 +22,9 @@ from katibflow.cli.options import (
 from katibflow.cli.results import print_result
 from katibflow.engine.signals import caught
 from katibflow.runners.backends import DEFAULT, backend_of
+
+if TYPE_CHECKING:
+    from katibflow.runners.stopping import StopRequest
 
 __all__ = ["run"]
 
@@ -56,13 +61,31 @@ def run(
             "file; made if it is not there.",
         ),
     ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Begin anew; the folder of an earlier run of this name is kept beside, under a "
+            "dated name.",
+        ),
+    ] = False,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep",
+            help="Go on with the trials on record though the Experiment, or a script that it "
+            "names, has changed since; the report says so.",
+        ),
+    ] = False,
     config_map: ConfigMapFile = None,
     as_json: AsJson = False,
     **of_backend: Any,
 ) -> None:
     """Run an Experiment, its trials as processes of this machine or as jobs of a cluster.
 
-    A run that was interrupted, or killed, goes on where it was when it is started again.
+    A run that was interrupted, or killed, goes on where it was when it is started again. If the
+    Experiment or a script has changed since, --fresh, --keep or --name says what to do. Ctrl-C
+    stops its trials first; a second one leaves at once, and says what it leaves.
 
     \b
     Examples:
@@ -86,14 +109,30 @@ def run(
         trial_start_timeout=trial_start_timeout,
         drain=drain,
         storage=storage,
+        fresh=fresh,
+        keep=keep,
     )
     stream = sys.stderr if as_json else sys.stdout
     stop = StopRequest()
-    with caught(stop):
+    with caught(stop, again=lambda number: _leave(stop, number, stream)):
         done = run_to_end(
             experiment, runs, options, show=lambda status: progress_for(status, stream), stop=stop
         )
     print_result(done, as_json, done.folder.report)
     if done.interrupted is not None:
         raise interrupted(done.interrupted)
-    raise typer.Exit(0 if done.ending.succeeded else EXPERIMENT_FAILED)
+    well = done.ending.succeeded and not done.gave_nothing
+    raise typer.Exit(0 if well else EXPERIMENT_FAILED)
+
+
+def _leave(stop: StopRequest, number: int, stream: TextIO) -> NoReturn:
+    """Ends this process at once, as all that was told is on record, and says what is left."""
+    if stream.isatty():
+        stream.write("\x1b[?25h")  # the table of a terminal hides the cursor
+    text = stop.left or "no trial is known to run"
+    print(f"\nkatibflow: leaves at once, by a second signal\n{text}", file=sys.stderr)
+    print("the same command goes on from here", file=sys.stderr)
+    for each in (stream, sys.stderr):
+        with suppress(OSError, ValueError):
+            each.flush()
+    os._exit(128 + number)

@@ -1,4 +1,4 @@
-"""The commands ``list``, ``show``, ``best``, ``logs`` and ``stop``: runs in Kubeflow Pipelines."""
+"""The commands ``list``, ``show``, ``best`` and ``stop``: runs in Kubeflow Pipelines."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from katibflow.cli.kubeflow import (
 from katibflow.cli.options import EXPERIMENT_FAILED, AsJson
 from katibflow.cli.results import best_lines, trial_lines
 from katibflow.cli.tables import age_text, table_lines
-from katibflow.errors import InputError, RunnerError
+from katibflow.errors import RunnerError
 
 if TYPE_CHECKING:
     from katibflow.client.reading import ExperimentRun
     from katibflow.client.run_view import RunStatus
     from katibflow.study.history import History
 
-__all__ = ["best", "list_", "logs", "show", "stop"]
+__all__ = ["best", "list_", "show", "stop"]
 
 _STOP_POLL = 2.0  # seconds
 
@@ -68,7 +68,7 @@ def list_(
         history = cluster.history(experiment_run)
         status = cluster.status_if_overdue(experiment_run, history)
         link = link_of(pipelines, experiment_run.run)
-        ending = ending_of(experiment_run.run, history)
+        ending = ending_of(experiment_run.run, history, experiment_run.fault)
         data = run_data(experiment_run, experiment_run.run, history, ending, link, status)
         found.append((experiment_run, history, status, data))
     if as_json:
@@ -135,7 +135,7 @@ def show(
         for reason in view.new_problems():
             print(reason, file=sys.stderr)
     link = link_of(pipelines, experiment_run.run)
-    ending = ending_of(status.run, history)
+    ending = ending_of(status.run, history, experiment_run.fault)
     if as_json:
         data = run_data(experiment_run, status.run, history, ending, link, status)
         trials = trials_data(history) if history else None
@@ -143,7 +143,7 @@ def show(
         return
     if history is not None:
         print(*trial_lines(history), sep="\n")
-        for line in cluster.failed_steps(status.run):
+        for line in cluster.failed_steps(status.run, experiment_run.fault):
             print(line, file=sys.stderr)
     print(f"{ending.reason}: {ending.message}")
     if status.stall is not None:
@@ -191,58 +191,6 @@ def best(
 
 
 _UNSEEN = "Kubeflow Pipelines' API has no trials: they are read from their jobs, by a kubeconfig"
-
-
-def logs(
-    run: RunName,
-    trial: Annotated[
-        int | None,
-        typer.Argument(min=0, help="A trial's number; without it, the pipeline's steps."),
-    ] = None,
-    host: Host = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    ca_file: CaFile = None,
-) -> None:
-    """Print what a trial printed, or the pipeline's steps, as long as their pods are there.
-
-    \b
-    Examples:
-      katibflow logs mnist-20260131-093000 3
-      katibflow logs 0a1b2c3d
-    """
-    from katibflow.client.logs import step_logs, trial_logs
-    from katibflow.client.records import JobRecords, cluster_of
-
-    access = access_of(host, namespace, context, ca_file)
-    pipelines, experiment_run = found_run(run, access)
-    cluster = cluster_of(
-        access.namespace or pipelines.namespace_of(experiment_run.run), access.context
-    )
-    if trial is None:
-        found = step_logs(cluster, experiment_run.run.run_id)
-        what = f"no pod of a step of {experiment_run.run.name} is left, or has begun"
-    else:
-        known = {each.number: each for each in JobRecords(cluster, experiment_run).history().trials}
-        if trial not in known:
-            numbers = f"0 to {max(known)}" if known else "none yet"
-            raise InputError(f"TRIAL: found {trial}; allowed: {numbers}")
-        template = experiment_run.experiment.spec.trial_template
-        found = trial_logs(
-            cluster, known[trial], template.trial_spec or {}, template.primary_container_name
-        )
-        state = f"{known[trial].state} {known[trial].reason} {known[trial].message}".rstrip()
-        what = f"no pod of trial {trial} is left, or has begun; on record it is {state}"
-    printed = False
-    for name, lines in found:
-        print(f"==> {name} <==")
-        for line in lines:
-            print(line)
-        printed = True
-    if not printed:
-        raise RunnerError(
-            f"{what}; {link_of(pipelines, experiment_run.run)} keeps logs as artifacts"
-        )
 
 
 def stop(

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from katibflow.client.access import COOKIES, TOKEN, Access, log_in, own_namespace, pages_of
-from katibflow.client.base import Cron, Pipelines, Run, Step, Trigger, Version
+from katibflow.client.base import Cron, Pipelines, Run, Trigger, Version
 from katibflow.client.refusals import translated
+from katibflow.client.tasks import steps_of
 from katibflow.errors import InputError, RunnerError
 
 __all__ = ["connect"]
@@ -303,11 +304,7 @@ def _run_of(answer: Any) -> Run:
         version=version,
         spec=_mapping(answer.pipeline_spec) or None,
         parameters=dict((config.parameters if config is not None else None) or {}),
-        steps=tuple(
-            Step(task.display_name, task.state or "PENDING")
-            for task in details or ()
-            if task.display_name
-        ),
+        steps=steps_of(details or ()),
         error=" ".join(((answer.error.message if answer.error else "") or "").split()),
         experiment_id=answer.experiment_id or "",
         changed=max(

@@ -13,7 +13,7 @@ from pathlib import Path
 from katibflow.client.access import Access
 from katibflow.client.base import Pipelines, Run
 from katibflow.client.logs import failed_steps
-from katibflow.client.reading import ExperimentRun
+from katibflow.client.reading import FIRST_STEP, ExperimentRun
 from katibflow.client.records import NAMESPACE, JobRecords, Records, cluster_of
 from katibflow.client.run_view import RunStatus, RunView, now_in_utc
 from katibflow.client.stalls import is_overdue
@@ -158,14 +158,22 @@ class Cluster:
             return None
         return self.view(experiment_run).status(run, history)
 
-    def failed_steps(self, run: Run) -> list[str]:
-        """Returns the last lines of a run's failed steps, or none if they cannot be read."""
+    def failed_steps(self, run: Run, fault: str = "") -> list[str]:
+        """Returns the last lines of a run's failed steps, or none if they cannot be read.
+
+        Args:
+            run: The run, with its steps.
+            fault: What is wrong with the run's parameters; the first step would only repeat it.
+        """
         api = self.api(run)
         try:
             found = list(failed_steps(api, run)) if api is not None else []
         except RunnerError:
             return []
-        return [line for name, lines in found for line in (f"==> {name} <==", *lines)]
+        told = FIRST_STEP if fault else ""
+        return [
+            line for name, lines in found if name != told for line in (f"==> {name} <==", *lines)
+        ]
 
     def history(self, experiment_run: ExperimentRun) -> History | None:
         """Returns a run's trials as they are now, or None if they cannot be read.

@@ -15,12 +15,14 @@ from katibflow.client.base import Pipelines, Run, Unreachable
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.stalls import Stall
-from katibflow.engine.events import TrialEnded, TrialStarted, Update
+from katibflow.client.tasks import is_frame
+from katibflow.engine.events import TrialEnded, TrialNotice, TrialStarted, Update
 from katibflow.errors import RunnerError
 from katibflow.steps.presenting import decision_at_end
 from katibflow.study.ending import Ending
 from katibflow.study.history import History, Trial
 from katibflow.study.reasons import ExperimentReason
+from katibflow.study.resume import is_taken_over
 
 __all__ = ["PATIENCE", "Screen", "ending_of", "follow", "steps_text", "updates_between"]
 
@@ -33,8 +35,11 @@ _TRIAL_STEP = "launcher"
 class Screen(Protocol):
     """Shows a person how a run goes on."""
 
+    def taken_over(self, trials: Sequence[Trial]) -> None:
+        """Shows that the run goes on from trials of earlier runs."""
+
     def update(self, update: Update) -> None:
-        """Shows that a trial began or ended."""
+        """Shows that a trial began, is hindered, or ended."""
 
     def steps(self, text: str) -> None:
         """Shows how far the run is, where its trials cannot be read."""
@@ -70,6 +75,7 @@ def follow(
         RunnerError: The server refuses, or is unreachable for longer than ``patience``.
     """
     seen: dict[int, Trial] = {}
+    told: set[tuple[int, str]] = set()
     history: History | None = None
     run: Run | None = None
     stall: Stall | None = None
@@ -98,13 +104,28 @@ def follow(
         if answered:
             last_answer = monotonic()
             run, stall = _with_status(view, run, history, screen, stall)
-        for update in updates_between(seen, history.trials if history else ()):
+        for update in _news(seen, told, history, screen):
             screen.update(update)
-        if not seen and steps_text(run) != shown:
-            shown = steps_text(run)
+        text = steps_text(run, has_jobs=history is None)
+        if not seen and text != shown:
+            shown = text
             screen.steps(shown)
         if (run.is_over and answered) or pause():
             return run, history
+
+
+def _news(
+    seen: dict[int, Trial], told: set[tuple[int, str]], history: History | None, screen: Screen
+) -> Iterator[Update]:
+    """Yields what is new about the trials; tells first of those that the run took over."""
+    if history is None:
+        return
+    earlier = [trial for trial in history.trials if is_taken_over(history, trial)]
+    if earlier and not seen:
+        seen.update((trial.number, trial) for trial in earlier)
+        screen.taken_over(earlier)
+    yield from updates_between(seen, history.trials)
+    yield from notices(told, history.trials)
 
 
 def _with_status(
@@ -132,31 +153,56 @@ def updates_between(seen: dict[int, Trial], trials: Sequence[Trial]) -> Iterator
         seen[trial.number] = trial
 
 
-def steps_text(run: Run) -> str:
-    """Returns a line that says how far a run is, from its steps alone."""
+def notices(told: set[tuple[int, str]], trials: Sequence[Trial]) -> Iterator[TrialNotice]:
+    """Yields what hinders running trials, each sentence once; adds it to ``told``.
+
+    The kubelet alternates between two words for an image that it cannot pull.
+    """
+    for trial in trials:
+        notice = (trial.number, trial.message)
+        if not trial.state.is_finished and trial.message and notice not in told:
+            told.add(notice)
+            yield TrialNotice(trial, trial.message)
+
+
+def steps_text(run: Run, has_jobs: bool = True) -> str:
+    """Returns a line that says how far a run is, from its steps alone.
+
+    Args:
+        run: The run, with its steps.
+        has_jobs: Whether the trials of the steps that go on may have jobs; False if the cluster
+            shows that there is none yet.
+    """
     trials = [step.state for step in run.steps if step.name == _TRIAL_STEP]
     over = sum(state in ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED") for state in trials)
+    running = trials.count("RUNNING") if has_jobs else 0
+    waiting = len(trials) - over - running
     text = run.state.lower()
     if trials:
-        text += f": {over} trials ended, {len(trials) - over} running"
+        text += f": {over} trials ended, {running} running"
+        text += f", {waiting} about to start" if waiting else ""
     failed = sorted({step.name for step in run.steps if step.state == "FAILED"})
     return text + (f", failed: {', '.join(failed)}" if failed else "")
 
 
-def ending_of(run: Run, history: History | None) -> Ending:
+def ending_of(run: Run, history: History | None, fault: str = "") -> Ending:
     """Returns why a run ended, or that it has not ended.
 
     Args:
         run: The run, with its steps.
         history: The run's trials, or None if they are not known.
+        fault: What is wrong with the run's parameters; see `reading.ExperimentRun`.
     """
+    faults = [fault.replace("\n", "; ")] if fault else []
     if not run.is_over:
-        return Ending(None, ExperimentReason.NOT_FINISHED, f"the run is {run.state}")
+        text = "; ".join([f"the run is {run.state}", *faults])
+        return Ending(None, ExperimentReason.NOT_FINISHED, text)
     if run.state != "SUCCEEDED":
         failed = [step.name for step in run.steps if step.state == "FAILED"]
-        inner = [name for name in dict.fromkeys(failed) if name not in _ENGINE_STEPS]
+        inner = [name for name in dict.fromkeys(failed) if not is_frame(name)]
         parts = [f"the run is {run.state}"]
         parts += [f"failed steps: {', '.join(inner)}"] if inner else []
+        parts += faults
         parts += [run.error] if run.error else []
         parts += run.causes
         return Ending(False, ExperimentReason.PIPELINE_RUN_ENDED, "; ".join(parts))
@@ -167,18 +213,3 @@ def ending_of(run: Run, history: History | None) -> Ending:
             "the run is SUCCEEDED; its report tells the rest",
         )
     return Ending.of(decision_at_end(history))
-
-
-_ENGINE_STEPS = frozenset(
-    {
-        "executor",
-        "root",
-        "experiment",
-        "exit-handler-1",
-        "round",
-        "next-round",
-        "for-loop-1",
-        "trials",
-    }
-)
-"""Steps that fail only because a step inside them failed, so that naming them explains nothing."""

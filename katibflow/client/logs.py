@@ -8,17 +8,46 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from katibflow.client.base import Run
+from katibflow.client.step_output import StepOutput
 from katibflow.client.workflow import KFP_RUN, NODE, step_of
 from katibflow.errors import RunnerError
 from katibflow.experiment.job_kinds import kind_of
 from katibflow.runners.kubernetes.api import Api, ApiError, Lost
 from katibflow.runners.kubernetes.job_object import RUN, TRIAL
+from katibflow.runners.kubernetes.logs import Instance
+from katibflow.runners.kubernetes.pods import read_pod
 from katibflow.study.history import Trial
 
-__all__ = ["failed_steps", "step_logs", "trial_logs"]
+__all__ = [
+    "LogSource",
+    "failed_steps",
+    "step_logs",
+    "step_sources",
+    "trial_logs",
+    "trial_sources",
+]
+
+
+@dataclass(frozen=True)
+class LogSource:
+    """The log of a container, as it is now.
+
+    Attributes:
+        title: The name to show: the pod's, or the step's.
+        instance: The container, in its present instance.
+        has_begun: Whether the container has a log.
+        has_ended: Whether the log gets no more lines.
+    """
+
+    title: str
+    instance: Instance
+    has_begun: bool
+    has_ended: bool
+
 
 _OWN = re.compile(r"\.executor(\(\d+\))?$")  # Argo's node for a step's own container
 
@@ -37,19 +66,16 @@ def trial_logs(
     Raises:
         RunnerError: The cluster refuses.
     """
-    job = trial.job or ""
-    _, run, number = job.rsplit("-", 2)
-    selectors = [f"{RUN}={run},{TRIAL}={number}"]
-    label = kind_of(manifest).name_label
-    selectors += [f"{label}={job}"] if label else []
-    for pod in _pods(api, selectors):
+    for pod in _pods(api, _trial_selectors(trial, manifest)):
         names = [each["name"] for each in pod["spec"]["containers"]]
         chosen = container if container is not None and container in names else names[0]
         yield pod["metadata"]["name"], _lines(api, pod["metadata"]["name"], chosen)
 
 
 def step_logs(api: Api, run_id: str) -> Iterator[tuple[str, Iterator[str]]]:
-    """Yields name and lines of each step of a run whose pod still exists, the oldest first.
+    """Yields name and log of each step of a run whose pod still exists, the oldest first.
+
+    The log has the engine's lines too; `step_output` tells them apart.
 
     Raises:
         RunnerError: The cluster refuses.
@@ -64,6 +90,8 @@ def step_logs(api: Api, run_id: str) -> Iterator[tuple[str, Iterator[str]]]:
 def failed_steps(api: Api, run: Run, count: int = 10) -> Iterator[tuple[str, list[str]]]:
     """Yields name and last lines of each step that failed and whose pod still exists.
 
+    The lines are those that the step printed, or else the launcher's error.
+
     Args:
         api: The API for the namespace of the run's pods.
         run: The run, with its steps.
@@ -75,7 +103,52 @@ def failed_steps(api: Api, run: Run, count: int = 10) -> Iterator[tuple[str, lis
     failed = {step.name for step in run.steps if step.state == "FAILED"}
     for name, lines in step_logs(api, run.run_id):
         if name in failed:
-            yield name, list(deque(lines, maxlen=count))
+            output = StepOutput()
+            own = list(deque(filter(output.is_own, lines), maxlen=count))
+            yield name, own or [output.launcher_error or "(its log is empty)"]
+
+
+def trial_sources(
+    api: Api, trial: Trial, manifest: Mapping[str, Any], container: str | None
+) -> Iterator[LogSource]:
+    """Yields the logs of a trial's pods, as they are now; see `trial_logs`.
+
+    Raises:
+        RunnerError: The cluster refuses.
+    """
+    for body in _pods(api, _trial_selectors(trial, manifest)):
+        names = [each["name"] for each in body["spec"]["containers"]]
+        chosen = container if container is not None and container in names else names[0]
+        yield _source(body["metadata"]["name"], body, chosen)
+
+
+def step_sources(api: Api, run_id: str) -> Iterator[LogSource]:
+    """Yields the logs of a run's steps, as they are now; see `step_logs`.
+
+    Raises:
+        RunnerError: The cluster refuses.
+    """
+    for body in _pods(api, [f"{KFP_RUN}={run_id}"]):
+        node = (body["metadata"].get("annotations") or {}).get(NODE, "")
+        if _OWN.search(node):
+            yield _source(step_of(node), body, "main")
+
+
+def _source(title: str, body: Mapping[str, Any], container: str) -> LogSource:
+    pod = read_pod(body)
+    found = pod.container(container)
+    restarts = found.restarts if found is not None else 0
+    has_begun = found is not None and found.state in ("running", "terminated")
+    has_ended = pod.is_over or (found is not None and found.state == "terminated")
+    instance = Instance(pod.name, pod.uid, container, restarts)
+    return LogSource(title, instance, has_begun or pod.is_over, has_ended)
+
+
+def _trial_selectors(trial: Trial, manifest: Mapping[str, Any]) -> list[str]:
+    job = trial.job or ""
+    _, run, number = job.rsplit("-", 2)
+    label = kind_of(manifest).name_label
+    return [f"{RUN}={run},{TRIAL}={number}", *([f"{label}={job}"] if label else [])]
 
 
 def _pods(api: Api, selectors: list[str]) -> list[dict[str, Any]]:

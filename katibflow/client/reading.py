@@ -17,9 +17,11 @@ from pydantic import ValidationError
 from katibflow.client.base import NotFound, Pipelines, Run
 from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment
-from katibflow.steps.run_parameters import parameters_of, with_parameters
+from katibflow.steps.run_parameters import check_texts, parameters_of, with_parameters
+from katibflow.validation.rules import check_document
 
 __all__ = [
+    "FIRST_STEP",
     "ExperimentRun",
     "experiment_runs_of",
     "find_experiment_run",
@@ -30,7 +32,10 @@ __all__ = [
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PART = re.compile(r"[0-9a-f]{8}")
-_FIRST = "start"
+FIRST_STEP = "start"
+"""The step that checks the run's parameters."""
+
+_PARAMETERS = "the run's parameters"
 _LOOKED_THROUGH = 200
 """How many of the latest runs are searched for a name, or for the first letters of an id."""
 
@@ -44,12 +49,15 @@ class ExperimentRun:
         experiment: The Experiment with the run's parameters in it.
         layout: The pipeline's layout: ``rounds`` or ``controller``.
         resume: The run's parameter ``resume``: ``none``, ``all`` or a run's id.
+        fault: What is wrong with the run's parameters, so that its first step refuses them; ""
+            if nothing is. The Experiment is then the compiled one.
     """
 
     run: Run
     experiment: Experiment
     layout: str
     resume: str
+    fault: str = ""
 
 
 def experiment_runs_of(pipelines: Pipelines, run: Run) -> tuple[ExperimentRun, ...]:
@@ -80,12 +88,29 @@ def _experiment_run(run: Run, inputs: Mapping[str, str]) -> ExperimentRun | None
         return None
     defaults = parameters_of(compiled)
     given = {name: value for name, value in inputs.items() if name in defaults}
-    try:
-        experiment = Experiment.model_validate(with_parameters(document, given))
-    except ValidationError:  # the run's first step reports the fault
-        experiment = compiled
+    fault = _fault_of(document, {**defaults, **given}) if run.parameters else ""
+    experiment = compiled
+    if not fault:
+        try:
+            experiment = Experiment.model_validate(with_parameters(document, given))
+        except ValidationError:  # compiled by a release with other rules
+            experiment = compiled
     resume = given.get("resume") or defaults["resume"]
-    return ExperimentRun(run, experiment, inputs["layout"], resume)
+    return ExperimentRun(run, experiment, inputs["layout"], resume, fault)
+
+
+def _fault_of(document: Mapping[str, Any], given: Mapping[str, str]) -> str:
+    """Returns what the parameters make wrong in an Experiment that is right without them."""
+    try:
+        check_document(document, _PARAMETERS)
+    except InputError:
+        return ""
+    try:
+        check_texts(given)
+        check_document(with_parameters(document, given), _PARAMETERS)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _start_inputs(
@@ -116,7 +141,7 @@ def _start_inputs(
                 inputs[name] = str(value["runtimeValue"]["constant"])
             elif value.get("componentInputParameter") in known:
                 inputs[name] = known[value["componentInputParameter"]]
-        if key == _FIRST and {"experiment", "layout"} <= inputs.keys():
+        if key == FIRST_STEP and {"experiment", "layout"} <= inputs.keys():
             yield inputs
         name = task["componentRef"]["name"]
         if name not in seen:

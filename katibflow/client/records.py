@@ -5,12 +5,16 @@ The job objects are the record of the trials. What Kubeflow Pipelines says of a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Protocol
 
 from katibflow.client.reading import ExperimentRun
-from katibflow.errors import InputError
-from katibflow.runners.kubernetes.api import Api, Timing
+from katibflow.errors import InputError, RunnerError
+from katibflow.runners.kubernetes.api import Api, ApiError, Timing
+from katibflow.runners.kubernetes.hindrances import hindrances
+from katibflow.runners.kubernetes.job_object import Identity
 from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
 from katibflow.steps.run_parameters import with_more
 from katibflow.study.history import History, Trial, TrialState
@@ -29,6 +33,8 @@ class Records(Protocol):
 
     def history(self) -> History:
         """Returns the run's trials, and those that it took over from earlier runs.
+
+        The message of a running trial says what hinders it, as an image that cannot be pulled.
 
         Raises:
             RunnerError: The jobs cannot be read.
@@ -74,6 +80,8 @@ class JobRecords:
         self._resume = experiment_run.resume
         self._parameters = {name: str(text) for name, text in experiment_run.run.parameters.items()}
         self._taken: tuple[Trial, ...] | None = None
+        self._api = api
+        self._may_read_pods = True
         self._runner = KubernetesRunner(
             api,
             experiment=experiment.name,
@@ -83,7 +91,7 @@ class JobRecords:
 
     def history(self) -> History:
         """Returns the run's trials, and those that it took over from earlier runs."""
-        own = self._runner.records()
+        own = self._with_hindrances(self._runner.records())
         if own and self._taken is None:
             self._taken = ()
             if own[0].number > 0:
@@ -92,6 +100,32 @@ class JobRecords:
                 )
         taken_over = with_more(self._empty.with_trials(self._taken or ()), self._parameters)
         return taken_over.with_trials(own)
+
+    def _with_hindrances(self, trials: Sequence[Trial]) -> tuple[Trial, ...]:
+        """Returns the trials; the message of a running one says what hinders it."""
+        if not any(trial.state is TrialState.RUNNING for trial in trials):
+            return tuple(trials)
+        found = self._hindrances()
+        return tuple(
+            replace(trial, message=found[trial.number])
+            if trial.state is TrialState.RUNNING and trial.number in found
+            else trial
+            for trial in trials
+        )
+
+    def _hindrances(self) -> Mapping[int, str]:
+        """Returns what hinders trials; none if this account may not read the pods."""
+        if not self._may_read_pods:
+            return {}
+        empty = self._empty
+        identity = Identity(self._api.namespace, empty.experiment.name, empty.run)
+        try:
+            template = empty.experiment.spec.trial_template
+            return hindrances(self._api, identity, template, datetime.now(UTC))
+        except RunnerError as error:
+            refused = isinstance(error, ApiError) and error.status in (401, 403, 404)
+            self._may_read_pods = not refused
+            return {}
 
     def going(self) -> Sequence[str]:
         """Returns the names of the run's jobs that have not ended."""
@@ -131,7 +165,8 @@ def with_earlier(
             ),
             key=lambda each: each.trial.end or "",
         )
-        taken = take_over(resume, empty, wanted, ended[:count]).trials if wanted != NONE else ()
+        found = ended[:count] if wanted != NONE else ()
+        taken = take_over(resume, empty, wanted, found, keep=True).trials
     except InputError:  # the trials that it took over have been deleted or changed
         return ()
     return taken if len(taken) == count else ()

@@ -16,6 +16,7 @@ from katibflow.client.access import Access
 from katibflow.client.api import connect
 from katibflow.client.base import Pipelines, Run, Trigger, Version
 from katibflow.client.cluster import Cluster
+from katibflow.client.package_index import check_release
 from katibflow.client.reading import ExperimentRun, full_run_id, link_of
 from katibflow.client.schedules import read_cron, read_interval
 from katibflow.compiler.emit import compile_experiment
@@ -172,6 +173,8 @@ def submit(
         RunnerError: The server cannot be reached, or refuses.
     """
     ready = prepare(submission)
+    if submission.package is not None:
+        check_release(submission.package)
     for warning in ready.warnings:
         listener.warning(warning)
     listener.line(f"layout {ready.layout}: {ready.why}")

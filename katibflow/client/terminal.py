@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TextIO
 
-from katibflow.engine.events import Update, Watcher
+from katibflow.engine.events import TrialsTakenOver, Update, Watcher
+from katibflow.study.history import Trial
 
 __all__ = ["Terminal"]
 
@@ -26,8 +27,13 @@ class Terminal:
         self._stream = stream
         self._noted = ""
 
+    def taken_over(self, trials: Sequence[Trial]) -> None:
+        """Prints how many trials the run took over; the display counts them as ended."""
+        if self._trials is not None:
+            self._trials(TrialsTakenOver(tuple(trials)))
+
     def update(self, update: Update) -> None:
-        """Shows that a trial began or ended."""
+        """Shows that a trial began, is hindered, or ended."""
         if self._trials is not None:
             self._trials(update)
 

@@ -57,6 +57,9 @@ def watch(
 class _Blank:
     """A `following.Screen` that shows nothing."""
 
+    def taken_over(self, trials: object) -> None:
+        pass
+
     def update(self, update: object) -> None:
         pass
 

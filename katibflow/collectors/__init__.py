@@ -16,12 +16,19 @@ from katibflow.collectors.jsonlines import PUSH
 from katibflow.collectors.kind import WHERE, Kind, filters_of
 from katibflow.collectors.prometheus import PROMETHEUS_METRIC
 from katibflow.collectors.sources import Files, Source
-from katibflow.collectors.text import FILTER_PACKAGES, STDOUT, compile_filter
+from katibflow.collectors.text import (
+    DEFAULT_FILTER,
+    FILTER_PACKAGES,
+    STDOUT,
+    compile_filter,
+    filter_for,
+    is_readable,
+)
 from katibflow.collectors.tfevent import TENSORFLOW_EVENT
 from katibflow.errors import Fault
 from katibflow.experiment.job_kinds import has_primary, kind_of
 from katibflow.experiment.parsing import Parts
-from katibflow.experiment.types import Experiment, ExperimentSpec
+from katibflow.experiment.types import Experiment, ExperimentSpec, Objective
 
 __all__ = [
     "FILTER_PACKAGES",
@@ -105,6 +112,8 @@ def faults(parts: Parts) -> Iterator[Fault]:
         yield Fault(f"{WHERE}.collector.kind", f'"{spec.collector.kind}"', ", ".join(KINDS))
     else:
         found = list(kind.faults(spec))
+        if kind.reads_text(spec) and not filters_of(spec):
+            found += _unreadable_names(parts.objective)
         yield from found
         if not found and kind.source(spec, ()) is not None:
             yield from _place_faults(parts)
@@ -119,3 +128,20 @@ def faults(parts: Parts) -> Iterator[Fault]:
             continue
         if groups < 2:
             yield Fault(path, f'"{text}"', "two groups at least: the metric's name, then its value")
+
+
+def _unreadable_names(objective: Objective | None) -> Iterator[Fault]:
+    """Yields a fault if the default filter cannot read a metric without which a trial fails."""
+    if objective is None:
+        return
+    needed = (objective.objective_metric_name, *(each.name for each in objective.goals))
+    names = dict.fromkeys([*needed, *(each.name for each in objective.constraints)])
+    wrong = [name for name in names if not is_readable(name)]
+    if wrong:
+        listed = ", ".join(f'"{name}"' for name in wrong)
+        yield Fault(
+            f"{WHERE}.source.filter.metricsFormat",
+            f"none, and the metric {listed}, which the default filter {DEFAULT_FILTER} cannot read",
+            f"a name of letters, digits, _, - and |; or this filter, in quotes: "
+            f"- '{filter_for(objective.metric_names)}'",
+        )

@@ -15,6 +15,10 @@ RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d
 Reports = tuple[tuple[str, Point], ...]
 """The reports in one line: each metric's name and the point."""
 
+_ESCAPE = "\x1b"
+_COLOURS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+"""A terminal's control sequences, as for colours, titles and links."""
+
 _NEAR_MISSES_KEPT = 3
 _NEAR_MISS_LENGTH = 200
 _NOTES_KEPT = 5
@@ -47,8 +51,10 @@ class Collector:
         self._elsewhere = ""
 
     def feed(self, line: str) -> Reports:
-        """Reads one line and returns the reports in it."""
+        """Reads one line, without a terminal's control sequences; returns the reports in it."""
         self._lines += 1
+        if _ESCAPE in line:
+            line = _COLOURS.sub("", line)
         named = [name for name in self._series if name in line]
         reports = self._read(line, named)
         reported = {name for name, _ in reports}

@@ -59,4 +59,4 @@ def _faults(spec: MetricsCollectorSpec) -> Iterator[Fault]:
     yield from path_faults(given.path)
 
 
-CUSTOM = Kind(_collector, _source, _faults)
+CUSTOM = Kind(_collector, _source, _faults, reads_text=lambda spec: True)

@@ -53,4 +53,4 @@ def _faults(spec: MetricsCollectorSpec) -> Iterator[Fault]:
         yield Fault(f"{WHERE}.source.filter", "a filter", "nothing: JSON says itself what is what")
 
 
-FILE = Kind(_collector, _source, _faults)
+FILE = Kind(_collector, _source, _faults, reads_text=lambda spec: file_of(spec).format != "JSON")

@@ -41,12 +41,15 @@ class Kind:
             accepted and ignored here too.
         packages: Further packages that the reading needs, with versions, as pip takes them. The
             steps of a pipeline that read trials install them; they are imported at their first use.
+        reads_text: Returns whether text filters read the lines of a specification; by default they
+            do not.
     """
 
     collector: Callable[[MetricsCollectorSpec, Sequence[str]], Collector]
     source: Callable[[MetricsCollectorSpec, Sequence[str]], Source | None] = _nothing
     faults: Callable[[MetricsCollectorSpec], Iterator[Fault]] = _no_faults
     packages: tuple[str, ...] = ()
+    reads_text: Callable[[MetricsCollectorSpec], bool] = lambda spec: False
 
 
 def section_of(spec: MetricsCollectorSpec) -> CollectorSource:

@@ -22,6 +22,8 @@ __all__ = [
     "STDOUT",
     "TextCollector",
     "compile_filter",
+    "filter_for",
+    "is_readable",
     "observation",
 ]
 
@@ -35,6 +37,7 @@ _IN_WORD = re.compile(r"([\w|-]++)\s*+=\s*+([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)")
 _AT_WORD = re.compile(r"(?<![\w|-])" + _IN_WORD.pattern)
 """The default filter from the start of a word on, without useless backtracking."""
 
+_NAME = re.compile(r"[\w|-]+")
 _NOT_FINITE = re.compile(r"\s*([+-]?(?:nan|inf(?:inity)?))\b", re.IGNORECASE)
 _EPOCH = re.compile(r"\bepoch\b\W{0,3}([0-9]{1,9})(?![0-9])", re.IGNORECASE)
 
@@ -79,20 +82,25 @@ class TextCollector(Collector):
     def _matches(self, line: str) -> Iterator[tuple[str, float]]:
         if not self._patterns:
             for match in _default_matches(line):
-                yield match[1], _value(match[2], line, match.start(2))
+                value = _value(match[2], line, match.start(2))
+                if value is not None:
+                    yield match[1], value
             return
         text = line.encode("utf-8", "replace").decode("utf-8")
         for pattern in self._patterns:
             for match in pattern.finditer(text):
-                value = match[2] or ""
-                yield (match[1] or "").strip(), _value(value.strip(), text, match.start(2))
+                value = _value((match[2] or "").strip(), text, match.start(2))
+                if value is not None:
+                    yield (match[1] or "").strip(), value
 
     def _searched(self) -> str:
         patterns = " or ".join(self._filters or (DEFAULT_FILTER,))
         return f"{self._lines} lines{self._location} were read with the filter {patterns}"
 
 
-STDOUT = Kind(lambda spec, names: TextCollector(names, filters_of(spec)))
+STDOUT = Kind(
+    lambda spec, names: TextCollector(names, filters_of(spec)), reads_text=lambda spec: True
+)
 
 
 def compile_filter(text: str) -> Any:
@@ -131,15 +139,30 @@ def _default_matches(line: str) -> Iterator[re.Match[str]]:
         match = _IN_WORD.match(line, match.end()) or _AT_WORD.search(line, match.end())
 
 
-def _value(text: str, line: str, start: int) -> float:
-    """Returns the number in ``text``; without one NaN, or the infinity that the line names."""
+def _value(text: str, line: str, start: int) -> float | None:
+    """Returns the number in ``text``, or the NaN or infinity that the line names; None without."""
     if text in ("", "+", "-") and start >= 0:
         named = _NOT_FINITE.match(line, start)
-        return float(named[1]) if named else math.nan
+        return float(named[1]) if named else None
     try:
-        return math.nan if "_" in text else float(text)
+        return None if "_" in text else float(text)
     except ValueError:
-        return math.nan
+        return None
+
+
+def filter_for(names: Iterable[str]) -> str:
+    """Returns a filter, as a user gives one, that reads ``name=value`` for any names.
+
+    Args:
+        names: The metrics' names.
+    """
+    listed = "|".join(re.sub(r"([^\w\s/:@%-])", r"\\\1", name) for name in sorted(names, key=len))
+    return rf"(?:^|[^\w/:@.|%-])({listed})\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
+
+
+def is_readable(name: str) -> bool:
+    """Returns whether the default filter can read a metric of this name."""
+    return _NAME.fullmatch(name) is not None
 
 
 def observation(points: Sequence[Point]) -> Observation:

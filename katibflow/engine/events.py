@@ -10,11 +10,13 @@ from katibflow.study.history import Point, Trial
 
 __all__ = [
     "Decided",
+    "Interrupted",
     "MetricReported",
     "TrialEnded",
     "TrialNotice",
     "TrialQueued",
     "TrialStarted",
+    "TrialsTakenOver",
     "Update",
     "Watcher",
 ]
@@ -22,14 +24,27 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial's job began; ``resumed`` if an earlier process had the trial on record.
+    """A trial's job began.
 
     It comes again, for the same trial, if the job was preempted and begins anew: what the trial
     reported before does not count.
+
+    Attributes:
+        trial: The trial.
+        resumed: Whether an earlier process had the trial on record.
+        anew: Whether that process's job of the trial was stopped, so that this is another job.
     """
 
     trial: Trial
     resumed: bool
+    anew: bool = False
+
+
+@dataclass(frozen=True)
+class TrialsTakenOver:
+    """Finished trials of earlier runs count in this one."""
+
+    trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True)
@@ -50,9 +65,9 @@ class MetricReported:
 
 @dataclass(frozen=True)
 class TrialNotice:
-    """A message about a running trial, for a person."""
+    """A message about a trial, for a person; the trial may not have started yet."""
 
-    number: int
+    trial: Trial
     text: str
 
 
@@ -65,11 +80,33 @@ class TrialEnded:
 
 
 @dataclass(frozen=True)
+class Interrupted:
+    """A stop was requested from outside; the trials that run are stopped.
+
+    Attributes:
+        text: Why, as a sentence.
+        running: The number of those trials.
+    """
+
+    text: str
+    running: int
+
+
+@dataclass(frozen=True)
 class Decided:
     """The experiment is over; running trials are stopped, or finish first when draining."""
 
     decision: Decision
 
 
-Update = TrialStarted | TrialQueued | MetricReported | TrialNotice | TrialEnded | Decided
+Update = (
+    TrialStarted
+    | TrialQueued
+    | TrialsTakenOver
+    | MetricReported
+    | TrialNotice
+    | TrialEnded
+    | Interrupted
+    | Decided
+)
 Watcher = Callable[[Update], None]

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from katibflow.collectors import collector_for
 from katibflow.engine.events import (
     Decided,
+    Interrupted,
     MetricReported,
     TrialEnded,
     TrialNotice,
@@ -25,11 +26,12 @@ from katibflow.engine.events import (
     Update,
     Watcher,
 )
+from katibflow.engine.silence import SILENCE, Silences
 from katibflow.engine.trial import collect, conclude, new_trial, now, run_trial
 from katibflow.errors import KatibflowError
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import Runner
-from katibflow.runners.events import Event, Notice, Queued, Started
+from katibflow.runners.events import Event, LogLine, MetricLine, Notice, Queued, Started
 from katibflow.runners.stopping import StopReason, StopRequest
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History, Point, Trial, TrialState
@@ -86,6 +88,7 @@ def run_experiment(
     stop: StopRequest,
     limits: Limits | None = None,
     drain: bool = False,
+    silence: float = SILENCE,
 ) -> Result:
     """Runs an experiment to its end, or until a stop is requested.
 
@@ -99,6 +102,8 @@ def run_experiment(
         limits: Time limits of each trial.
         drain: Whether to let running trials finish when the goal is met or too many failed;
             otherwise they are stopped and recorded as KILLED, which counts for nothing.
+        silence: Seconds without output after which a trial's silence is told; it is told again
+            each time that twice as long has passed.
 
     Raises:
         RunnerError: The runner cannot run any trial. Running trials are stopped first and stay
@@ -106,17 +111,16 @@ def run_experiment(
         SuggestionError: The sampler failed; as above.
         InputError: The template cannot be rendered; as above.
     """
-    run = _Run(history, runner, watch, limits or Limits(), drain)
+    run = _Run(history, runner, watch, limits or Limits(), drain, silence)
 
     def interrupt() -> None:
         if stop.reason is not None:
             run.interrupt(stop.reason)
 
-    unsubscribe = stop.subscribe(interrupt)
-    try:
+    with ExitStack() as undo:
+        undo.callback(stop.leaves(run.left))
+        undo.callback(stop.subscribe(interrupt))
         return run.to_its_end()
-    finally:
-        unsubscribe()
 
 
 class _Others(Collection[Trial]):
@@ -150,8 +154,15 @@ class _Others(Collection[Trial]):
 
 class _Run:
     def __init__(
-        self, history: History, runner: Runner, watch: Watcher, limits: Limits, drain: bool
+        self,
+        history: History,
+        runner: Runner,
+        watch: Watcher,
+        limits: Limits,
+        drain: bool,
+        silence: float,
     ) -> None:
+        self._silences = Silences(silence, limits)
         self._history = history
         self._runner = runner
         self._watch = watch
@@ -164,6 +175,13 @@ class _Run:
         self._interrupted: StopReason | None = None
         self._error: BaseException | None = None
         self._halted = threading.Event()
+
+    def left(self) -> str:
+        """Returns the trials that nobody follows if the process leaves now; for any thread."""
+        return "\n".join(
+            f"trial {number}: {request.left or 'its job may run on'}"
+            for number, (_, request) in list(self._active.items())
+        )
 
     def interrupt(self, reason: StopReason) -> None:
         """Requests the end of the run; any thread may call this."""
@@ -207,7 +225,7 @@ class _Run:
             if not self._active:
                 decision = used_up(why_over(self._history.experiment))
                 break
-            while not self._handle(self._events.get()):
+            while not self._handle(self._next_event()):
                 pass
         if decision.finished:
             self._tell(Decided(decision))
@@ -216,6 +234,15 @@ class _Run:
                     request.set(decision.message)
         self._wait_for_all()
         return decision
+
+    def _next_event(self) -> Update | _Internal:
+        """Waits for the next event, and meanwhile tells which trials print nothing."""
+        while True:
+            with suppress(Empty):
+                return self._events.get(timeout=self._silences.until_next())
+            for number, text in self._silences.due():
+                trial = next(each for each in self._history.trials if each.number == number)
+                self._tell(TrialNotice(trial, text))
 
     def _start(self, trial: Trial, *, resumed: bool = False) -> None:
         self._history = self._history.with_trials([trial])
@@ -235,9 +262,15 @@ class _Run:
         reports = self._reports[trial.number]
 
         def observe(event: Event) -> None:
+            if isinstance(event, Started | LogLine | MetricLine) and self._silences.heard(
+                trial.number
+            ):
+                self._events.put(TrialNotice(trial, "prints again"))
             if isinstance(event, Started):
                 reports.clear()
-                self._events.put(TrialStarted(trial.started(event.time), resumed))
+                begun = trial.started(event.time)
+                anew = resumed and begun.start != trial.start
+                self._events.put(TrialStarted(begun, resumed, anew))
             elif isinstance(event, Queued):
                 self._events.put(TrialQueued(replace(trial, start=None)))
             for metric, point in collect(collector, event):
@@ -245,7 +278,7 @@ class _Run:
                     reports.append(point)
                 self._events.put(MetricReported(trial.number, metric, point))
             if isinstance(event, Notice):
-                self._events.put(TrialNotice(trial.number, event.text))
+                self._events.put(TrialNotice(trial, event.text))
 
         try:
             outcome = run_trial(
@@ -271,6 +304,7 @@ class _Run:
         match event:
             case _Interrupted(reason):
                 self._interrupted = self._interrupted or reason
+                self._tell(Interrupted(reason.text, len(self._active)))
                 self._halt(reason.text)
                 return True
             case _Broken(number, error):
@@ -304,6 +338,7 @@ class _Run:
             request.set(reason)
 
     def _leave(self, number: int) -> None:
+        self._silences.forget(number)
         thread, _ = self._active.pop(number)
         thread.join()
 
@@ -314,7 +349,7 @@ class _Run:
 
     def _wait_for_all(self) -> None:
         while self._active:
-            self._handle(self._events.get())
+            self._handle(self._next_event())
 
     def _killed(self, trial: Trial, message: str) -> Trial:
         return replace(

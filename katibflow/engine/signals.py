@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from katibflow.runners.stopping import StopKind, StopRequest
@@ -17,7 +17,11 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> Iterator[None]:
+def caught(
+    stop: StopRequest,
+    numbers: tuple[signal.Signals, ...] = ENDING,
+    again: Callable[[int], None] = lambda number: None,
+) -> Iterator[None]:
     """Makes a stop request for each signal while the block runs; only for the main thread.
 
     A thread that a file descriptor wakes makes the request. A Python handler runs in the main
@@ -26,6 +30,7 @@ def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> I
     Args:
         stop: The request to make; its reason holds the signal's number.
         numbers: Numbers of the signals.
+        again: Called, in another thread, with the number of each signal after the first.
 
     Raises:
         ValueError: The calling thread is not the main thread.
@@ -34,10 +39,15 @@ def caught(stop: StopRequest, numbers: tuple[signal.Signals, ...] = ENDING) -> I
     writer.setblocking(False)
 
     def watch() -> None:
+        asked = False
         while received := reader.recv(1):
-            if received[0] in numbers:
-                number = received[0]
-                stop.set(f"interrupted by signal {number}", StopKind.SIGNAL, number)
+            number = received[0]
+            if number not in numbers:
+                continue
+            if asked:
+                again(number)
+            asked = True
+            stop.set(f"interrupted by signal {number}", StopKind.SIGNAL, number)
 
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
     with reader, writer:

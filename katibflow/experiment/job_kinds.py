@@ -74,6 +74,8 @@ class JobKind:
             them.
         pod_metadata: The keys from ``spec`` to metadata that every pod gets; empty if the kind has
             no such field.
+        lifetime: The keys from ``spec`` to the field by which the controller deletes a finished job
+            after some time; empty if the kind has no such field.
         name_label: The label that holds the job's name on each pod, for a kind whose pod templates
             are not in the object; else empty.
         suffixes: What the kind's controllers append to the job's name in the names that they make.
@@ -98,6 +100,7 @@ class JobKind:
     stop: Mapping[str, Any] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     pod_metadata: tuple[str, ...] = ()
+    lifetime: tuple[str, ...] = ()
     name_label: str = ""
     suffixes: tuple[Suffix, ...] = ()
     env: tuple[str, ...] = ()
@@ -149,6 +152,7 @@ def _training_job(
         failure_condition=_condition("Failed") if has_defaults else None,
         primary_pod_labels=labels if has_defaults else None,
         stop={"runPolicy": {"suspend": True}},
+        lifetime=("runPolicy", "ttlSecondsAfterFinished"),
         job_replicas=job_replicas,
     )
 
@@ -175,6 +179,7 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
             failure_condition=_condition("Failed"),
             primary_pod_labels={},
             stop={"suspend": True},
+            lifetime=("ttlSecondsAfterFinished",),
             suffixes=(Suffix("-{}", ("completions",), ("completions",)),),
         ),
         _training_job("PyTorchJob", "pytorchReplicaSpecs"),
@@ -237,6 +242,7 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
             ),
             stop={"shutdown": "Terminate"},
             pod_metadata=("podMetadata",),
+            lifetime=("ttlStrategy",),
             has_stages=True,
         ),
     )

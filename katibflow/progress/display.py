@@ -5,7 +5,7 @@ The state that is shown is in `progress.status`. Import this module late: it imp
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Protocol, TextIO
@@ -34,6 +34,8 @@ _STYLES = {
 _STYLE = Style(waits=False)
 _LINES_AROUND_THE_TABLE = 8
 _REFRESHES_PER_SECOND = 4
+_NARROWEST = 6
+"""Characters of a column at least."""
 
 
 class Progress(Protocol):
@@ -122,9 +124,14 @@ class LineProgress:
         if text is not None:
             if isinstance(update, TrialEnded):
                 text += _left_text(self._status, self._since)
-            print(f"{self._clock():%H:%M:%S} {text}", file=self._stream, flush=True)
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        print(f"{self._clock():%H:%M:%S} {text}", file=self._stream, flush=True)
 
     def __enter__(self) -> LineProgress:
+        for line in self._status.opening:
+            self._print(line)
         return self
 
     def __exit__(
@@ -155,6 +162,8 @@ class TableProgress:
         self._status = self._status.after(update)
 
     def __enter__(self) -> TableProgress:
+        for line in self._status.opening:
+            self._console.print(Text(line))
         self._live.start(refresh=True)
         return self
 
@@ -172,29 +181,36 @@ class TableProgress:
         room = max(3, self._console.height - _LINES_AROUND_THE_TABLE)
         shown = _most_telling(rows, status, room)
         table = Table(box=None, header_style="bold", padding=(0, 1), expand=True)
-        columns = columns_of(status.experiment, (), Output.LIVE)
+        now = time_text(datetime.now(UTC))
+        table_rows = [status.table_row(each, now) for each in shown]
+        every = columns_of(status.experiment, (), Output.LIVE)
+        columns = _fitting(every, table_rows, self._console.width)
         for column in columns:
             heading = column.heading if column.is_given else column.heading.lower()
             side: Literal["left", "right"] = "right" if column.is_number else "left"
             # The column of notices has no heading. It takes the width that the others leave, so
             # that a long notice never pushes a value out.
-            width, ratio = (6, None) if heading else (None, 1)
+            width, ratio = (_NARROWEST, None) if heading else (None, 1)
             table.add_column(heading, justify=side, no_wrap=True, min_width=width, ratio=ratio)
-        now = time_text(datetime.now(UTC))
-        for row in (status.table_row(each, now) for each in shown):
+        for row in table_rows:
             table.add_row(*(_cell(column, row) for column in columns))
-        return Group(table, *self._lines(len(rows) - len(shown)))
+        left_out = [each.heading for each in every if each not in columns]
+        return Group(table, *self._lines(len(rows) - len(shown), left_out))
 
-    def _lines(self, hidden: int) -> list[Text]:
+    def _lines(self, hidden: int, left_out: Sequence[str]) -> list[Text]:
         status = self._status
         spec = status.experiment.spec
-        lines = [Text(f"({hidden} more trials)", style="dim")] if hidden else []
+        notes = [f"{hidden} more trials"] if hidden else []
+        notes += [f"no room for {', '.join(left_out)}"] if left_out else []
+        lines = [Text(f"({'; '.join(notes)})", style="dim")] if notes else []
         of = f" of {spec.max_trial_count}" if spec.max_trial_count is not None else ""
         text = f"{status.ended}{of} trials ended"
         facts = (status.standing, goals_text(spec.objective)) if status.best.trials else ()
         text += "".join(f", {each}" for each in facts if each)
         text += _left_text(status, self._since)
         lines.append(Text(text, style="bold"))
+        if status.alarm:
+            lines.append(Text(status.alarm, style="bold red"))
         if status.decision is not None:
             lines.append(Text(f"{status.decision.reason}: {status.decision.message}"))
         return lines
@@ -206,10 +222,27 @@ def _cell(column: Column, row: TableRow) -> Text:
         case "number":
             return Text(f"{text} *", style="bold green") if row.is_best else Text(text)
         case "state":
-            return Text(text.lower(), style=_STYLES[row.trial.state])
+            style = _STYLES[TrialState.PRUNED if row.is_stopped else row.trial.state]
+            return Text(text.lower(), style=style)
         case "notice":
             return Text(text, style="dim")
     return Text(text, style="bold" if row.is_best and column.is_objective else "")
+
+
+def _fitting(columns: list[Column], rows: Sequence[TableRow], width: int) -> list[Column]:
+    """Returns the columns that a terminal has room for; it loses parameters from the right."""
+
+    def needed(column: Column) -> int:
+        cells = (len(column.cell(row, _STYLE)) for row in rows)
+        return 2 + max(_NARROWEST, len(column.heading), *cells) if column.heading else 0
+
+    fitting = list(columns)
+    while sum(map(needed, fitting)) > width:
+        parameters = [each for each in fitting if each.is_parameter]
+        if not parameters:
+            break
+        fitting.remove(parameters[-1])
+    return fitting
 
 
 def _most_telling(rows: list[Row], status: Status, room: int) -> list[Row]:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 
 from katibflow.engine.events import (
     Decided,
+    Interrupted,
     MetricReported,
     TrialEnded,
     TrialNotice,
     TrialQueued,
+    TrialsTakenOver,
     TrialStarted,
     Update,
 )
@@ -21,6 +23,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.report.table import Row as TableRow
 from katibflow.study.best import Best, best_of
 from katibflow.study.decision import Decision
+from katibflow.study.failures import same_cause
 from katibflow.study.history import Trial, TrialState
 from katibflow.study.objectives import values_text
 
@@ -31,13 +34,17 @@ __all__ = [
 ]
 
 
+_FIRST = 2
+"""Trials at the beginning of a start whose common failure is told at once."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One trial as it is now.
 
     Attributes:
         trial: The trial; its state is RUNNING until it has ended.
-        latest: Metric name to its last reported value, for the objectives of a running trial.
+        latest: Metric name to its last reported value, for a running trial.
         notice: The last notice about the trial; empty by default.
     """
 
@@ -55,20 +62,31 @@ class Status:
         rows: Trial number to the trial as it is now.
         best: The best trial, or the Pareto front of several objectives.
         decision: The engine's last decision; None while there is none.
+        opening: The lines that say how the run begins; none by default.
+        alarm: Says that the first trials of this start all failed, and why; empty otherwise.
+        is_interrupted: Whether the running trials are being stopped, or were.
+        first: The trials that ended first since this start; at most `_FIRST`.
     """
 
     experiment: Experiment
     rows: dict[int, Row]
     best: Best
     decision: Decision | None = None
+    opening: tuple[str, ...] = ()
+    alarm: str = ""
+    is_interrupted: bool = False
+    first: tuple[Trial, ...] = ()
 
     @staticmethod
-    def of(experiment: Experiment, trials: tuple[Trial, ...]) -> Status:
+    def of(
+        experiment: Experiment, trials: tuple[Trial, ...], opening: tuple[str, ...] = ()
+    ) -> Status:
         """Returns the status of an experiment before its first update."""
         return Status(
             experiment,
             {trial.number: Row(trial) for trial in trials},
             best_of(experiment.spec.objective, trials),
+            opening=opening,
         )
 
     def after(self, update: Update) -> Status:
@@ -76,17 +94,36 @@ class Status:
         match update:
             case TrialStarted(trial) | TrialQueued(trial):
                 return self._with(Row(trial))
+            case TrialsTakenOver(trials):
+                status = self
+                for trial in trials:
+                    ended = status._with(Row(trial))
+                    status = replace(ended, best=status.best.with_trial(trial))
+                return status
             case MetricReported(number, metric, point):
-                if all(metric != aim.metric for aim in self.experiment.spec.objective.aims):
+                if metric not in self.experiment.spec.objective.metric_names:
                     return self
                 row = self.rows[number]
                 return self._with(replace(row, latest={**row.latest, metric: point.value}))
-            case TrialNotice(number, text):
-                return self._with(replace(self.rows[number], notice=text))
+            case TrialNotice(trial, text):
+                row = self.rows.get(trial.number) or Row(trial)
+                return self._with(replace(row, notice=text))
             case TrialEnded(trial):
-                return replace(self._with(Row(trial)), best=self.best.with_trial(trial))
+                best = self.best.with_trial(trial)
+                return replace(self._with(Row(trial)), best=best)._after_first(trial)
+            case Interrupted():
+                return replace(self, is_interrupted=True)
             case Decided(decision):
                 return replace(self, decision=decision)
+
+    def _after_first(self, trial: Trial) -> Status:
+        """Returns the status in which a trial counts among the first ones, if it is one."""
+        if len(self.first) == _FIRST or trial.state is TrialState.KILLED:
+            return self
+        first = (*self.first, trial)
+        cause = same_cause(first) if len(first) == _FIRST else ""
+        alarm = f"the first {_FIRST} trials failed in the same way: {cause}" if cause else ""
+        return replace(self, first=first, alarm=alarm)
 
     def _with(self, row: Row) -> Status:
         # The old status shares this dictionary: a copy for each report would cost too much.
@@ -119,7 +156,15 @@ class Status:
                 this is not shown.
         """
         objective, is_best = self.experiment.spec.objective, self.is_best(row.trial)
-        return TableRow(row.trial, objective, is_best, now, row.latest, row.notice)
+        return TableRow(
+            row.trial,
+            objective,
+            is_best,
+            None if self.is_interrupted else now,
+            row.latest,
+            row.notice,
+            is_stopped=self.is_interrupted and row.trial.state is TrialState.RUNNING,
+        )
 
 
 def describe(status: Status, update: Update) -> str | None:
@@ -130,21 +175,30 @@ def describe(status: Status, update: Update) -> str | None:
         update: The update.
     """
     match update:
-        case TrialStarted(trial, resumed):
-            verb = "taken up again" if resumed else "started"
+        case TrialStarted(trial, resumed, anew):
+            verb = "begun anew" if anew else "taken up again" if resumed else "started"
             return f"trial {trial.number} {verb}: {_assignments(trial)}"
         case TrialQueued(trial):
             return f"trial {trial.number} waits in a queue: {_assignments(trial)}"
-        case TrialNotice(number, text):
-            return f"trial {number}: {text}"
+        case TrialsTakenOver(trials):
+            standing = f" ({status.standing})" if status.best.trials else ""
+            return f"{len(trials)} trials of earlier runs count{standing}"
+        case TrialNotice(trial, text):
+            return f"trial {trial.number}: {text}"
         case TrialEnded(trial):
             text = f"trial {trial.number} {trial.state.lower()}{_seconds(trial)}"
             values = values_text(status.experiment.spec.objective, trial)
             if values:
                 text += f": {values}"
+            # The message may have many lines, so it comes last.
+            text += f" ({status.standing})" if status.best.trials else ""
             if trial.state is not TrialState.COMPLETE or trial.message:
                 text += f": {trial.reason}: {trial.message}"
-            return text + (f" ({status.standing})" if status.best.trials else "")
+            is_last = status.first[-1:] == (trial,)
+            return f"{text}\n{status.alarm}" if status.alarm and is_last else text
+        case Interrupted(text, running):
+            stopped = f"{running} running trial{'' if running == 1 else 's'}"
+            return f"{text}: {stopped} stopped" if running else text
         case Decided(decision):
             return f"{decision.reason}: {decision.message}"
         case _:

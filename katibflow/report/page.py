@@ -21,9 +21,11 @@ from katibflow.report.table import Column, Output, Row, Style, columns_of, rows_
 from katibflow.report.template import drawing_script, render_page
 from katibflow.study.best import Best, best_of
 from katibflow.study.ending import Ending
+from katibflow.study.failures import failures_of, gave_nothing, succeeded_text
 from katibflow.study.files import write_atomically
-from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.history import History, TrialState
 from katibflow.study.objectives import aims_texts, objective_values, value_text
+from katibflow.study.reasons import ExperimentReason
 
 __all__ = ["render_report", "write_report"]
 
@@ -52,9 +54,9 @@ def render_report(history: History, ending: Ending, logs: Mapping[int, Mapping[s
     return render_page(
         policy=_policy(scripts),
         title=history.experiment.name,
-        summary=_summary(history, ending),
+        summary=_summary(history, ending, logs),
         plots="\n".join(map(_plot_html, plots)),
-        table=_table(history, logs),
+        table=_table(history, logs, ending.reason == ExperimentReason.INTERRUPTED),
         data=_script_safe(json.dumps(drawn)),
         scripts=scripts,
     )
@@ -105,13 +107,9 @@ def _plot_html(plot: Plot) -> str:
 # -------------------------------------------------------------------------------------- summary
 
 
-def _summary(history: History, ending: Ending) -> str:
+def _summary(history: History, ending: Ending, logs: Mapping[int, Mapping[str, str]]) -> str:
     spec = history.experiment.spec
-    word, kind = {
-        None: ("Running", "running"),
-        True: ("Succeeded", "good"),
-        False: ("Failed", "bad"),
-    }[ending.succeeded]
+    word, kind = _badge(history, ending)
     facts = aims_texts(spec.objective)
     facts += [f"algorithm {spec.algorithm.algorithm_name}", f"run {history.run}"]
     counts = Counter(trial.state for trial in history.trials)
@@ -127,9 +125,52 @@ def _summary(history: History, ending: Ending) -> str:
         f'<section class="card ending {kind}" id="ending"><h2>'
         f"{'Where it stands' if ending.succeeded is None else 'Why it stopped'}</h2>"
         f"<p><b>{escape(ending.reason)}</b></p><p>{escape(ending.message)}</p></section>"
+        f"{_failures_html(history, logs)}{_kept_html(history)}"
         f'<div class="pair">{_best_html(history)}'
         f'<section class="card" id="counts"><h2>Trials: {len(history.trials)}{of}</h2>'
         f'<div class="tiles">{tiles}</div></section></div>'
+    )
+
+
+def _badge(history: History, ending: Ending) -> tuple[str, str]:
+    """Returns the badge's word and its kind, which is its colour."""
+    if ending.succeeded is None:
+        is_stopped = ending.reason == ExperimentReason.INTERRUPTED
+        return ("Interrupted", "stopped") if is_stopped else ("Running", "running")
+    if ending.succeeded and gave_nothing(history.experiment.spec.objective, history.trials):
+        return "No result", "bad"
+    return ("Succeeded", "good") if ending.succeeded else ("Failed", "bad")
+
+
+def _failures_html(history: History, logs: Mapping[int, Mapping[str, str]]) -> str:
+    """Returns the failures by their causes, with the logs of one trial of each."""
+    found = failures_of(history.trials)
+    if not found:
+        return ""
+    items = "".join(
+        f"<li>{escape(each.text)} "
+        + " ".join(
+            _log_link(name, log) for name, log in logs.get(each.trials[0].number, {}).items()
+        )
+        + "</li>"
+        for each in found
+    )
+    share = escape(succeeded_text(history.trials))
+    return (
+        f'<section class="card ending bad" id="failures"><h2>Failures</h2><p>{share}</p>'
+        f"<ul>{items}</ul></section>"
+    )
+
+
+def _kept_html(history: History) -> str:
+    """Returns what changed since trials ran that count all the same."""
+    lines = [escape(line) for each in history.kept for line in each.lines()]
+    if not lines:
+        return ""
+    text = "<br>".join(lines)
+    return (
+        '<section class="card ending" id="kept"><h2>Trials of before a change</h2>'
+        f"<p>{text}</p></section>"
     )
 
 
@@ -189,7 +230,7 @@ def _front_html(best: Best) -> str:
 # ---------------------------------------------------------------------------------------- table
 
 
-def _table(history: History, logs: Mapping[int, Mapping[str, str]]) -> str:
+def _table(history: History, logs: Mapping[int, Mapping[str, str]], is_stopped: bool) -> str:
     if not history.trials:
         return '<p class="none">No trial has been started.</p>'
     trials = sorted(history.trials, key=lambda trial: trial.number)
@@ -200,7 +241,7 @@ def _table(history: History, logs: Mapping[int, Mapping[str, str]]) -> str:
         f'<tr id="trial-{row.trial.number}"{_BEST if row.is_best else ""}>'
         + "".join(_cell(each, row, best.mark) for each in columns)
         + "</tr>"
-        for row in rows_of(history.experiment, trials, logs, best=best)
+        for row in rows_of(history.experiment, trials, logs, best=best, is_stopped=is_stopped)
     )
     return (
         '<div class="card scroll"><table id="trials"><thead><tr>'
@@ -224,7 +265,7 @@ def _cell(column: Column, row: Row, mark: str) -> str:
             star = f'<span class="star">{mark}</span>' if row.is_best else ""
             return f'<th scope="row">{row.trial.number}{star}</th>'
         case "state":
-            return f"<td>{_state(row.trial)}</td>"
+            return f"<td>{_state(row)}</td>"
         case "logs":
             links = " ".join(_log_link(name, log) for name, log in row.logs.items())
             return f"<td>{links or _NOTHING}</td>"
@@ -232,8 +273,8 @@ def _cell(column: Column, row: Row, mark: str) -> str:
     return f"<td{_side(column)}>{f'<b>{text}</b>' if column.is_objective else text}</td>"
 
 
-def _state(trial: Trial) -> str:
-    word = trial.state.value.lower()
+def _state(row: Row) -> str:
+    trial, word = row.trial, row.state.lower()
     label = f'<span class="state {word}">{word}</span>'
     if not trial.reason and not trial.message:
         return label

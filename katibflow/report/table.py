@@ -12,8 +12,15 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from katibflow.experiment.types import Experiment, Objective, Parameter
+from katibflow.experiment.types import (
+    Experiment,
+    Objective,
+    Parameter,
+    ParameterType,
+    StrategyValue,
+)
 from katibflow.study.best import Best, best_of
+from katibflow.study.failures import cause_of
 from katibflow.study.history import Trial, TrialState
 from katibflow.study.objectives import objective_values, value_text
 from katibflow.study.optuna_study import typed_value
@@ -72,9 +79,10 @@ class Row:
         objective: The experiment's objective.
         is_best: Whether the trial is the best one, or on the Pareto front.
         now: The time (UTC, ISO 8601), to show how long a running trial has run; None not to.
-        latest: Metric name to its last reported value, for the objectives of a running trial.
+        latest: Metric name to its last reported value, for a running trial.
         notice: The last notice about the trial; empty by default.
         logs: Replica name to the path or address of its log.
+        is_stopped: Whether the trial is on record as running though nobody runs it now.
     """
 
     trial: Trial
@@ -84,11 +92,22 @@ class Row:
     latest: Mapping[str, float] = field(default_factory=dict)
     notice: str = ""
     logs: Mapping[str, str] = field(default_factory=dict)
+    is_stopped: bool = False
+
+    @property
+    def state(self) -> str:
+        """The trial's state in words: a trial that was stopped is not RUNNING for a person."""
+        return "INTERRUPTED" if self.is_stopped else self.trial.state.value
 
     def seen(self, metric: str) -> float | None:
         """Returns a metric's value by its strategy, or None if the trial does not have it."""
         observation = self.trial.observations.get(metric)
         return None if observation is None else observation.value(self.objective.strategy(metric))
+
+    def last(self, metric: str) -> float | None:
+        """Returns a metric's last value, whatever its strategy, or None without one."""
+        observation = self.trial.observations.get(metric)
+        return None if observation is None else observation.latest
 
     def shown(self, metric: str) -> float | None:
         """Returns an objective's value, or its last reported value while the trial runs."""
@@ -100,6 +119,8 @@ class Row:
     @property
     def seconds(self) -> float | None:
         """The seconds that the trial took, or has taken up to ``now``; None if unknown."""
+        if self.is_stopped:
+            return None
         return replace(self.trial, end=self.trial.end or self.now).duration
 
 
@@ -115,6 +136,7 @@ class Column:
         kind: The kind of the values; text by default.
         is_given: Whether the heading is a name from the Experiment, which outputs must not change.
         is_objective: Whether the column holds an objective.
+        is_parameter: Whether the column holds a parameter, of which narrow outputs leave some out.
         outputs: The outputs that show the column; all by default.
     """
 
@@ -125,6 +147,7 @@ class Column:
     kind: Kind = Kind.TEXT
     is_given: bool = False
     is_objective: bool = False
+    is_parameter: bool = False
     outputs: frozenset[Output] = _EVERYWHERE
 
     @property
@@ -159,7 +182,8 @@ def _objectives(experiment: Experiment, _: Sequence[Trial]) -> Iterator[Column]:
             value = row.shown(metric)
             return "" if value is None else style.number(value)
 
-        yield replace(_metric(aim.metric), text=text, is_objective=True, outputs=_ALL_BUT_JSON)
+        column = _metric(aim.metric, experiment.spec.objective)
+        yield replace(column, text=text, is_objective=True, outputs=_ALL_BUT_JSON)
 
 
 def _metrics(experiment: Experiment, trials: Sequence[Trial]) -> Iterator[Column]:
@@ -168,18 +192,48 @@ def _metrics(experiment: Experiment, trials: Sequence[Trial]) -> Iterator[Column
     observed = (name for trial in trials for name in trial.observations)
     for name in dict.fromkeys([*objective.metric_names, *observed]):
         if name not in aims:
-            yield _metric(name)
+            yield _metric(name, objective)
 
 
-def _metric(name: str) -> Column:
+def _metric(name: str, objective: Objective) -> Column:
+    strategy = objective.strategy(name)
+    which = "" if strategy is StrategyValue.LATEST else f" ({strategy})"
+
+    def text(row: Row, style: Style) -> str:
+        is_running = row.trial.state is TrialState.RUNNING
+        value = row.latest.get(name) if is_running else row.seen(name)
+        return "" if value is None else style.number(value)
+
     return Column(
         f"metrics_{name}",
-        name,
+        f"{name}{which}",
         lambda row: row.seen(name),
+        text,
         kind=Kind.NUMBER,
         is_given=True,
-        outputs=frozenset({Output.PAGE, Output.FRAME}),
+        outputs=_ALL_BUT_JSON,
     )
+
+
+def _latest(experiment: Experiment, trials: Sequence[Trial]) -> Iterator[Column]:
+    """Yields a column of last values for each metric of which another value is shown."""
+    objective = experiment.spec.objective
+    names = dict.fromkeys([*objective.metric_names, *(n for t in trials for n in t.observations)])
+    for name in names:
+        rows = (Row(trial, objective) for trial in trials if name in trial.observations)
+        if any(repr(row.last(name)) != repr(row.seen(name)) for row in rows):  # NaN is NaN
+
+            def value(row: Row, metric: str = name) -> float | None:
+                return row.last(metric)
+
+            yield Column(
+                f"latest_{name}",
+                f"{name} (latest)",
+                value,
+                kind=Kind.NUMBER,
+                is_given=True,
+                outputs=frozenset({Output.PAGE, Output.FRAME}),
+            )
 
 
 def _parameters(outputs: frozenset[Output]) -> Columns:
@@ -199,19 +253,28 @@ def _parameter(name: str, parameter: Parameter | None, outputs: frozenset[Output
         text = row.trial.assignments.get(name)
         return text if parameter is None or text is None else typed_value(parameter, text)
 
+    def text(row: Row, style: Style) -> str:
+        assigned = row.trial.assignments.get(name, "")
+        if parameter is None or parameter.type is not ParameterType.DOUBLE or not assigned:
+            return assigned
+        return style.number(float(assigned))
+
     return Column(
         f"params_{name}",
         name,
         value,
-        lambda row, _: row.trial.assignments.get(name, ""),
+        text,
         Kind.NUMBER,
         is_given=True,
+        is_parameter=True,
         outputs=outputs,
     )
 
 
 def _duration(row: Row, style: Style) -> str:
     """Returns how long a trial took, and how long it was queued if that was over a second."""
+    if row.is_stopped:
+        return ""
     if row.trial.state is TrialState.RUNNING and row.trial.start is None:
         return "queued"
     text = "" if row.seconds is None else style.length(row.seconds)
@@ -223,26 +286,36 @@ def _duration(row: Row, style: Style) -> str:
 def _reason(row: Row, style: Style) -> str:
     if style.message is None:
         return row.trial.reason
-    return style.message(f"{row.trial.reason} {row.trial.message}".strip())
+    is_failed = row.trial.state is TrialState.FAIL
+    text = cause_of(row.trial) if is_failed else row.trial.message
+    return style.message(f"{row.trial.reason} {text}".strip())
 
 
 def _notice(row: Row, _: Style) -> str:
+    if row.trial.state is TrialState.FAIL:
+        return cause_of(row.trial)
     is_over = row.trial.state.is_finished
     return row.trial.message.split("\n")[0] if is_over else row.notice
 
 
 _FRAME = frozenset({Output.FRAME})
-_PARAMETERS_FIRST = frozenset({Output.LIVE, Output.PAGE})
 _WHERE_TIMED = frozenset({Output.SHOW, Output.LIVE, Output.PAGE})
 _WHERE_REASONED = frozenset({Output.SHOW, Output.MARKDOWN, Output.FRAME})
 
 COLUMNS: tuple[Column | Columns, ...] = (
     Column("number", "Trial", lambda row: row.trial.number, outputs=_ALL_BUT_JSON),
-    Column("state", "State", lambda row: row.trial.state.value, outputs=_ALL_BUT_JSON),
-    _parameters(_PARAMETERS_FIRST),
+    Column(
+        "state",
+        "State",
+        lambda row: row.trial.state.value,
+        lambda row, _: row.state,
+        outputs=_ALL_BUT_JSON,
+    ),
     _objectives,
+    _parameters(_ALL_BUT_JSON - _FRAME),
     _metrics,
-    _parameters(_ALL_BUT_JSON - _PARAMETERS_FIRST),
+    _parameters(_FRAME),
+    _latest,
     Column("queued", "Queued", lambda row: row.trial.queued, None, Kind.TIME, outputs=_FRAME),
     Column("start", "Start", lambda row: row.trial.start, None, Kind.TIME, outputs=_FRAME),
     Column("end", "End", lambda row: row.trial.end, None, Kind.TIME, outputs=_FRAME),
@@ -268,6 +341,7 @@ def rows_of(
     logs: Mapping[int, Mapping[str, str]] | None = None,
     now: str | None = None,
     best: Best | None = None,
+    is_stopped: bool = False,
 ) -> list[Row]:
     """Returns a row for each trial.
 
@@ -277,11 +351,19 @@ def rows_of(
         logs: Trial number to replica name to the path or address of its log; none by default.
         now: The time (UTC, ISO 8601), to show how long running trials have run; None not to.
         best: The best of all trials; by default the best of ``trials``.
+        is_stopped: Whether nobody runs the trials that are on record as running.
     """
     objective = experiment.spec.objective
     best = best or best_of(objective, trials)
     numbers = {trial.number for trial in best.trials}
     return [
-        Row(trial, objective, trial.number in numbers, now, logs=(logs or {}).get(trial.number, {}))
+        Row(
+            trial,
+            objective,
+            trial.number in numbers,
+            now,
+            logs=(logs or {}).get(trial.number, {}),
+            is_stopped=is_stopped and trial.state is TrialState.RUNNING,
+        )
         for trial in trials
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -100,14 +100,17 @@ class RunSetup:
 
     Attributes:
         runner: Makes the runner, from the history and the run's folder.
-        begin: Adds trials of earlier runs to a new history; None if none are wanted.
+        begin: Adds trials of earlier runs to a new history, also those of an Experiment that has
+            changed since if the second argument is True; None if none are wanted.
         fills_folder: Whether the runner itself writes records and logs to the run's folder;
             otherwise they are copied there.
+        programs: Name to hash of the files of the trials' programs, where they can be read.
     """
 
     runner: Callable[[History, Path], Runner]
-    begin: Callable[[History], History] | None = None
+    begin: Callable[[History, bool], History] | None = None
     fills_folder: bool = False
+    programs: Mapping[str, str] = field(default_factory=dict)
 
 
 class Backend(Protocol):

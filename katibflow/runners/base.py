@@ -34,6 +34,8 @@ class TrialJob:
         source: Source of the metrics, if they are not in that output.
         checkpoint: Checkpoint folder of the trial, if it has one.
         parent: Name of the job whose checkpoints the trial starts from; None: it starts empty.
+        after: `LogLine.position` of the last line of output that the caller has; empty if it has
+            none. The output of the same job goes on after that line, if the runner can do so.
     """
 
     trial: Trial
@@ -43,6 +45,7 @@ class TrialJob:
     source: Source | None = None
     checkpoint: Checkpoint | None = None
     parent: str | None = None
+    after: str = ""
 
 
 class JobState(StrEnum):
@@ -94,8 +97,8 @@ class Runner(Protocol):
         have been read completely. If the job was stopped or ran out of time, no replica is left
         then. If the job ended by itself, other replicas may still run: the runner ends them while
         the next trials run, at the latest in `close`. A job that fails is an outcome, not an
-        error. A job that is adopted, running or ended, is observed from its first line on; a job
-        that was stopped before is created anew.
+        error. A job that is adopted, running or ended, is observed from its first line on, or from
+        `TrialJob.after` on; a job that was stopped before is created anew.
 
         Args:
             job: The job to run.

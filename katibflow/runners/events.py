@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = [
     "Event",
@@ -27,9 +27,11 @@ class Started:
     Attributes:
         time: Time of the job's creation, in the form of `study.history.time_text`; of a job that
             waited in a queue, the time at which its work began.
+        goes_on: Whether the lines go on after `TrialJob.after`, since the caller has those before.
     """
 
     time: str
+    goes_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,15 @@ class LogLine:
     """A line of the primary container's output, without its line end.
 
     Lines of other replicas are no events; they are in those replicas' logs.
+
+    Attributes:
+        text: The line.
+        position: The runner's own text for the line's place in the output, for `TrialJob.after`;
+            empty if the runner always gives the whole output.
     """
 
     text: str
+    position: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

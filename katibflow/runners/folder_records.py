@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from katibflow.runners.local.lock import RunLock
+from katibflow.runners.local.lock import RunLock, is_held
 from katibflow.runners.local.runner import LocalRunner
 from katibflow.study.history import Trial
 
-__all__ = ["FolderRecords", "locked"]
+__all__ = ["FolderRecords", "is_in_use", "locked"]
 
 
 class FolderRecords:
@@ -66,3 +66,8 @@ def locked(folder: Path) -> AbstractContextManager[object]:
         RunnerError: The folder cannot be locked.
     """
     return RunLock(folder)
+
+
+def is_in_use(folder: Path) -> bool:
+    """Returns whether a process holds the lock of a run's folder, and so runs its trials."""
+    return is_held(RunLock(folder).path)

@@ -45,6 +45,7 @@ class StopRequest:
         self._lock = threading.RLock()
         self._reason: StopReason | None = None
         self._callbacks: list[Callable[[], None]] = []
+        self._leaves: list[Callable[[], str]] = []
 
     def set(
         self, text: str, kind: StopKind = StopKind.REQUESTED, signal: int | None = None
@@ -88,6 +89,29 @@ class StopRequest:
                     self._callbacks.remove(callback)
 
         return unsubscribe
+
+    def leaves(self, describe: Callable[[], str]) -> Callable[[], None]:
+        """Says what would be left if nobody waited for the stop any longer; returns an undo.
+
+        Args:
+            describe: Returns one or more lines for a person; any thread may call it.
+        """
+        with self._lock:
+            self._leaves.append(describe)
+
+        def forget() -> None:
+            with self._lock:
+                if describe in self._leaves:
+                    self._leaves.remove(describe)
+
+        return forget
+
+    @property
+    def left(self) -> str:
+        """Returns what is left if the process leaves now, in lines; empty if nothing is known."""
+        with self._lock:
+            described = list(self._leaves)
+        return "\n".join(filter(None, (describe() for describe in described)))
 
     def pass_on(self, other: StopRequest) -> Callable[[], None]:
         """Makes the other request, for the same reason, once this one is made.

@@ -2,25 +2,46 @@
 
 ``study.jsonl`` is the study history. Each start writes all trials that are on record by then, those
 of earlier runs included, and each end does so again. In between ``trials/`` has the newest records,
-which `runners.folder_records` reads and writes. ``report.html`` is the report, and ``lock`` belongs
-to the process that runs the experiment.
+which `runners.folder_records` reads and writes. A trial that the history has as finished stays
+finished, whatever becomes of its record. ``report.html`` is the report, and ``lock`` belongs to the
+process that runs the experiment.
 """
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from katibflow.errors import HistoryError, InputError, RunnerError
 from katibflow.experiment.types import Experiment
-from katibflow.study.files import make_folder, write_atomically
+from katibflow.study.changes import Change, changed_programs, changes, changes_text, compared
+from katibflow.study.files import make_folder, sync_folder, write_atomically
 from katibflow.study.history import History, Trial, dump_history, load_history, readable_history
-from katibflow.study.resume import check_resume, is_taken_over
+from katibflow.study.resume import check_resume
 from katibflow.suggestion.suggester import new_seed
 
-__all__ = ["RunFolder", "read_history_file"]
+__all__ = ["RunFolder", "read_history_file", "with_records"]
+
+
+def with_records(history: History, records: Iterable[Trial]) -> History:
+    """Returns the history with the trials on record; one that is finished there stays so.
+
+    Its folder or its job may be deleted by now, or its job may have been made anew.
+    """
+    over = {trial.number for trial in history.trials if trial.state.is_finished}
+    return history.with_trials(
+        trial for trial in records if trial.state.is_finished or trial.number not in over
+    )
+
+
+_OTHERWISE = (
+    "--fresh (in Python fresh=True), to begin anew, with the old folder kept beside under a dated "
+    "name; or another --name"
+)
 
 
 def read_history_file(path: Path, warn: Callable[[str], None] | None = None) -> History:
@@ -62,36 +83,74 @@ class RunFolder:
         source: str,
         experiment: Experiment,
         take_over: Callable[[History], History] | None = None,
-    ) -> History:
+        *,
+        programs: Mapping[str, str] | None = None,
+        keep: bool = False,
+    ) -> tuple[History, tuple[Change, ...]]:
         """Begins a run, or goes on with the run in this folder; writes nothing.
 
         Args:
             source: The name of the experiment's origin in errors.
             experiment: The experiment that is to be run.
             take_over: Adds trials of earlier runs to a new history; by default none.
+            programs: Name to hash of the files of the trials' programs; by default none are known.
+            keep: Whether to go on if the experiment or a program has changed since.
 
         Returns:
-            The history, a new one or that of the folder, without the run's own trials.
+            The history, a new one or that of the folder, with the trials that have finished; and
+            what has changed since those ran, which is nothing unless ``keep``.
 
         Raises:
             InvalidExperiment: The run in this folder has another search space or objective.
+            InputError: Something else has changed, and ``keep`` is False.
             HistoryError: The history of the run is missing or cannot be read.
         """
+        found: tuple[Change, ...] = ()
         if self.study.exists():
             old = self._begun()
-            check_resume(source, experiment, old.experiment)
-            history = replace(old, experiment=experiment)
+            check_resume(source, experiment, old.experiment, _OTHERWISE)
+            found = (
+                *changes(compared(experiment), compared(old.experiment)),
+                *changed_programs(programs or {}, old.programs),
+            )
+            if found and not keep:
+                raise InputError(
+                    f"{source}: {self.path} has a run that is not of this Experiment:"
+                    f"{changes_text(found)}\nallowed: {_OTHERWISE}; or --keep (keep=True), to go "
+                    "on with the trials that are there, which the report then says"
+                )
+            # A file that cannot be found now keeps its mark, for the start that finds it again.
+            known = {**old.programs, **(programs or {})}
+            history = replace(old, experiment=experiment, programs=known)
         elif any(self.path.glob("trials/*/record.json")):
             raise HistoryError(
-                f"{self.study} is missing beside trials on record; put it back, or choose another "
-                "--name"
+                f"{self.study} is missing beside trials on record; put it back; or {_OTHERWISE}"
             )
         else:
             run = secrets.token_hex(4)
-            history = History(experiment, run, new_seed(experiment, run))
+            seed = new_seed(experiment, run)
+            history = History(experiment, run, seed, programs=programs or {})
             if take_over is not None:
                 history = take_over(history)
-        return history
+        return history, found
+
+    def set_aside(self) -> Path:
+        """Renames the folder, so that a run can begin anew in its place; returns the new path.
+
+        The new name has the time in it, as ``mnist.2026-01-31T08-15-00``.
+
+        Raises:
+            RunnerError: The folder cannot be renamed.
+        """
+        time = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+        names = (f"{self.path.name}.{time}{f'-{n}' if n > 1 else ''}" for n in itertools.count(1))
+        path = next(path for path in map(self.path.with_name, names) if not path.exists())
+        try:
+            self.path.rename(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise RunnerError(f"{self.path}: cannot be renamed: {error.strerror}") from error
+        return path
 
     def save(self, history: History) -> None:
         """Writes the history so that a reader sees either the old file or the whole new one.
@@ -121,7 +180,7 @@ class RunFolder:
                 f"{self.path}: found no {self.study.name}; allowed: the folder of a run, as "
                 "runs/mnist"
             )
-        return self._begun(warn).with_trials(records)
+        return with_records(self._begun(warn), records)
 
     def logs(self) -> Mapping[int, Mapping[str, str]]:
         """Returns trial number to replica name to the path of its log, relative to this folder."""
@@ -139,12 +198,12 @@ class RunFolder:
         yield from self.path.glob("trials/[0-9]*/")
 
     def _begun(self, warn: Callable[[str], None] | None = None) -> History:
-        """Returns the history as it was at the run's start.
+        """Returns the history as it was last written, with its finished trials only.
 
         Args:
             warn: Takes a warning for each line that cannot be read. None: such a line is an error,
                 since a run that goes on without a trial loses the trial for good.
         """
         history = read_history_file(self.study, warn)
-        earlier = tuple(trial for trial in history.trials if is_taken_over(history, trial))
-        return replace(history, trials=earlier)
+        over = tuple(trial for trial in history.trials if trial.state.is_finished)
+        return replace(history, trials=over)

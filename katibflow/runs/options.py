@@ -31,6 +31,8 @@ class Options:
         drain: Whether running trials may finish when the experiment is over; False by default.
         storage: The Optuna storage that gets a copy of the run: a URL, or a journal's file; None
             for no copy.
+        fresh: Whether to begin anew; the folder of an earlier run of this name is renamed then.
+        keep: Whether trials of an Experiment, or of programs, that have changed since still count.
     """
 
     source: str
@@ -40,6 +42,8 @@ class Options:
     trial_start_timeout: float | None = None
     drain: bool = False
     storage: str | None = None
+    fresh: bool = False
+    keep: bool = False
 
 
 def limits_for(experiment: Experiment, options: Options) -> Limits:

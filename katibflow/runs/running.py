@@ -7,28 +7,31 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from katibflow.engine.events import Update, Watcher
 from katibflow.engine.loop import Result, run_experiment
-from katibflow.errors import RunnerError
+from katibflow.errors import HistoryError, RunnerError
 from katibflow.experiment.types import Experiment
 from katibflow.report.page import render_report, write_report
-from katibflow.runs.folder import RunFolder, read_history_file
+from katibflow.runs.beginning import opening_lines, with_kept
+from katibflow.runs.folder import RunFolder, read_history_file, with_records
 from katibflow.runs.options import Options, limits_for
 from katibflow.storage.sync import study_sync
 from katibflow.study.decision import decide, used_up
 from katibflow.study.ending import Ending
+from katibflow.study.failures import Failure, gave_nothing
 from katibflow.study.history import History, TrialState
 from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, why_over
 
 if TYPE_CHECKING:
     from katibflow.progress.status import Status
+    from katibflow.runners.backends import RunSetup
     from katibflow.runners.stopping import StopReason, StopRequest
 
 __all__ = ["Run", "Show", "read_history", "read_run", "run_to_end", "write_page"]
@@ -52,6 +55,25 @@ class Run:
     history: History
     ending: Ending
     interrupted: StopReason | None = None
+
+    @property
+    def gave_nothing(self) -> bool:
+        """Whether the run is over and no trial gave a finite value of the objective."""
+        objective, trials = self.history.experiment.spec.objective, self.history.trials
+        return self.ending.succeeded is not None and gave_nothing(objective, trials)
+
+    def log_of(self, failure: Failure) -> Path | None:
+        """Returns the log that tells a failure's cause, of its first trial that has one."""
+        logs = self.folder.logs()
+        for trial in failure.trials:
+            paths = [self.folder.path / log for log in logs.get(trial.number, {}).values()]
+            for path in paths:
+                with suppress(OSError):
+                    if failure.cause in path.read_text(encoding="utf-8", errors="replace"):
+                        return path
+            if paths:
+                return paths[0]
+        return None
 
 
 def _to_stderr(text: str) -> None:
@@ -83,13 +105,13 @@ def run_to_end(
 
     Raises:
         InputError: An option does not fit, the trials cannot run there, the algorithm's package is
-            absent, or the run of this name, or the study of the storage, has another search space
-            or objective.
+            absent; the run of this name, or the study of the storage, has another search space or
+            objective; or the run of this name differs in something else and the options do not say
+            what to do about it.
         KatibflowError: The run cannot go on; all records stay.
     """
     from katibflow.progress.status import Status
     from katibflow.runners.backends import backend_of, check_options
-    from katibflow.runners.folder_records import locked
     from katibflow.runners.record_copies import CopyingRunner
     from katibflow.suggestion.algorithms import check_packages
 
@@ -99,17 +121,28 @@ def run_to_end(
     backend.check(experiment, options.of_backend, options.source)
     setup = backend.set_up(experiment, options.of_backend, options.source)
     folder = RunFolder(runs / experiment.name)
-    with study_sync(options.storage, experiment, warn) as sync, locked(folder.path):
-        history = folder.begin(options.source, experiment, setup.begin)
+    begin = setup.begin
+    with (
+        study_sync(options.storage, experiment, warn) as sync,
+        _opened(folder, experiment, setup, options.fresh) as aside,
+    ):
+        history, changes = folder.begin(
+            options.source,
+            experiment,
+            None if begin is None else lambda history: begin(history, options.keep),
+            programs=setup.programs,
+            keep=options.keep,
+        )
         runner = setup.runner(history, folder.path)
         if not setup.fills_folder:
-            runner = CopyingRunner(runner, folder.path)
+            runner = CopyingRunner(runner, folder.path, warn)
         try:
             # A record that cannot be read ends this before the history file loses its copy.
-            history = history.with_trials(runner.records())
+            history = with_kept(with_records(history, runner.records()), changes)
             folder.save(history)
             sync.follow(history)
-            with show(Status.of(experiment, history.trials)) as watch:
+            lines = opening_lines(folder.path, history, changes, aside)
+            with show(Status.of(experiment, history.trials, lines)) as watch:
                 result = run_experiment(
                     history,
                     runner,
@@ -125,6 +158,37 @@ def run_to_end(
         run = Run(folder, result.history, _ending_of(result), result.interrupted)
         write_page(run)
     return run
+
+
+@contextmanager
+def _opened(
+    folder: RunFolder, experiment: Experiment, setup: RunSetup, fresh: bool
+) -> Iterator[Path | None]:
+    """Locks a run's folder; yields the new path of an earlier run's folder that it renamed."""
+    from katibflow.runners.folder_records import locked
+
+    aside = _set_aside(folder, experiment, setup) if fresh else None
+    with locked(folder.path):
+        yield aside
+
+
+def _set_aside(folder: RunFolder, experiment: Experiment, setup: RunSetup) -> Path | None:
+    """Ends what a run has left running and renames its folder; returns the new path, if any."""
+    from katibflow.runners.folder_records import locked
+
+    if not folder.path.is_dir():
+        return None
+    with locked(folder.path):
+        try:
+            old = read_history_file(folder.study)
+        except HistoryError:  # without one, too, what runs on this machine is found
+            old = History(experiment, "0" * 8, 0)
+        runner = setup.runner(old, folder.path)
+        try:
+            runner.sweep((), "the experiment was begun anew")
+        finally:
+            runner.close()
+        return folder.set_aside()
 
 
 def _each(*watchers: Watcher) -> Watcher:
@@ -147,8 +211,10 @@ def read_run(path: Path, warn: Callable[[str], None] = _to_stderr) -> Run:
         InputError: There is no run in this folder.
         HistoryError: The history of the run cannot be read.
     """
+    from katibflow.runners.folder_records import is_in_use
+
     history = _on_record(RunFolder(path), warn)
-    return Run(RunFolder(path), history, _ending_on_record(history))
+    return Run(RunFolder(path), history, _ending_on_record(history, is_in_use(path)))
 
 
 def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> History:
@@ -205,14 +271,21 @@ def _ending_of(result: Result) -> Ending:
     if decision.finished:
         return Ending.of(decision)
     why = result.interrupted.text if result.interrupted is not None else ""
-    return Ending(None, ExperimentReason.INTERRUPTED, f"{why}; the same command goes on from here")
+    running = sum(trial.state is TrialState.RUNNING for trial in result.history.trials)
+    plural = "" if running == 1 else "s"
+    stopped = f"; {running} running trial{plural} stopped, to begin anew then" if running else ""
+    text = f"{why}; the same command goes on from here{stopped}"
+    return Ending(None, ExperimentReason.INTERRUPTED, text)
 
 
-def _ending_on_record(history: History) -> Ending:
+def _ending_on_record(history: History, is_in_use: bool) -> Ending:
     decision = decide(history.experiment, history.trials)
     running = sum(trial.state is TrialState.RUNNING for trial in history.trials)
     if not decision.finished and not running and is_used_up(history):
         decision = used_up(why_over(history.experiment))
     if decision.finished:
         return Ending.of(decision)
+    if not is_in_use:
+        text = f"no program runs it now; the same command goes on, {running} trials were under way"
+        return Ending(None, ExperimentReason.INTERRUPTED, text)
     return Ending(None, ExperimentReason.NOT_FINISHED, f"{running} trials are on record as running")

@@ -246,8 +246,10 @@ RUN_PARAMETERS: tuple[RunParameter, ...] = (
         "resume",
         option="--resume",
         metavar="all|none|RUN",
-        help="Whether the trials of this name's earlier runs count: of all, or of one.",
-        meaning="earlier runs whose finished trials count: `none`, `all` of this name, or one's id",
+        help="Whether the trials of this name's earlier runs count: of all, or of one; with "
+        "+changed at its end also if the Experiment has changed since.",
+        meaning="earlier runs whose finished trials count: `none`, `all` of this name, or one's "
+        "id; `all+changed`: also of a changed Experiment",
         example="all",
         default=_resume,
         left_out="`none`, or `all` if resumePolicy is LongRunning or FromVolume",

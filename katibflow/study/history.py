@@ -6,16 +6,20 @@ first line is the header, and each further line is one trial, by ascending numbe
 Header keys: ``format`` ("katibflow-history"), ``version`` (1), ``experiment`` (the Experiment as
 plain data in the YAML's names), ``run`` (the id that job names and labels carry), ``seed`` (of the
 sampler, 0 to 2**32 - 1), ``rounds`` (how many rounds of the pipeline are over; 0 in other layouts),
-``most_rounds`` (how many rounds a run of the pipeline can hold; left out if there is no limit).
+``most_rounds`` (how many rounds a run of the pipeline can hold; left out if there is no limit),
+``programs`` (name of a file of the trials' programs to its SHA-256, see `runners.local.programs`),
+``kept`` (what the user kept when the Experiment changed: a list with ``trials``, the numbers of the
+trials that had ended by then, and ``changes``, sentences that say what is different since).
 
 Trial keys: ``number`` (from 0), ``state`` (a `TrialState`), ``assignments`` (parameter name to
 Katib's string), ``observations`` (metric name to ``latest``, ``min``, ``max``), ``intermediate``
 (the objective metric's points in order: ``step`` from 0, ``value``, ``time`` as printed by the
 trial, RFC 3339, and ``epoch`` if the line names one), ``queued`` (when the trial was made from
-a suggestion), ``start`` (when the job was created, or when its work began last if a queue of the cluster held it
-back; missing while the trial is queued, and also later if it never ran), ``end``, ``job`` (the job's name), ``reason`` (one word, as in Katib's
-conditions), ``message``, ``attributes`` (values that the sampler stores). The three times are
-UTC, ISO 8601, with milliseconds; histories of earlier releases have no ``queued``, and their
+a suggestion), ``start`` (when the job was created, or when its work began last if a queue of the
+cluster held it back; missing while the trial is queued, and later if it never ran), ``end``,
+``job`` (the job's name), ``reason`` (one word, as in Katib's conditions), ``message``,
+``attributes`` (values that the sampler stores). The three times are UTC, ISO 8601, with
+milliseconds; histories of earlier releases have no ``queued``, and their
 ``start`` is when the trial was made. A number that is not finite is the string "NaN", "Infinity" or
 "-Infinity", since JSON has none. Keys without a value are left out.
 """
@@ -26,7 +30,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -40,6 +44,7 @@ __all__ = [
     "FORMAT",
     "VERSION",
     "History",
+    "Kept",
     "Observation",
     "Point",
     "Trial",
@@ -161,6 +166,27 @@ def _seconds_between(first: str | None, last: str | None) -> float | None:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Trials that count although they ran with another Experiment, since the user kept them.
+
+    Attributes:
+        trials: The numbers of the trials.
+        changes: A sentence for each difference between their Experiment and the later one.
+    """
+
+    trials: tuple[int, ...]
+    changes: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Returns a line that names the trials, and one for each change."""
+        numbers = ", ".join(map(str, self.trials)) or "none"
+        return [
+            f"kept from before a change: the trials {numbers}",
+            *(f"  {c}" for c in self.changes),
+        ]
+
+
+@dataclass(frozen=True)
 class History:
     """An experiment and its trials so far. The module's docstring explains the fields."""
 
@@ -170,6 +196,8 @@ class History:
     trials: tuple[Trial, ...] = ()
     rounds: int = 0
     most_rounds: int | None = None
+    programs: Mapping[str, str] = field(default_factory=dict)
+    kept: tuple[Kept, ...] = ()
 
     def with_trials(self, trials: Iterable[Trial]) -> History:
         """Returns the history with more trials, which replace trials of the same number."""
@@ -307,6 +335,10 @@ def dump_history(history: History) -> str:
     }
     if history.most_rounds is not None:
         header["most_rounds"] = history.most_rounds
+    if history.programs:
+        header["programs"] = dict(history.programs)
+    if history.kept:
+        header["kept"] = [asdict(each) for each in history.kept]
     lines = [header, *map(trial_to_data, history.trials)]
     text = "".join(
         json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
@@ -385,8 +417,13 @@ def _header(number: int, line: str, source: str) -> History:
             seed=_count(header["seed"]),
             rounds=_count(header.get("rounds", 0)),
             most_rounds=_optional_count(header.get("most_rounds")),
+            programs={key: _text(text) for key, text in header.get("programs", {}).items()},
+            kept=tuple(
+                Kept(tuple(map(_count, each["trials"])), tuple(map(_text, each["changes"])))
+                for each in header.get("kept", ())
+            ),
         )
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
         raise HistoryError(f"{where}: not a header of version {VERSION}: {error}") from error
 
 

@@ -1,8 +1,9 @@
 """Takes over the trials of earlier runs into a new run, and checks that they count for it.
 
-Trials count for a changed Experiment if its search space and its objective have not changed. The
-runner stores `search_text` of the Experiment beside the record of each trial; finding the records
-is not done here.
+Trials can count for a changed Experiment if its search space and its objective have not changed. If
+anything else has changed that matters (`study.changes`), they count only if the user keeps them.
+The runner stores `search_text` of the Experiment beside the record of each trial; finding the
+records is not done here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 from katibflow.errors import Fault, InputError, InvalidExperiment
 from katibflow.experiment.types import Experiment
 from katibflow.study import objectives
-from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.changes import Change, changes, changes_text, compared, shortened
+from katibflow.study.history import History, Kept, Trial, TrialState
 from katibflow.study.job_name import job_name
 
 __all__ = [
@@ -43,6 +45,12 @@ ALL = "all"
 _SEARCH_LIMIT = 16_000
 """Bytes. An object can have 256 KiB of annotations, of which a record takes up to 200,000."""
 
+_CHANGED = "+changed"
+"""The end of a value of resume with which trials count whose Experiment has changed since."""
+
+_ANEW = frozenset({"spec.objective.goal"})
+"""Fields that a run in Kubeflow Pipelines may change by its parameters, whatever it takes over."""
+
 _RUN = re.compile(r"[0-9a-f]{8}")
 _KFP_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -65,10 +73,10 @@ class EarlierTrial:
 def check_resume(
     source: str, new: Experiment, old: Experiment, otherwise: str = "another --name"
 ) -> None:
-    """Checks that trials of ``old`` count as trials of ``new``.
+    """Checks that trials of ``old`` can count as trials of ``new``.
 
-    The counts, the goal, the algorithm and the template may differ. The parameters and the metrics
-    of the objective must be the same, or nobody could compare the trials.
+    Whatever else `study.changes` finds may differ, if the user says so. The parameters and the
+    metrics of the objective must be the same, or nobody could compare the trials.
 
     Args:
         source: The name of the new Experiment's origin in the error.
@@ -95,26 +103,37 @@ def read_resume(text: str) -> str:
     """Reads a value of resume: returns `NONE`, `ALL` or a run's id of 8 hexadecimal characters.
 
     Args:
-        text: One of these, KFP's id of a run, or an empty text for `NONE`.
+        text: One of these, KFP's id of a run, or an empty text for `NONE`; with ``+changed`` at its
+            end trials count whose Experiment has changed since.
 
     Raises:
         InputError: The text is none of them.
     """
-    wanted = text.strip().lower() or NONE
+    wanted = text.strip().lower().removesuffix(_CHANGED) or NONE
     if _KFP_RUN.fullmatch(wanted):
         return run_name(wanted)
     if wanted not in (NONE, ALL) and not _RUN.fullmatch(wanted):
         raise InputError(
             f'resume: found "{text}"; allowed: {NONE}, {ALL}, or an earlier run: the label '
-            "katibflow/run of its jobs, 8 of 0-9 and a-f, or the id that Kubeflow Pipelines shows"
+            "katibflow/run of its jobs, 8 of 0-9 and a-f, or the id that Kubeflow Pipelines shows; "
+            f"with {_CHANGED} at its end also if the Experiment has changed since"
         )
     return wanted
 
 
 def search_text(experiment: Experiment) -> str:
-    """Returns the result of `searched` as JSON, or an empty text if it has over 16,000 bytes."""
-    text = json.dumps(searched(experiment), ensure_ascii=False, separators=(",", ":"))
-    return text if len(text.encode()) <= _SEARCH_LIMIT else ""
+    """Returns what an Experiment searches, and how, as JSON.
+
+    It has the result of `searched` and, as ``compared``, what `study.changes` compares, with hashes
+    of long texts. What would make it longer than 16,000 bytes is left out: first ``compared``, then
+    everything.
+    """
+    data = searched(experiment)
+    for each in ({**data, "compared": shortened(compared(experiment))}, data):
+        text = json.dumps(each, ensure_ascii=False, separators=(",", ":"))
+        if len(text.encode()) <= _SEARCH_LIMIT:
+            return text
+    return ""
 
 
 def searched(experiment: Experiment) -> dict[str, Any]:
@@ -150,7 +169,11 @@ def check_searched(
 
 
 def take_over(
-    source: str, history: History, resume: str, earlier: Iterable[EarlierTrial]
+    source: str,
+    history: History,
+    resume: str,
+    earlier: Iterable[EarlierTrial],
+    keep: bool = False,
 ) -> History:
     """Returns the history with the finished trials of earlier runs, numbered from 0 by their age.
 
@@ -164,12 +187,16 @@ def take_over(
         resume: The value of resume, as for `read_resume`.
         earlier: All trials on record of this Experiment's name; iterated only if ``resume`` is not
             `NONE`.
+        keep: Whether trials count that ran with another template, algorithm or the like; the
+            history then says so (`History.kept`). By default that is an error.
 
     Raises:
-        InputError: ``resume`` is no value of resume, or names a run without trials.
+        InputError: ``resume`` is no value of resume, or names a run without trials; or the trials
+            ran with an Experiment that differs, and ``keep`` is False.
         InvalidExperiment: The earlier trials do not count for this Experiment.
     """
     wanted = read_resume(resume)
+    keep = keep or resume.strip().lower().endswith(_CHANGED)
     if wanted == NONE:
         return history
     others = [each for each in earlier if each.run != history.run]
@@ -185,15 +212,27 @@ def take_over(
         ),
         key=lambda each: (_made(each.trial), each.run, each.trial.number),
     )
-    searched = {each.search: each.run for each in reversed(finished)}
-    algorithms = [
-        _algorithm_after_check(source, history.experiment, text, run)
-        for text, run in searched.items()
-    ]
+    run_of = {each.search: each.run for each in reversed(finished)}
+    found = {
+        text: _read_after_check(source, history.experiment, text, run)
+        for text, run in run_of.items()
+    }
+    differences = {
+        text: differing
+        for text, data in found.items()
+        if (differing := _changes(history.experiment, data))
+    }
+    if differences and not keep:
+        text, differing = next(iter(differences.items()))
+        raise InputError(
+            f"resume: the trials of run {run_of[text]} ran with another Experiment:"
+            f"{changes_text(differing)}\nallowed: resume {NONE} or another name, to begin anew; or "
+            f"resume {wanted}{_CHANGED}, so that they count, which the report then says"
+        )
     own = json.loads(search_text(history.experiment) or "{}").get("algorithm")
     keeps_attributes = all(
         each.trial.number == number for number, each in enumerate(finished)
-    ) and all(algorithm == own for algorithm in algorithms)
+    ) and all(data.get("algorithm") == own for data in found.values())
     return replace(
         history,
         trials=tuple(
@@ -203,6 +242,13 @@ def take_over(
                 attributes=each.trial.attributes if keeps_attributes else {},
             )
             for number, each in enumerate(finished)
+        ),
+        kept=tuple(
+            Kept(
+                tuple(number for number, each in enumerate(finished) if each.search == text),
+                tuple(map(str, differing)),
+            )
+            for text, differing in differences.items()
         ),
     )
 
@@ -220,15 +266,23 @@ def is_taken_over(history: History, trial: Trial) -> bool:
     return trial.job is not None and trial.job not in own
 
 
-def _algorithm_after_check(source: str, new: Experiment, search: str, run: str) -> Any:
-    """Checks that the trials of a run count for the new Experiment, and returns their algorithm."""
+def _changes(new: Experiment, data: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Returns the changes since the trials that say ``data``, as far as they say it."""
+    if "compared" not in data:
+        return ()
+    found = changes(compared(new), data["compared"])
+    return tuple(change for change in found if change.path not in _ANEW)
+
+
+def _read_after_check(source: str, new: Experiment, search: str, run: str) -> Mapping[str, Any]:
+    """Checks that the trials of a run count for the new Experiment, and returns what they say."""
     if not search:
         raise InputError(
             f"resume: the jobs of run {run} do not say what they searched, as those of an older "
             f"katibflow, or with more than {_SEARCH_LIMIT} bytes of parameters; allowed: {NONE}"
         )
     try:
-        found = json.loads(search)
+        found: Mapping[str, Any] = json.loads(search)
         check_searched(
             source,
             new,
@@ -236,7 +290,7 @@ def _algorithm_after_check(source: str, new: Experiment, search: str, run: str) 
             f"{new.name}, run {run}",
             f"resume {NONE}, a run that has it too, or another name",
         )
-        return found.get("algorithm")
+        return found
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"resume: what the jobs of run {run} searched cannot be read: {error}"

@@ -45,12 +45,16 @@ class HistoryStorage(BaseStorage):
     Args:
         space: The experiment's search space.
         objective: The objective, which selects a trial's values.
+        teaches: Whether trials that failed, or whose objective is not finite, are PRUNED in the
+            study, without a value: a sampler that models the space takes them for the worst. By
+            default they are FAIL, which samplers and pruners ignore.
 
     Attributes:
         news: Attributes of the study that the sampler has set since `follow`.
     """
 
-    def __init__(self, space: Space, objective: Objective) -> None:
+    def __init__(self, space: Space, objective: Objective, teaches: bool = False) -> None:
+        self._fruitless = OptunaState.PRUNED if teaches else OptunaState.FAIL
         self._space = space
         self._objective = objective
         self._distributions = space.distributions()
@@ -64,8 +68,9 @@ class HistoryStorage(BaseStorage):
     def follow(self, trials: Sequence[Trial]) -> list[int]:
         """Makes the study equal to trials by ascending number; the same objects stay unchanged.
 
-        A trial with finite objectives is COMPLETE (or PRUNED). A trial without them is FAIL, and so
-        are a trial whose constraints have no values, and a number that the history leaves out.
+        A trial with finite objectives is COMPLETE (or PRUNED). A trial without them, or without
+        values of its constraints, is as ``teaches`` says. A killed trial, and a number that the
+        history leaves out, is FAIL.
 
         Returns:
             The numbers of the trials that are new or changed.
@@ -108,7 +113,8 @@ class HistoryStorage(BaseStorage):
         if trial and numbers is not None:
             if trial.state is TrialState.RUNNING:
                 state = OptunaState.RUNNING
-            else:
+            elif trial.state is not TrialState.KILLED:
+                state = self._fruitless
                 found = finite_values(self._objective, trial)
                 beyond = violations(self._objective, trial)
                 if found is not None and beyond is not None:
@@ -116,6 +122,9 @@ class HistoryStorage(BaseStorage):
                     state = OptunaState.PRUNED if pruned else OptunaState.COMPLETE
                     values = found
                     constraints = {f"{_CONSTRAINT}{name}": by for name, by in beyond.items()}
+        # Optuna takes the pruned trial with the most reports for the best of them, and a failed one
+        # may have many.
+        is_fruitless = values is None and state is OptunaState.PRUNED
         return FrozenTrial(
             number=number,
             state=state,
@@ -129,7 +138,7 @@ class HistoryStorage(BaseStorage):
             system_attrs={**_attributes(trial), **constraints} if trial else {},
             intermediate_values={
                 point.step: point.value
-                for point in (trial.intermediate if trial else ())
+                for point in (trial.intermediate if trial and not is_fruitless else ())
                 if math.isfinite(point.value)
             },
             trial_id=number,

@@ -154,7 +154,7 @@ class Suggester:
 
         objective = history.experiment.spec.objective
         if self._storage is None:
-            self._storage = HistoryStorage(self._space, objective)
+            self._storage = HistoryStorage(self._space, objective, teaches=True)
         self._storage.follow(history.trials)
         assert self._algorithm.sampler is not None
         seed = history.seed

@@ -70,3 +70,17 @@ def test_only_the_main_thread_can_catch() -> None:
     thread.start()
     thread.join()
     assert len(errors) == 1
+
+
+def test_each_further_signal_is_told_apart() -> None:
+    stop = StopRequest()
+    first: SimpleQueue[None] = SimpleQueue()
+    further: SimpleQueue[int] = SimpleQueue()
+    stop.subscribe(lambda: first.put(None))
+    with caught(stop, again=further.put):
+        os.kill(os.getpid(), signal.SIGTERM)
+        first.get(timeout=10)
+        assert further.empty()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert further.get(timeout=10) == signal.SIGINT
+    assert stop.reason is not None and stop.reason.signal == signal.SIGTERM

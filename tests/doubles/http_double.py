@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,7 @@ class HttpDouble:
 
     def __init__(self, handler: type[Handler], port: int = 0) -> None:
         self.changed = threading.Condition(threading.RLock())
+        self.tls: ssl.SSLContext | None = None
         self.connections: set[socket.socket] = set()
         self.port = port
         self._handler = handler
@@ -32,6 +34,8 @@ class HttpDouble:
         handler = type("BoundHandler", (self._handler,), {"double": self})
         self._http = _Server(("127.0.0.1", self.port), handler)
         self.port = self._http.server_port
+        if self.tls is not None:
+            self._http.socket = self.tls.wrap_socket(self._http.socket, server_side=True)
         threading.Thread(
             target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         ).start()

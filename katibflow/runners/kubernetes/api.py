@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,17 @@ _WHOLE = "application/json, */*"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 
 
+_KEEPALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}.items()
+        if hasattr(socket, name)
+    ),
+]
+"""Ends a connection whose other side has been gone for 50 s, though nothing is sent on it."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """The time limits of the runner, in seconds.
@@ -45,7 +57,8 @@ class Timing:
         backoff_most: Longest pause.
         give_up: Time that the API server may be out of reach.
         watch: Length of one watch request.
-        silence: Time without a byte after which a stream is opened anew.
+        silence: Time without a byte after which a stream is opened anew: the other side may have
+            gone without a word.
     """
 
     notice: float = 30.0
@@ -58,8 +71,8 @@ class Timing:
     backoff: float = 1.0
     backoff_most: float = 30.0
     give_up: float = 900.0
-    watch: float = 300.0
-    silence: float = 600.0
+    watch: float = 50.0
+    silence: float = 55.0
 
 
 @dataclass(frozen=True)
@@ -390,6 +403,7 @@ def connect(
     require("kubernetes", "a Kubernetes cluster")
     from kubernetes import client, config  # type: ignore[import-untyped]
     from kubernetes.config import ConfigException  # type: ignore[import-untyped]
+    from urllib3.connection import HTTPConnection
 
     if context is None and _ACCOUNT_NAMESPACE.is_file():
         settings = client.Configuration()
@@ -405,4 +419,7 @@ def connect(
         settings, own = access.settings, access.namespace
     settings.retries = False
     settings.connection_pool_maxsize = 1000
-    return Api(client.ApiClient(settings), namespace or own, timing)
+    made = client.ApiClient(settings)
+    options = [*HTTPConnection.default_socket_options, *_KEEPALIVE]
+    made.rest_client.pool_manager.connection_pool_kw["socket_options"] = options
+    return Api(made, namespace or own, timing)

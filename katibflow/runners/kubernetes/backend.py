@@ -55,9 +55,9 @@ class KubernetesBackend:
         namespace = given.get("namespace") or experiment.metadata.namespace
         api = connect(namespace, given.get("context"))
 
-        def begin(history: History) -> History:
+        def begin(history: History, keep: bool) -> History:
             earlier = _runner(api, experiment, history.run).earlier()
-            return take_over(source, history, resume, earlier)
+            return take_over(source, history, resume, earlier, keep)
 
         _runner(api, experiment, "0" * 8)  # it checks names and conditions, before anything is made
         return RunSetup(

@@ -42,6 +42,7 @@ from katibflow.runners.kubernetes.ending import (
 )
 from katibflow.runners.kubernetes.inbox import Inbox
 from katibflow.runners.kubernetes.job_object import Shape, created_at, started_at
+from katibflow.runners.kubernetes.log_position import LogPosition
 from katibflow.runners.kubernetes.logs import Instance, LogReader
 from katibflow.runners.kubernetes.metrics_registry import source_of
 from katibflow.runners.kubernetes.metrics_sources import PodSource
@@ -56,7 +57,15 @@ from katibflow.runners.kubernetes.seen import (
     primaries,
     unread,
 )
-from katibflow.runners.kubernetes.verdict import Standing, Verdict, judge, judged, news, outcome
+from katibflow.runners.kubernetes.verdict import (
+    BY_TIME,
+    Standing,
+    Verdict,
+    judge,
+    judged,
+    news,
+    outcome,
+)
 from katibflow.runners.kubernetes.waiting import Waiting
 from katibflow.runners.kubernetes.watch import Changed, Gone, Outage, WatchFailed
 from katibflow.runners.kubernetes.workloads import is_suspended
@@ -96,10 +105,11 @@ class TrialFollower:
         conditions: The conditions under which the job is over.
         labels: primaryPodLabels; None to go by the replica alone.
         retain: Whether pods of finished trials are kept.
-        made: The job as it was created or found.
-        is_found: Whether it was found, and not just created.
+        made: The job as it was created, or found.
+        is_found: Whether the job was found, and is adopted.
         observe: Called with each event.
         stop: A request that ends the job early.
+        pods_now: Returns the trial's pods as the API server has them now, by name.
         waiting: The trials of the same runner that wait in a queue.
 
     Attributes:
@@ -117,6 +127,7 @@ class TrialFollower:
         is_found: bool,
         observe: Observer,
         stop: StopRequest,
+        pods_now: Callable[[], Mapping[str, Pod]],
         waiting: Waiting,
     ) -> None:
         self.inbox = Inbox()
@@ -128,6 +139,7 @@ class TrialFollower:
         self._observe = observe
         self._stop = stop
         self._waiting = waiting
+        self._pods_now = pods_now
         created = created_at(made)
         age = (datetime.now(UTC) - created).total_seconds() if is_found else 0.0
         self._start = time_text(started_at(made))
@@ -152,12 +164,16 @@ class TrialFollower:
         self._outages = 0
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
-        self._logs_done = self._source_done = False
+        self._logs_done = self._source_done = self._is_stopped = False
+        self._is_being_stopped = self._is_watched_over = False
+        self._uid = str(made["metadata"].get("uid", ""))
+        after = LogPosition.of(job.after)
+        is_same = is_found and after is not None and after.job == self._uid
+        self._after = after if is_same else None
         self._readers: list[tuple[LogReader, PodSource]] = []
-        self._reader, self._source = self._read_anew()
-        self._is_stopping = False
+        self._reader, self._source = self._read_anew(self._after)
 
-    def _read_anew(self) -> tuple[LogReader, PodSource]:
+    def _read_anew(self, after: LogPosition | None = None) -> tuple[LogReader, PodSource]:
         """Returns new readers of the log and the source; those before deliver nothing any more."""
         number = len(self._readers) + 1
 
@@ -174,9 +190,12 @@ class TrialFollower:
 
         reader = LogReader(
             self._api,
-            lambda text: put_line(LogLine(text)),
+            lambda text, position: put_line(LogLine(text, position)),
             lambda: put(_LogsDone()),
             failed,
+            self._uid,
+            after,
+            self._log_lost,
         )
         source = source_of(
             self._api, self._job.source, put_line, lambda: put(_SourceDone()), failed
@@ -191,11 +210,15 @@ class TrialFollower:
             RunnerError: The cluster cannot be followed.
         """
         unsubscribe = self._stop.subscribe(lambda: self.inbox.put(_StopAsked()))
+        forget = self._stop.leaves(self._left_behind)
         try:
             if self._seen.body is None or not is_suspended(self._seen.body):
-                self._observe(Started(self._start))
+                self._observe(Started(self._start, self._after is not None))
             while True:
                 verdict = self._judge()
+                if verdict.standing in BY_TIME:
+                    self._look_at_all()
+                    verdict = self._judge()
                 if verdict.state is not None:
                     return self._conclude(verdict)
                 until = verdict.until if self._is_shown else min(verdict.until, self._look)
@@ -210,6 +233,7 @@ class TrialFollower:
         finally:
             unsubscribe()
             self._waiting.note(self._terms.name, False)
+            forget()
             self.inbox.close()
             for reader, source in self._readers:
                 reader.cancel()
@@ -229,25 +253,22 @@ class TrialFollower:
                 self._tail.append(text)
                 self._last_line = monotonic()
                 self._observe(event)
+            case Notice(text):
+                self._tell(text)
             case MetricLine() | SourceNote():
                 self._last_line = monotonic()
                 self._observe(event)
             case Changed(_, Pod() as pod):
-                self._seen = self._seen.with_pod(self._terms, pod)
                 self._pod_changed(pod)
             case Changed(_, body):
                 self._job_changed(body)
             case Gone(name) if name in self._seen.pods:
-                self._seen = self._seen.without_pod(name)
-                self._reader.end(name)
-                self._source.end(name)
+                self._pod_gone(name)
             case Gone(name) if name == self._terms.name:
                 self._is_shown = True
                 self._look_again()
             case Outage(text):
-                self._outages += 1
-                if self._outages == 2:
-                    self._tell(f"the API server is out of reach, trying on: {text}")
+                self._out_of_reach(text)
             case WatchFailed(error):
                 raise error
             case _LogsDone():
@@ -259,8 +280,18 @@ class TrialFollower:
     def _job_changed(self, body: Mapping[str, Any]) -> None:
         self._is_shown = True
         self._seen = replace(self._seen, body=body)
-        if self._is_stopping and is_taken_back(self._terms.kind, body):
+        if self._is_watched_over and is_taken_back(self._terms.kind, body):
             self._end("somebody let the stopped job run again", waited=True)
+
+    def _out_of_reach(self, text: str) -> None:
+        self._outages += 1
+        if self._outages == 2:
+            self._tell(f"the API server is out of reach, trying on: {text}")
+
+    def _log_lost(self, text: str) -> None:
+        """Takes, in the reader's thread, that lines are lost: for the user, and for the metrics."""
+        self.inbox.put(Notice(text))
+        self.inbox.put_line(SourceNote(text))
 
     def _look_again(self) -> None:
         """Reads the job again after it left the watch: deleted, or recorded by another process."""
@@ -274,20 +305,40 @@ class TrialFollower:
         else:
             self._seen = replace(self._seen, body=body)
 
+    def _look_at_all(self) -> None:
+        """Reads the job and its pods again: the watches may have heard nothing for a while."""
+        self._look_again()
+        pods = self._pods_now()
+        for name in self._seen.pods.keys() - pods.keys():
+            self._pod_gone(name)
+        for pod in pods.values():
+            self._pod_changed(pod)
+
     def _tell(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
             self._observe(Notice(text))
 
+    def _pod_gone(self, name: str) -> None:
+        self._seen = self._seen.without_pod(name)
+        self._reader.end(name)
+        self._source.end(name)
+
     def _pod_changed(self, pod: Pod) -> None:
+        self._seen = self._seen.with_pod(self._terms, pod)
         self._note_attempt()
         self._logs |= outcome_logs(self._api, [pod], self._terms.primary)
         for finding in news(self._terms, pod):
             start = self._terms.limits.start
             waits = finding.prospect is Prospect.WAITING
             self._tell(f"{finding}; waits up to {start:g} s" if waits else str(finding))
-        for chosen in primaries(self._terms, self._seen):
-            self._read_log(chosen)
+        self._read_logs()
+
+    def _read_logs(self) -> None:
+        """Reads the trial's output; of a job that waits only once it is known to run."""
+        if not self._seen.attempt.waits:
+            for chosen in primaries(self._terms, self._seen):
+                self._read_log(chosen)
 
     def _read_log(self, pod: Pod) -> None:
         container = followed_container(pod, self._terms.primary)
@@ -333,6 +384,7 @@ class TrialFollower:
         if attempt.waited and before.begun is None and attempt.begun is not None:
             ago = timedelta(seconds=now - attempt.begun)
             self._observe(Started(time_text(datetime.now(UTC) - ago)))
+            self._read_logs()
 
     def _ask_queue(self) -> float:
         """Reports what the queue says of the job, if that is new; returns when to ask again."""
@@ -341,6 +393,17 @@ class TrialFollower:
         if text:
             self._observe(Notice(text))
         return again
+
+    def _left_behind(self) -> str:
+        """Returns what is left if this process leaves now; any thread may call it."""
+        job = f"{self._terms.kind.kind} {self._terms.name}"
+        if not self._is_stopped:
+            how = (
+                "is asked to stop" if self._is_being_stopped else "runs on: it was not stopped yet"
+            )
+            return f"{job} {how}"
+        pods = ", ".join(pod.name for pod in alive(self._seen))
+        return f"{job} is stopped; " + (f"still ending: {pods}" if pods else "it has no pods left")
 
     # How it ends
 
@@ -363,7 +426,9 @@ class TrialFollower:
                 self._finish_logs()
             lines = self._failed_log() if failed else []
             if not self._seen.deleted:
+                self._is_being_stopped = True
                 self._end(verdict.message, self._seen.attempt.waited)
+                self._is_stopped = True
             self._await(self._timing.stop, self._alive, lambda: True)
             self._finish_logs()
         logs = self._logs if self._retain else {}
@@ -384,7 +449,7 @@ class TrialFollower:
             waited=waited,
         )
         self._waiting.note(terms.name, False)
-        self._is_stopping = not lasts
+        self._is_watched_over = not lasts
 
     def _failed_log(self) -> list[str]:
         return failed_log(self._api, self._seen.cause, self._seen.pods, self._reader)
@@ -425,9 +490,14 @@ class TrialFollower:
         self._reader.end()
         self._source.end()
         self._last_line = monotonic()
+        asked_again = False
         while not (self._logs_done and self._source_done):
-            until = self._last_line + self._timing.log
-            self._take(until)
-            if monotonic() >= self._last_line + self._timing.log:
+            patience = self._timing.log if asked_again else self._timing.log / 3
+            self._take(self._last_line + patience)
+            if monotonic() < self._last_line + patience:
+                continue
+            if asked_again:
                 self._tell("the log may be incomplete: its end did not arrive")
                 return
+            asked_again = True  # the connection may be dead, and nobody has noticed yet
+            self._reader.ask_again()

@@ -7,7 +7,7 @@ see `study.history`, and the record's ``version``, a key that the first version 
 trial runs its start is the job's creationTimestamp), ``katibflow/search`` (what the experiment
 searches, see `study.resume`), and ``katibflow/stopped`` (the reason) on a job that was to end
 early. The pods carry the first three labels and ``katibflow/replica``, the type of
-replica, in lower case.
+replica, in lower case. A ConfigMap that holds a record (`record_maps`) has its job's metadata.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from katibflow.runners.base import TrialJob
 from katibflow.runners.kubernetes.checkpoints import AddCheckpoint, add_checkpoint
 from katibflow.runners.kubernetes.metrics_registry import add_source
 from katibflow.runners.kubernetes.pods import REPLICA_LABEL
+from katibflow.runners.kubernetes.record_lifetime import drop_lifetime, is_leaving
 from katibflow.runners.kubernetes.workloads import has_queue, is_suspended
 from katibflow.study.history import Trial, TrialState, time_text, trial_from_data, trial_to_data
 
@@ -49,6 +50,7 @@ __all__ = [
     "job_body",
     "merged",
     "read_record",
+    "record_metadata",
     "record_patch",
     "stand_in",
     "started_at",
@@ -177,6 +179,7 @@ def job_body(
     metadata = _mapping_at(body, "metadata")
     name = job.trial.job or ""
     check_name("the job's name", name)
+    drop_lifetime(kind, body)
     if metadata.get("namespace", identity.namespace) != identity.namespace:
         raise InputError(
             f"trialSpec.metadata.namespace: found {metadata['namespace']!r}; allowed: "
@@ -204,18 +207,44 @@ def job_body(
     for template in job_kinds.pod_templates(body):
         labels = template.template["metadata"]["labels"]
         labels[REPLICA_LABEL] = template.replica_type.lower()
-    metadata.update(name=name, namespace=identity.namespace)
-    _mapping_at(metadata, "labels").update(own)
-    assignments = json.dumps(dict(job.trial.assignments), ensure_ascii=False)
-    _mapping_at(metadata, "annotations").update(
-        {ASSIGNMENTS: assignments, RECORD: _record_text(job.trial)}
-        | ({SEARCH: search} if search else {})
-    )
+    for key, value in record_metadata(job.trial, identity, owner, search).items():
+        if isinstance(value, dict):
+            _mapping_at(metadata, key).update(value)
+        else:
+            metadata[key] = value
     if job.checkpoint is not None:
         CHECKPOINTS["pbt"](body, job.checkpoint, name, job.parent)
-    if owner:
-        metadata["ownerReferences"] = [{**owner, "controller": False, "blockOwnerDeletion": False}]
     return body
+
+
+def record_metadata(
+    trial: Trial, identity: Identity, owner: Mapping[str, Any] | None, search: str
+) -> dict[str, Any]:
+    """Returns the metadata of an object with a trial's record: its job, or a ConfigMap.
+
+    Args:
+        trial: The trial.
+        identity: The namespace, experiment and run.
+        owner: apiVersion, kind, name and uid of the object whose deletion deletes this one too.
+        search: What the experiment searches.
+    """
+    assignments = json.dumps(dict(trial.assignments), ensure_ascii=False)
+    labels = {**identity.labels, TRIAL: str(trial.number)}
+    if trial.state.is_finished:
+        labels[STATE] = trial.state.value
+    annotations = {ASSIGNMENTS: assignments, RECORD: _record_text(trial)}
+    if search:
+        annotations[SEARCH] = search
+    metadata: dict[str, Any] = {
+        "name": trial.job or "",
+        "namespace": identity.namespace,
+        "labels": labels,
+        "annotations": annotations,
+    }
+    if owner:
+        owned = {**owner, "controller": False, "blockOwnerDeletion": False}
+        metadata["ownerReferences"] = [owned]
+    return metadata
 
 
 def _add_variable(place: dict[str, Any], key: str, job: str) -> None:
@@ -302,8 +331,8 @@ def read_record(body: Mapping[str, Any]) -> Trial | None:
         raise RunnerError(f"the annotation {RECORD} of {name} cannot be read: {error}") from error
     if trial.state.is_finished:
         return trial
-    if was_stopped(body) is not None or is_suspended(body):
-        return replace(trial, start=None)  # its job is to be created anew, or waits in a queue
+    if was_stopped(body) is not None or is_suspended(body) or is_leaving(body):
+        return replace(trial, start=None)  # its job is to be created (anew), or waits in a queue
     return trial.started(time_text(started_at(body)))
 
 
@@ -338,7 +367,7 @@ def stand_in(body: Mapping[str, Any], why: str) -> Trial | None:
         return None
     texts = {key: str(value) for key, value in assignments.items()}
     trial = Trial(int(number), TrialState.RUNNING, texts, job=metadata.get("name"))
-    if was_stopped(body) is None and not is_suspended(body):
+    if was_stopped(body) is None and not is_suspended(body) and not is_leaving(body):
         trial = trial.started(time_text(started_at(body)))
     if labels.get(STATE) is None:
         return trial

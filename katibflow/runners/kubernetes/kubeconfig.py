@@ -81,7 +81,7 @@ def read_kubeconfig(context: str | None) -> Access:
 
 
 def _read(context: str | None) -> Access:
-    from kubernetes import client
+    from kubernetes import client  # type: ignore[import-untyped]
     from kubernetes.config import ConfigException
     from kubernetes.config.kube_config import (  # type: ignore[import-untyped]
         KubeConfigLoader,

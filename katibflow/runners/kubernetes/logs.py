@@ -1,7 +1,8 @@
 """Follows the logs of containers, one after the other, without losing or doubling a line.
 
 Each line comes with its time. After a broken connection the log is requested again from the last
-line's second on, and the lines of that second that were delivered already are skipped. A log is
+line's second on, and the lines of that second that were delivered already are skipped. A process
+that adopts a job does the same with the last line of the one before, by its `LogPosition`. A log is
 complete once a request that was made after its container had ended has read it to its end.
 """
 
@@ -12,13 +13,22 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from time import monotonic
 
 from katibflow.errors import RunnerError
 from katibflow.runners.kubernetes.api import Api, ApiError, Backoff, Lost, Stream
+from katibflow.runners.kubernetes.log_position import LogPosition, nanoseconds
 
 __all__ = ["Instance", "LogReader", "tail"]
 
+
 _SECOND = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+
+def _second(stamp: str) -> str:
+    """Returns the whole second of a log line's time, or an empty text if it is no time."""
+    match = _SECOND.fullmatch(stamp)
+    return match[1] + match[2] if match else ""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,11 @@ class Instance:
     uid: str
     container: str
     restarts: int
+
+    @property
+    def key(self) -> str:
+        """Returns the instance's name in a `LogPosition`."""
+        return f"{self.uid}/{self.restarts}"
 
 
 def tail(api: Api, pod: str, container: str, lines: int, *, previous: bool = False) -> list[str]:
@@ -46,22 +61,34 @@ class LogReader:
 
     Args:
         api: Requests in the namespace.
-        deliver: Called with each line; while it blocks, the log is not read further.
+        deliver: Called with each line and its position, as text; while it blocks, the log is not
+            read further.
         done: Called once all instances' logs are read and no more instances come.
         failed: Called if logs cannot be read at all.
+        job: The uid of the job, for positions.
+        after: The position of the last line that is known; None: all lines are delivered.
+        lost: Called with a sentence if lines after that position may be lost.
     """
 
     def __init__(
         self,
         api: Api,
-        deliver: Callable[[str], None],
+        deliver: Callable[[str, str], None],
         done: Callable[[], None],
         failed: Callable[[RunnerError], None],
+        job: str = "",
+        after: LogPosition | None = None,
+        lost: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._api = api
         self._deliver = deliver
         self._done = done
         self._failed = failed
+        self._job = job
+        self._after = after
+        self._lost = lost
+        self._read_before = after.read if after else ()
+        self._same = (after.stamp, after.same) if after else ("", 0)
         self._state = threading.Condition()
         self._waiting: deque[Instance] = deque()
         self._known: set[Instance] = set()
@@ -70,6 +97,7 @@ class LogReader:
         self._complete = False
         self._cancelled = threading.Event()
         self._stream: Stream | None = None
+        self._opened: float | None = None
         self._thread: threading.Thread | None = None
         self._backoff = Backoff(api.timing, self._cancelled)
 
@@ -103,6 +131,13 @@ class LogReader:
                 if instance.pod == pod and instance.restarts < restarts:
                     self._ended.add(instance)
             self._state.notify_all()
+
+    def ask_again(self) -> None:
+        """Ends the present request, whose connection may be dead, so that another is made."""
+        with self._state:
+            stream = self._stream
+        if stream:
+            stream.close()
 
     def end(self, pod: str | None = None) -> None:
         """Ends a pod's instances, as the pod is gone; without a pod, no more instances come."""
@@ -144,13 +179,17 @@ class LogReader:
 
     def _read(self, instance: Instance) -> None:
         """Reads an instance's log to its end."""
-        since = ""
+        known = self._after if self._after and self._after.instance == instance.key else None
+        if instance.key in (self._after.read if self._after else ()):
+            return
+        since = _second(known.stamp) if known else ""
         delivered: Counter[str] = Counter()  # the raw lines since that second
         while not self._cancelled.is_set():
             with self._state:
                 ended = instance in self._ended
                 behind = self._restarts.get(instance.pod, 0) - instance.restarts
             if behind > 1:  # the kubelet keeps the log of the last instance and the one before
+                self._read_to_its_end(instance)
                 return
             query = {"container": instance.container, "timestamps": "true"}
             query |= {} if ended else {"follow": "true"}
@@ -158,27 +197,34 @@ class LogReader:
             query |= {"previous": "true"} if behind == 1 else {}
             again = Counter(delivered)
             lost: Lost | None = None
+            self._opened = None
             try:
-                for line, whole in self._lines(instance, query):
+                for line, whole in self._after_known(known, self._lines(instance, query)):
                     if again[line] > 0:
                         again[line] -= 1
                     elif whole or ended:
-                        since = self._deliver_line(line, since, delivered)
+                        since = self._deliver_line(instance, line, since, delivered)
+                        known = None
                         self._backoff.reset()
             except Lost as error:
                 lost = error
+                if self._opened and monotonic() - self._opened > self._api.timing.silence / 2:
+                    self._backoff.reset()  # nothing was printed; the server did answer
             except ApiError as error:
                 if error.status in (401, 403):
                     raise
                 if ended:  # the pod or its log is gone
+                    self._read_to_its_end(instance)
                     return
                 lost = Lost(str(error))
             if ended and lost is None:
+                self._read_to_its_end(instance)
                 return
             self._wait(instance, lost)
 
     def _lines(self, instance: Instance, query: dict[str, str]) -> Iterator[tuple[str, bool]]:
         stream = self._api.stream(self._api.path("v1", "pods", instance.pod, "log"), query)
+        self._opened = monotonic()
         with self._state:
             self._stream = stream
         if self._cancelled.is_set():
@@ -188,14 +234,49 @@ class LogReader:
         finally:
             stream.close()
 
-    def _deliver_line(self, line: str, since: str, delivered: Counter[str]) -> str:
+    def _read_to_its_end(self, instance: Instance) -> None:
+        if instance.key not in self._read_before:
+            self._read_before = (*self._read_before, instance.key)
+        self._same = ("", 0)
+
+    def _after_known(
+        self, known: LogPosition | None, lines: Iterator[tuple[str, bool]]
+    ) -> Iterator[tuple[str, bool]]:
+        """Yields the lines that come after the last known one."""
+        limit = nanoseconds(known.stamp) if known else None
+        left, is_begun = known.same if known else 0, known is None
+        for line, whole in lines:
+            if known is None or limit is None:
+                yield line, whole
+                continue
+            stamp = line.partition(" ")[0]
+            time = nanoseconds(stamp)
+            if time is not None and time <= limit:
+                is_begun = True
+                if time < limit or left > 0:
+                    left -= time == limit
+                    continue
+            if not is_begun and whole:
+                is_begun = True
+                self._lost(f"the log was rotated: lines from {known.stamp} to {stamp} may be lost")
+            yield line, whole
+
+    def _deliver_line(
+        self, instance: Instance, line: str, since: str, delivered: Counter[str]
+    ) -> str:
         stamp, _, text = line.partition(" ")
-        second = _SECOND.fullmatch(stamp)
-        if second and second[1] + second[2] != since:
-            since = second[1] + second[2]
+        second = _second(stamp)
+        if not second:
+            self._deliver(line, "")
+            return since
+        if second != since:
+            since = second
             delivered.clear()
         delivered[line] += 1
-        self._deliver(text if second else line)
+        last, same = self._same
+        self._same = stamp, same + 1 if stamp == last else 1
+        place = LogPosition(self._job, self._read_before, instance.key, *self._same)
+        self._deliver(text, str(place))
         return since
 
     def _wait(self, instance: Instance, lost: Lost | None) -> None:

@@ -164,7 +164,7 @@ class _Log:
         self._failed = failed
         self._done = done
 
-    def _deliver(self, line: str) -> None:
+    def _deliver(self, line: str, position: str) -> None:
         for text in self._reader.feed(line):
             self._tell(MetricLine(text))
 

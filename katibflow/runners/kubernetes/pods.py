@@ -254,10 +254,9 @@ def findings(pod: Pod, primary: str | None, allowed_restarts: int | None) -> Ite
     states = {item.state for item in _mains(pod)}
     has_begun, is_done = bool(states & {"running", "terminated"}), states == {"terminated"}
     for item in pod.containers:
-        found = _container_findings(pod, item, item is training, allowed_restarts)
         if item.native and is_done:
             continue  # the kubelet ends it
-        for finding in found:
+        for finding in _container_findings(pod, item, item is training, allowed_restarts):
             yield _of_native(finding, has_begun) if item.native else finding
 
 
@@ -365,11 +364,7 @@ def held_open(pods: Collection[Pod], primary: str | None, expected: int) -> Find
         if pod.phase != "Succeeded" and (training.state, training.exit_code) != ("terminated", 0):
             return None
         done += 1
-        alive = [
-            item
-            for item in pod.containers
-            if item.state == "running" and not (item.init or item.native)
-        ]
+        alive = [item for item in _mains(pod) if item.state == "running"]
         if pod.phase == "Running" and alive and holder is None:
             holder = Finding(
                 pod.name,

@@ -17,9 +17,11 @@ __all__ = [
     "PAGE_RULE",
     "POD_RULES",
     "QUEUE_VERBS",
+    "RECORD_RULE",
     "missing_role",
     "pages_role",
     "queue_role",
+    "records_role",
     "role",
     "shipped_roles",
 ]
@@ -39,7 +41,11 @@ PAGE_RULE = ("pods/proxy", ("get",))
 QUEUE_VERBS = ("list", "patch")
 """The verbs that the runner needs on Kueue's Workloads, to stop jobs that are in a queue."""
 
+RECORD_RULE = ("configmaps", ("create", "get", "list", "patch"))
+"""The rule that the runner needs to keep records of trials whose finished jobs are deleted."""
+
 _PAGES = "katibflow-metrics-pages"
+_RECORDS = "katibflow-records"
 _ACCOUNT = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
 """The user name of a service account, as Kubernetes defines it."""
 
@@ -65,6 +71,11 @@ def queue_role() -> dict[str, Any]:
     return _role("katibflow-workloads", [rule])
 
 
+def records_role() -> dict[str, Any]:
+    """Returns a Role with only `RECORD_RULE`."""
+    return _role(_RECORDS, _core_rules([RECORD_RULE]))
+
+
 def _core_rules(rules: Iterable[tuple[str, tuple[str, ...]]]) -> list[dict[str, Any]]:
     return [
         {"apiGroups": [""], "resources": [resource], "verbs": list(verbs)}
@@ -85,7 +96,7 @@ def shipped_roles() -> str:
     """Returns the text of ``deploy/role.yaml``: a Role for every known kind."""
     kinds = {(kind.group, kind.plural): kind for kind in KINDS.values()}  # whatever its versions
     documents = [role([kind], f"katibflow-{kind.plural}") for kind in kinds.values()]
-    documents += [pages_role(), queue_role()]
+    documents += [pages_role(), records_role(), queue_role()]
     return _HEADER + yaml.safe_dump_all(documents, sort_keys=False)
 
 
@@ -97,8 +108,11 @@ _HEADER = """\
 #   kubectl create rolebinding katibflow -n NAMESPACE --role=katibflow-pytorchjobs \\
 #     --serviceaccount=NAMESPACE:pipeline-runner
 # The collector PrometheusMetric needs katibflow-metrics-pages too: with `get` on pods/proxy one can
-# ask any port of a pod in the namespace. Trials in a queue of Kueue's need katibflow-workloads too:
-# without it their jobs are deleted to stop them.
+# ask any port of a pod in the namespace.
+# A trialSpec with ttlSecondsAfterFinished needs katibflow-records too: the records of its trials
+# are ConfigMaps.
+# Trials in a queue of Kueue's need katibflow-workloads too: without it their jobs are deleted to
+# stop them.
 # The role of Kubeflow Pipelines' own pipeline-runner covers the kubeflow.org kinds and Job already.
 """
 
@@ -112,8 +126,9 @@ def missing_role(kind: JobKind, namespace: str, asked: Asked, account: str) -> s
         asked: The request that the server refused.
         account: The account as the server knows it; a service account is bound to the role.
     """
-    is_page = f"{asked.resource}/{asked.subresource}" == PAGE_RULE[0]
-    needed = pages_role() if is_page else role([kind], f"katibflow-{kind.plural}")
+    resource = "/".join(filter(None, (asked.resource, asked.subresource)))
+    apart = {PAGE_RULE[0]: pages_role, RECORD_RULE[0]: records_role}.get(resource)
+    needed = apart() if apart else role([kind], f"katibflow-{kind.plural}")
     name = needed["metadata"]["name"]
     documents = [needed]
     service = _ACCOUNT.fullmatch(account)

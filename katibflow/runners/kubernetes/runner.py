@@ -3,9 +3,10 @@
 A retried caller adopts the jobs it finds. All trials of a run share one watch of the jobs and one
 or two of the pods; each running trial follows one log. Pods that outlive their job are ended beside
 the next trials. ``retain: false`` deletes the pods of a trial once it is on record and keeps the
-job object; this command removes an experiment for good::
+job object. Records of jobs that do not stay are ConfigMaps (`record_keeper`). This command removes
+an experiment for good::
 
-    kubectl delete pytorchjobs -n NAMESPACE -l katibflow/experiment=NAME
+    kubectl delete pytorchjobs,configmaps -n NAMESPACE -l katibflow/experiment=NAME
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from katibflow.errors import InputError, RunnerError
-from katibflow.experiment import job_kinds, trial_template
+from katibflow.experiment import job_kinds
 from katibflow.experiment.job_kinds import JobKind
 from katibflow.experiment.types import TrialTemplate
 from katibflow.runners.base import JobOutcome, JobState, TrialJob
@@ -35,23 +36,22 @@ from katibflow.runners.kubernetes.job_object import (
     TRIAL,
     Identity,
     Shape,
-    holds_still,
     job_body,
-    merged,
     read_record,
-    record_patch,
     stand_in,
-    stop_patch,
     was_stopped,
 )
 from katibflow.runners.kubernetes.leftovers import Leftovers
-from katibflow.runners.kubernetes.pods import read_pod
+from katibflow.runners.kubernetes.pods import Pod, read_pod
+from katibflow.runners.kubernetes.quota import QuotaWait, Room, UsedUp, explanation, used_up
 from katibflow.runners.kubernetes.rbac import missing_role
+from katibflow.runners.kubernetes.record_keeper import RecordKeeper
+from katibflow.runners.kubernetes.record_lifetime import is_leaving
 from katibflow.runners.kubernetes.refusals import Refusal, refusal
 from katibflow.runners.kubernetes.verdict import Adoption, adoption
 from katibflow.runners.kubernetes.waiting import Waiting
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
-from katibflow.runners.kubernetes.workloads import has_queue, is_suspended, without_queue
+from katibflow.runners.kubernetes.workloads import is_suspended
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 from katibflow.study.job_name import job_prefixes
@@ -125,6 +125,10 @@ class KubernetesRunner:
         self._tell = tell
         self._told: set[str] = set()
         self._waiting = Waiting()
+        self._records = RecordKeeper(
+            api, self._identity, template, owner, search, self._remove, self._refused
+        )
+        self._room = Room()
 
     def _make_watches(self, shape: Shape, labels: Mapping[str, str]) -> Iterator[Watch[Any]]:
         own = _selector(self._identity.labels)
@@ -154,10 +158,22 @@ class KubernetesRunner:
     def records(self) -> Sequence[Trial]:
         """Returns the trials of this run on record, running ones included, by ascending number.
 
-        It reports each record that cannot be read, and uses `stand_in` for that trial.
+        It reports each record that cannot be read, and uses `stand_in` for that trial. A finished
+        trial whose job is being deleted gets a record that stays.
         """
-        own = self._each_job(self._identity.labels, lambda body: self._trial_of(body, stand_in))
-        return tuple(sorted(own, key=lambda trial: trial.number))
+
+        def read(body: Mapping[str, Any]) -> Trial | None:
+            trial = self._trial_of(body, stand_in)
+            if trial is not None and trial.state.is_finished and is_leaving(body):
+                self._records.keep(trial)
+            return trial
+
+        found: dict[int, Trial] = {}
+        for trial in self._each_record(self._identity.labels, read):
+            known = found.get(trial.number)
+            if known is None or not known.state.is_finished:
+                found[trial.number] = trial
+        return tuple(found[number] for number in sorted(found))
 
     def earlier(self) -> Sequence[EarlierTrial]:
         """Yields the trials on record of every run of the experiment, this one included.
@@ -174,18 +190,42 @@ class KubernetesRunner:
             run = metadata["labels"].get(RUN, "")
             return None if trial is None else EarlierTrial(run, trial, search)
 
-        return self._each_job({EXPERIMENT: self._identity.experiment}, read)
+        found: dict[tuple[str, int], EarlierTrial] = {}
+        for each in self._each_record({EXPERIMENT: self._identity.experiment}, read):
+            known = found.get(key := (each.run, each.trial.number))
+            if known is None or not known.trial.state.is_finished:
+                found[key] = each
+        return list(found.values())
 
-    def _each_job(
+    def _each_record(
         self, labels: Mapping[str, str], read: Callable[[Mapping[str, Any]], Result | None]
     ) -> list[Result]:
-        """Returns the results of ``read`` for each job with the labels; the jobs are not kept."""
+        """Returns the results of ``read`` for each job, and ConfigMap of one, with the labels.
+
+        The objects are not kept.
+        """
 
         def results() -> Iterator[Result | None]:
             for page in self._api.pages(self._jobs_path, {"labelSelector": _selector(labels)}):
                 yield from map(read, page.get("items") or ())
+            try:
+                yield from map(read, self._records.maps.each(_selector(labels)))
+            except ApiError as error:
+                if error.status != 403:
+                    raise
+                if self._records.has_lifetime:  # or nobody has made any, as far as is known
+                    self._refused("the records in ConfigMaps cannot be read", error)
 
         return self._explained(lambda: [each for each in results() if each is not None])
+
+    def _refused(self, what: str, error: ApiError) -> None:
+        """Tells what is not possible, once, with the rules that would allow it."""
+        self._tell_once(f"{what}: {self._explanation(error)}")
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._tell(text)
 
     def _trial_of(
         self,
@@ -196,9 +236,7 @@ class KubernetesRunner:
         try:
             return read_record(body)
         except RunnerError as error:
-            if str(error) not in self._told:
-                self._told.add(str(error))
-                self._tell(str(error))
+            self._tell_once(str(error))
             return otherwise(body, str(error))
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
@@ -209,7 +247,12 @@ class KubernetesRunner:
         body = job_body(job, self._identity, self._owner, self._search)
         if stop.reason is not None:
             return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason.text)
-        made, is_found = self._create(job, body)
+        created = self._create(job, body, observe, stop)
+        if created is None:
+            assert stop.reason is not None
+            return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason.text)
+        made, is_found = created
+        key = str(job.trial.number)
         follower = TrialFollower(
             self._api,
             job,
@@ -220,9 +263,9 @@ class KubernetesRunner:
             is_found,
             observe,
             stop,
+            lambda: self._pods_now(key),
             self._waiting,
         )
-        key = str(job.trial.number)
         with ExitStack() as subscribed:
             for watch in self._watches:
                 subscribed.callback(watch.subscribe(key, follower.inbox.put))
@@ -230,20 +273,38 @@ class KubernetesRunner:
         self._leftovers.leave(job.trial.number, follower.left)
         return outcome
 
-    def _create(self, job: TrialJob, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
-        """Creates the job, or finds the existing one to adopt; returns whether it was found."""
+    def _pods_now(self, key: str) -> Mapping[str, Pod]:
+        """Returns a trial's pods as the API server has them now, by name."""
+        found: dict[str, Pod] = {}
+        for watch in self._watches[1:]:
+            found.update(watch.look(key))
+        return found
+
+    def _create(
+        self, job: TrialJob, body: Mapping[str, Any], observe: Observer, stop: StopRequest
+    ) -> tuple[Mapping[str, Any], bool] | None:
+        """Finds the trial's job to adopt, or creates it once no quota refuses it.
+
+        A quota refuses a job that exists as well, so that this looks for the job first.
+
+        Returns:
+            The job, and whether it was found; None if the trial was stopped while it waited.
+        """
         name = job.trial.job or ""
+        wait = QuotaWait(self._room, self._api.timing, job.limits.start, self._why_full)
         while True:
-            try:
-                return self._api.request("POST", self._jobs_path, body=body), False
-            except ApiError as error:
-                if error.status != 409:
-                    raise
-            try:
-                found = self._api.request("GET", self._job_path(name))
-            except ApiError as error:
-                if error.status != 404:
-                    raise
+            found = self._get(name)
+            if found is None:
+                try:
+                    return self._api.request("POST", self._jobs_path, body=body), False
+                except ApiError as error:
+                    full = used_up(error, name)
+                    if full is not None:
+                        wait.pass_time(full, observe, stop)
+                        if stop.reason is not None:
+                            return None
+                    elif error.status != 409:
+                        raise
                 continue
             match adoption(self._identity, job.trial.number, found):
                 case Adoption.FOREIGN:
@@ -256,6 +317,38 @@ class KubernetesRunner:
                     return found, True
                 case Adoption.LEAVING | Adoption.STOPPED as present:
                     self._remove(name, present is Adoption.LEAVING)
+
+    def _get(self, name: str) -> Mapping[str, Any] | None:
+        """Returns a job, or None if there is none of the name."""
+        try:
+            return self._api.request("GET", self._job_path(name))
+        except ApiError as error:
+            if error.status != 404 or not error.reason:
+                raise
+            return None
+
+    def _why_full(self, full: UsedUp) -> str | None:
+        """Returns what fills a quota, or None while jobs of this run run.
+
+        Finished jobs from before the template had a lifetime get it now.
+        """
+        if any(self._going(())):
+            return None
+        finished = list(self._finished())
+        for body in finished:
+            mine = body["metadata"]["labels"].get(RUN) == self._identity.run
+            trial = self._trial_of(body) if mine and self._records.may_release(body) else None
+            if trial is not None:
+                self._records.write(trial)
+        names = [body["metadata"]["name"] for body in finished]
+        space, experiment = self._api.namespace, self._identity.experiment
+        return explanation(full, self._kind, space, experiment, names)
+
+    def _finished(self) -> Iterator[Mapping[str, Any]]:
+        """Yields the experiment's jobs whose outcome is on record, of all runs."""
+        selector = f"{_selector({EXPERIMENT: self._identity.experiment})},{STATE}"
+        for page in self._api.pages(self._jobs_path, {"labelSelector": selector}):
+            yield from page.get("items") or ()
 
     def _remove(self, name: str, gone: bool) -> None:
         """Deletes a job with its pods; returns once the job is gone."""
@@ -282,57 +375,21 @@ class KubernetesRunner:
             one.close()
 
     def record(self, trial: Trial) -> None:
-        """Writes a trial's present state to the record on its job.
+        """Writes a trial's present state to its record; see `RecordKeeper.write`.
 
-        If the job does not exist (any more), a suspended one is created, if the kind can be
-        suspended. Once a finished trial is on record its pods are deleted, unless the template
-        retains them. Pods that still run get some time to end first.
+        Once a finished trial is on record its pods are deleted, unless the template retains them.
+        Pods that still run get some time to end first.
         """
         self._explained(lambda: self._record(trial))
 
     def _record(self, trial: Trial) -> None:
-        patch = record_patch(trial)
-        try:
-            body = self._api.request("PATCH", self._job_path(trial.job or ""), body=patch)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            self._record_without_job(trial, patch)
-            return
-        leaves, taken_back = (
-            "deletionTimestamp" in body["metadata"],
-            is_taken_back(self._kind, body),
-        )
-        if leaves or taken_back:  # the record would go with the job, or the job would go on
-            self._remove(trial.job or "", leaves)
-            self._record_without_job(trial, patch)
-            return
-        if trial.state.is_finished and not self._template.retain:
+        has_job = self._records.write(trial)
+        self._room.trial_ended()
+        if has_job and trial.state.is_finished and not self._template.retain:
             selectors = [_selector({**self._identity.labels, TRIAL: str(trial.number)})]
             if self._kind.name_label:
                 selectors.append(_selector({self._kind.name_label: trial.job or ""}))
             self._leftovers.delete(trial.number, selectors)
-
-    def _record_without_job(self, trial: Trial, patch: Mapping[str, Any]) -> None:
-        """Creates a suspended job that is only the trial's record, where that stays suspended."""
-        if self._kind.stop is None:
-            return
-        body = self._suspended(trial, patch)
-        made = self._api.request("POST", self._jobs_path, body=body)
-        if not holds_still(self._kind, made) or has_queue(made):  # a default queue would run it
-            self._delete(self._job_path(trial.job or ""))
-
-    def _suspended(self, trial: Trial, patch: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns a job that is only the record of a trial."""
-        name, space = trial.job or "", self._api.namespace
-        manifest = trial_template.render(
-            self._template, trial.assignments, name=name, namespace=space
-        )
-        body = job_body(TrialJob(trial, manifest, None), self._identity, self._owner, self._search)
-        for part in (stop_patch(self._kind, "there was no job to keep the record"), patch):
-            body = merged(body, part)
-        body["metadata"]["labels"] = without_queue(body["metadata"]["labels"])
-        return body
 
     def going(self) -> Sequence[str]:
         """Returns the names of this run's jobs that still run.

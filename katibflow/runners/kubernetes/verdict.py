@@ -27,7 +27,17 @@ from katibflow.runners.kubernetes.seen import (
     present_attempt,
 )
 
-__all__ = ["Adoption", "Standing", "Verdict", "adoption", "judge", "judged", "news", "outcome"]
+__all__ = [
+    "BY_TIME",
+    "Adoption",
+    "Standing",
+    "Verdict",
+    "adoption",
+    "judge",
+    "judged",
+    "news",
+    "outcome",
+]
 
 LINE_LENGTH = 500
 """Number of characters of a log line that an outcome's message quotes."""
@@ -60,6 +70,10 @@ class Standing(StrEnum):
     TIMED_OUT = auto()
     DELETED = auto()
     STOPPED = auto()
+
+
+BY_TIME = frozenset({Standing.BROKEN, Standing.HELD_OPEN, Standing.LATE, Standing.TIMED_OUT})
+"""Ends that katibflow decides from what it sees, so that it looks anew first."""
 
 
 class Adoption(StrEnum):

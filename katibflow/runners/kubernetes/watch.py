@@ -124,6 +124,21 @@ class Watch(Generic[Value]):
             if not self._listeners[key]:
                 del self._listeners[key]
 
+    def look(self, key: str) -> dict[str, Value]:
+        """Returns the objects of a key as they are now, by name, whatever the watch has heard.
+
+        Raises:
+            ApiError: The server refuses.
+            RunnerError: The server is out of reach.
+        """
+        found: dict[str, Value] = {}
+        for page in self._api.pages(self._path, self._query):
+            for item in page.get("items") or ():
+                metadata = item["metadata"]
+                if self._key(metadata["name"], metadata.get("labels") or {}) == key:
+                    found[metadata["name"]] = self._read(item)
+        return found
+
     def holds(self, name: str) -> bool:
         """Returns whether the object exists, as far as is known."""
         with self._lock:

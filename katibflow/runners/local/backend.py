@@ -46,11 +46,16 @@ class LocalBackend:
         check_local(experiment, _maps(given), source)
 
     def set_up(self, experiment: Experiment, given: Given, source: str) -> RunSetup:
-        """Prepares runners whose trials are in the run's folder."""
+        """Prepares runners whose trials are in the run's folder, and reads the trials' programs."""
+        from katibflow.runners.local.programs import program_files
         from katibflow.runners.local.runner import LocalRunner
 
         maps = _maps(given)
-        return RunSetup(lambda history, folder: LocalRunner(folder, maps), fills_folder=True)
+        return RunSetup(
+            lambda history, folder: LocalRunner(folder, maps),
+            fills_folder=True,
+            programs=program_files(experiment.spec.trial_template.trial_spec or {}, maps),
+        )
 
     def template_reader(self, given: Given) -> None:
         """Returns None: this machine has no ConfigMaps."""

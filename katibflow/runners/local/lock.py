@@ -43,6 +43,11 @@ class RunLock:
         self._path = folder / "lock"
         self._descriptor: int | None = None
 
+    @property
+    def path(self) -> Path:
+        """The file whose lock a process holds while it has the folder."""
+        return self._path
+
     def __enter__(self) -> RunLock:
         with unwritable(self._path):
             make_folder(self._path.parent)

@@ -52,6 +52,10 @@ def optuna_sampler(name: str) -> Algorithm | str:
     }
     if name not in kinds:
         return _REFUSED.get(name) or ", ".join(f"{PREFIX}{known}" for known in sorted(kinds))
+    if name == "GPSampler":
+        from katibflow.suggestion.algorithms.gaussian_process import BoundedGPSampler
+
+        kinds[name] = BoundedGPSampler
     made = _algorithm(kinds[name], _PACKAGES.get(name, ()), one_seed=name in _ONE_SEED)
     return replace(made, lacks=frozenset({Ability.CONDITIONS})) if name in _ALWAYS_ALL else made
 

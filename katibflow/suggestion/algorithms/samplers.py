@@ -56,9 +56,9 @@ def _multivariate_tpe(settings: Settings, seed: int) -> BaseSampler:
 
 
 def _gaussian_process(settings: Settings, seed: int) -> BaseSampler:
-    from optuna.samplers import GPSampler
+    from katibflow.suggestion.algorithms.gaussian_process import BoundedGPSampler
 
-    return GPSampler(
+    return BoundedGPSampler(
         seed=seed,
         n_startup_trials=max(1, settings.get("n_initial_points", 10)),
         warn_independent_sampling=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -203,6 +204,39 @@ def test_a_wrong_argument_is_told_with_its_place(arguments: dict[str, Any], says
     assert says in str(caught.value)
 
 
+def test_a_metric_of_any_name_is_read_from_a_function(tmp_path: Path) -> None:
+    def train(x: float) -> dict[str, float]:
+        return {"val/loss": x, "top1@acc%": float("nan")}
+
+    experiment = tune(
+        train,
+        {"x": search.double(min=0.5, max=1)},
+        objective_metric_name="val/loss",
+        additional_metric_names=["top1@acc%"],
+        max_trial_count=1,
+    )
+    (trial,) = experiment.run(runs=tmp_path, progress=False).trials
+    assert trial.value == trial.params["x"]
+    assert set(trial.latest) == {"val/loss", "top1@acc%"}
+
+
+def test_a_traceback_begins_with_the_functions_own_frame(tmp_path: Path) -> None:
+    def train(x: float) -> float:
+        def inner() -> float:
+            raise ValueError("no good")
+
+        return inner()
+
+    experiment = tune(train, {"x": search.double(min=0, max=1)}, max_trial_count=1)
+    (trial,) = experiment.run(runs=tmp_path, progress=False).trials
+    log = trial.logs["job-0"].read_text()
+    assert re.findall(r'File "(.*)", line \d+, in (\w+)', log) == [
+        ("objective.py", "train"),
+        ("objective.py", "inner"),
+    ]
+    assert "runpy" not in log
+
+
 def test_a_function_that_looks_like_a_template_is_refused() -> None:
     def refers(lr: float) -> float:
         print("${trialParameters.lr}")
@@ -229,6 +263,17 @@ def test_faults_of_a_document_are_all_told() -> None:
         ({"trial_start_timeout": float("nan")}, "trial_start_timeout: found nan"),
         ({"namespace": "team"}, "namespace: found team; allowed: only with"),
         ({"maps": {"relative": "."}}, "relative"),
+        ({"trial_timeout": "soon"}, "trial_timeout: found 'soon'; allowed: seconds, a number"),
+        ({"trial_timeout": True}, "trial_timeout: found True"),
+        ({"storage": 5}, "storage: found 5; allowed: a URL, as sqlite:///studies.db"),
+        ({"maps": ["/a=b"]}, "maps: found ['/a=b']; allowed: paths by paths"),
+        ({"drain": "no"}, "drain: found 'no'; allowed: True or False"),
+        ({"on": None}, "on: found None; allowed: local, kubernetes"),
+        ({"namespace": 3}, "namespace: found 3; allowed: a text, or None"),
+        (
+            {"max_trials": 3},
+            "max_trials: found a keyword that run does not take; allowed: on",
+        ),
     ],
 )
 def test_a_run_with_a_wrong_argument_starts_nothing(

@@ -109,8 +109,29 @@ def test_too_many_failed_trials_exit_with_1(tmp_path: Path) -> None:
     assert code == 1
     assert re.search("ExperimentFailed: [23] trials failed, maxFailedTrialCount is 2", out)
     assert "exit code 7" in out
+    # What went wrong comes last, with the file to look at.
+    assert out.splitlines()[-1].startswith("log: runs/sample/trials/000")
     assert "no data" in out
     assert "no trial has a finite objective value" in out
+
+
+def test_a_run_without_a_single_value_exits_with_1_and_some_failures_are_listed(
+    tmp_path: Path,
+) -> None:
+    two = {"spec.maxTrialCount": 2, "spec.parallelTrialCount": 1}
+    file = write(tmp_path, "echo 'ValueError: no good'; exit 7", two)
+    code, out, _ = katibflow("run", file, cwd=tmp_path)
+    assert code == 1
+    assert "ExperimentMaxTrialsReached: 2 trials ended" in out
+    assert "the first 2 trials failed in the same way: ValueError: no good" in out
+    assert "no trial has a finite objective value; 2 trials (0, 1): ValueError: no good" in out
+    page = (tmp_path / "runs/sample/report.html").read_text(encoding="utf-8")
+    assert '<span class="badge bad">No result</span>' in page
+    some = 'case "$KATIB_TRIAL_NAME" in *-0) exit 3;; esac; echo loss=1'
+    code, out, _ = katibflow("run", write(tmp_path, some, two), "--name", "some", cwd=tmp_path)
+    assert code == 0
+    assert "1 of 2 trials succeeded; 1 failed: job-0 failed with exit code 3" in out
+    assert "    log: runs/some/trials/0000/job-0.log" in out
 
 
 @pytest.mark.parametrize("command", ["run", "validate", "compile"])
@@ -187,12 +208,16 @@ def test_a_signal_leaves_no_process_and_the_run_goes_on_later(
     process.send_signal(number)
     code, out, _ = finish(process)
     assert code == 128 + number
+    assert f"interrupted by signal {int(number)}: 3 running trials stopped" in out
     assert f"interrupted by signal {int(number)}; the same command goes on from here" in out
+    page = (tmp_path / "runs/sample/report.html").read_text(encoding="utf-8")
+    assert '<span class="badge stopped">Interrupted</span>' in page
+    assert page.count('<span class="state interrupted">interrupted</span>') == 3
     assert processes_below(tmp_path) == []
     (tmp_path / "go").touch()
     code, out, _ = katibflow("run", file, cwd=tmp_path)
     assert code == 0
-    assert sorted(re.findall(r"trial (\d) taken up again", out)) == list("012")
+    assert sorted(re.findall(r"trial (\d) begun anew", out)) == list("012")
     assert sorted(re.findall(r"trial (\d) started", out)) == list("345")
 
 
@@ -278,7 +303,7 @@ def test_a_terminal_gets_a_live_table(tmp_path: Path) -> None:
     os.close(controller)
     assert process.wait(timeout=10) == 0
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.decode())
-    assert re.search(r"trial +state +x +loss +time", text)
+    assert re.search(r"trial +state +loss \(min\) +x +time", text)
     assert "running" in text
     assert re.search(r"3 of 3 trials ended, best loss=\d+ in trial [012]", text)
     assert "ExperimentMaxTrialsReached" in text

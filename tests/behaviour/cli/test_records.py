@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,19 @@ def test_the_history_has_all_finished_trials_while_the_run_goes_on(run: Path) ->
         json.loads(line).get("number") for line in (folder / "seen").read_text().splitlines()
     ]
     assert numbers == [None, 0, 1, 2]
+
+
+def test_a_trial_whose_folder_is_deleted_stays_finished(run: Path) -> None:
+    folder = run.parents[1]
+    before = (run / "study.jsonl").read_text().splitlines()[1:]
+    shutil.rmtree(run / "trials" / "0001")
+    _, out, _ = katibflow("report", run, cwd=folder)
+    assert "3 trials ended" in out
+    file = write(folder, "echo loss=$X", {"spec.maxTrialCount": 4})
+    code, out, err = katibflow("run", file, cwd=folder)
+    assert (code, err) == (0, "")
+    assert "4 trials ended, maxTrialCount is 4" in out
+    assert (run / "study.jsonl").read_text().splitlines()[1:4] == before
 
 
 def test_times_that_are_none_do_not_keep_the_report_from_being_written(run: Path) -> None:

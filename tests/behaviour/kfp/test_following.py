@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from katibflow.client.following import ending_of, follow, steps_text, updates_be
 from katibflow.client.reading import ExperimentRun
 from katibflow.client.records import JobRecords, cluster_of, with_earlier
 from katibflow.client.submitting import Submission, prepare, start, upload
-from katibflow.engine.events import TrialEnded, TrialStarted, Update
+from katibflow.engine.events import TrialEnded, TrialsTakenOver, TrialStarted, Update
 from katibflow.errors import RunnerError
 from katibflow.experiment.types import Experiment
 from katibflow.progress.display import time_left
@@ -38,6 +39,9 @@ class Shown:
         self.updates: list[Update] = []
         self.texts: list[str] = []
         self.notes: list[str] = []
+
+    def taken_over(self, trials: Sequence[Trial]) -> None:
+        self.updates.append(TrialsTakenOver(tuple(trials)))
 
     def update(self, update: Update) -> None:
         self.updates.append(update)

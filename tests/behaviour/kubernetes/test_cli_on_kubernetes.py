@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import yaml
 
 from tests.behaviour.kubernetes.test_engine_on_kubernetes import document, trains
 from tests.doubles.kubernetes.lab import EXPERIMENT, Lab
-from tests.doubles.kubernetes.plays import JobPlay
+from tests.doubles.kubernetes.plays import JobPlay, PodPlay
 from tests.paths import ROOT
 from tests.processes import finish
 
@@ -83,6 +85,91 @@ def test_killed_and_started_again_it_adopts_its_jobs(lab: Lab, tmp_path: Path) -
     assert set(re.findall(r"trial (\d) taken up again", out)) <= set("012")
     assert lab.server.count("create", "jobs") >= 9
     assert len(lab.server.objects["jobs"]) == 9
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["over", "killed"])
+def test_finished_trials_whose_jobs_are_deleted_stay_finished(
+    lab: Lab, tmp_path: Path, killed: bool
+) -> None:
+    lab.server.script = trains
+    code, _, err = finish(start(lab, tmp_path, maxTrialCount=3))
+    assert (code, err) == (0, "")
+    study = tmp_path / "runs" / EXPERIMENT / "study.jsonl"
+    header, *before = study.read_text().splitlines(keepends=True)
+    if killed:  # the history has what was on record at the start, and the copies have the rest
+        study.write_text(header)
+    for name in list(lab.server.objects["jobs"])[:2]:
+        lab.server.delete("jobs", name)
+    code, out, err = finish(start(lab, tmp_path, maxTrialCount=4))
+    assert (code, err) == (0, "")
+    assert "4 trials ended, maxTrialCount is 4" in out
+    assert study.read_text().splitlines(keepends=True)[1:4] == before
+    assert lab.server.count("create", "jobs") == 4
+
+
+def test_a_log_that_was_rotated_meanwhile_is_gone_on_with(lab: Lab, tmp_path: Path) -> None:
+    """Only the newest file is to be had; what is here, readings too, is not taken back."""
+    pods: list[PodPlay] = []
+    go_on = threading.Event()
+
+    def script(play: JobPlay) -> None:
+        (pod,) = play.pods()
+        pod.running()
+        pod.log("loss=0.25", "same", "same")
+        pods.append(pod)
+        assert go_on.wait(30)
+        pod.log("end of training")
+        pod.exit()
+        play.condition("Complete", "CompletionsReached")
+
+    lab.server.script = script
+    spec = {"maxTrialCount": 1, "parallelTrialCount": 1}
+    first = start(lab, tmp_path, **spec)
+    log = tmp_path / "runs" / EXPERIMENT / "trials" / "0000" / "main.log"
+    whole = "loss=0.25\nsame\nsame\n"
+    while not (log.exists() and log.read_text() == whole):
+        assert first.poll() is None
+    first.kill()
+    first.communicate()
+    (pod,) = pods
+    pod.rotate_log()
+    pod.log("in the new file")
+    second = start(lab, tmp_path, **spec)
+    while "new file" not in log.read_text():
+        assert second.poll() is None
+    go_on.set()
+    code, out, err = finish(second)
+    assert (code, err) == (0, "")
+    assert "loss=0.25" in out
+    assert "the log was rotated: lines from " in out
+    assert log.read_text() == whole + "in the new file\nend of training\n"
+    assert not list(log.parent.glob("*.position"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_leaves_at_once_and_says_what_is_left(
+    lab: Lab, tmp_path: Path, number: signal.Signals
+) -> None:
+    def script(play: JobPlay) -> None:
+        (pod,) = play.pods()
+        pod.running()
+        pod.log("loss=1")
+
+    lab.server.script = script
+    lab.server.outlives = lambda pod: True
+    first = start(lab, tmp_path, maxTrialCount=2, parallelTrialCount=2)
+    lab.server.wait_for(lambda: len(lab.server.logs) == 2, 60)
+    first.send_signal(number)
+    jobs = lab.server.objects["jobs"]
+    lab.server.wait_for(lambda: all(job["spec"].get("suspend") for job in jobs.values()), 60)
+    first.send_signal(number)
+    code, _, err = finish(first)
+    assert code == 128 + number
+    assert "leaves at once, by a second signal" in err
+    for name in jobs:
+        stopped = f"Job {name} is stopped; still ending: {name}-job-0"
+        assert stopped in err or f"Job {name} is asked to stop" in err  # without the answer yet
+    assert err.endswith("the same command goes on from here\n")
 
 
 def test_a_new_run_takes_over_what_earlier_ones_finished(lab: Lab, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from time import monotonic
 
 import pytest
 
 from katibflow.errors import RunnerError
+from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import JobState
-from katibflow.runners.kubernetes.api import ApiError
+from katibflow.runners.kubernetes.api import ApiError, Timing
 from katibflow.runners.stopping import StopRequest
 from tests.behaviour.runner_contract import Watch
 from tests.doubles.kubernetes.lab import FAST, Lab, notices
@@ -55,7 +57,10 @@ def test_every_request_is_tried_again(lab: Lab, status: int) -> None:
     outcome, watch = lab.run(completes(["a", "b"]))
     assert outcome.state is JobState.SUCCEEDED
     assert watch.lines == ["a", "b"]
-    assert lab.server.count("create", "jobs") == 4
+    assert lab.server.count("get", "jobs") == 4
+    lab.server.fail(creating, status, times=3)
+    assert lab.begin(number=1)[0].result(20).state is JobState.SUCCEEDED
+    assert lab.server.count("create", "jobs") == 1 + 4
 
 
 def test_the_servers_wish_to_wait_is_heeded(lab: Lab) -> None:
@@ -248,3 +253,42 @@ def test_a_runner_that_is_closed_lets_go_of_its_threads(lab: Lab) -> None:
     runner.close()
     ours = [thread.name for thread in threading.enumerate() if thread.name in ("watch", "log")]
     assert not ours and before > 0
+
+
+def test_a_watch_of_which_nothing_is_heard_is_opened_again(lab: Lab) -> None:
+    lab.server.silent_watches = 2  # of the jobs, and of the pods
+    quick = replace(FAST, watch=1.0, silence=0.5)
+    began = monotonic()
+    assert lab.run(completes(), timing=quick)[0].state is JobState.SUCCEEDED
+    assert monotonic() - began < 15
+
+
+def test_by_itself_a_silent_connection_is_noticed_within_a_minute() -> None:
+    timing = Timing()
+    assert timing.watch < timing.silence < 60
+
+
+@pytest.mark.parametrize(
+    ("limits", "silent"),
+    [(Limits(trial=1.0), 1), (Limits(start=1.0), 2)],
+    ids=["trial", "start"],
+)
+def test_a_time_limit_is_judged_by_what_the_server_says_then(
+    lab: Lab, limits: Limits, silent: int
+) -> None:
+    """The watches have not told that the job is over, or that its pods run, for an outage."""
+    lab.server.silent_watches = silent
+    held = Held()
+    held.go.set()
+    outcome, watch = lab.run(held, limits, replace(FAST, silence=60.0, stop=0.5))
+    assert outcome.state is JobState.SUCCEEDED, outcome
+    assert watch.lines == ["first", "last"]
+
+
+def test_a_trial_that_prints_nothing_for_long_is_no_outage(lab: Lab) -> None:
+    held, quick = Held(), replace(FAST, silence=0.5, give_up=1.0)
+    future, watch, _ = lab.begin(held, runner=lab.runner(quick))
+    lab.server.wait_for(lambda: lab.server.count("get", "pods/log") > 4)
+    held.go.set()
+    assert future.result(20).state is JobState.SUCCEEDED
+    assert watch.lines == ["first", "last"]

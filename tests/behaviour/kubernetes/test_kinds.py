@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from katibflow.experiment import job_kinds
+from katibflow.experiment.types import Experiment
 from katibflow.runners.base import JobState
 from katibflow.runners.kubernetes.rbac import role
+from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import TrialState
-from tests.behaviour.runner_contract import trial
+from katibflow.study.job_name import job_name
+from tests.behaviour.runner_contract import Watch, trial
 from tests.doubles.kubernetes.lab import FAST, Lab, container, pod_template
 from tests.doubles.kubernetes.plays import REPLICAS, JobPlay, Script
+from tests.samples import changed
 
 NAME = "contract-0a1b2c3d-0"
 POD = pod_template(restartPolicy="Never")
@@ -116,6 +120,37 @@ def test_a_kind_is_followed_with_the_least_role(
     runner = lab.runner()
     runner.record(trial(0, TrialState.COMPLETE))
     assert runner.records() == (trial(0, TrialState.COMPLETE),)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "script", "lines"),
+    [
+        (
+            {**TRAIN_JOB, "spec": {**TRAIN_JOB["spec"], "initializer": {"dataset": {}}}},
+            train_job,
+            ["node-0"],
+        ),
+        (RAY_JOB, ray_job, ["driver"]),
+    ],
+    ids=["TrainJob", "RayJob"],
+)
+@pytest.mark.parametrize("number", [0, 10_000])
+def test_the_pods_of_a_shortened_name_are_found(
+    lab: Lab, manifest: dict[str, Any], script: Script, lines: list[str], number: int
+) -> None:
+    name, run = "an-experiment-of-a-name-that-is-too-long", "0a1b2c3d"
+    template = {"primaryContainerName": "main", "trialSpec": manifest}
+    made = Experiment.model_validate(
+        changed({"metadata.name": name, "spec.trialTemplate": template})
+    )
+    job = job_name(made, run, number)
+    assert len(job) <= job_kinds.name_limit(manifest) < len(f"{name}-{run}-{number}")
+    lab.template_of(manifest)
+    lab.server.rules, lab.server.script = None, script
+    runner, watch = lab.runner(experiment=name), Watch()
+    begun = lab.trial_job(number)
+    outcome = runner.run(replace(begun, trial=replace(begun.trial, job=job)), watch, StopRequest())
+    assert (outcome.state, watch.lines) == (JobState.SUCCEEDED, lines)
 
 
 def test_a_kind_that_cannot_be_suspended_is_deleted_to_stop_it(lab: Lab) -> None:

@@ -499,7 +499,7 @@ def test_what_is_missing_is_not_read_from_the_servers_words(lab: Lab, words: str
         lab.runner().run(lab.trial_job(), Watch(), StopRequest())
     by = "a webhook of the cluster refuses the Job of trialSpec"
     assert str(caught.value) == f"{by}: the API server answers 403: {words}"
-    lab.server.fail(lambda r: True, 404, message='namespaces "kubeflow" not found')
+    lab.server.fail(lambda r: r.verb == "create", 404, message='namespaces "kubeflow" not found')
     with pytest.raises(RunnerError) as caught:
         lab.runner().run(lab.trial_job(), Watch(), StopRequest())
     assert str(caught.value) == f"{where}: the API server answers 404: {words}"
@@ -526,7 +526,7 @@ def test_a_template_that_the_server_rejects_is_told_in_its_words(lab: Lab) -> No
 
 
 def test_a_missing_namespace_is_named(lab: Lab) -> None:
-    lab.server.fail(lambda r: True, 404, message='namespaces "kubeflow" not found')
+    lab.server.fail(lambda r: r.verb == "create", 404, message='namespaces "kubeflow" not found')
     with pytest.raises(RunnerError, match='namespaces "kubeflow" not found') as caught:
         lab.runner().run(lab.trial_job(), Watch(), StopRequest())
     assert "CustomResourceDefinition" not in str(caught.value)

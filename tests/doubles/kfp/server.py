@@ -4,8 +4,10 @@ Pipelines and versions with multipart uploads, experiments, runs with their task
 runs, termination; filters and pages; users with namespaces; tokens; and faults on demand. What
 happens in a run that was created is a script, run in a thread of its own.
 
-Its answers are shaped as the real ones (`kfp_server_api.models`): enums by name, times in RFC 3339,
-``finished_at`` in 1970 while a run goes on, int64 as strings, empty lists left out.
+Its answers are shaped as the real ones (`kfp_server_api.models`, and `tests/recorded/kfp`): enums
+by name, times in RFC 3339, ``finished_at`` in 1970 while a run goes on, int64 as strings, empty
+lists left out, a task once for each of its nodes. A run that is terminated is CANCELING until its
+engine ends it: Argo then says FAILED, never CANCELED.
 """
 
 from __future__ import annotations
@@ -96,18 +98,25 @@ class Play:
             self._server.changed.notify_all()
 
     def step(self, name: str, state: str, key: str = "") -> None:
-        """A task of the run, by its key, is in a state."""
+        """A task of the run, by its key, is in a state.
+
+        From 2.17 on each task is there as Argo's nodes are: a Retry node with its attempt, and the
+        same for the step's own container.
+        """
         with self._server.changed:
-            tasks = self._run["run_details"]["task_details"]
-            own = key or name
-            found = next((task for task in tasks if task["task_id"] == own), None)
-            if found is None:
-                found = {"run_id": self.run_id, "task_id": own, "display_name": name}
-                found |= {"create_time": now(), "start_time": now(), "end_time": NEVER}
-                tasks.append(found)
-            found["state"] = state
-            if state in OVER:
-                found["end_time"] = now()
+            for node in (name, f"{name}(0)", "executor", "executor(0)"):
+                self._node(node, state, f"{key or name}/{node}")
+
+    def _node(self, name: str, state: str, own: str) -> None:
+        tasks = self._run["run_details"]["task_details"]
+        found = next((task for task in tasks if task["task_id"] == own), None)
+        if found is None:
+            found = {"run_id": self.run_id, "task_id": own, "display_name": name}
+            found |= {"create_time": now(), "start_time": now(), "end_time": NEVER}
+            tasks.append(found)
+        found["state"] = state
+        if state in OVER:
+            found["end_time"] = now()
 
 
 def now() -> str:

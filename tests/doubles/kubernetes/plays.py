@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tests.doubles.kubernetes.bodies import Refused
-from tests.doubles.kubernetes.server import ApiServer
+from tests.doubles.kubernetes.server import ApiServer, Log
 
 Script = Callable[["JobPlay"], None]
 
@@ -166,6 +166,14 @@ class PodPlay:
             self._body()
             log = self.cluster.log(self.name, name, self._states[name]["restartCount"])
             log.lines += [(self.cluster.now(), line) for line in lines]
+            self.cluster.changed.notify_all()
+
+    def rotate_log(self, container: str = "") -> None:
+        """Begins a new file of the log, which is the only one that a later request gets."""
+        name = container or self.main
+        with self.cluster.changed:
+            key = self.name, name, self._states[name]["restartCount"]
+            self.cluster.logs[key] = Log()
             self.cluster.changed.notify_all()
 
     def cut_log(self, container: str = "") -> None:

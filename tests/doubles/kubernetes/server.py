@@ -36,6 +36,7 @@ NAMESPACE = "kubeflow"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:pipeline-runner"
 GROUPS = {
     "pods": "v1",
+    "configmaps": "v1",
     "jobs": "batch/v1",
     "pytorchjobs": "kubeflow.org/v1",
     "tfjobs": "kubeflow.org/v1",
@@ -101,6 +102,8 @@ class ApiServer(HttpDouble):
         self.rules = list(rules) if rules is not None else None
         self.script: Callable[[Any], None] | None = None
         self.admit: Callable[[str, dict[str, Any]], None] = lambda plural, body: None
+        self.admits_first = False  # before it sees that the name is taken, as a quota is checked
+        self.silent_watches = 0  # the next ones of which nothing is ever heard
         self.words: Callable[[str], str] = lambda text: text
         """What it says where it would say that text."""
         self.can_suspend = True
@@ -139,6 +142,8 @@ class ApiServer(HttpDouble):
     def create(self, plural: str, body: Mapping[str, Any]) -> dict[str, Any]:
         with self.changed:
             name = body["metadata"]["name"]
+            if self.admits_first:
+                self.admit(plural, dict(body))
             if name in self.objects[plural]:
                 raise Refused(409, "AlreadyExists", f'{plural} "{name}" already exists')
             self.admit(plural, dict(body))
@@ -323,7 +328,7 @@ class _Handler(Handler):
                 return metadata_only(page) if _METADATA in request.accept else page
             case "create", _:
                 body = cluster.create(plural, request.body)
-                if cluster.script and not is_stopped(body):
+                if cluster.script and plural != "configmaps" and not is_stopped(body):
                     from tests.doubles.kubernetes.plays import JobPlay
 
                     play = JobPlay(cluster, plural, body)
@@ -392,6 +397,11 @@ class _Handler(Handler):
         ends = time.monotonic() + float(query.get("timeoutSeconds") or 3600)
         bookmark = time.monotonic() + BOOKMARK_SECONDS
         self._begin("application/json")
+        with cluster.changed:
+            if cluster.silent_watches > 0:
+                cluster.silent_watches -= 1
+                cluster.changed.wait_for(lambda: cluster._http is None)
+                return
         while True:
             with cluster.changed:
                 if seen < cluster.oldest:

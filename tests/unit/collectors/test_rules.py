@@ -148,3 +148,27 @@ def test_the_image_that_copies_files_can_be_chosen() -> None:
     assert isinstance(plain, Files)
     assert chosen.image == "mirror/x"
     assert plain.image.startswith("busybox:")
+
+
+@pytest.mark.parametrize("name", ["val/loss", "validation:loss", "top1@acc%"])
+def test_a_name_that_the_default_filter_cannot_read_is_a_fault_with_a_filter_to_paste(
+    name: str,
+) -> None:
+    objective = {"type": "minimize", "objectiveMetricName": name}
+    with pytest.raises(InvalidExperiment) as caught:
+        check_document(changed({"spec.objective": objective}), "file")
+    (fault,) = caught.value.faults
+    assert fault.path == "spec.metricsCollectorSpec.source.filter.metricsFormat"
+    filters = [fault.allowed.split("- '")[1].removesuffix("'")]
+    pasted = {
+        "spec.objective": objective,
+        "spec.metricsCollectorSpec.source": {"filter": {"metricsFormat": filters}},
+    }
+    of = check_document(changed(pasted), "file")
+    assert collector_for(of.spec).feed(f"{name}=0.5")[0][1].value == 0.5
+    for kind in ("Push", "PrometheusMetric", "TensorFlowEvent"):
+        check_document(changed({"spec.objective": objective, KIND: kind}), "file")
+
+
+def test_a_name_that_is_only_watched_is_no_fault() -> None:
+    check_document(changed({"spec.objective.additionalMetricNames": ["val/acc"]}), "file")

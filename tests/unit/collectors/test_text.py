@@ -16,6 +16,8 @@ from katibflow.collectors.text import (
     DEFAULT_FILTER,
     TextCollector,
     compile_filter,
+    filter_for,
+    is_readable,
     observation,
 )
 from katibflow.errors import MissingPackage
@@ -68,15 +70,11 @@ def test_the_default_filter_reads_what_katibs_does(line: str, expected: list[flo
         ("loss=nan", math.nan),
         ("loss = NaN", math.nan),
         ("loss=-nan", math.nan),
+        ("\x1b[31mloss\x1b[0m=\x1b[1mnan\x1b[0m", math.nan),
         ("loss=inf", math.inf),
         ("loss=-inf", -math.inf),
         ("loss=+Infinity,", math.inf),
         ("loss=1e999", math.inf),
-        ("loss=", math.nan),
-        ("loss=-", math.nan),
-        ("loss=info", math.nan),
-        ("loss=None", math.nan),
-        ("loss==0.3", math.nan),
     ],
 )
 def test_what_is_no_finite_number_is_kept_as_such(line: str, expected: float) -> None:
@@ -84,14 +82,68 @@ def test_what_is_no_finite_number_is_kept_as_such(line: str, expected: float) ->
     assert value == expected or (math.isnan(value) and math.isnan(expected))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "loss=",
+        "loss=-",
+        "loss=info",
+        "loss=None",
+        "loss==0.3",
+        "loss='mse', lr=0.1",
+        "loss=tensor(0.3)",
+        "loss= # to be computed",
+    ],
+)
+def test_a_line_without_a_number_reports_nothing_and_is_told_as_a_near_miss(line: str) -> None:
+    collector = TextCollector(["loss"])
+    assert collector.feed(line) == ()
+    assert f"nearly: {line}" in collector.search_report()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("\x1b[32mloss\x1b[0m=\x1b[1m0.3\x1b[0m", 0.3),
+        ("\x1b[2K\x1b[1Gloss=0.3", 0.3),
+        ("loss=\x1b[38;5;208m0.3", 0.3),
+        ("\x1b]8;;http://x\x1b\\loss=0.3\x1b]8;;\x1b\\", 0.3),
+    ],
+)
+def test_colours_do_not_hide_a_metric(line: str, expected: float) -> None:
+    assert values(line) == [expected]
+
+
+@pytest.mark.parametrize(
+    "name", ["val/loss", "validation:loss", "top1@acc%", "a.b", "f(x)", "x y", "m+n", "[0]"]
+)
+def test_a_filter_for_any_name_reads_it_and_no_other(name: str) -> None:
+    assert not is_readable(name)
+    collector = TextCollector([name, "loss"], [filter_for([name, "loss"])])
+    assert [(found, point.value) for found, point in collector.feed(f"e 1, {name}=0.5,loss=2")] == [
+        (name, 0.5),
+        ("loss", 2.0),
+    ]
+    assert collector.feed(f"my{name}=3") == ()
+    assert collector.feed(f"{name} = nan")
+
+
 LINES = st.text(alphabet="ab|-_= \t1.+eE/\u00e4", max_size=16)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 @given(LINES)
 def test_the_default_filter_matches_exactly_as_its_expression_says(line: str) -> None:
     collector = TextCollector(["a", "b", "a|b"])
     reported = [name for name, _ in collector.feed(line)]
-    matched = [match[1] for match in re.finditer(DEFAULT_FILTER, line)]
+    matched = [match[1] for match in re.finditer(DEFAULT_FILTER, line) if _is_number(match[2])]
     assert reported == [name for name in matched if name in ("a", "b", "a|b")]
 
 
@@ -102,10 +154,10 @@ def test_the_default_filter_matches_exactly_as_its_expression_says(line: str) ->
         ('{"loss": 0.25}', r'"(\w+)":\s*([\d.]+)', [0.25]),
         ("{metricName: loss, metricValue: 0.7}", r"{metricName: (\w+), metricValue: (.*)}", [0.7]),
         (" loss  is  -2 ", r"(\w+\s+)is(\s+-?\d)", [-2.0]),
-        ("loss is high", r"(loss) is (\w+)", [math.nan]),
-        ("loss", r"(loss)(\d+)?", [math.nan]),
+        ("loss is high", r"(loss) is (\w+)", []),
+        ("loss", r"(loss)(\d+)?", []),
         ("loss is inf", r"(loss) is ([\d.]*)", [math.inf]),
-        ("loss is 1_0", r"(loss) is (\w+)", [math.nan]),
+        ("loss is 1_0", r"(loss) is (\w+)", []),
         ("größe loss=3", r"([[:alpha:]]+)=([[:digit:]]+)", [3.0]),
         ("\udc80\udcff loss=3", r"(\w+)=(\d+)", [3.0]),
         ("loss loss=3", r"(?P<name>\w+)=(?P<value>\d+)", [3.0]),

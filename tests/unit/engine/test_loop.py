@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 
-from katibflow.engine.events import Decided, MetricReported, TrialEnded, TrialStarted, Update
+from katibflow.engine.events import (
+    Decided,
+    Interrupted,
+    MetricReported,
+    TrialEnded,
+    TrialNotice,
+    TrialStarted,
+    Update,
+)
 from katibflow.engine.loop import Result, run_experiment
 from katibflow.errors import RunnerError
 from katibflow.experiment.timeouts import Limits
@@ -26,7 +34,7 @@ from katibflow.runners.stopping import StopReason, StopRequest
 from katibflow.study.history import History, Trial, TrialState, trial_to_data
 from katibflow.study.objectives import best_trial
 from katibflow.study.reasons import ExperimentReason as Why
-from tests.shell_trials import experiment, processes_below
+from tests.shell_trials import experiment, processes_below, waits_for
 
 RUN = "0a1b2c3d"
 
@@ -249,6 +257,8 @@ def test_an_interrupted_run_goes_on_under_the_same_numbers(tmp_path: Path) -> No
     def note(update: Update) -> None:
         if isinstance(update, TrialStarted) and update.resumed:
             resumed.append(update.trial.number)
+            # They were stopped, so these are other jobs.
+            assert update.anew
 
     second = run(of, tmp_path / "run", watch=note)
     assert sorted(resumed)[:2] == [0, 2]
@@ -257,6 +267,47 @@ def test_an_interrupted_run_goes_on_under_the_same_numbers(tmp_path: Path) -> No
     assert sorted(line.split()[0] for line in lines) == [f"sample-{RUN}-{n}" for n in range(6)]
     for before, after in zip(first.history.trials, second.history.trials, strict=False):
         assert before.assignments == after.assignments
+
+
+def test_a_stop_from_outside_is_told_with_the_number_of_trials_that_it_stops(
+    tmp_path: Path,
+) -> None:
+    stop = StopRequest()
+    told: list[Update] = []
+
+    def watch(update: Update) -> None:
+        told.append(update)
+        if sum(isinstance(each, TrialStarted) for each in told) == 3:
+            stop.set("enough")
+
+    run(experiment("sleep 600"), tmp_path, watch=watch, stop=stop)
+    (interrupted,) = (each for each in told if isinstance(each, Interrupted))
+    assert interrupted == Interrupted("enough", 3)
+
+
+def test_a_trial_without_output_is_told_and_what_bounds_it(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    script = f"{waits_for(told)}; echo loss=1; {waits_for(tmp_path / 'again')}"
+    notices: list[str] = []
+
+    def watch(update: Update) -> None:
+        if isinstance(update, TrialNotice):
+            notices.append(update.text)
+            (told if len(notices) == 1 else tmp_path / "again").touch()
+
+    one = {"spec.maxTrialCount": 1, "spec.parallelTrialCount": 1}
+    runner = LocalRunner(tmp_path / "run")
+    result = run_experiment(
+        History(experiment(script, one), RUN, 5),
+        runner,
+        watch=watch,
+        stop=StopRequest(),
+        silence=0.5,
+    )
+    runner.close()
+    assert states(result) == [TrialState.COMPLETE]
+    assert "and nothing bounds it: --trial-timeout SECONDS" in notices[0]
+    assert notices[1] == "prints again"
 
 
 def test_a_run_that_is_over_stays_over(tmp_path: Path) -> None:

@@ -120,11 +120,11 @@ def test_a_column_that_is_taken_out_is_shown_nowhere(
 
 def test_what_the_terminal_shows() -> None:
     assert trial_lines(history()) == [
-        "TRIAL  STATE     loss  lr    TIME                         REASON",
-        "0      COMPLETE  0.5   0.1   -                            -",
-        "1      FAIL      -     0.25  12s, after 30s in the queue  "
-        "OOMKilled exit code 137 last line",
-        "2      RUNNING   -     0.3   queued                       -",
+        "TRIAL  STATE     loss (min)  lr    acc (min)  TIME                         REASON",
+        "0      COMPLETE  0.5         0.1   0.75       -                            -",
+        "1      FAIL      -           0.25  -          12s, after 30s in the queue  "
+        "OOMKilled last line",
+        "2      RUNNING   -           0.3   -          queued                       -",
     ]
 
 
@@ -132,11 +132,11 @@ def test_what_markdown_shows() -> None:
     assert markdown("t", history(), "").splitlines()[4:] == [
         "Best: trial 0, loss 0.5 with lr=0.1",
         "",
-        "| trial | state | loss | lr | reason |",
-        "| --- | --- | --- | --- | --- |",
-        "| 0 | COMPLETE | 0.5 | 0.1 | - |",
-        "| 1 | FAIL | - | 0.25 | OOMKilled |",
-        "| 2 | RUNNING | - | 0.3 | - |",
+        "| trial | state | loss (min) | lr | acc (min) | reason |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| 0 | COMPLETE | 0.5 | 0.1 | 0.75 | - |",
+        "| 1 | FAIL | - | 0.25 | - | OOMKilled |",
+        "| 2 | RUNNING | - | 0.3 | - | - |",
     ]
 
 
@@ -169,6 +169,65 @@ def test_a_running_trial_shows_its_last_reports_and_the_time_it_runs() -> None:
         for each in columns_of(of.experiment, (), Output.LIVE)
     }
     assert (cells["metrics_loss"], cells["time"]) == ("0.625", "42 s")
+
+
+def test_the_last_value_is_at_hand_where_another_one_is_shown() -> None:
+    of = history()
+    several = replace(of.trials[0], observations={"loss": Observation(0.75, 0.5, 0.75)})
+    columns = {each.name: each for each in columns_of(of.experiment, [several], Output.PAGE)}
+    (row,) = rows_of(of.experiment, [several])
+    assert columns["metrics_loss"].heading == "loss (min)"
+    assert columns["metrics_loss"].value(row) == 0.5
+    assert (columns["latest_loss"].heading, columns["latest_loss"].value(row)) == (
+        "loss (latest)",
+        0.75,
+    )
+    assert "latest_loss" not in {
+        each.name for each in columns_of(of.experiment, of.trials, Output.PAGE)
+    }
+
+
+def test_numbers_have_six_digits_and_counts_all_of_theirs() -> None:
+    of = replace(
+        history(),
+        trials=(Trial(0, TrialState.COMPLETE, {"lr": "0.0123456789", "n": "12345678"}),),
+    )
+    (_, line) = trial_lines(of)
+    assert line.split()[3:5] == ["0.0123457", "12345678"]
+    assert "12345678" in live(of)
+
+
+def test_a_stopped_trial_is_interrupted_and_its_time_does_not_go_on() -> None:
+    of = history()
+    begun = replace(of.trials[2], start=TIMES[0])
+    (row,) = rows_of(of.experiment, [begun], now=TIMES[2], is_stopped=True)
+    cells = {
+        each.name: each.cell(row, Style()) for each in columns_of(of.experiment, (), Output.LIVE)
+    }
+    assert (cells["state"], cells["time"]) == ("INTERRUPTED", "-")
+
+
+def test_a_narrow_terminal_loses_parameters_from_the_right_and_never_the_objective() -> None:
+    names = [f"parameter{number}" for number in range(8)]
+    space = {"parameterType": "double", "feasibleSpace": {"min": "0", "max": "1"}}
+    of = experiment({"spec.parameters": [{"name": name, **space} for name in names]})
+    trial = Trial(0, TrialState.COMPLETE, dict.fromkeys(names, "0.123456789"), {"loss": seen(0.5)})
+    console = Console(file=io.StringIO(), width=60, height=20, force_terminal=False)
+    with console.capture() as shown:
+        console.print(TableProgress(Status.of(of, (trial,)), console)._render())
+    first = shown.get().splitlines()[0].split()
+    assert first[:5] == ["trial", "state", "loss", "(min)", "parameter0"]
+    assert "parameter7" not in first
+    assert "no room for" in shown.get()
+    assert "0.5" in shown.get().splitlines()[1]
+
+
+def test_the_live_table_shows_what_a_trial_died_of() -> None:
+    message = "job-0 failed with exit code 1; the last lines of job-0:\n  a\n  ValueError: bad x"
+    of = replace(
+        history(), trials=(Trial(0, TrialState.FAIL, {"lr": "0.1"}, reason="R", message=message),)
+    )
+    assert "ValueError: bad x" in live(of)
 
 
 def test_the_best_trial_is_marked_in_its_row() -> None:

@@ -26,3 +26,14 @@ def test_a_reason_is_passed_on_whole_until_the_passing_on_ends() -> None:
     late = StopRequest()
     first.pass_on(late)
     assert late.reason == first.reason
+
+
+def test_what_is_left_is_told_by_those_who_still_wait() -> None:
+    stop = StopRequest()
+    assert stop.left == ""
+    forget = stop.leaves(lambda: "job a runs on")
+    stop.leaves(lambda: "")
+    stop.leaves(lambda: "job b is stopped")
+    assert stop.left == "job a runs on\njob b is stopped"
+    forget()
+    assert stop.left == "job b is stopped"

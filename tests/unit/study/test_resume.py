@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from katibflow.errors import InvalidExperiment
+from katibflow.errors import InputError, InvalidExperiment
+from katibflow.study.changes import changes, compared
 from katibflow.study.history import History, Trial, TrialState
-from katibflow.study.resume import EarlierTrial, check_resume, is_taken_over, search_text, take_over
+from katibflow.study.resume import (
+    EarlierTrial,
+    check_resume,
+    is_taken_over,
+    search_text,
+    searched,
+    take_over,
+)
 from tests.samples import changed, experiment
 
 PARAMETER = {"name": "n", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "9"}}
@@ -111,7 +120,9 @@ def test_a_uniform_distribution_spelled_out_is_no_difference() -> None:
     assert differences({"spec.parameters.0.feasibleSpace.distribution": "uniform"}) == []
 
 
-def resumed(numbers: list[int], changes: dict[str, Any] | None = None) -> History:
+def resumed(
+    numbers: list[int], changes: dict[str, Any] | None = None, resume: str = "all"
+) -> History:
     """A new history after trials of one earlier run, which had the sample's algorithm."""
     earlier = [
         EarlierTrial(
@@ -129,7 +140,7 @@ def resumed(numbers: list[int], changes: dict[str, Any] | None = None) -> Histor
         for number in numbers
     ]
     new = History(experiment(changes or {}), "11111111", 1)
-    return take_over("new.yaml", new, "all", earlier)
+    return take_over("new.yaml", new, resume, earlier)
 
 
 class TestTakenOver:
@@ -169,7 +180,38 @@ class TestTakenOver:
 
     def test_it_is_dropped_when_the_algorithm_changes(self) -> None:
         changes = {"spec.algorithm.algorithmName": "tpe"}
-        assert [trial.attributes for trial in resumed([0, 1], changes).trials] == [{}, {}]
+        taken = resumed([0, 1], changes, "all+changed")
+        assert [trial.attributes for trial in taken.trials] == [{}, {}]
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"spec.trialTemplate.trialSpec.spec.template.spec.containers.0.image": "other"},
+            {"spec.algorithm.algorithmName": "tpe"},
+            {"spec.earlyStopping": {"algorithmName": "medianstop"}},
+        ],
+        ids=str,
+    )
+    def test_another_template_or_algorithm_is_not_taken_over_in_silence(
+        self, changes: dict[str, Any]
+    ) -> None:
+        with pytest.raises(InputError, match=r"ran with another Experiment:\n  spec\.") as caught:
+            resumed([0], changes)
+        assert "allowed: resume none or another name" in str(caught.value)
+        (kept,) = resumed([0, 1], changes, "00000000+changed").kept
+        assert kept.trials == (0, 1)
+        assert kept.changes[0].startswith("spec.")
+
+    def test_what_a_run_may_change_is_no_difference(self) -> None:
+        changes = {"spec.objective.goal": 0.5, "spec.maxTrialCount": 99}
+        assert resumed([0], changes).kept == ()
+
+    def test_records_of_an_earlier_release_say_less_and_are_taken_over(self) -> None:
+        text = json.dumps(searched(experiment()))
+        trial = Trial(0, TrialState.COMPLETE, {}, job="sample-00000000-0")
+        new = History(experiment({"spec.algorithm.algorithmName": "tpe"}), "11111111", 1)
+        taken = take_over("new.yaml", new, "all", [EarlierTrial("00000000", trial, text)])
+        assert len(taken.trials) == 1
 
     def test_they_are_known_by_their_jobs_names(self) -> None:
         history = resumed([0])
@@ -190,4 +232,12 @@ class TestTakenOver:
         words = [f"{number:05}" for number in range(3_000)]
         space = {"name": "lr", "parameterType": "categorical", "feasibleSpace": {"list": words}}
         assert search_text(experiment({"spec.parameters": [space]})) == ""
-        assert len(search_text(experiment())) < 500
+        assert len(search_text(experiment())) < 1_200
+
+    def test_a_long_template_is_kept_as_hashes(self) -> None:
+        path = "spec.trialTemplate.trialSpec.spec.template.spec.containers.0.command"
+        long, other = (experiment({path: ["sh", "-c", "x" * 20_000 + end]}) for end in "ab")
+        data = json.loads(search_text(long))["compared"]
+        assert changes(compared(long), data) == ()
+        (change,) = changes(compared(other), data)
+        assert change.path.endswith("containers[0].command[2]")

@@ -89,6 +89,41 @@ def test_a_native_sidecar_is_not_taken_for_an_init_container_that_never_ends() -
     assert held_open([read_pod(body)], "main", 1) is None
 
 
+RUNNING = Container("main", state="running")
+DONE = Container("main", state="terminated", exit_code=0)
+
+
+def test_a_native_sidecar_keeps_the_work_waiting_and_no_more() -> None:
+    native = Container("proxy", native=True, state="waiting", reason="CrashLoopBackOff", restarts=2)
+    waiting = Container("main", state="waiting", reason="PodInitializing")
+
+    def prospects(main: Container) -> list[Prospect]:
+        item = Pod("p", restarting=True, containers=(native, main))
+        return [each.prospect for each in findings(item, "main", None)]
+
+    assert prospects(waiting) == [Prospect.WAITING]
+    assert prospects(RUNNING) == [Prospect.REMARK]
+    assert prospects(DONE) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "allowed", "prospect"),
+    [(137, None, Prospect.HOPELESS), (1, None, Prospect.CONTROLLER), (137, 2, Prospect.CONTROLLER)],
+)
+def test_a_killed_process_is_hopeless_if_it_was_the_main_one_and_nothing_allows_for_it(
+    code: int, allowed: int | None, prospect: Prospect
+) -> None:
+    main = Container("main", state="terminated", reason="OOMKilled", exit_code=code)
+    (found,) = findings(Pod("p", phase="Running", containers=(main,)), "main", allowed)
+    assert (found.reason, found.prospect) == ("OOMKilled", prospect)
+    assert found.message.startswith("killed for want of memory" if code == 137 else "a process of")
+
+
+def test_a_container_that_ended_well_was_not_killed() -> None:
+    main = Container("main", state="terminated", reason="OOMKilled", exit_code=0)
+    assert not list(findings(Pod("p", phase="Running", containers=(main,)), "main", None))
+
+
 @pytest.mark.parametrize(
     ("reason", "prospect"),
     [

@@ -10,6 +10,7 @@ from katibflow.runners.kubernetes.rbac import (
     missing_role,
     pages_role,
     queue_role,
+    records_role,
     role,
     shipped_roles,
 )
@@ -24,7 +25,7 @@ def test_the_shipped_roles_are_those_of_the_kinds() -> None:
     documents = list(yaml.safe_load_all(SHIPPED.read_text()))
     resources = {(kind.group, kind.plural): kind for kind in KINDS.values()}
     kinds = [role([kind], f"katibflow-{kind.plural}") for kind in resources.values()]
-    assert documents == [*kinds, pages_role(), queue_role()]
+    assert documents == [*kinds, pages_role(), records_role(), queue_role()]
 
 
 def test_a_role_has_no_wildcard_and_no_secrets() -> None:
@@ -32,7 +33,9 @@ def test_a_role_has_no_wildcard_and_no_secrets() -> None:
         assert document["kind"] == "Role"
         for rule in document["rules"]:
             assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
-            assert not {"secrets", "configmaps"} & set(rule["resources"])
+            assert "secrets" not in rule["resources"]
+            if document != records_role():  # which only a lifetime of jobs needs
+                assert "configmaps" not in rule["resources"]
 
 
 def test_a_missing_role_is_bound_to_the_account_that_the_server_names() -> None:
@@ -57,6 +60,12 @@ def test_without_leave_for_pages_only_that_is_granted() -> None:
     assert granted["rules"] == [
         {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]},
     ]
+
+
+def test_without_leave_for_records_only_that_is_granted() -> None:
+    (kind,) = (kind for kind in KINDS.values() if kind.kind == "Job")
+    (granted,) = yaml.safe_load_all(missing_role(kind, "ns", Asked("create", "", "configmaps"), ""))
+    assert granted["rules"] == records_role()["rules"]
 
 
 def test_a_person_gets_the_role_without_a_binding() -> None:

@@ -252,6 +252,8 @@ def test_many_waiting_trials_stop_in_a_bounded_time_and_none_is_admitted(
         futures.append(future)
         stops.append(stop)
     seen_by(kueue, 0, 1, 2)
+    with lab.server.changed:
+        assert lab.server.changed.wait_for(lambda: kueue.runs, 10)
     for stop in stops:
         stop.set("SIGINT")
     assert {future.result(5).state for future in futures} == {JobState.STOPPED}

@@ -108,9 +108,10 @@ def test_a_trial_waits_for_its_place_and_starts_then(lab: Lab, kueue: Kueue, ste
 def test_a_stop_lasts_though_the_queue_takes_suspensions_back(
     lab: Lab, kueue: Kueue, steps: Steps
 ) -> None:
-    first, watch, stop = lab.begin()
+    runner = lab.runner()
+    first, watch, stop = lab.begin(runner=runner)
     watch.wait_for_line("attempt 1 loss=0.1")
-    second, waiting, other = lab.begin(number=1)
+    second, waiting, other = lab.begin(number=1, runner=runner)
     waiting.wait_for(lambda: bool(notices(waiting)))
     seen_by(kueue, 0, 1)
     other.set("the goal is reached")

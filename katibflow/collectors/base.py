@@ -38,12 +38,17 @@ class Collector:
     reads_output = True
 
     def __init__(self, metrics: Sequence[str]) -> None:
-        self._series: dict[str, list[Point]] = {name: [] for name in metrics}
-        self._near_misses = {name: _NearMisses(name) for name in metrics}
+        self._metrics = tuple(metrics)
+        self._elsewhere_pattern = re.compile(re.escape(metrics[0]) + r"\s*=\s*[-+]?\.?\d")
+        self.begin()
+
+    def begin(self) -> None:
+        """Forgets what was read, as the trial begins (anew)."""
+        self._series: dict[str, list[Point]] = {name: [] for name in self._metrics}
+        self._near_misses = {name: _NearMisses(name) for name in self._metrics}
         self._lines = 0
         self._notes: dict[str, None] = {}
         self._elsewhere = ""
-        self._elsewhere_pattern = re.compile(re.escape(metrics[0]) + r"\s*=\s*[-+]?\.?\d")
 
     def feed(self, line: str) -> Reports:
         """Reads one line, without a terminal's control sequences; returns the reports in it."""

@@ -126,6 +126,10 @@ class EventCollector(Collector):
     def __init__(self, metrics: Sequence[str], location: str) -> None:
         super().__init__(metrics)
         self._location = location.rstrip("/")
+
+    def begin(self) -> None:
+        """Forgets what was read, as the trial begins (anew)."""
+        super().begin()
         self._chosen: dict[str, tuple[int, str]] = {}
         self._tags: dict[str, None] = {}
 

@@ -14,6 +14,7 @@ __all__ = [
     "MetricReported",
     "TrialEnded",
     "TrialNotice",
+    "TrialQueued",
     "TrialStarted",
     "TrialsTakenOver",
     "Update",
@@ -23,7 +24,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial's job was created.
+    """A trial's job began.
+
+    It comes again, for the same trial, if the job was preempted and begins anew: what the trial
+    reported before does not count.
 
     Attributes:
         trial: The trial.
@@ -41,6 +45,13 @@ class TrialsTakenOver:
     """Finished trials of earlier runs count in this one."""
 
     trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class TrialQueued:
+    """A queue of the cluster holds a trial's job back, at first or after a preemption."""
+
+    trial: Trial
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,7 @@ class Decided:
 
 Update = (
     TrialStarted
+    | TrialQueued
     | TrialsTakenOver
     | MetricReported
     | TrialNotice

@@ -21,6 +21,7 @@ from katibflow.engine.events import (
     MetricReported,
     TrialEnded,
     TrialNotice,
+    TrialQueued,
     TrialStarted,
     Update,
     Watcher,
@@ -30,7 +31,7 @@ from katibflow.engine.trial import collect, conclude, new_trial, now, run_trial
 from katibflow.errors import KatibflowError
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import Runner
-from katibflow.runners.events import Event, LogLine, MetricLine, Notice, Started
+from katibflow.runners.events import Event, LogLine, MetricLine, Notice, Queued, Started
 from katibflow.runners.stopping import StopReason, StopRequest
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History, Point, Trial, TrialState
@@ -266,9 +267,12 @@ class _Run:
             ):
                 self._events.put(TrialNotice(trial, "prints again"))
             if isinstance(event, Started):
+                reports.clear()
                 begun = trial.started(event.time)
                 anew = resumed and begun.start != trial.start
                 self._events.put(TrialStarted(begun, resumed, anew))
+            elif isinstance(event, Queued):
+                self._events.put(TrialQueued(replace(trial, start=None)))
             for metric, point in collect(collector, event):
                 if metric == objective:
                     reports.append(point)
@@ -310,7 +314,7 @@ class _Run:
             case _Stopped(number):
                 self._leave(number)
                 self._queue_again(number)
-            case TrialStarted(trial):
+            case TrialStarted(trial) | TrialQueued(trial):
                 self._history = self._history.with_trials([trial])
                 self._tell(event)
             case TrialEnded(trial):

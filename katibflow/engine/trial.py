@@ -13,7 +13,15 @@ from katibflow.experiment import trial_template
 from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
 from katibflow.runners.base import JobOutcome, JobState, Runner, TrialJob
-from katibflow.runners.events import Event, LogLine, MetricLine, Observer, SourceNote, Started
+from katibflow.runners.events import (
+    Event,
+    LogLine,
+    MetricLine,
+    Observer,
+    Queued,
+    SourceNote,
+    Started,
+)
 from katibflow.runners.stopping import StopKind, StopRequest
 from katibflow.study.checkpoints import checkpoint_of
 from katibflow.study.history import History, Trial, TrialState, time_text
@@ -71,7 +79,7 @@ def run_trial(
             again at each report.
 
     Returns:
-        The job's end and its start; STOPPED with the reason `TrialReason.EARLY_STOPPED` if the
+        The job's end and its last start; STOPPED with the reason `TrialReason.EARLY_STOPPED` if the
         rule ended the job.
 
     Raises:
@@ -101,10 +109,13 @@ def run_trial(
     start: str | None = None
 
     def watch(event: Event) -> None:
-        nonlocal is_judged, start
+        nonlocal is_judged, rule, start
         observe(event)
         if isinstance(event, Started):
             start = event.time
+        elif isinstance(event, Queued):
+            start = None
+            rule = rule_for(experiment.spec, earlier)  # it knew the reports of an attempt before
         if rule is None or is_judged:
             return
         for metric, point in collect(collector, event):
@@ -137,6 +148,8 @@ def _job_of(
 def collect(collector: Collector, event: Event) -> Reports:
     """Gives an event of a trial's job to the trial's collector and returns the reports in it."""
     match event:
+        case Started():
+            collector.begin()
         case LogLine(text) if collector.reads_output:
             return collector.feed(text)
         case MetricLine(text):

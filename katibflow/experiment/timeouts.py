@@ -24,7 +24,8 @@ class Limits:
     """The time limits of each trial.
 
     Attributes:
-        trial: Seconds from the job's creation to its end; None (the default) for no limit.
+        trial: Seconds from the first moment that the trial's primary container runs to the job's
+            end, anew after a preemption; None (the default) for no limit.
         start: Seconds within which every replica must start and connect; 600 by default.
     """
 

@@ -14,6 +14,7 @@ from katibflow.engine.events import (
     MetricReported,
     TrialEnded,
     TrialNotice,
+    TrialQueued,
     TrialsTakenOver,
     TrialStarted,
     Update,
@@ -91,7 +92,7 @@ class Status:
     def after(self, update: Update) -> Status:
         """Returns the status after one update; the old one must not be used any more."""
         match update:
-            case TrialStarted(trial):
+            case TrialStarted(trial) | TrialQueued(trial):
                 return self._with(Row(trial))
             case TrialsTakenOver(trials):
                 status = self
@@ -177,6 +178,8 @@ def describe(status: Status, update: Update) -> str | None:
         case TrialStarted(trial, resumed, anew):
             verb = "begun anew" if anew else "taken up again" if resumed else "started"
             return f"trial {trial.number} {verb}: {_assignments(trial)}"
+        case TrialQueued(trial):
+            return f"trial {trial.number} waits in a queue: {_assignments(trial)}"
         case TrialsTakenOver(trials):
             standing = f" ({status.standing})" if status.best.trials else ""
             return f"{len(trials)} trials of earlier runs count{standing}"

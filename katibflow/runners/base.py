@@ -65,7 +65,8 @@ class JobOutcome:
         reason: One word, as in a Kubernetes condition ("ReplicaFailed", "TrialTimedOut").
         message: A sentence with the replica, its exit code, and the last lines of its log.
         logs: Replica name ("master-0") to its log (a path, a URL, or a command that shows it).
-        start: Time of the job's creation, from the event `Started`; None: it was never created.
+        start: Time from the last event `Started`; None: the job was never created, or a queue
+            held it back when it ended.
             A runner leaves this out, and `engine.trial.run_trial` fills it in.
         end: Time of the job's end (UTC, ISO 8601), if it may have ended long before it was
             followed; None: it ends now.

@@ -5,20 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["Event", "LogLine", "MetricLine", "Notice", "Observer", "SourceNote", "Started"]
+__all__ = [
+    "Event",
+    "LogLine",
+    "MetricLine",
+    "Notice",
+    "Observer",
+    "Queued",
+    "SourceNote",
+    "Started",
+]
 
 
 @dataclass(frozen=True)
 class Started:
-    """The job was created, by this call or earlier; this is the first event of every job.
+    """The job began, in this call or earlier; what it reported before does not count.
+
+    This is the first event of a job, unless a queue holds the job back (`Queued`). It comes again
+    when a job begins anew that was preempted.
 
     Attributes:
-        time: Time of the creation, in the form of `study.history.time_text`.
+        time: Time of the job's creation, in the form of `study.history.time_text`; of a job that
+            waited in a queue, the time at which its work began.
         goes_on: Whether the lines go on after `TrialJob.after`, since the caller has those before.
     """
 
     time: str
     goes_on: bool = False
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A queue holds the job back, before its work or after a preemption; `Started` follows."""
 
 
 @dataclass(frozen=True)
@@ -58,5 +76,5 @@ class Notice:
     text: str
 
 
-Event = Started | LogLine | MetricLine | SourceNote | Notice
+Event = Started | Queued | LogLine | MetricLine | SourceNote | Notice
 Observer = Callable[[Event], None]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from katibflow.engine.events import MetricReported, TrialEnded, TrialStarted, Update
+from katibflow.engine.events import MetricReported, TrialEnded, TrialQueued, TrialStarted, Update
 from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment
 from katibflow.storage.location import Storage, close
@@ -289,7 +289,7 @@ class StudySync:
         """Takes an update of the engine; never raises and never waits for the storage."""
         with self._change:
             match update:
-                case TrialStarted(trial) | TrialEnded(trial):
+                case TrialStarted(trial) | TrialQueued(trial) | TrialEnded(trial):
                     self._take(trial)
                 case MetricReported(number, metric, point) if metric == self._metric:
                     self._points.setdefault(number, []).append(point)

@@ -15,10 +15,11 @@ Trial keys: ``number`` (from 0), ``state`` (a `TrialState`), ``assignments`` (pa
 Katib's string), ``observations`` (metric name to ``latest``, ``min``, ``max``), ``intermediate``
 (the objective metric's points in order: ``step`` from 0, ``value``, ``time`` as printed by the
 trial, RFC 3339, and ``epoch`` if the line names one), ``queued`` (when the trial was made from
-a suggestion), ``start`` (when the job was created; missing while the trial is queued, and also
-later if it never had a job), ``end``, ``job`` (the job's name), ``reason`` (one word, as in Katib's
-conditions), ``message``, ``attributes`` (values that the sampler stores). The three times are
-UTC, ISO 8601, with milliseconds; histories of earlier releases have no ``queued``, and their
+a suggestion), ``start`` (when the job was created, or when its work began last if a queue of the
+cluster held it back; missing while the trial is queued, and later if it never ran), ``end``,
+``job`` (the job's name), ``reason`` (one word, as in Katib's conditions), ``message``,
+``attributes`` (values that the sampler stores). The three times are UTC, ISO 8601, with
+milliseconds; histories of earlier releases have no ``queued``, and their
 ``start`` is when the trial was made. A number that is not finite is the string "NaN", "Infinity" or
 "-Infinity", since JSON has none. Keys without a value are left out.
 """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from katibflow.experiment.job_kinds import JobKind
 from katibflow.runners.kubernetes.api import Api, ApiError
-from katibflow.runners.kubernetes.job_object import holds_still, stop_patch
+from katibflow.runners.kubernetes.job_object import holds_still, stop_patch, was_stopped
 from katibflow.runners.kubernetes.logs import Instance, LogReader, tail
 from katibflow.runners.kubernetes.pods import Finding, Pod, replica_name, training_container
+from katibflow.runners.kubernetes.workloads import Workloads, has_queue, is_suspended
 
 __all__ = [
     "HAS_LOG",
@@ -16,6 +18,7 @@ __all__ = [
     "delete_pod",
     "end_job",
     "failed_log",
+    "is_taken_back",
     "outcome_logs",
 ]
 
@@ -26,20 +29,77 @@ HAS_LOG = ("running", "terminated")
 """States of a container that has a log."""
 
 
-def end_job(api: Api, kind: JobKind, name: str, reason: str) -> None:
+def end_job(
+    api: Api,
+    kind: JobKind,
+    name: str,
+    reason: str,
+    tell: Callable[[str], None],
+    *,
+    job: Mapping[str, Any] | None = None,
+    waited: bool = False,
+) -> bool:
     """Stops a job: its controller ends the pods, and the object stays if its kind allows that.
+
+    A job that waits in a queue, or did, leaves the queue for good: its Workload is deactivated.
+    Where that is not possible the job is deleted, since the queue would resume it.
+
+    Args:
+        api: Requests in the namespace.
+        kind: The job's kind.
+        name: The job's name.
+        reason: The reason, for the job's record.
+        tell: Called with a sentence about a job that is deleted although its kind can be stopped.
+        job: The job as it was last seen; by default it is requested.
+        waited: Whether somebody else than katibflow suspended the job before.
+
+    Returns:
+        Whether nobody can let the job run again.
 
     Raises:
         RunnerError: The server refuses; that the job is gone is no error.
     """
     path = api.path(kind.api_version, kind.plural, name)
     try:
-        body = api.request("PATCH", path, body=stop_patch(kind, reason))
-        if not holds_still(kind, body):
-            api.request("DELETE", path, body={"propagationPolicy": "Foreground"})
+        seen = api.request("GET", path) if job is None else job
+        held = is_suspended(seen) and was_stopped(seen) is None
+        queued = waited or held or has_queue(seen)
+        # The Workload comes first: Kueue would take a suspension back before it saw the rest.
+        lasts = queued and _leave_queue(api, seen, tell)
+        if lasts or not queued:
+            body = api.request("PATCH", path, body=stop_patch(kind, reason))
+            if holds_still(kind, body):
+                return lasts
+        api.request("DELETE", path, body={"propagationPolicy": "Foreground"})
+        return True
     except ApiError as error:
         if error.status != 404:
             raise
+        return True
+
+
+def _leave_queue(api: Api, job: Mapping[str, Any], tell: Callable[[str], None]) -> bool:
+    """Takes a job out of its queue for good; tells why that is not possible and returns False."""
+    name = job["metadata"]["name"]
+    try:
+        if Workloads(api).deactivate(job["metadata"]["uid"]):
+            return True
+        why = f"{name} has no Workload to deactivate"
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        why = (
+            f"the account may not deactivate the Workload of {name} (apply the Role "
+            "katibflow-workloads of deploy/role.yaml to keep stopped jobs)"
+        )
+    tell(f"{why}, and whoever suspended the job could let it run again: it is deleted to stop it")
+    return False
+
+
+def is_taken_back(kind: JobKind, body: Mapping[str, Any]) -> bool:
+    """Returns whether somebody lets a job run again that katibflow stopped."""
+    leaves = "deletionTimestamp" in body["metadata"]
+    return was_stopped(body) is not None and not leaves and not holds_still(kind, body)
 
 
 def delete_pod(api: Api, pod: Pod) -> None:

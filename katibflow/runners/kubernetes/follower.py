@@ -2,7 +2,8 @@
 
 One inbox receives all events: changes of the job and its pods, log lines, the request to stop. The
 calling thread handles them. It sleeps until the next event, or until the next moment at which
-something has taken too long. `verdict` decides what the events mean.
+something has taken too long. `verdict` decides what the events mean. A job that a queue preempts
+begins anew (`attempts`): the lines of the attempt before are read no more.
 """
 
 from __future__ import annotations
@@ -10,13 +11,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
+from katibflow.errors import RunnerError
 from katibflow.experiment import job_kinds
 from katibflow.runners.base import JobOutcome, JobState, TrialJob
-from katibflow.runners.events import LogLine, MetricLine, Notice, Observer, SourceNote, Started
+from katibflow.runners.events import (
+    Event,
+    LogLine,
+    MetricLine,
+    Notice,
+    Observer,
+    Queued,
+    SourceNote,
+    Started,
+)
 from katibflow.runners.kubernetes.api import Api, ApiError
 from katibflow.runners.kubernetes.causes import Prospect
 from katibflow.runners.kubernetes.conditions import Conditions, ended_at
@@ -26,21 +37,25 @@ from katibflow.runners.kubernetes.ending import (
     delete_pod,
     end_job,
     failed_log,
+    is_taken_back,
     outcome_logs,
 )
 from katibflow.runners.kubernetes.event_log import EventLog, EventsAnswered
 from katibflow.runners.kubernetes.events import Access, WarningEvent
 from katibflow.runners.kubernetes.inbox import Inbox
-from katibflow.runners.kubernetes.job_object import Shape, created_at
+from katibflow.runners.kubernetes.job_object import Shape, created_at, started_at
 from katibflow.runners.kubernetes.log_position import LogPosition
 from katibflow.runners.kubernetes.logs import Instance, LogReader
 from katibflow.runners.kubernetes.metrics_registry import source_of
+from katibflow.runners.kubernetes.metrics_sources import PodSource
 from katibflow.runners.kubernetes.pods import Finding, Pod, followed_container
+from katibflow.runners.kubernetes.queue_notices import QueueNotices
 from katibflow.runners.kubernetes.seen import (
     Seen,
     Terms,
     accounted_for,
     alive,
+    present_attempt,
     primaries,
     unread,
 )
@@ -53,11 +68,19 @@ from katibflow.runners.kubernetes.verdict import (
     news,
     outcome,
 )
+from katibflow.runners.kubernetes.waiting import Waiting
 from katibflow.runners.kubernetes.watch import Changed, Gone, Outage, WatchFailed
-from katibflow.runners.stopping import StopRequest
+from katibflow.runners.kubernetes.workloads import is_suspended
+from katibflow.runners.stopping import StopKind, StopRequest
 from katibflow.study.history import time_text
 
 __all__ = ["TrialFollower"]
+
+_ALL_STOP = (StopKind.REQUESTED, StopKind.SIGNAL)
+"""Kinds of requests that all trials of a runner get at the same time."""
+
+_TURN = 5.0
+"""Seconds that a running trial leaves to those in the queue to stop before it."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,7 @@ class TrialFollower:
         stop: A request that ends the job early.
         events: The warnings of the namespace, for trials that nothing else explains.
         pods_now: Returns the trial's pods as the API server has them now, by name.
+        waiting: The trials of the same runner that wait in a queue.
 
     Attributes:
         left: The job's pods once it is over, running ones included.
@@ -108,6 +132,7 @@ class TrialFollower:
         stop: StopRequest,
         events: EventLog,
         pods_now: Callable[[], Mapping[str, Pod]],
+        waiting: Waiting,
     ) -> None:
         self.inbox = Inbox()
         self.left: tuple[Pod, ...] = ()
@@ -119,10 +144,11 @@ class TrialFollower:
         self._stop = stop
         self._events = events
         self._forget_events: Callable[[], None] | None = None
+        self._waiting = waiting
         self._pods_now = pods_now
         created = created_at(made)
         age = (datetime.now(UTC) - created).total_seconds() if is_found else 0.0
-        self._start = time_text(created)
+        self._start = time_text(started_at(made))
         self._is_adopted = is_found
         self._terms = Terms(
             name=job.trial.job or "",
@@ -135,8 +161,10 @@ class TrialFollower:
             timing=api.timing,
             created=monotonic() - max(0.0, age),
             namespace=api.namespace,
+            created_at=created if is_found else None,
         )
-        self._seen = Seen(made if is_found else None)
+        self._seen = Seen(made if is_found or is_suspended(made) else None)
+        self._queue = QueueNotices(api, self._terms.name)
         self._logs: dict[str, str] = {}
         self._told: set[object] = set()
         self._is_shown = False  # whether the watch has shown the job
@@ -145,26 +173,43 @@ class TrialFollower:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._last_line = 0.0
         self._logs_done = self._source_done = self._is_stopped = False
-        self._is_being_stopped = False
-        uid = str(made["metadata"].get("uid", ""))
+        self._is_being_stopped = self._is_watched_over = False
+        self._uid = str(made["metadata"].get("uid", ""))
         after = LogPosition.of(job.after)
-        self._after = after if is_found and after is not None and after.job == uid else None
-        self._reader = LogReader(
-            api,
-            lambda text, position: self.inbox.put_line(LogLine(text, position)),
-            lambda: self.inbox.put(_LogsDone()),
-            lambda error: self.inbox.put(WatchFailed(error)),
-            uid,
-            self._after,
+        is_same = is_found and after is not None and after.job == self._uid
+        self._after = after if is_same else None
+        self._readers: list[tuple[LogReader, PodSource]] = []
+        self._reader, self._source = self._read_anew(self._after)
+
+    def _read_anew(self, after: LogPosition | None = None) -> tuple[LogReader, PodSource]:
+        """Returns new readers of the log and the source; those before deliver nothing any more."""
+        number = len(self._readers) + 1
+
+        def put(event: object) -> None:
+            if number == len(self._readers):
+                self.inbox.put(event)
+
+        def put_line(event: Event) -> None:
+            if number == len(self._readers):
+                self.inbox.put_line(event)
+
+        def failed(error: RunnerError) -> None:
+            put(WatchFailed(error))
+
+        reader = LogReader(
+            self._api,
+            lambda text, position: put_line(LogLine(text, position)),
+            lambda: put(_LogsDone()),
+            failed,
+            self._uid,
+            after,
             self._log_lost,
         )
-        self._source = source_of(
-            api,
-            job.source,
-            self.inbox.put_line,
-            lambda: self.inbox.put(_SourceDone()),
-            lambda error: self.inbox.put(WatchFailed(error)),
+        source = source_of(
+            self._api, self._job.source, put_line, lambda: put(_SourceDone()), failed
         )
+        self._readers.append((reader, source))
+        return reader, source
 
     def follow(self) -> JobOutcome:
         """Blocks until the job is over and its primary container's output is complete.
@@ -175,7 +220,8 @@ class TrialFollower:
         unsubscribe = self._stop.subscribe(lambda: self.inbox.put(_StopAsked()))
         forget = self._stop.leaves(self._left_behind)
         try:
-            self._observe(Started(self._start, self._after is not None))
+            if self._seen.body is None or not is_suspended(self._seen.body):
+                self._observe(Started(self._start, self._after is not None))
             while True:
                 verdict = self._judge()
                 if verdict.state is not None and verdict.asks:
@@ -187,6 +233,8 @@ class TrialFollower:
                 if verdict.state is not None:
                     return self._conclude(verdict)
                 until = verdict.until if self._is_shown else min(verdict.until, self._look)
+                if verdict.attempt.waits:
+                    until = min(until, self._ask_queue())
                 while isinstance(self._take(until), LogLine | MetricLine) and monotonic() < until:
                     pass  # a line changes nothing
                 if not self._is_shown and monotonic() >= self._look:
@@ -195,10 +243,12 @@ class TrialFollower:
                     self._look_again()
         finally:
             unsubscribe()
+            self._waiting.note(self._terms.name, False)
             forget()
             self.inbox.close()
-            self._reader.cancel()
-            self._source.cancel()
+            for reader, source in self._readers:
+                reader.cancel()
+                source.cancel()
             if self._forget_events:
                 self._forget_events()
 
@@ -226,8 +276,7 @@ class TrialFollower:
             case Changed(_, WarningEvent()) | EventsAnswered():
                 self._learn(event)
             case Changed(_, body):
-                self._is_shown = True
-                self._seen = replace(self._seen, body=body)
+                self._job_changed(body)
             case Gone(name) if name in self._seen.pods:
                 self._pod_gone(name)
             case Gone(name) if name == self._terms.name:
@@ -241,6 +290,12 @@ class TrialFollower:
                 self._logs_done |= isinstance(event, _LogsDone)
                 self._source_done |= isinstance(event, _SourceDone)
         return event
+
+    def _job_changed(self, body: Mapping[str, Any]) -> None:
+        self._is_shown = True
+        self._seen = replace(self._seen, body=body)
+        if self._is_watched_over and is_taken_back(self._terms.kind, body):
+            self._end("somebody let the stopped job run again", waited=True)
 
     def _out_of_reach(self, text: str) -> None:
         self._outages += 1
@@ -325,10 +380,16 @@ class TrialFollower:
 
     def _pod_changed(self, pod: Pod) -> None:
         self._seen = self._seen.with_pod(self._terms, pod)
+        self._note_attempt()
         self._logs |= outcome_logs(self._api, [pod], self._terms.primary)
         self._tell_news(pod.name)
-        for chosen in primaries(self._terms, self._seen):
-            self._read_log(chosen)
+        self._read_logs()
+
+    def _read_logs(self) -> None:
+        """Reads the trial's output; of a job that waits only once it is known to run."""
+        if not self._seen.attempt.waits:
+            for chosen in primaries(self._terms, self._seen):
+                self._read_log(chosen)
 
     def _read_log(self, pod: Pod) -> None:
         container = followed_container(pod, self._terms.primary)
@@ -347,15 +408,44 @@ class TrialFollower:
         """Judges what was seen so far, and reports findings that have become worth reporting."""
         asked = self._stop.reason
         stop = None if asked is None else asked.text
+        self._note_attempt()
         verdict = judge(self._terms, self._seen, stop, monotonic())
         self._seen = judged(self._seen, verdict)
         if verdict.asks:
             self._ask_events()
-        if verdict.standing is Standing.SUSPENDED:
-            self._tell(f"{self._terms.name} is suspended, as by a queue; waiting for its start")
         for finding in verdict.news:
             self._tell_finding(finding)
         return verdict
+
+    def _note_attempt(self) -> None:
+        """Reports that a queue holds the job back, releases it, or preempts it."""
+        now, before, queue = monotonic(), self._seen.attempt, self._queue
+        attempt = present_attempt(self._terms, self._seen, now)
+        self._seen = replace(self._seen, attempt=attempt)
+        if attempt.waits != before.waits:
+            self._waiting.note(self._terms.name, attempt.waits)
+        if attempt.waits and not before.waits:
+            queue.held(now, None if before.begun is None else now - before.begun)
+            if attempt.number > before.number:
+                self._reader, self._source = self._read_anew()
+                self._tail.clear()
+            self._observe(Queued())
+            self._observe(Notice(queue.text))
+            self._ask_queue()
+        elif before.waits and not attempt.waits:
+            self._observe(Notice(queue.released(now)))
+        if attempt.waited and before.begun is None and attempt.begun is not None:
+            ago = timedelta(seconds=now - attempt.begun)
+            self._observe(Started(time_text(datetime.now(UTC) - ago)))
+            self._read_logs()
+
+    def _ask_queue(self) -> float:
+        """Reports what the queue says of the job, if that is new; returns when to ask again."""
+        assert self._seen.body is not None
+        text, again = self._queue.asked(self._seen.body, monotonic())
+        if text:
+            self._observe(Notice(text))
+        return again
 
     def _left_behind(self) -> str:
         """Returns what is left if this process leaves now; any thread may call it."""
@@ -381,6 +471,8 @@ class TrialFollower:
             self._await(self._timing.linger, self._unread, lambda: self._is_complete(failed))
             if failed and self._seen.cause and self._seen.cause.unexplained:
                 self._await_events()
+            if self._seen.attempt.waited and self._seen.attempt.begun is None:
+                self._observe(Started(time_text(started_at(self._seen.body or {}))))
             lines = self._failed_log() if failed else []
             self._finish_logs()
             self.left = tuple(self._seen.pods.values())
@@ -390,7 +482,7 @@ class TrialFollower:
             lines = self._failed_log() if failed else []
             if not self._seen.deleted:
                 self._is_being_stopped = True
-                end_job(self._api, self._terms.kind, self._terms.name, verdict.message)
+                self._end(verdict.message, self._seen.attempt.waited)
             if not alive(self._seen):  # the watch may not have told of them yet
                 self._look_at_pods()
             self._is_stopped = True
@@ -401,6 +493,23 @@ class TrialFollower:
         if self._is_adopted and verdict.standing is Standing.ENDED and self._seen.body is not None:
             return replace(told, end=ended_at(self._seen.body))
         return told
+
+    def _end(self, reason: str, waited: bool) -> None:
+        """Ends the job for good; sees to it that it stays so while its pods end."""
+        terms, asked, attempt = self._terms, self._stop.reason, self._seen.attempt
+        if attempt.waited and not attempt.waits and asked and asked.kind in _ALL_STOP:
+            self._waiting.await_none(_TURN)
+        lasts = end_job(
+            self._api,
+            terms.kind,
+            terms.name,
+            reason,
+            self._tell,
+            job=self._seen.body,
+            waited=waited,
+        )
+        self._waiting.note(terms.name, False)
+        self._is_watched_over = not lasts
 
     def _failed_log(self) -> list[str]:
         return failed_log(self._api, self._seen.cause, self._seen.pods, self._reader)

@@ -27,6 +27,7 @@ from katibflow.runners.kubernetes.checkpoints import AddCheckpoint, add_checkpoi
 from katibflow.runners.kubernetes.metrics_registry import add_source
 from katibflow.runners.kubernetes.pods import REPLICA_LABEL
 from katibflow.runners.kubernetes.record_lifetime import drop_lifetime, is_leaving
+from katibflow.runners.kubernetes.workloads import has_queue, is_suspended
 from katibflow.study.history import Trial, TrialState, time_text, trial_from_data, trial_to_data
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "record_metadata",
     "record_patch",
     "stand_in",
+    "started_at",
     "stop_patch",
     "was_stopped",
 ]
@@ -335,9 +337,9 @@ def read_record(body: Mapping[str, Any]) -> Trial | None:
         raise RunnerError(f"the annotation {RECORD} of {name} cannot be read: {error}") from error
     if trial.state.is_finished:
         return trial
-    if was_stopped(body) is not None or is_leaving(body):
-        return replace(trial, start=None)  # or it never ran; its job is to be created (anew)
-    return trial.started(time_text(created_at(body)))
+    if was_stopped(body) is not None or is_suspended(body) or is_leaving(body):
+        return replace(trial, start=None)  # its job is to be created (anew), or waits in a queue
+    return trial.started(time_text(started_at(body)))
 
 
 def _trial_of(data: object) -> Trial:
@@ -371,8 +373,8 @@ def stand_in(body: Mapping[str, Any], why: str) -> Trial | None:
         return None
     texts = {key: str(value) for key, value in assignments.items()}
     trial = Trial(int(number), TrialState.RUNNING, texts, job=metadata.get("name"))
-    if was_stopped(body) is None and not is_leaving(body):
-        trial = trial.started(time_text(created_at(body)))
+    if was_stopped(body) is None and not is_suspended(body) and not is_leaving(body):
+        trial = trial.started(time_text(started_at(body)))
     if labels.get(STATE) is None:
         return trial
     return replace(trial, state=TrialState.FAIL, reason=UNREADABLE, message=why)
@@ -381,6 +383,12 @@ def stand_in(body: Mapping[str, Any], why: str) -> Trial | None:
 def created_at(body: Mapping[str, Any]) -> datetime:
     """Returns the time of an object's creation; Kubernetes keeps whole seconds."""
     return datetime.fromisoformat(body["metadata"]["creationTimestamp"])
+
+
+def started_at(body: Mapping[str, Any]) -> datetime:
+    """Returns the time when a job began: its creation, or its start after it left a queue."""
+    start = (body.get("status") or {}).get("startTime")
+    return datetime.fromisoformat(start) if start and has_queue(body) else created_at(body)
 
 
 def stop_patch(kind: JobKind, reason: str) -> dict[str, Any]:

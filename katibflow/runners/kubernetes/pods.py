@@ -54,6 +54,7 @@ class Container:
         finished: The time at which it ended, as Kubernetes writes it.
         last_reason: The reason for which the previous instance ended.
         last_message: What was said of that end.
+        started: Time at which the instance started; empty while it waits.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Container:
     last_message: str = ""
     last_exit_code: int | None = None
     memory_limit: str = ""
+    started: str = ""
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,7 @@ def _container(
         last_message=_in_one_line(last.get("message", "")),
         last_exit_code=last.get("exitCode"),
         memory_limit=str(limits.get("memory", "")),
+        started=details.get("startedAt") or "",
     )
 
 

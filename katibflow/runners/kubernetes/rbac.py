@@ -10,15 +10,18 @@ import yaml
 
 from katibflow.experiment.job_kinds import KINDS, JobKind
 from katibflow.runners.kubernetes.api import Asked
+from katibflow.runners.kubernetes.workloads import GROUP, PLURAL
 
 __all__ = [
     "EVENT_RULE",
     "JOB_VERBS",
     "PAGE_RULE",
     "POD_RULES",
+    "QUEUE_VERBS",
     "RECORD_RULE",
     "missing_role",
     "pages_role",
+    "queue_role",
     "records_role",
     "role",
     "shipped_roles",
@@ -38,6 +41,9 @@ EVENT_RULE = ("events", ("list", "watch"))
 
 PAGE_RULE = ("pods/proxy", ("get",))
 """The rule that the runner needs to read a trial's page, for the collector PrometheusMetric."""
+
+QUEUE_VERBS = ("list", "patch")
+"""The verbs that the runner needs on Kueue's Workloads, to stop jobs that are in a queue."""
 
 RECORD_RULE = ("configmaps", ("create", "get", "list", "patch"))
 """The rule that the runner needs to keep records of trials whose finished jobs are deleted."""
@@ -61,6 +67,12 @@ def role(kinds: Iterable[JobKind], name: str) -> dict[str, Any]:
 def pages_role() -> dict[str, Any]:
     """Returns a Role with only `PAGE_RULE`."""
     return _role(_PAGES, _core_rules([PAGE_RULE]))
+
+
+def queue_role() -> dict[str, Any]:
+    """Returns a Role with only `QUEUE_VERBS`."""
+    rule = {"apiGroups": [GROUP], "resources": [PLURAL], "verbs": list(QUEUE_VERBS)}
+    return _role("katibflow-workloads", [rule])
 
 
 def records_role() -> dict[str, Any]:
@@ -88,7 +100,7 @@ def shipped_roles() -> str:
     """Returns the text of ``deploy/role.yaml``: a Role for every known kind."""
     kinds = {(kind.group, kind.plural): kind for kind in KINDS.values()}  # whatever its versions
     documents = [role([kind], f"katibflow-{kind.plural}") for kind in kinds.values()]
-    documents += [pages_role(), records_role()]
+    documents += [pages_role(), records_role(), queue_role()]
     return _HEADER + yaml.safe_dump_all(documents, sort_keys=False)
 
 
@@ -105,6 +117,8 @@ _HEADER = """\
 # are ConfigMaps.
 # The role of Kubeflow Pipelines' own pipeline-runner covers the kubeflow.org kinds and Job already,
 # but not events: without them trials run, and some that are stuck say less about why.
+# Trials in a queue of Kueue's need katibflow-workloads too: without it their jobs are deleted to
+# stop them.
 """
 
 

@@ -9,6 +9,7 @@ from katibflow.experiment import job_kinds, trial_template
 from katibflow.experiment.types import TrialTemplate
 from katibflow.runners.base import TrialJob
 from katibflow.runners.kubernetes.api import Api, ApiError
+from katibflow.runners.kubernetes.ending import is_taken_back
 from katibflow.runners.kubernetes.job_object import (
     Identity,
     holds_still,
@@ -21,6 +22,7 @@ from katibflow.runners.kubernetes.owner import check_owner, released
 from katibflow.runners.kubernetes.quota import used_up
 from katibflow.runners.kubernetes.record_lifetime import is_leaving, lifetime_of, lifetime_path
 from katibflow.runners.kubernetes.record_maps import RecordMaps
+from katibflow.runners.kubernetes.workloads import has_queue, without_queue
 from katibflow.study.history import Trial
 
 __all__ = ["RecordKeeper"]
@@ -71,8 +73,9 @@ class RecordKeeper:
 
         A job with a lifetime gets it back, once the record is in a ConfigMap too; one that was
         stopped is deleted, as its controller does not call it finished. If the job does not exist
-        (any more), or is being deleted, a ConfigMap alone is the record; or, where there may be
-        none, a suspended job, if the kind can be suspended.
+        (any more), is being deleted, or was let run again by somebody after it was stopped, a
+        ConfigMap alone is the record; or, where there may be none, a suspended job, if the kind can
+        be suspended.
 
         Returns:
             Whether the trial has a job.
@@ -97,6 +100,11 @@ class RecordKeeper:
         if body is None or is_leaving(body):
             if not (is_kept or (trial.state.is_finished and self.keep(trial))):
                 self._write_anew(trial, patch, body is not None)
+            return False
+        if is_taken_back(self._kind, body) and trial.state.is_finished:
+            self._api.request("DELETE", path, body={"propagationPolicy": "Foreground"})
+            if not (is_kept or self.keep(trial)):
+                self._write_anew(trial, patch, True)
             return False
         if is_kept and holds_still(self._kind, body):
             self._delete(path)
@@ -149,7 +157,7 @@ class RecordKeeper:
                 raise
             self._refused(f"trial {trial.number} has no job that could keep its record", error)
             return
-        if not holds_still(self._kind, made):
+        if not holds_still(self._kind, made) or has_queue(made):  # a default queue would run it
             self._delete(self._path(trial))
 
     def _suspended(self, trial: Trial, patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,4 +166,5 @@ class RecordKeeper:
         body = job_body(job, self._identity, search=self._search)
         for part in (stop_patch(self._kind, "there was no job to keep the record"), patch):
             body = merged(body, part)
+        body["metadata"]["labels"] = without_queue(body["metadata"]["labels"])
         return body

@@ -28,7 +28,7 @@ from katibflow.runners.base import JobOutcome, JobState, TrialJob
 from katibflow.runners.events import Observer
 from katibflow.runners.kubernetes.api import Api, ApiError, connect
 from katibflow.runners.kubernetes.conditions import Conditions
-from katibflow.runners.kubernetes.ending import end_job
+from katibflow.runners.kubernetes.ending import end_job, is_taken_back
 from katibflow.runners.kubernetes.event_log import EventLog
 from katibflow.runners.kubernetes.follower import TrialFollower
 from katibflow.runners.kubernetes.job_object import (
@@ -54,7 +54,9 @@ from katibflow.runners.kubernetes.record_keeper import RecordKeeper
 from katibflow.runners.kubernetes.record_lifetime import is_leaving
 from katibflow.runners.kubernetes.refusals import Refusal, refusal
 from katibflow.runners.kubernetes.verdict import Adoption, adoption
+from katibflow.runners.kubernetes.waiting import Waiting
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
+from katibflow.runners.kubernetes.workloads import is_suspended
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 from katibflow.study.interruption import interrupted
@@ -130,6 +132,7 @@ class KubernetesRunner:
         self._leftovers = Leftovers(api, self._watches, tell)
         self._tell = tell
         self._told: set[str] = set()
+        self._waiting = Waiting()
         self._records = RecordKeeper(
             api, self._identity, template, owner, search, self._remove, self._refused
         )
@@ -274,6 +277,7 @@ class KubernetesRunner:
             stop,
             self._events,
             lambda: self._pods_now(key),
+            self._waiting,
         )
         with ExitStack() as subscribed:
             for watch in self._watches:
@@ -409,26 +413,29 @@ class KubernetesRunner:
         Raises:
             RunnerError: The jobs cannot be read.
         """
-        return self._explained(lambda: list(self._going(())))
+        return self._explained(lambda: [body["metadata"]["name"] for body in self._going(())])
 
-    def _going(self, keep: Collection[int]) -> Iterator[str]:
+    def _going(self, keep: Collection[int]) -> Iterator[Mapping[str, Any]]:
         selector = f"{_selector(self._identity.labels)},!{STATE}"
         for page in self._api.pages(self._jobs_path, {"labelSelector": selector}):
             for body in page.get("items") or ():
                 metadata = body["metadata"]
                 number = metadata["labels"].get(TRIAL, "")
                 kept = number.isdecimal() and int(number) in keep
-                over = was_stopped(body) is not None or self._conditions.end(body) is not None
+                stopped = was_stopped(body) is not None and not is_taken_back(self._kind, body)
+                over = stopped or self._conditions.end(body) is not None
                 if not (kept or over):
-                    yield metadata["name"]
+                    yield body
 
     def sweep(self, keep: Collection[int], reason: str) -> None:
         """Stops every running job of this run; its controller then ends its pods."""
         self._explained(lambda: self._sweep(keep, reason))
 
     def _sweep(self, keep: Collection[int], reason: str) -> None:
-        for name in self._going(keep):
-            end_job(self._api, self._kind, name, reason)
+        # Those that wait come first: the others' places would let them run.
+        for body in sorted(self._going(keep), key=lambda body: not is_suspended(body)):
+            name = body["metadata"]["name"]
+            end_job(self._api, self._kind, name, reason, self._tell, job=body)
 
     def interrupt(self, reason: str) -> Sequence[str]:
         """Stops every running job of this run, and puts its trials on record as interrupted.

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from katibflow.experiment.job_kinds import JobKind
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.kubernetes.api import Timing
+from katibflow.runners.kubernetes.attempts import Attempt, attempt_after
 from katibflow.runners.kubernetes.causes import Prospect, cause_of
 from katibflow.runners.kubernetes.conditions import Conditions
 from katibflow.runners.kubernetes.events import Access, Known, WarningEvent, explained
-from katibflow.runners.kubernetes.job_object import Shape
+from katibflow.runners.kubernetes.job_object import Shape, holds_still, was_stopped
 from katibflow.runners.kubernetes.pods import (
     REPLICA_LABEL,
     Finding,
@@ -32,6 +34,7 @@ __all__ = [
     "accounted_for",
     "alive",
     "found_in",
+    "present_attempt",
     "primaries",
     "unread",
 ]
@@ -58,6 +61,7 @@ class Terms:
         timing: Time limits of the runner.
         created: Time of the job's creation, in seconds of the same clock as ``now``.
         namespace: The job's namespace, for messages.
+        created_at: The same time by the cluster's clock; None if it is not known.
     """
 
     name: str
@@ -70,6 +74,7 @@ class Terms:
     timing: Timing = field(default_factory=Timing)
     created: float = 0.0
     namespace: str = ""
+    created_at: datetime | None = None
 
     @property
     def has_one_pod(self) -> bool:
@@ -125,6 +130,7 @@ class Seen:
         lost: The pods that were taken away before they had ended.
         closed: Whether the trial is over for katibflow, which ends the pods itself: what they come
             to is no cause any more.
+        attempt: The present attempt of the job, from the last verdict.
     """
 
     body: Mapping[str, Any] | None = None
@@ -138,6 +144,7 @@ class Seen:
     starts: Mapping[tuple[str, str, str], tuple[tuple[str, int], ...]] = field(default_factory=dict)
     lost: tuple[Pod, ...] = ()
     closed: bool = False
+    attempt: Attempt = field(default_factory=Attempt)
 
     def with_pod(self, terms: Terms, pod: Pod) -> Seen:
         """Returns the state after a pod was added or changed."""
@@ -256,9 +263,34 @@ def _weight(finding: Finding) -> tuple[bool, bool, Prospect]:
 
 
 def primaries(terms: Terms, seen: Seen) -> tuple[Pod, ...]:
-    """Returns the pods whose output holds the metrics, the oldest first."""
-    shape, pods = terms.shape, list(seen.pods.values())
+    """Returns the pods whose output holds the metrics, the oldest first.
+
+    Pods of an earlier attempt are left out.
+    """
+    shape = terms.shape
+    pods = [pod for pod in seen.pods.values() if pod.uid not in seen.attempt.former]
     return primary_pods(pods, terms.labels, terms.primary, shape.first_replica, shape.expected)
+
+
+def present_attempt(terms: Terms, seen: Seen, now: float) -> Attempt:
+    """Returns the attempt in which the job is.
+
+    Args:
+        terms: The constant facts of the trial.
+        seen: The observed states, with the attempt of the last verdict.
+        now: The present time in seconds.
+    """
+    body = seen.body
+    still = body is not None and holds_still(terms.kind, body) and was_stopped(body) is None
+    return attempt_after(
+        seen.attempt,
+        suspended=still,
+        pods=list(seen.pods.values()),
+        primaries=primaries(terms, seen),
+        primary=terms.primary,
+        clock=(terms.created, terms.created_at),
+        now=now,
+    )
 
 
 def alive(seen: Seen) -> list[Pod]:

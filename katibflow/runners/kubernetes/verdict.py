@@ -13,13 +13,20 @@ from enum import StrEnum, auto
 from typing import Any
 
 from katibflow.runners.base import JobOutcome, JobState
+from katibflow.runners.kubernetes.attempts import Attempt
 from katibflow.runners.kubernetes.awaited import holder_of, missing_pods
 from katibflow.runners.kubernetes.causes import Prospect, Reason, cause_of, tells_more
 from katibflow.runners.kubernetes.events import Access, explained, status_words
 from katibflow.runners.kubernetes.inbox import FOREVER
-from katibflow.runners.kubernetes.job_object import STATE, Identity, holds_still, was_stopped
+from katibflow.runners.kubernetes.job_object import STATE, Identity, was_stopped
 from katibflow.runners.kubernetes.pods import Finding, Pod, replica_name, taken_away
-from katibflow.runners.kubernetes.seen import FindingKey, Seen, Terms, found_in
+from katibflow.runners.kubernetes.seen import (
+    FindingKey,
+    Seen,
+    Terms,
+    found_in,
+    present_attempt,
+)
 
 __all__ = [
     "BY_TIME",
@@ -93,6 +100,7 @@ class Verdict:
         news: Findings to report now.
         since: The next value of `Seen.since`.
         asks: Whether only the trial's Events can say why.
+        attempt: The next value of `Seen.attempt`.
     """
 
     standing: Standing
@@ -104,6 +112,7 @@ class Verdict:
     news: tuple[Finding, ...] = ()
     since: Mapping[FindingKey, float] = field(default_factory=dict)
     asks: bool = False
+    attempt: Attempt = field(default_factory=Attempt)
 
 
 def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
@@ -115,6 +124,12 @@ def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
         stop: The reason of a request to stop; None without one.
         now: The present time in seconds.
     """
+    attempt = present_attempt(terms, seen, now)
+    verdict = _judge(terms, replace(seen, attempt=attempt), stop, now)
+    return replace(verdict, attempt=attempt)
+
+
+def _judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
     stopped, failed = JobState.STOPPED, JobState.FAILED
     if stop is not None:
         return Verdict(Standing.STOPPED, stopped, Reason.STOPPED, stop)
@@ -135,13 +150,13 @@ def judge(terms: Terms, seen: Seen, stop: str | None, now: float) -> Verdict:
     if state is not None:
         text = f"it is on record as {state}"
         return Verdict(Standing.STOPPED, stopped, Reason.STOPPED, text)
-    limit = terms.limits.trial
-    deadline = FOREVER if limit is None else terms.created + limit
-    if now >= deadline:
+    if seen.attempt.waits:
+        return Verdict(Standing.SUSPENDED)
+    limit, begun = terms.limits.trial, seen.attempt.begun
+    deadline = FOREVER if limit is None or begun is None else begun + limit
+    if limit is not None and now >= deadline:
         text = f"the job ran longer than {limit:g} s"
         return Verdict(Standing.TIMED_OUT, failed, Reason.TIMED_OUT, text)
-    if holds_still(terms.kind, seen.body):
-        return Verdict(Standing.SUSPENDED, until=deadline)
     verdict = _judge_pods(terms, seen, now)
     return replace(verdict, until=min(verdict.until, deadline))
 
@@ -324,8 +339,10 @@ def judged(seen: Seen, verdict: Verdict) -> Seen:
     """Returns the observed states, with the parts of a verdict that the next one needs."""
     is_own = verdict.standing in (Standing.BROKEN, Standing.LATE)
     closed = verdict.state is not None and verdict.standing is not Standing.ENDED
-    cause = verdict.cause if is_own else seen.cause
-    return replace(seen, cause=cause, since=verdict.since, closed=closed)
+    seen = replace(seen, since=verdict.since, attempt=verdict.attempt, closed=closed)
+    if verdict.attempt.waits:  # whatever became of the pods, the job begins anew
+        return replace(seen, cause=None, complete=False, begun=False)
+    return replace(seen, cause=verdict.cause if is_own else seen.cause)
 
 
 def outcome(

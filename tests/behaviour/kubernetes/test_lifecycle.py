@@ -106,11 +106,18 @@ def test_a_running_job_is_adopted_and_seen_from_its_first_line(lab: Lab) -> None
     assert len(lab.pods()) == 1
 
 
-def test_an_adopted_jobs_time_counts_from_its_creation(lab: Lab) -> None:
+def test_an_adopted_jobs_time_counts_from_its_works_start(lab: Lab) -> None:
     _, watch, stop = lab.begin(runs_for_ever)
     watch.wait_for_line("begun")
     created = {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}
     lab.server.patch("jobs", NAME, created)
+    second, again, _ = lab.begin(limits=Limits(trial=3600))
+    again.wait_for_line("begun")
+    assert not second.done()  # its pod has run for a moment only
+    (pod,) = lab.pods()
+    running = {"startedAt": "2026-01-01T00:00:01Z"}
+    status = {"name": "main", "restartCount": 0, "state": {"running": running}}
+    lab.server.patch("pods", pod, {"status": {"containerStatuses": [status]}})
     outcome = lab.runner().run(lab.trial_job(0, Limits(trial=3600)), Watch(), StopRequest())
     assert outcome.reason == "TrialTimedOut"
     stop.set("done")

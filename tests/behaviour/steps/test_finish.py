@@ -163,6 +163,38 @@ def test_trials_that_it_stops_are_on_record_as_ended(tmp_path: Path) -> None:
         server.down()
 
 
+@pytest.mark.parametrize("may", [True, False], ids=["may deactivate", "may not"])
+def test_jobs_in_a_queue_are_stopped_for_good(tmp_path: Path, may: bool) -> None:
+    own, labels = run_name(RUN), {"kueue.x-k8s.io/queue-name": "q"}
+    server = ApiServer()
+    try:
+        for name in ("running", "waiting", "another"):
+            job = _job(name, own if name != "another" else "ffffffff", labels=labels)
+            job["metadata"]["uid"] = f"uid-of-{name}"
+            job["spec"]["suspend"] = name == "waiting"
+            server.put("jobs", job, "ADDED")
+            label = {"kueue.x-k8s.io/job-uid": f"uid-of-{name}"}
+            workload = {"metadata": {"name": f"job-{name}", "labels": label}, "spec": {}}
+            server.put("workloads", {**workload, "spec": {"active": True}}, "ADDED")
+        if not may:
+            verbs = ["list", "patch", "delete"]
+            server.rules = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": verbs}]
+        _finish(tmp_path, kubeconfig(tmp_path, server))
+        active = {
+            name: body["spec"]["active"] for name, body in server.objects["workloads"].items()
+        }
+        stopped = [r.name for r in server.requests if r.verb in ("patch", "delete")]
+        if may:
+            assert active == {"job-running": False, "job-waiting": False, "job-another": True}
+            assert stopped == ["job-waiting", "waiting", "job-running", "running"]
+            assert all(server.objects["jobs"][name]["spec"]["suspend"] for name in stopped[1::2])
+        else:
+            assert set(server.objects["jobs"]) == {"another"}
+            assert stopped == ["waiting", "running"]
+    finally:
+        server.down()
+
+
 @pytest.mark.parametrize("name", ["Bad Name", "", "x,y"])
 def test_a_wrong_name_has_nothing_to_stop(tmp_path: Path, name: str) -> None:
     server = ApiServer()

@@ -17,7 +17,7 @@ from katibflow.experiment.types import TrialTemplate
 from katibflow.runners.base import JobOutcome, TrialJob
 from katibflow.runners.events import Notice
 from katibflow.runners.kubernetes.api import Timing, connect
-from katibflow.runners.kubernetes.rbac import role
+from katibflow.runners.kubernetes.rbac import queue_role, role
 from katibflow.runners.kubernetes.runner import KubernetesRunner
 from katibflow.runners.stopping import StopRequest
 from tests.behaviour.runner_contract import Watch, Work, trial
@@ -78,7 +78,7 @@ class Lab:
 
     def __init__(self, folder: Path) -> None:
         known = [kind for kind in job_kinds.KINDS.values() if kind.kind in KINDS]
-        self.server = ApiServer(role(known, "test")["rules"])
+        self.server = ApiServer([*role(known, "test")["rules"], *queue_role()["rules"]])
         self.server.script = completes()
         self.folder = folder
         self.template = TrialTemplate.model_validate(

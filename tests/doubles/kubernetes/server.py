@@ -44,6 +44,7 @@ GROUPS = {
     "trainjobs": "trainer.kubeflow.org/v1alpha1",
     "rayjobs": "ray.io/v1",
     "workflows": "argoproj.io/v1alpha1",
+    "workloads": "kueue.x-k8s.io/v1beta2",
     "sparks": "example.com/v1",
 }
 BOOKMARK_SECONDS = 0.2

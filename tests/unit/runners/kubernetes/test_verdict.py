@@ -15,7 +15,7 @@ from katibflow.runners.kubernetes.causes import CAUSES, Cause, Prospect, Reason
 from katibflow.runners.kubernetes.inbox import FOREVER
 from katibflow.runners.kubernetes.job_object import STATE, STOPPED, Identity
 from katibflow.runners.kubernetes.pods import Container, Finding, Pod
-from katibflow.runners.kubernetes.seen import Seen
+from katibflow.runners.kubernetes.seen import Seen, primaries
 from katibflow.runners.kubernetes.verdict import (
     Adoption,
     Standing,
@@ -152,13 +152,57 @@ def test_the_clock_is_the_caller_s(name: str) -> None:
     assert [each.standing for _, each, _ in second] == [each.standing for _, each, _ in first]
 
 
-@pytest.mark.parametrize("name", ["image-missing", "job-in-a-queue", "init-hangs", "job-succeeds"])
-def test_a_trial_s_limit_counts_from_its_job_on(name: str) -> None:
+def limited(name: str, seconds: float) -> tuple[float, Verdict]:
     record = recording(name)
-    terms = replace(record.terms, limits=replace(record.terms.limits, trial=5.5))
+    terms = replace(record.terms, limits=replace(record.terms.limits, trial=seconds))
     at, verdict, _ = last(replace(record, terms=terms))
-    assert (at, verdict.standing, verdict.state) == (5.5, Standing.TIMED_OUT, JobState.FAILED)
-    assert (verdict.reason, verdict.message) == (Reason.TIMED_OUT, "the job ran longer than 5.5 s")
+    return round(at, 1), verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "end"),
+    [
+        ("job-succeeds", 3.5, 4.9),
+        ("job-in-a-queue", 5.5, 46.8),
+        ("pytorchjob-in-a-queue", 5.5, 19.0),
+        ("job-preempted", 5.5, 7.2),
+        ("job-preempted", 15.0, 44.0),
+    ],
+)
+def test_a_trial_s_limit_counts_from_its_work_on_anew_in_each_attempt(
+    name: str, seconds: float, end: float
+) -> None:
+    at, verdict = limited(name, seconds)
+    assert (at, verdict.standing, verdict.state) == (end, Standing.TIMED_OUT, JobState.FAILED)
+    text = f"the job ran longer than {seconds:g} s"
+    assert (verdict.reason, verdict.message) == (Reason.TIMED_OUT, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "standing"),
+    [
+        ("image-missing", 5.5, Standing.LATE),
+        ("init-hangs", 5.5, Standing.LATE),
+        ("pytorchjob-never-admitted", 5.5, Standing.SUSPENDED),
+        ("job-in-a-queue", 11.0, Standing.ENDED),
+        ("job-preempted", 22.5, Standing.ENDED),
+    ],
+)
+def test_what_a_trial_waits_for_does_not_count(
+    name: str, seconds: float, standing: Standing
+) -> None:
+    assert limited(name, seconds)[1].standing is standing
+
+
+def test_the_attempts_of_a_preempted_trial_are_told_apart() -> None:
+    record = recording("job-preempted")
+    seen = [(verdict.attempt, seen) for _, verdict, seen in verdicts(record)]
+    numbers = [attempt.number for attempt, _ in seen]
+    assert sorted(set(numbers)) == [0, 1] and numbers == sorted(numbers)
+    first = {pod for attempt, each in seen if not attempt.number for pod in each.pods}
+    last_attempt, last_seen = seen[-1]
+    assert last_seen.cause is None and len(last_attempt.former) == 1
+    assert first.isdisjoint(pod.name for pod in primaries(record.terms, last_seen))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -305,3 +349,25 @@ def test_a_reason_for_a_stuck_pod_is_one_line_in_the_table(monkeypatch: pytest.M
     monkeypatch.setitem(CAUSES, "NewTrouble", Cause(Prospect.HOPELESS))  # type: ignore[arg-type]
     verdict = judge(terms, seen, None, 1.0)
     assert (verdict.standing, verdict.reason) == (Standing.BROKEN, "NewTrouble")
+
+
+def test_a_new_pod_may_be_seen_before_its_job_is_seen_to_run() -> None:
+    terms = recording("job-preempted").terms
+    held = {"metadata": {}, "spec": {"suspend": True}}
+    runs = {"metadata": {}, "spec": {"suspend": False}}
+    works = (Container("main", state="running"),)
+
+    def after(seen: Seen, at: float) -> Seen:
+        return judged(seen, judge(terms, seen, None, at))
+
+    seen = after(Seen(held), 0.0)
+    seen = after(seen.with_pod(terms, Pod("a", "1", containers=works)), 1.0)
+    assert seen.attempt.waits and seen.attempt.begun is None
+    seen = after(replace(seen, body=runs), 2.0)
+    assert (seen.attempt.begun, seen.attempt.number) == (2.0, 0)
+    seen = after(replace(seen, body=held), 3.0)
+    assert (seen.attempt.begun, seen.attempt.number) == (None, 1)
+    seen = after(seen.with_pod(terms, Pod("b", "2", containers=works)), 4.0)
+    seen = after(replace(seen, body=runs), 5.0)
+    assert (seen.attempt.begun, seen.attempt.number) == (5.0, 1)
+    assert [pod.name for pod in primaries(terms, seen)] == ["b"]

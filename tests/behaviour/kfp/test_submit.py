@@ -351,7 +351,7 @@ def test_the_library_is_in_what_is_uploaded_by_default(
     spec = next(yaml.safe_load_all(text))
     assert "comp-controller" in spec["components"]
     executors = spec["deploymentSpec"]["executors"]
-    assert executors["exec-start"]["container"]["image"] == "python:3.11-slim"
+    assert executors["exec-controller"]["container"]["image"] == "python:3.11-slim"
     (holding,) = executors["exec-library"]["container"]["command"]
     assert pack_library().text in holding
 

@@ -50,7 +50,7 @@ class TrialOutput:
 
     Attributes:
         tail: The last lines of the log.
-        last: The time of the last line, in seconds of `time.monotonic`.
+        last: The time of the last line, in seconds of a clock that never goes back.
         log: The reader of the present attempt's log.
     """
 

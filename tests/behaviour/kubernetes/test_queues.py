@@ -140,6 +140,7 @@ def test_a_trial_that_gets_a_place_as_it_is_stopped_is_over_once_kueue_took_it_b
             10,
         )
         kueue.places = 1  # that of a trial which has just ended
+        assert was_stopped(lab.object()) == "the goal is reached", "if we are killed now"
     assert left and future.result(20).state is JobState.STOPPED
     assert kueue.runs == [NAMES[0]], "Kueue sees a moment later that it is to stop"
     assert kueue.admitted == [] and kueue.is_evicted(NAMES[0])

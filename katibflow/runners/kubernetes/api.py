@@ -52,6 +52,7 @@ class Timing:
         linger: Time for pods that outlive their job to end.
         explain: Time for the Events to arrive that may say why a trial failed.
         log: Time for a finished container's log to arrive, counted from its last line.
+        leave: Time for a queue to let go of a job that is stopped.
         stop: Time for a stopped job's pods to end, before they are deleted.
         close: Time at the end of a run to delete what is left of its trials.
         backoff: First pause after an error; the pauses double, with jitter.
@@ -68,6 +69,7 @@ class Timing:
     linger: float = 5.0
     explain: float = 10.0
     log: float = 30.0
+    leave: float = 10.0
     stop: float = 90.0
     close: float = 15.0
     backoff: float = 1.0

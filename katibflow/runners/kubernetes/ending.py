@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum, auto
 from typing import Any
 
 from katibflow.experiment.job_kinds import JobKind
@@ -64,12 +65,16 @@ def end_job(
         seen = api.request("GET", path) if job is None else job
         held = is_suspended(seen) and was_stopped(seen) is None
         queued = waited or held or has_queue(seen)
-        # The Workload comes first: Kueue would take a suspension back before it saw the rest.
-        lasts = queued and _leave_queue(api, seen, tell)
-        if lasts or not queued:
-            body = api.request("PATCH", path, body=stop_patch(kind, reason))
+        patch = stop_patch(kind, reason)
+        if queued:
+            # A process that is killed meanwhile leaves a job that is known to be stopped.
+            api.request("PATCH", path, body={"metadata": patch["metadata"]})
+        leaving = _Leaving.NO if not queued else _leave_queue(api, seen, tell)
+        if leaving is not _Leaving.REFUSED:
+            # This comes last: Kueue takes a suspension back until it has let go of the job.
+            body = api.request("PATCH", path, body=patch)
             if holds_still(kind, body):
-                return lasts
+                return leaving is _Leaving.DONE
         api.request("DELETE", path, body={"propagationPolicy": "Foreground"})
         return True
     except ApiError as error:
@@ -78,12 +83,21 @@ def end_job(
         return True
 
 
-def _leave_queue(api: Api, job: Mapping[str, Any], tell: Callable[[str], None]) -> bool:
-    """Takes a job out of its queue for good; tells why that is not possible and returns False."""
-    name = job["metadata"]["name"]
+class _Leaving(Enum):
+    """How far a job that is to stop has left the queue."""
+
+    DONE = auto()
+    ASKED = auto()
+    REFUSED = auto()
+    NO = auto()
+
+
+def _leave_queue(api: Api, job: Mapping[str, Any], tell: Callable[[str], None]) -> _Leaving:
+    """Takes a job out of its queue for good; tells why if that is not possible."""
+    name, uid, workloads = job["metadata"]["name"], job["metadata"]["uid"], Workloads(api)
     try:
-        if Workloads(api).deactivate(job["metadata"]["uid"]):
-            return True
+        if workloads.deactivate(uid):
+            return _Leaving.DONE if workloads.await_left(uid) else _Leaving.ASKED
         why = f"{name} has no Workload to deactivate"
     except ApiError as error:
         if error.status != 403:
@@ -93,7 +107,7 @@ def _leave_queue(api: Api, job: Mapping[str, Any], tell: Callable[[str], None]) 
             "katibflow-workloads of deploy/role.yaml to keep stopped jobs)"
         )
     tell(f"{why}, and whoever suspended the job could let it run again: it is deleted to stop it")
-    return False
+    return _Leaving.REFUSED
 
 
 def is_taken_back(kind: JobKind, body: Mapping[str, Any]) -> bool:

@@ -72,9 +72,6 @@ __all__ = ["TrialFollower"]
 _ALL_STOP = (StopKind.REQUESTED, StopKind.SIGNAL)
 """Kinds of requests that all trials of a runner get at the same time."""
 
-_TURN = 5.0
-"""Seconds that a running trial leaves to those in the queue to stop before it."""
-
 
 @dataclass(frozen=True)
 class _StopAsked:
@@ -424,7 +421,7 @@ class TrialFollower:
         """Ends the job for good; sees to it that it stays so while its pods end."""
         terms, asked, attempt = self._terms, self._stop.reason, self._seen.attempt
         if attempt.waited and not attempt.waits and asked and asked.kind in _ALL_STOP:
-            self._waiting.await_none(_TURN)
+            self._waiting.await_none(self._timing.leave)
         lasts = end_job(
             self._api,
             terms.kind,

@@ -167,7 +167,8 @@ class Seen:
         if gone is None or gone.is_over or gone.deleting:
             return after
         gone = replace(gone, deleting=True)  # by force, without time to end
-        cause = self.cause if self.closed else self.cause or taken_away(gone)
+        is_ours = self.closed or gone.uid in self.attempt.former
+        cause = self.cause if is_ours else self.cause or taken_away(gone)
         return replace(after._losing(gone), cause=cause)
 
     def with_warning(self, terms: Terms, name: str, warning: WarningEvent) -> Seen:
@@ -186,7 +187,7 @@ class Seen:
         return after
 
     def _losing(self, pod: Pod) -> Seen:
-        known = any(pod.uid == each.uid for each in self.lost)
+        known = any(pod.uid == each.uid for each in self.lost) or pod.uid in self.attempt.former
         return self if known else replace(self, lost=(*self.lost, pod))
 
     def _with_cause_of(self, terms: Terms, pod: Pod) -> Seen:
@@ -208,7 +209,9 @@ def _has_begun(terms: Terms, pod: Pod) -> bool:
 
 
 def found_in(terms: Terms, seen: Seen, pod: Pod) -> Iterator[Finding]:
-    """Yields what is wrong with a pod of the trial, or only takes long."""
+    """Yields what is wrong with a pod of the trial, or only takes long; not of earlier attempts."""
+    if pod.uid in seen.attempt.former:
+        return
     if any(pod.uid == each.uid for each in seen.lost):  # its end is not its own
         if pod.phase != "Succeeded":
             yield taken_away(pod)

@@ -341,7 +341,7 @@ def judged(seen: Seen, verdict: Verdict) -> Seen:
     closed = verdict.state is not None and verdict.standing is not Standing.ENDED
     seen = replace(seen, since=verdict.since, attempt=verdict.attempt, closed=closed)
     if verdict.attempt.waits:  # whatever became of the pods, the job begins anew
-        return replace(seen, cause=None, complete=False, begun=False)
+        return replace(seen, cause=None, complete=False, begun=False, starts={}, lost=())
     return replace(seen, cause=verdict.cause if is_own else seen.cause)
 
 

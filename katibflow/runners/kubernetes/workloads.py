@@ -2,7 +2,8 @@
 
 Kueue takes ``spec.suspend`` of a job back within 100 ms, and taking the queue's label off leaves
 the job admitted. What lasts is ``spec.active: false`` on the job's Workload, which has the job's
-uid as a label.
+uid as a label. Kueue sees that a moment later: until it says that the Workload is evicted and has
+no quota, it may let a job run for a second or two, a waiting one too if a place gets free then.
 
 Source: https://kueue.sigs.k8s.io/docs/concepts/workload/
 """
@@ -10,6 +11,7 @@ Source: https://kueue.sigs.k8s.io/docs/concepts/workload/
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 from katibflow.runners.kubernetes.api import Api, ApiError
@@ -18,6 +20,7 @@ __all__ = [
     "GROUP",
     "PLURAL",
     "Workloads",
+    "has_left",
     "has_queue",
     "is_suspended",
     "without_queue",
@@ -28,6 +31,9 @@ GROUP, PLURAL = "kueue.x-k8s.io", "workloads"
 QUEUE = f"{GROUP}/queue-name"
 _JOB_UID = f"{GROUP}/job-uid"
 _VERSIONS = ("v1beta2", "v1beta1")
+
+_PAUSE = 0.2
+"""Seconds between two looks at a Workload that is to leave its queue."""
 
 
 def has_queue(body: Mapping[str, Any]) -> bool:
@@ -96,6 +102,27 @@ class Workloads:
                 continue
             found = True
         return found
+
+    def await_left(self, uid: str) -> bool:
+        """Returns whether Kueue lets go of a job that was deactivated, within a bounded time.
+
+        Raises:
+            ApiError: The server refuses.
+            RunnerError: The server is out of reach.
+        """
+        until = monotonic() + self._api.timing.leave
+        while not all(has_left(workload) for workload in self.of(uid)):
+            if monotonic() >= until or self._api.closed.wait(_PAUSE):
+                return False
+        return True
+
+
+def has_left(workload: Mapping[str, Any]) -> bool:
+    """Returns whether Kueue has no place, and keeps none, for a Workload that is not active."""
+    conditions = (workload.get("status") or {}).get("conditions") or ()
+    holds = {each["type"] for each in conditions if each["status"] == "True"}
+    evicted = "Evicted" in holds and "QuotaReserved" not in holds
+    return workload["spec"].get("active") is False and (evicted or "Finished" in holds)
 
 
 _TELLING = (("Evicted", "True"), ("QuotaReserved", "False"), ("Admitted", "False"))

@@ -126,6 +126,38 @@ def test_a_stop_lasts_though_the_queue_takes_suspensions_back(
     assert lab.pods() == []
 
 
+def test_a_trial_that_gets_a_place_as_it_is_stopped_is_over_once_kueue_took_it_back(
+    lab: Lab, kueue: Kueue
+) -> None:
+    kueue.places = 0
+    future, watch, stop = lab.begin()
+    watch.wait_for(lambda: bool(notices(watch)))
+    seen_by(kueue, 0)
+    stop.set("the goal is reached")
+    with lab.server.changed:
+        left = lab.server.changed.wait_for(
+            lambda: not (kueue.workload(NAMES[0]) or {"spec": {"active": True}})["spec"]["active"],
+            10,
+        )
+        kueue.places = 1  # that of a trial which has just ended
+        assert was_stopped(lab.object()) == "the goal is reached", "if we are killed now"
+    assert left and future.result(20).state is JobState.STOPPED
+    assert kueue.runs == [NAMES[0]], "Kueue sees a moment later that it is to stop"
+    assert kueue.admitted == [] and kueue.is_evicted(NAMES[0])
+    assert lab.pods() == [] and is_still(lab, 0)
+
+
+def test_a_stop_is_bounded_while_kueue_does_not_answer(
+    lab: Lab, kueue: Kueue, steps: Steps
+) -> None:
+    future, watch, stop = lab.begin(runner=lab.runner(replace(FAST, leave=0.3)))
+    watch.wait_for_line("attempt 1 loss=0.1")
+    kueue.close()
+    stop.set("enough")
+    assert future.result(5).state is JobState.STOPPED
+    assert is_still(lab, 0) and lab.pods() == []
+
+
 def test_a_job_that_kueue_has_not_seen_yet_is_deleted_to_stop_it(
     lab: Lab, kueue: Kueue, steps: Steps
 ) -> None:
@@ -216,6 +248,7 @@ def test_a_preempted_trial_begins_anew(lab: Lab, kueue: Kueue, steps: Steps) -> 
     told = notices(watch)
     assert any("as by a preemption; it waits to begin anew" in text for text in told)
     assert any("Preempted to accommodate a workload (UID: 1)" in text for text in told)
+    assert not any("PodDeleted" in text for text in told)
 
 
 def test_the_trial_limit_counts_anew_after_a_preemption(

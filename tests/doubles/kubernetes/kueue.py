@@ -1,8 +1,9 @@
 """Kueue over the server double: a queue with places, which holds jobs back and preempts them.
 
 It suspends jobs that carry the label of a queue, makes a Workload for each, and lets them run one
-after the other. A suspension of a job that it has admitted it takes back, 60 ms later, unless the
-Workload's ``spec.active`` is false. A preempted job waits until `readmit` is called.
+after the other. A suspension of a job that it has admitted it takes back, 60 ms later, until the
+Workload's ``spec.active`` is false and it has seen that. As the real one it sees that one round
+late, and may let a job run until then. A preempted job waits until `readmit` is called.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Kueue:
         self.runs: list[str] = []
         """The jobs that were let run, once for each time."""
         self._preempted: set[str] = set()
+        self._active: dict[str, bool] = {}
         self._closed = threading.Event()
         server.admit = self._mutate
         server.script = None
@@ -67,6 +69,11 @@ class Kueue:
         """Returns the Workload of a job."""
         return self._server.objects["workloads"].get(f"job-{name}")
 
+    def is_evicted(self, name: str) -> bool:
+        """Returns whether the controller said of a job's Workload that it is evicted."""
+        conditions = ((self.workload(name) or {}).get("status") or {}).get("conditions") or ()
+        return any(each["type"] == "Evicted" and each["status"] == "True" for each in conditions)
+
     # The controller
 
     def _mutate(self, plural: str, body: dict[str, Any]) -> None:
@@ -92,9 +99,16 @@ class Kueue:
                 if self._closed.is_set():
                     return
                 seen = self._server.version
-                self._reconcile()
+                before, self._active = self._active, self._actives()
+                self._reconcile(before)
+                if before != self._active:
+                    seen = -1
 
-    def _reconcile(self) -> None:
+    def _actives(self) -> dict[str, bool]:
+        workloads = self._server.objects["workloads"]
+        return {name: workload["spec"]["active"] for name, workload in workloads.items()}
+
+    def _reconcile(self, active: Mapping[str, bool]) -> None:
         jobs = self._server.objects[self._plural]
         uids = {job["metadata"]["uid"] for job in jobs.values()}
         for workload in list(self._server.objects["workloads"].values()):
@@ -104,9 +118,9 @@ class Kueue:
                 self.admitted = [name for name in self.admitted if name != gone]
         for name, job in list(jobs.items()):
             if QUEUE in (job["metadata"].get("labels") or {}):
-                self._see_to(name, job)
+                self._see_to(name, job, active.get(f"job-{name}", True))
 
-    def _see_to(self, name: str, job: Mapping[str, Any]) -> None:
+    def _see_to(self, name: str, job: Mapping[str, Any], active: bool) -> None:
         workload = self.workload(name)
         if workload is None:
             self._server.create("workloads", _workload(name, job))
@@ -116,10 +130,10 @@ class Kueue:
             self.admitted = [other for other in self.admitted if other != name]
             return
         suspended = bool(self._holder(job).get("suspend"))
-        if not workload["spec"]["active"] or name not in self.admitted:
-            if name in self.admitted or not suspended:
+        if not active or name not in self.admitted:
+            if name in self.admitted or not suspended or not (active or self.is_evicted(name)):
                 self._evict(name, "Deactivated", "The workload is deactivated")
-            if not workload["spec"]["active"] or name in self._preempted:
+            if not active or name in self._preempted:
                 return
             if len(self.admitted) >= self.places:
                 text = "couldn't assign flavors to pod set main: insufficient unused quota for cpu"

@@ -32,6 +32,7 @@ FAST = Timing(
     linger=0.4,
     explain=2.0,
     log=5.0,
+    leave=2.0,
     stop=3.0,
     backoff=0.02,
     backoff_most=0.2,

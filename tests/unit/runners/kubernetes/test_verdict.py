@@ -194,6 +194,11 @@ def test_what_a_trial_waits_for_does_not_count(
     assert limited(name, seconds)[1].standing is standing
 
 
+def test_pods_that_a_preemption_took_are_no_news_of_the_next_attempt() -> None:
+    told = [each for _, verdict, _ in verdicts(recording("job-preempted")) for each in verdict.news]
+    assert Reason.POD_DELETED not in {each.reason for each in told}
+
+
 def test_the_attempts_of_a_preempted_trial_are_told_apart() -> None:
     record = recording("job-preempted")
     seen = [(verdict.attempt, seen) for _, verdict, seen in verdicts(record)]

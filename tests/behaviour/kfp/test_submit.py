@@ -261,7 +261,10 @@ def test_a_kubeconfig_of_another_cluster_is_said_and_not_believed(
     done = katibflow(*submit(kfp_server, tmp_path))
     assert done.code == 0
     assert "the run is SUCCEEDED; its report tells the rest" in done.out
-    assert "is in namespace kubeflow of the kubeconfig's cluster; --context" in done.err
+    assert (
+        "is in namespace kubeflow of the kubeconfig's cluster; "
+        "--context and --namespace say where they are" in done.err
+    )
     done = katibflow(*submit(kfp_server, tmp_path, "--context", "test"))
     assert done.code == 1
     assert "no job of sample-" in done.err
@@ -351,7 +354,7 @@ def test_the_library_is_in_what_is_uploaded_by_default(
     spec = next(yaml.safe_load_all(text))
     assert "comp-controller" in spec["components"]
     executors = spec["deploymentSpec"]["executors"]
-    assert executors["exec-start"]["container"]["image"] == "python:3.11-slim"
+    assert executors["exec-controller"]["container"]["image"] == "python:3.11-slim"
     (holding,) = executors["exec-library"]["container"]["command"]
     assert pack_library().text in holding
 

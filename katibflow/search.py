@@ -14,9 +14,11 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
+
+from katibflow.errors import InputError
 
 __all__ = ["Space", "categorical", "discrete", "double", "int"]
 
@@ -67,22 +69,38 @@ def int(
 
 
 def categorical(list: Sequence[Choice]) -> Space:
-    """Returns the space of one of several texts, numbers or booleans, without an order."""
+    """Returns the space of one of several texts, numbers or booleans, without an order.
+
+    Raises:
+        InputError: This is no list; a text alone would be a list of its letters.
+    """
     return _listed("categorical", list)
 
 
 def discrete(list: Sequence[float]) -> Space:
-    """Returns the space of one of several numbers."""
+    """Returns the space of one of several numbers.
+
+    Raises:
+        InputError: This is no list.
+    """
     return _listed("discrete", list)
 
 
 def _range(min: float, max: float, step: float | None, distribution: str) -> dict[str, Any]:
-    texts: dict[str, Any] = {"min": repr(min), "max": repr(max)}
+    # `str`, as numbers of NumPy name their type in `repr`.
+    texts: dict[str, Any] = {"min": str(min), "max": str(max)}
     if step is not None:
-        texts["step"] = repr(step)
+        texts["step"] = str(step)
     return {**texts, "distribution": distribution}
 
 
-def _listed(kind: str, items: Sequence[Choice]) -> Space:
+def _listed(kind: str, values: Iterable[Choice]) -> Space:
+    # A set has another order in each process, and so would be another search space.
+    unordered = isinstance(values, str | bytes | Mapping | Set)
+    if unordered or not isinstance(values, Iterable):
+        raise InputError(
+            f"search.{kind}: list: found {values!r}; allowed: a list of values, as [1, 2]"
+        )
+    items = [*values]
     texts = [str(item) for item in items]
     return Space(kind, {"list": texts}, dict(zip(texts, items, strict=True)))

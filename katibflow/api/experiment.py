@@ -82,7 +82,7 @@ class Experiment:
 
     def to_yaml(self) -> str:
         """Returns the Experiment as YAML, which ``katibflow run`` and ``from_yaml`` take."""
-        return dump_document(self._document)
+        return dump_document(self.model.document())
 
     def run(
         self,

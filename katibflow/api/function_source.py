@@ -50,7 +50,7 @@ def program_of(
 
     Raises:
         InputError: The function's source cannot be read, uses names of its surroundings, does not
-            take the parameters, or is too long.
+            take the parameters, or is too long; or a value cannot be written as Python source.
     """
     name = getattr(function, "__name__", repr(function))
     source = _source(function, name)
@@ -98,20 +98,52 @@ if result is not None:
 
 def _value(key: str, space: Space | Constant) -> str:
     if not isinstance(space, Space):
-        return _literal(space)
+        return _literal(space, key)
     assigned = f"assigned[{key!r}]"
     if space.type in _READERS:
         return f"{_READERS[space.type]}({assigned})"
-    items = (f"{text!r}: {_literal(item)}" for text, item in space.choices.items())
+    items = (f"{text!r}: {_literal(item, key)}" for text, item in space.choices.items())
     return f"{{{', '.join(items)}}}[{assigned}]"
 
 
-def _literal(value: Constant) -> str:
-    """Returns a value as Python source; unlike ``repr``, also an infinity or a NaN."""
-    return (
-        f"float({str(value)!r})"
-        if isinstance(value, float) and not math.isfinite(value)
-        else repr(value)
+def _literal(value: object, parameter: str) -> str:
+    """Returns a value as Python source that needs no import, also for a number of NumPy.
+
+    Raises:
+        InputError: There is no such source: a trial could not have this value.
+    """
+    # Not `repr`: that of a subclass, such as numpy.float64 or a member of an Enum, names its class.
+    match value:
+        case None | bool() | bytes() | complex() | range():
+            return repr(value)
+        case int():
+            return int.__repr__(value)
+        case float():
+            plain = float.__repr__(value)
+            return plain if math.isfinite(value) else f"float({plain!r})"
+        case str():
+            return str.__repr__(value)
+        case list():
+            return f"[{', '.join(_literal(item, parameter) for item in value)}]"
+        case tuple():
+            return f"({''.join(_literal(item, parameter) + ', ' for item in value)})"
+        case dict():
+            pairs = (
+                f"{_literal(key, parameter)}: {_literal(item, parameter)}"
+                for key, item in value.items()
+            )
+            return f"{{{', '.join(pairs)}}}"
+        case set() | frozenset():
+            # In an order that is the same in each process, as another program is a change.
+            items = sorted(_literal(item, parameter) for item in value)
+            return f"{'frozenset' if isinstance(value, frozenset) else 'set'}([{', '.join(items)}])"
+    to_plain = None if isinstance(value, type) else getattr(value, "tolist", None)
+    converted = to_plain() if callable(to_plain) else value
+    if type(converted) is not type(value):  # a number or an array of NumPy, a tensor
+        return _literal(converted, parameter)
+    raise InputError(
+        f"parameters: {parameter}: found a {type(value).__name__}; allowed: a text, a number, a "
+        "boolean, None, or a list or mapping of these"
     )
 
 

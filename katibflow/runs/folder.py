@@ -175,12 +175,20 @@ class RunFolder:
             InputError: There is no run in this folder.
             HistoryError: The history cannot be read.
         """
-        if not self.study.is_file():
-            raise InputError(
-                f"{self.path}: found no {self.study.name}; allowed: the folder of a run, as "
-                "runs/mnist"
-            )
+        self.check_begun()
         return with_records(self._begun(warn), records)
+
+    def check_begun(self) -> None:
+        """Checks that there is a run in this folder.
+
+        Raises:
+            InputError: There is none.
+        """
+        if not self.study.is_file():
+            what = "a file" if self.path.is_file() else f"no {self.study.name}"
+            raise InputError(
+                f"{self.path}: found {what}; allowed: the folder of a run, as runs/mnist"
+            )
 
     def logs(self) -> Mapping[int, Mapping[str, str]]:
         """Returns trial number to replica name to the path of its log, relative to this folder."""

@@ -237,6 +237,7 @@ def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> Histor
 def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:
     from katibflow.runners.folder_records import FolderRecords
 
+    folder.check_begun()
     return folder.history(FolderRecords(folder.path).readable(warn), warn)
 
 

@@ -43,7 +43,7 @@ def test_a_command_ends_with_the_signals_status_whatever_the_sentence(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def caught(stop: StopRequest) -> Iterator[None]:
+    def caught(stop: StopRequest, again: Callable[[int], None]) -> Iterator[None]:
         stop.set(text, StopKind.SIGNAL, 15)
         yield
 

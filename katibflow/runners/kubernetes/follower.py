@@ -8,18 +8,15 @@ begins anew (`attempts`): the lines of the attempt before are read no more.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
-from katibflow.errors import RunnerError
 from katibflow.experiment import job_kinds
 from katibflow.runners.base import JobOutcome, JobState, TrialJob
 from katibflow.runners.events import (
-    Event,
     LogLine,
     MetricLine,
     Notice,
@@ -32,8 +29,6 @@ from katibflow.runners.kubernetes.api import Api, ApiError
 from katibflow.runners.kubernetes.causes import Prospect
 from katibflow.runners.kubernetes.conditions import Conditions, ended_at
 from katibflow.runners.kubernetes.ending import (
-    HAS_LOG,
-    TAIL_LINES,
     delete_pod,
     end_job,
     failed_log,
@@ -45,10 +40,7 @@ from katibflow.runners.kubernetes.events import Access, WarningEvent
 from katibflow.runners.kubernetes.inbox import Inbox
 from katibflow.runners.kubernetes.job_object import Shape, created_at, started_at
 from katibflow.runners.kubernetes.log_position import LogPosition
-from katibflow.runners.kubernetes.logs import Instance, LogReader
-from katibflow.runners.kubernetes.metrics_registry import source_of
-from katibflow.runners.kubernetes.metrics_sources import PodSource
-from katibflow.runners.kubernetes.pods import Finding, Pod, followed_container
+from katibflow.runners.kubernetes.pods import Finding, Pod
 from katibflow.runners.kubernetes.queue_notices import QueueNotices
 from katibflow.runners.kubernetes.seen import (
     Seen,
@@ -59,6 +51,7 @@ from katibflow.runners.kubernetes.seen import (
     primaries,
     unread,
 )
+from katibflow.runners.kubernetes.trial_output import LogEnded, SourceEnded, TrialOutput
 from katibflow.runners.kubernetes.verdict import (
     BY_TIME,
     Standing,
@@ -85,16 +78,6 @@ _TURN = 5.0
 
 @dataclass(frozen=True)
 class _StopAsked:
-    pass
-
-
-@dataclass(frozen=True)
-class _LogsDone:
-    pass
-
-
-@dataclass(frozen=True)
-class _SourceDone:
     pass
 
 
@@ -170,46 +153,11 @@ class TrialFollower:
         self._is_shown = False  # whether the watch has shown the job
         self._look = monotonic() + self._timing.notice
         self._outages = 0
-        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._last_line = 0.0
-        self._logs_done = self._source_done = self._is_stopped = False
-        self._is_being_stopped = self._is_watched_over = False
-        self._uid = str(made["metadata"].get("uid", ""))
+        self._is_stopped = self._is_being_stopped = self._is_watched_over = False
+        uid = str(made["metadata"].get("uid", ""))
         after = LogPosition.of(job.after)
-        is_same = is_found and after is not None and after.job == self._uid
-        self._after = after if is_same else None
-        self._readers: list[tuple[LogReader, PodSource]] = []
-        self._reader, self._source = self._read_anew(self._after)
-
-    def _read_anew(self, after: LogPosition | None = None) -> tuple[LogReader, PodSource]:
-        """Returns new readers of the log and the source; those before deliver nothing any more."""
-        number = len(self._readers) + 1
-
-        def put(event: object) -> None:
-            if number == len(self._readers):
-                self.inbox.put(event)
-
-        def put_line(event: Event) -> None:
-            if number == len(self._readers):
-                self.inbox.put_line(event)
-
-        def failed(error: RunnerError) -> None:
-            put(WatchFailed(error))
-
-        reader = LogReader(
-            self._api,
-            lambda text, position: put_line(LogLine(text, position)),
-            lambda: put(_LogsDone()),
-            failed,
-            self._uid,
-            after,
-            self._log_lost,
-        )
-        source = source_of(
-            self._api, self._job.source, put_line, lambda: put(_SourceDone()), failed
-        )
-        self._readers.append((reader, source))
-        return reader, source
+        self._after = after if is_found and after is not None and after.job == uid else None
+        self._output = TrialOutput(api, job, self.inbox, uid, self._after, self._log_lost)
 
     def follow(self) -> JobOutcome:
         """Blocks until the job is over and its primary container's output is complete.
@@ -246,9 +194,7 @@ class TrialFollower:
             self._waiting.note(self._terms.name, False)
             forget()
             self.inbox.close()
-            for reader, source in self._readers:
-                reader.cancel()
-                source.cancel()
+            self._output.cancel()
             if self._forget_events:
                 self._forget_events()
 
@@ -262,14 +208,10 @@ class TrialFollower:
         if not isinstance(event, Outage | LogLine | MetricLine):
             self._outages = 0
         match event:
-            case LogLine(text):
-                self._tail.append(text)
-                self._last_line = monotonic()
-                self._observe(event)
             case Notice(text):
                 self._tell(text)
-            case MetricLine() | SourceNote():
-                self._last_line = monotonic()
+            case LogLine() | MetricLine() | SourceNote():
+                self._output.note(event)
                 self._observe(event)
             case Changed(_, Pod() as pod):
                 self._pod_changed(pod)
@@ -286,9 +228,8 @@ class TrialFollower:
                 self._out_of_reach(text)
             case WatchFailed(error):
                 raise error
-            case _LogsDone() | _SourceDone():
-                self._logs_done |= isinstance(event, _LogsDone)
-                self._source_done |= isinstance(event, _SourceDone)
+            case LogEnded() | SourceEnded():
+                self._output.note(event)
         return event
 
     def _job_changed(self, body: Mapping[str, Any]) -> None:
@@ -375,8 +316,7 @@ class TrialFollower:
 
     def _pod_gone(self, name: str) -> None:
         self._seen = self._seen.without_pod(name)
-        self._reader.end(name)
-        self._source.end(name)
+        self._output.end(name)
 
     def _pod_changed(self, pod: Pod) -> None:
         self._seen = self._seen.with_pod(self._terms, pod)
@@ -389,20 +329,7 @@ class TrialFollower:
         """Reads the trial's output; of a job that waits only once it is known to run."""
         if not self._seen.attempt.waits:
             for chosen in primaries(self._terms, self._seen):
-                self._read_log(chosen)
-
-    def _read_log(self, pod: Pod) -> None:
-        container = followed_container(pod, self._terms.primary)
-        if container is not None:
-            self._source.pod_changed(pod, container)
-        if container is None or not (container.restarts or container.state in HAS_LOG):
-            return
-        self._reader.restarted(pod.name, container.restarts)
-        if container.restarts:
-            before = Instance(pod.name, pod.uid, container.name, container.restarts - 1)
-            self._reader.follow(before, ended=True)
-        latest = Instance(pod.name, pod.uid, container.name, container.restarts)
-        self._reader.follow(latest, ended=container.state != "running" or pod.is_over)
+                self._output.read(chosen, self._terms.primary)
 
     def _judge(self) -> Verdict:
         """Judges what was seen so far, and reports findings that have become worth reporting."""
@@ -427,8 +354,7 @@ class TrialFollower:
         if attempt.waits and not before.waits:
             queue.held(now, None if before.begun is None else now - before.begun)
             if attempt.number > before.number:
-                self._reader, self._source = self._read_anew()
-                self._tail.clear()
+                self._output.begin_anew()
             self._observe(Queued())
             self._observe(Notice(queue.text))
             self._ask_queue()
@@ -489,7 +415,7 @@ class TrialFollower:
             self._await(self._timing.stop, self._alive, lambda: True)
             self._finish_logs()
         logs = self._logs if self._retain else {}
-        told = outcome(verdict, self._seen, logs, lines or list(self._tail))
+        told = outcome(verdict, self._seen, logs, lines or list(self._output.tail))
         if self._is_adopted and verdict.standing is Standing.ENDED and self._seen.body is not None:
             return replace(told, end=ended_at(self._seen.body))
         return told
@@ -512,7 +438,7 @@ class TrialFollower:
         self._is_watched_over = not lasts
 
     def _failed_log(self) -> list[str]:
-        return failed_log(self._api, self._seen.cause, self._seen.pods, self._reader)
+        return failed_log(self._api, self._seen.cause, self._seen.pods, self._output.log)
 
     def _await(
         self, seconds: float, pods: Callable[[], list[Pod]], is_complete: Callable[[], bool]
@@ -537,7 +463,7 @@ class TrialFollower:
             self._tell(f"still there after the job's end: {names}")
 
     def _is_complete(self, failed: bool) -> bool:
-        return accounted_for(self._terms, self._seen, failed, self._reader.has_begun)
+        return accounted_for(self._terms, self._seen, failed, self._output.log.has_begun)
 
     def _alive(self) -> list[Pod]:
         return alive(self._seen)
@@ -547,17 +473,15 @@ class TrialFollower:
 
     def _finish_logs(self) -> None:
         """Takes the remaining lines of the logs."""
-        self._reader.end()
-        self._source.end()
-        self._last_line = monotonic()
+        self._output.end()
         asked_again = False
-        while not (self._logs_done and self._source_done):
+        while not self._output.is_complete:
             patience = self._timing.log if asked_again else self._timing.log / 3
-            self._take(self._last_line + patience)
-            if monotonic() < self._last_line + patience:
+            self._take(self._output.last + patience)
+            if monotonic() < self._output.last + patience:
                 continue
             if asked_again:
                 self._tell("the log may be incomplete: its end did not arrive")
                 return
             asked_again = True  # the connection may be dead, and nobody has noticed yet
-            self._reader.ask_again()
+            self._output.log.ask_again()

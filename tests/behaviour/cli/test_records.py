@@ -39,7 +39,7 @@ def test_the_history_has_all_finished_trials_while_the_run_goes_on(run: Path) ->
     folder = run.parents[1]
     script = "cp runs/sample/study.jsonl seen; echo loss=$X".replace("runs/", f"{run.parent}/")
     file = write(folder, script.replace("seen", f"{folder}/seen"), {"spec.maxTrialCount": 4})
-    assert katibflow("run", file, cwd=folder)[0] == 0
+    assert katibflow("run", file, "--keep", cwd=folder)[0] == 0
     numbers = [
         json.loads(line).get("number") for line in (folder / "seen").read_text().splitlines()
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -117,8 +118,8 @@ def test_a_run_is_shown_with_its_trials_and_its_end(
     done = ask("show", run["display_name"])
     assert done.code == 0, done.err
     lines = done.out.splitlines()
-    assert [line.split()[:5] for line in lines[:3]] == [
-        ["TRIAL", "STATE", "loss", "x", "TIME"],
+    assert [re.split(r"  +", line)[:5] for line in lines[:3]] == [
+        ["TRIAL", "STATE", "loss (min)", "x", "TIME"],
         ["0", "COMPLETE", "0.5", "1", "10s"],
         ["1", "FAIL", "-", "2", "10s"],
     ]

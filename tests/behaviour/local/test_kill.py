@@ -20,14 +20,16 @@ from tests.shell_trials import document, processes_below
 TRIALS = 18
 
 
-def run(file: Path, folder: Path, lines: int, seconds: float) -> tuple[int | None, str]:
+def run(
+    file: Path, folder: Path, lines: int, seconds: float, *words: str
+) -> tuple[int | None, str]:
     """Kills the command ``seconds`` after it printed some lines (never if negative).
 
     Returns:
         Its exit status, or None if it was killed, and its output.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "katibflow", "run", str(file)],
+        [sys.executable, "-m", "katibflow", "run", str(file), *words],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -101,7 +103,7 @@ def test_what_a_killed_tool_left_ends_with_the_next_run(tmp_path: Path) -> None:
     assert len(processes_below(tmp_path)) >= 1
     # The goal is met by what is on record, so nothing is started and the rest is ended.
     file.write_text(yaml.safe_dump(document(script, {**changes, "spec.objective.goal": 0})))
-    status, out = run(file, tmp_path, 0, -1)
+    status, out = run(file, tmp_path, 0, -1, "--keep")
     assert status == 0
     assert "ExperimentGoalReached" in out
     assert processes_below(tmp_path) == []

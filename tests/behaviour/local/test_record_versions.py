@@ -209,7 +209,7 @@ def test_a_report_shows_what_can_be_read_and_says_what_cannot(tmp_path: Path) ->
     from tests.searching import experiment
 
     folder = RunFolder(tmp_path / "run")
-    history = folder.begin("test", experiment("random"))
+    history, _ = folder.begin("test", experiment("random"))
     folder.save(history)
     runner = LocalRunner(folder.path)
     done = trial(0, TrialState.COMPLETE, assignments={}, reason="TrialSucceeded")

@@ -143,7 +143,7 @@ def test_a_replica_that_is_no_mapping_has_an_empty_template() -> None:
 @pytest.mark.parametrize(
     ("api_version", "kind", "like", "pods"),
     [
-        ("kubeflow.org/v2beta1", "MPIJob", ("kubeflow.org/v1", "MPIJob"), True),
+        ("kubeflow.org/v2", "XGBoostJob", ("kubeflow.org/v1", "XGBoostJob"), True),
         (
             "trainer.kubeflow.org/v1",
             "TrainJob",
@@ -163,3 +163,10 @@ def test_defaults_go_by_the_kind_whatever_the_group_and_version(
     assert (found.api_version, found.plural) == (api_version, known.plural)
     assert (found.stop is not None) == (pods and known.stop is not None)
     assert (found.replica_specs == known.replica_specs) or not pods
+
+
+def test_the_launcher_of_mpi_operators_job_does_the_work() -> None:
+    found = kind_of({"apiVersion": "kubeflow.org/v2beta1", "kind": "MPIJob"})
+    assert found.primary_pod_labels == {"training.kubeflow.org/job-role": "launcher"}
+    known = KINDS["kubeflow.org/v1", "MPIJob"]
+    assert found.success_condition == known.success_condition

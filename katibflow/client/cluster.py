@@ -212,7 +212,7 @@ class Cluster:
         self._unavailable(
             RunnerError(
                 f"no job of {run.name} is in namespace {where} of the kubeconfig's cluster; "
-                "--context and --namespace on_unavailable where they are"
+                "--context and --namespace say where they are"
             )
         )
         return None

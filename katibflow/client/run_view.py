@@ -98,24 +98,28 @@ class RunView:
             run: The run as Kubeflow Pipelines has it now.
             history: The run's trials as they are now, or None if they are not known.
         """
-        workflow = None
+        workflow, is_gone = None, False
         if self._reader is not None:
             known = run.changed or run.created
-            expected = is_overdue(run, self._now(), known)  # KFP may not have created it yet
+            # KFP may not have created it yet, and deletes it after the run's end.
+            expected = is_overdue(run, self._now(), known) or bool(run.steps and not run.is_over)
             workflow = self._reader.workflow(run.run_id, expected)
+            is_gone = expected and self._reader.is_missing(run.run_id)
         run = with_workflow(run, workflow)
         changed = self._last_change(run, history, workflow)
         now = self._now()
         engine_stall = engine_stall_of(run, now, workflow)
+        if is_gone:
+            engine_stall = Stall(changed, engine_seen=False, is_gone=True)
         engine_problem = stall_text(engine_stall, now) if engine_stall is not None else ""
         stall = None
         if is_overdue(run, now, changed):
-            stall = stall_of(now, changed, self._facts(run, workflow))
+            stall = stall_of(now, changed, self._facts(run, workflow, is_gone))
         if stall is None:
             return RunStatus(run, engine_stall=engine_stall, engine_problem=engine_problem)
         namespace = self._reader.namespace if self._reader is not None else ""
         seen = stall_text(stall, now)
-        what_to_do = advice(stall, self._experiment_run, namespace)
+        what_to_do = advice(stall, self._experiment_run, namespace, history)
         if engine_stall is None:
             engine_stall, engine_problem = stall, seen
         return RunStatus(run, stall, seen, what_to_do, engine_stall, engine_problem)
@@ -136,7 +140,7 @@ class RunView:
         written = last_change(run, history, workflow)
         return written if self._moved is None else max(written, self._moved)
 
-    def _facts(self, run: Run, workflow: Workflow | None) -> Facts:
+    def _facts(self, run: Run, workflow: Workflow | None, is_gone: bool) -> Facts:
         jobs = None
         if self._records is not None:
             try:
@@ -144,7 +148,7 @@ class RunView:
             except RunnerError:  # the number of jobs stays unknown
                 jobs = None
         pods = self._reader.pods(run.run_id) if self._reader is not None and not jobs else None
-        return Facts(seems_to_run(run), workflow, jobs, pods)
+        return Facts(seems_to_run(run), workflow, jobs, pods, is_gone)
 
 
 def with_workflow(run: Run, workflow: Workflow | None) -> Run:

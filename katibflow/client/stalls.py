@@ -28,6 +28,7 @@ __all__ = [
     "Stall",
     "advice",
     "engine_stall_of",
+    "has_trials",
     "is_overdue",
     "last_change",
     "resuming",
@@ -62,12 +63,14 @@ class Facts:
         workflow: The run's Workflow; None where that cannot be read.
         jobs: The number of trials' jobs that have not ended; None where they cannot be read.
         pods: The steps' pods that have not ended; None where they cannot be read.
+        is_gone: Whether the cluster has no Workflow of the run.
     """
 
     trial_seems_to_run: bool = False
     workflow: Workflow | None = None
     jobs: int | None = None
     pods: tuple[StepPod, ...] | None = None
+    is_gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Stall:
         size: The Workflow's size in bytes if its size is the cause, or else None.
         limit: The greatest size in bytes; 0 if the size is not the cause.
         waiting: Steps whose pods wait to start, as "launcher (Unschedulable)".
+        is_gone: Whether the cluster has no Workflow of the run: somebody has deleted it.
     """
 
     since: datetime
@@ -87,6 +91,12 @@ class Stall:
     size: int | None = None
     limit: int = 0
     waiting: tuple[str, ...] = ()
+    is_gone: bool = False
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no engine can go on with the run."""
+        return self.size is not None or self.is_gone
 
 
 def last_change(run: Run, history: History | None, workflow: Workflow | None) -> datetime:
@@ -134,6 +144,7 @@ def stall_of(now: datetime, changed: datetime, facts: Facts) -> Stall | None:
         size=blamed.size if blamed is not None else None,
         limit=blamed.limit if blamed is not None else 0,
         waiting=tuple(waiting),
+        is_gone=facts.is_gone,
     )
 
 
@@ -175,6 +186,11 @@ def stall_text(stall: Stall, now: datetime) -> str:
             f"no step has changed for {minutes}; the workflow object has {stall.size:,} of "
             f"{stall.limit:,} bytes, and past that Argo stores nothing"
         )
+    if stall.is_gone:
+        return (
+            f"no step has changed for {minutes}; the cluster has no workflow of the run: it was "
+            "deleted, or is in another cluster or namespace"
+        )
     if stall.waiting:
         return (
             f"no step has changed for {minutes}; pods wait for their start: "
@@ -185,20 +201,25 @@ def stall_text(stall: Stall, now: datetime) -> str:
     return f"Kubeflow Pipelines shows no change for {minutes}; is the workflow controller running?"
 
 
-def advice(stall: Stall, experiment_run: ExperimentRun, namespace: str) -> tuple[str, ...]:
+def advice(
+    stall: Stall, experiment_run: ExperimentRun, namespace: str, history: History | None = None
+) -> tuple[str, ...]:
     """Returns what to do about a stall, a line each; commands are indented.
 
     Args:
         stall: The stall.
         experiment_run: The run.
         namespace: The namespace of the run's pods; "" if that is not known.
+        history: The run's trials, or None if they are not known.
     """
     run_id = experiment_run.run.run_id
-    if stall.size is not None:
+    if stall.is_final:
         return (
-            "it will not end by itself: stop it, and go on from its trials in another run",
+            "it will not end by itself: stop it, and "
+            + ("go on from its trials in" if has_trials(history) else "start")
+            + " another run",
             f"  katibflow stop {run_id}",
-            f"  {resuming(experiment_run)}",
+            f"  {resuming(experiment_run, history)}",
         )
     if stall.waiting:
         space = f" -n {namespace}" if namespace else ""
@@ -213,12 +234,22 @@ def advice(stall: Stall, experiment_run: ExperimentRun, namespace: str) -> tuple
     return (*commands, f'its log says "{too_large}" if Argo can no longer store the run')
 
 
-def resuming(experiment_run: ExperimentRun) -> str:
-    """Returns the command that goes on with a run's trials, with the run's parameters."""
+def has_trials(history: History | None) -> bool:
+    """Returns whether a run can go on from the trials; True if they are not known."""
+    return history is None or bool(history.trials)
+
+
+def resuming(experiment_run: ExperimentRun, history: History | None = None) -> str:
+    """Returns the command that goes on with a run's trials, with the run's parameters.
+
+    Args:
+        experiment_run: The run.
+        history: Its trials, or None if they are not known; `resume` refuses a run without any.
+    """
     resume = run_name(experiment_run.run.run_id) if experiment_run.resume == NONE else ALL
     words = ["katibflow", "submit", "EXPERIMENT.yaml"]
     words += ["--layout", "controller"] if experiment_run.layout == ROUNDS else []
-    words += ["--resume", resume]
+    words += ["--resume", resume] if has_trials(history) or resume == ALL else []
     table = run_parameters()
     for name, value in experiment_run.run.parameters.items():
         if name in table and name != "resume":
@@ -234,6 +265,7 @@ def stall_data(stall: Stall | None, message: str) -> dict[str, Any] | None:
         "since": stall.since.isoformat(),
         "bytes": stall.size,
         "limit": stall.limit or None,
+        "workflow_gone": stall.is_gone,
         "waiting": list(stall.waiting),
         "message": message,
     }

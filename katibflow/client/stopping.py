@@ -9,7 +9,7 @@ from katibflow.client.base import Pipelines, Run
 from katibflow.client.reading import ExperimentRun
 from katibflow.client.records import Records
 from katibflow.client.run_view import Clock, RunStatus, RunView, now_in_utc
-from katibflow.client.stalls import resuming
+from katibflow.client.stalls import has_trials, resuming
 from katibflow.client.workflow_reader import WorkflowReader
 from katibflow.errors import RunnerError
 from katibflow.runners.kubernetes.job_object import RUN
@@ -38,6 +38,7 @@ class Stopped:
             or not possible.
         obstacle: Why it was not possible; "" if it was.
         command: The command that goes on from the run's trials; "" if the engine acts.
+        goes_on: Whether there are trials to go on from; if not, the command starts anew.
     """
 
     run: Run
@@ -47,6 +48,7 @@ class Stopped:
     jobs: tuple[str, ...] | None = None
     obstacle: str = ""
     command: str = ""
+    goes_on: bool = True
 
     @property
     def is_done(self) -> bool:
@@ -66,7 +68,7 @@ class Stopped:
             f"{name} was asked to end, and the engine does not act: nothing has changed in "
             f"{WAIT:.0f} s, and Kubeflow Pipelines goes on to show it as {self.run.state}",
             self._jobs_text(),
-            "a new run goes on from its trials:",
+            "a new run goes on from its trials:" if self.goes_on else "none of its trials is left:",
             f"  {self.command}",
         ]
 
@@ -111,7 +113,8 @@ def stop_run(
         return Stopped(run, asked=False)
     run, asked = _asked_to_end(pipelines, run)
     view = RunView(experiment_run, records, reader, now)
-    before = view.status(run, _history(records))
+    history = _history(records)
+    before = view.status(run, history)
     if run.is_over or before.engine_stall is None:
         return Stopped(run, asked)
     until = now().timestamp() + WAIT
@@ -134,7 +137,8 @@ def stop_run(
         acts=False,
         jobs=jobs,
         obstacle="" if jobs is not None else obstacle,
-        command=resuming(experiment_run),
+        command=resuming(experiment_run, history),
+        goes_on=has_trials(history),
     )
 
 

@@ -43,6 +43,7 @@ class WorkflowReader:
         self._new_problems: list[str] = []
         self._known_problems: set[str] = set()
         self._cache: dict[str, tuple[str, Workflow]] = {}
+        self._missing: set[str] = set()
 
     @property
     def namespace(self) -> str:
@@ -58,9 +59,23 @@ class WorkflowReader:
                 gets deleted some day.
         """
         found = self._ask("the run's workflow", lambda: list(self._workflow(run_id)))
-        if found == [] and expected:
-            self._add_problem(f"no workflow of the run is in namespace {self.namespace}")
+        self._missing.discard(run_id)
+        if found == []:
+            self._missing.add(run_id)
+            if expected:
+                self._add_problem(
+                    f"no workflow of the run is in namespace {self.namespace}: it was deleted, or "
+                    "is in another cluster or namespace"
+                )
         return found[0] if found else None
+
+    def is_missing(self, run_id: str) -> bool:
+        """Returns whether the last look at a run's Workflow found that there is none.
+
+        Args:
+            run_id: KFP's id of the run.
+        """
+        return run_id in self._missing
 
     def _workflow(self, run_id: str) -> Iterator[Workflow]:
         query = {"labelSelector": f"{KFP_RUN}={run_id}"}

@@ -39,7 +39,7 @@ MESSAGES = [
     if language == "text"
     for line in block.splitlines()
 ]
-KUBERNETES = {"NodeLost", "NetworkPolicy", "PriorityClass"}
+KUBERNETES = {"NodeLost", "NetworkPolicy", "PriorityClass", "WorkloadPriorityClass"}
 
 
 @pytest.fixture

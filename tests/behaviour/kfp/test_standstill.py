@@ -429,6 +429,47 @@ def test_a_run_may_be_stopped_twice(scene: Scene, ask: Ask) -> None:
     assert len(scene.server.asked("POST", ":terminate")) == 1
 
 
+def test_a_run_whose_workflow_was_deleted_is_not_told_to_be_stopping(scene: Scene) -> None:
+    """Kubeflow Pipelines makes it CANCELING, answers 500 as the workflow is gone, then 400."""
+    scene.play.step("launcher", "RUNNING")
+    path = f"runs/{scene.run_id}"
+
+    def has_no_workflow(method: str, asked: str) -> bool:
+        if method == "POST" and asked == f"{path}:terminate":
+            scene.server.runs[scene.run_id]["state"] = "CANCELING"
+            return True
+        return False
+
+    scene.server.fail(has_no_workflow, 500)
+    empty = scene.stop().lines()
+    assert "none of its trials is left:" in empty
+    assert "--resume" not in empty[-1]  # it is refused for a run without trials
+    left = scene.job(0)
+    first, second = scene.stop(), scene.stop()
+    assert (first.acts, first.is_done, first.jobs) == (False, True, (left,))
+    assert (second.acts, second.is_done, second.jobs) == (False, True, ())
+    for stopped in (first, second):
+        lines = stopped.lines()
+        assert "the cluster has no workflow of the run" in lines[0]
+        assert "goes on to show it as CANCELING" in lines[1]
+        assert "--resume" in lines[-1]
+
+
+def test_a_run_of_another_cluster_whose_steps_move_is_left_to_its_engine(scene: Scene) -> None:
+    scene.play.step("launcher", "RUNNING")
+    stopped = scene.stop(pause=lambda: scene.play.step("launcher", "FAILED"))
+    assert (stopped.acts, stopped.jobs) == (True, None)
+
+
+def test_a_deleted_workflow_is_noted_as_soon_as_a_step_has_begun(scene: Scene) -> None:
+    scene.server.runs[scene.run_id]["created_at"] = f"{scene.clock.now:%Y-%m-%dT%H:%M:%SZ}"
+    assert scene.follow().notes == []
+    scene.play.state("RUNNING")
+    scene.play.step("launcher", "RUNNING")
+    (note,) = scene.follow().notes
+    assert note.startswith("no workflow of the run is in namespace kubeflow: it was deleted")
+
+
 def test_a_run_that_somebody_else_stops_at_that_moment_is_no_error(scene: Scene) -> None:
     """Kubeflow Pipelines answers that there is no row."""
     scene.workflow(10, SMALL)

@@ -261,7 +261,10 @@ def test_a_kubeconfig_of_another_cluster_is_said_and_not_believed(
     done = katibflow(*submit(kfp_server, tmp_path))
     assert done.code == 0
     assert "the run is SUCCEEDED; its report tells the rest" in done.out
-    assert "is in namespace kubeflow of the kubeconfig's cluster; --context" in done.err
+    assert (
+        "is in namespace kubeflow of the kubeconfig's cluster; "
+        "--context and --namespace say where they are" in done.err
+    )
     done = katibflow(*submit(kfp_server, tmp_path, "--context", "test"))
     assert done.code == 1
     assert "no job of sample-" in done.err

@@ -164,9 +164,17 @@ def test_a_standstill_is_data_too() -> None:
         "bytes": FULL,
         "limit": 1_048_576,
         "waiting": [],
+        "workflow_gone": False,
         "message": "words",
     }
     assert stall_data(None, "") is None
+
+
+def test_a_run_whose_workflow_was_deleted_is_told_with_the_commands_that_go_on() -> None:
+    lines = text_of(Facts(jobs=0, pods=(), is_gone=True), experiment_run()).splitlines()
+    assert lines[0].startswith("no step has changed for 6 min; the cluster has no workflow")
+    assert "will not end by itself" in lines[1]
+    assert lines[2] == f"  katibflow stop {ID}"
 
 
 def test_every_parameter_of_a_run_is_an_option_of_submit(monkeypatch: pytest.MonkeyPatch) -> None:

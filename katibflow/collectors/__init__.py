@@ -29,6 +29,7 @@ from katibflow.errors import Fault
 from katibflow.experiment.job_kinds import has_primary, kind_of
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import Experiment, ExperimentSpec, Objective
+from katibflow.study.objectives import needed_metrics
 
 __all__ = [
     "FILTER_PACKAGES",
@@ -134,9 +135,7 @@ def _unreadable_names(objective: Objective | None) -> Iterator[Fault]:
     """Yields a fault if the default filter cannot read a metric without which a trial fails."""
     if objective is None:
         return
-    needed = (objective.objective_metric_name, *(each.name for each in objective.goals))
-    names = dict.fromkeys([*needed, *(each.name for each in objective.constraints)])
-    wrong = [name for name in names if not is_readable(name)]
+    wrong = [name for name in needed_metrics(objective) if not is_readable(name)]
     if wrong:
         listed = ", ".join(f'"{name}"' for name in wrong)
         yield Fault(

@@ -14,26 +14,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from katibflow.errors import Fault
-from katibflow.experiment.gjson_path import path_of
-from katibflow.experiment.parsing import Parts
-from katibflow.experiment.types import TrialTemplate
-from katibflow.experiment.yaml_reader import found
-
 __all__ = [
     "KINDS",
     "JobKind",
     "PodTemplate",
     "Suffix",
-    "faults",
+    "condition",
     "has_primary",
+    "is_reference",
     "kind_of",
+    "mapping",
     "name_limit",
     "pod_templates",
 ]
 
 
-def _condition(word: str) -> str:
+def condition(word: str) -> str:
     """Returns Katib's GJSON expression for a job with this condition and its status True."""
     return f'status.conditions.#(type=="{word}")#|#(status=="True")#'
 
@@ -149,8 +145,8 @@ def _training_job(
         kind,
         f"{kind.lower()}s",
         replica_specs=key,
-        success_condition=_condition("Succeeded") if has_defaults else None,
-        failure_condition=_condition("Failed") if has_defaults else None,
+        success_condition=condition("Succeeded") if has_defaults else None,
+        failure_condition=condition("Failed") if has_defaults else None,
         primary_pod_labels=labels if has_defaults else None,
         stop={"runPolicy": {"suspend": True}},
         lifetime=("runPolicy", "ttlSecondsAfterFinished"),
@@ -176,8 +172,8 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
             "Job",
             "jobs",
             pod_template=("template",),
-            success_condition=_condition("Complete"),
-            failure_condition=_condition("Failed"),
+            success_condition=condition("Complete"),
+            failure_condition=condition("Failed"),
             primary_pod_labels={},
             stop={"suspend": True},
             lifetime=("ttlSecondsAfterFinished",),
@@ -200,8 +196,8 @@ KINDS: Mapping[tuple[str, str], JobKind] = {
             "trainer.kubeflow.org/v1alpha1",
             "TrainJob",
             "trainjobs",
-            success_condition=_condition("Complete"),
-            failure_condition=_condition("Failed"),
+            success_condition=condition("Complete"),
+            failure_condition=condition("Failed"),
             primary_pod_labels={
                 "jobset.sigs.k8s.io/replicatedjob-name": "node",
                 "batch.kubernetes.io/job-completion-index": "0",
@@ -285,16 +281,16 @@ def pod_templates(manifest: Mapping[str, Any]) -> tuple[PodTemplate, ...]:
     The manifest may be unchecked: this ignores a value that should be a mapping and is not.
     """
     kind = kind_of(manifest)
-    spec = _mapping(manifest.get("spec"))
+    spec = mapping(manifest.get("spec"))
     if kind.pod_template:
         template: Mapping[str, Any] = spec
         for key in kind.pod_template:
-            template = _mapping(template.get(key))
+            template = mapping(template.get(key))
         path = ".".join(("spec", *kind.pod_template))
         return (PodTemplate(kind.kind, 1, path, template),) if template else ()
     if not kind.replica_specs:
         return ()
-    replicas = _mapping(spec.get(kind.replica_specs))
+    replicas = mapping(spec.get(kind.replica_specs))
     ordered = sorted(
         replicas,
         key=lambda name: _RANK_ORDER.index(name) if name in _RANK_ORDER else len(_RANK_ORDER),
@@ -302,9 +298,9 @@ def pod_templates(manifest: Mapping[str, Any]) -> tuple[PodTemplate, ...]:
     return tuple(
         PodTemplate(
             name,
-            _count(_mapping(replicas[name]).get("replicas", 1)),
+            _count(mapping(replicas[name]).get("replicas", 1)),
             f"spec.{kind.replica_specs}.{name}.template",
-            _mapping(_mapping(replicas[name]).get("template")),
+            mapping(mapping(replicas[name]).get("template")),
         )
         for name in ordered
     )
@@ -323,7 +319,7 @@ def name_limit(manifest: Mapping[str, Any]) -> int:
     names of its pods; ``validateMPIJobName`` in the MPI operator; the Training Operator's Services,
     ``<job>-<replica>-<index>``; Kubernetes's check of an indexed Job's host names.
     """
-    kind, spec = kind_of(manifest), _mapping(manifest.get("spec"))
+    kind, spec = kind_of(manifest), mapping(manifest.get("spec"))
     made = [
         suffix.text.format(_highest(_at(spec, suffix.count)))
         for suffix in kind.suffixes
@@ -339,13 +335,13 @@ def name_limit(manifest: Mapping[str, Any]) -> int:
 def _at(spec: Mapping[str, Any], keys: tuple[str, ...]) -> object:
     value: object = spec if keys else None
     for key in keys:
-        value = _mapping(value).get(key)
+        value = mapping(value).get(key)
     return value
 
 
 def _highest(count: object) -> int:
     """Returns the highest index among so many pods; one if nothing is given."""
-    return 999 if _is_reference(count) else max(0, _count(count) - 1)
+    return 999 if is_reference(count) else max(0, _count(count) - 1)
 
 
 def has_primary(manifest: Mapping[str, Any], primary: str) -> bool:
@@ -366,7 +362,8 @@ def _containers(value: object) -> Iterator[Mapping[str, Any]]:
             yield from _containers(item)
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def mapping(value: object) -> Mapping[str, Any]:
+    """Returns the value if it is a mapping, else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 
@@ -374,128 +371,6 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 1
 
 
-def faults(parts: Parts) -> Iterator[Fault]:
-    """Yields the faults of the job in trialTemplate.
-
-    Source: validateTrialTemplate and validateTrialJob in Katib's validator.go.
-    """
-    template = parts.trial_template
-    if template is None:
-        return
-    where = "spec.trialTemplate"
-    if not template.primary_container_name:
-        yield Fault(f"{where}.primaryContainerName", "", "the name of the training container")
-    yield from _gjson_faults(template, where)
-    if template.trial_spec is None:
-        return
-    spec = template.trial_spec
-    unnamed = [key for key in ("apiVersion", "kind") if not _is_word(spec.get(key))]
-    for key in unnamed:
-        given = found(spec[key]) if spec.get(key) is not None else ""
-        yield Fault(f"{where}.trialSpec.{key}", given, f'a string, as "{_EXAMPLES[key]}"')
-    metadata = _mapping(spec.get("metadata"))
-    if spec.get("metadata") is not None and not isinstance(spec["metadata"], Mapping):
-        yield Fault(f"{where}.trialSpec.metadata", found(spec["metadata"]), "a mapping")
-    for key in ("name", "namespace"):
-        if metadata.get(key) not in (None, ""):
-            yield Fault(
-                f"{where}.trialSpec.metadata.{key}",
-                found(metadata[key]),
-                "nothing: every trial gets its own name, in the experiment's namespace",
-            )
-    if unnamed:
-        return
-    yield from _kind_faults(template, where)
-    yield from _pod_faults(template, f"{where}.trialSpec")
-
-
-_EXAMPLES = {"apiVersion": "batch/v1", "kind": "Job"}
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _gjson_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
-    """Yields the faults of conditions as expressions, whatever the kind."""
-    for key, text in (
-        ("successCondition", template.success_condition),
-        ("failureCondition", template.failure_condition),
-    ):
-        try:
-            if text:
-                path_of(text)
-        except ValueError as error:
-            allowed = f"a GJSON expression over the job, as {_condition('Succeeded')}"
-            yield Fault(f"{where}.{key}", f"{found(text)}, {error}", allowed)
-
-
-def _kind_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
-    spec = template.trial_spec or {}
-    kind = kind_of(spec)
-    for key, given, default, word in (
-        ("successCondition", template.success_condition, kind.success_condition, "Succeeded"),
-        ("failureCondition", template.failure_condition, kind.failure_condition, "Failed"),
-    ):
-        if not given and default is None:
-            yield Fault(
-                f"{where}.{key}",
-                "",
-                f"a GJSON condition, as {kind.kind} has no default ({_condition(word)})",
-            )
-    if not template.primary_pod_labels and kind.primary_pod_labels is None:
-        yield Fault(
-            f"{where}.primaryPodLabels", "", f"labels of a pod, as {kind.kind} has no default"
-        )
-
-
-def _pod_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
-    spec = template.trial_spec or {}
-    kind = kind_of(spec)
-    if not (kind.replica_specs or kind.pod_template):
-        return
-    pods = pod_templates(spec)
-    if not pods:
-        missing = kind.replica_specs or ".".join(kind.pod_template)
-        yield Fault(f"{where}.spec.{missing}", "", "a mapping that describes the pods")
-        return
-    names: set[str] = set()
-    for pod in pods:
-        if kind.replica_specs:
-            yield from _replica_faults(spec, kind, pod, where)
-        path = f"{where}.{pod.path}.spec.containers"
-        containers = _mapping(pod.template.get("spec")).get("containers")
-        if not isinstance(containers, list) or not containers:
-            given = "" if containers is None else found(containers)
-            yield Fault(path, given, "a list with a container")
-            continue
-        for index, container in enumerate(containers):
-            name = _mapping(container).get("name")
-            if isinstance(name, str) and name:
-                names.add(name)
-            else:
-                given = "" if name is None else found(name)
-                yield Fault(f"{path}[{index}].name", given, "a string")
-    primary = template.primary_container_name
-    if primary and names and primary not in names and not any("${" in name for name in names):
-        yield Fault(
-            "spec.trialTemplate.primaryContainerName",
-            f'"{primary}", which no pod of trialSpec has',
-            ", ".join(sorted(names)),
-        )
-
-
-def _replica_faults(
-    spec: Mapping[str, Any], kind: JobKind, pod: PodTemplate, where: str
-) -> Iterator[Fault]:
-    replicas = _mapping(_mapping(spec.get("spec")).get(kind.replica_specs))
-    count = _mapping(replicas.get(pod.replica_type)).get("replicas")
-    if count is None or _is_reference(count):
-        return
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        path = f"{where}.spec.{kind.replica_specs}.{pod.replica_type}.replicas"
-        yield Fault(path, found(count), "a whole number above 0")
-
-
-def _is_reference(value: object) -> bool:
+def is_reference(value: object) -> bool:
+    """Returns whether a value of the template is a parameter of the trial, and nothing else."""
     return isinstance(value, str) and bool(re.fullmatch(r"\$\{trialParameters\..+\}", value))

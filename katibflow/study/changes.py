@@ -17,6 +17,7 @@ from typing import Any
 
 from katibflow.experiment.bootstrap import BOOTSTRAPS
 from katibflow.experiment.types import Experiment
+from katibflow.study.objectives import further_goals
 
 __all__ = ["Change", "changed_programs", "changes", "changes_text", "compared", "shortened"]
 
@@ -62,7 +63,7 @@ def compared(experiment: Experiment) -> dict[str, Any]:
     data["objective"] = {
         "goal": objective.goal,
         "additionalMetricNames": sorted(objective.additional_metric_names),
-        "goals": {entry.name: entry.goal for entry in objective.goals},
+        "goals": dict(further_goals(objective)),
     }
     for key in ("algorithm", "earlyStopping"):
         if key in data:

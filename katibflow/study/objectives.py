@@ -25,6 +25,7 @@ __all__ = [
     "differences",
     "faults",
     "finite_values",
+    "further_goals",
     "goals_met",
     "goals_text",
     "is_several",
@@ -114,6 +115,11 @@ def needed_metrics(objective: Objective) -> tuple[str, ...]:
     """Returns the metrics that a trial must report: those of objectives and of constraints."""
     constrained = (entry.name for entry in objective.constraints)
     return tuple(dict.fromkeys([*(aim.metric for aim in objective.aims), *constrained]))
+
+
+def further_goals(objective: Objective) -> Mapping[str, float | None]:
+    """Returns the goals of the objectives beside the first one, by metric."""
+    return {entry.name: entry.goal for entry in objective.goals}
 
 
 def violations(objective: Objective, trial: Trial) -> Mapping[str, float] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from katibflow import collectors, early_stopping
 from katibflow.errors import InvalidExperiment
-from katibflow.experiment import job_kinds, timeouts, trial_template
+from katibflow.experiment import job_rules, timeouts, trial_template
 from katibflow.experiment.counts import count_faults, name_faults
 from katibflow.experiment.legacy import legacy_faults
 from katibflow.experiment.manifests import experiment_in, named
@@ -68,6 +68,6 @@ RULES: tuple[Rule, ...] = (
     collectors.faults,
     count_faults,
     trial_template.faults,
-    job_kinds.faults,
+    job_rules.faults,
 )
 """All rules that compare fields, from the modules of the concepts that they are about."""

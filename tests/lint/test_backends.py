@@ -17,7 +17,6 @@ from tests.lint.test_architecture import FILES, named, tree_of
 from tests.paths import ROOT
 
 RUNNERS = ROOT / "katibflow" / "runners"
-ALONE = ROOT / "components" / "finish.py"
 OTHERS = [
     file
     for file in FILES
@@ -44,7 +43,7 @@ def asked(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("file", OTHERS, ids=named)
 def test_nothing_asks_which_backend_it_is(file: Path) -> None:
-    assert list(asked(tree_of(file))) == (["kubernetes"] if file == ALONE else [])
+    assert list(asked(tree_of(file))) == []
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 
 from katibflow.errors import InputError, RunnerError
 from katibflow.experiment import job_kinds
-from katibflow.experiment.job_kinds import JobKind
 from katibflow.experiment.types import TrialTemplate
 from katibflow.runners.base import JobOutcome, JobState, TrialJob
 from katibflow.runners.events import Observer
@@ -30,6 +29,7 @@ from katibflow.runners.kubernetes.api import Api, ApiError, connect
 from katibflow.runners.kubernetes.conditions import Conditions
 from katibflow.runners.kubernetes.ending import end_job, is_taken_back
 from katibflow.runners.kubernetes.event_log import EventLog
+from katibflow.runners.kubernetes.explanations import explained
 from katibflow.runners.kubernetes.follower import TrialFollower
 from katibflow.runners.kubernetes.job_object import (
     EXPERIMENT,
@@ -49,10 +49,8 @@ from katibflow.runners.kubernetes.leftovers import Leftovers
 from katibflow.runners.kubernetes.owner import released
 from katibflow.runners.kubernetes.pods import Pod, read_pod
 from katibflow.runners.kubernetes.quota import QuotaWait, Room, UsedUp, explanation, used_up
-from katibflow.runners.kubernetes.rbac import missing_role
 from katibflow.runners.kubernetes.record_keeper import RecordKeeper
 from katibflow.runners.kubernetes.record_lifetime import is_leaving
-from katibflow.runners.kubernetes.refusals import Refusal, refusal
 from katibflow.runners.kubernetes.verdict import Adoption, adoption
 from katibflow.runners.kubernetes.waiting import Waiting
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
@@ -66,13 +64,6 @@ from katibflow.study.resume import EarlierTrial
 __all__ = ["KubernetesRunner", "connect"]
 
 Result = TypeVar("Result")
-
-_OPERATORS = {
-    "kubeflow.org": "the Kubeflow Training Operator",
-    "trainer.kubeflow.org": "Kubeflow Trainer",
-    "ray.io": "the KubeRay operator",
-    "argoproj.io": "Argo Workflows",
-}
 
 
 def _to_stderr(text: str) -> None:
@@ -232,7 +223,7 @@ class KubernetesRunner:
 
     def _refused(self, what: str, error: ApiError) -> None:
         """Tells what is not possible, once, with the rules that would allow it."""
-        self._tell_once(f"{what}: {self._explanation(error)}")
+        self._tell_once(f"{what}: {explained(error, self._kind, self._api)}")
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:
@@ -492,30 +483,7 @@ class KubernetesRunner:
         try:
             return do()
         except ApiError as error:
-            raise RunnerError(self._explanation(error)) from error
-
-    def _explanation(self, error: ApiError) -> str:
-        kind, api = self._kind, self._api
-        by = refusal(error.asked.verb, error.status, error.details) if error.asked else Refusal.NONE
-        lacks_rule = by in (Refusal.ACCESS, Refusal.UNCLEAR)
-        if error.asked and lacks_rule and api.may(error.asked) is not True:
-            role = missing_role(kind, api.namespace, error.asked, api.account())
-            return f"{error}\nApply this in the cluster:\n{role}"
-        if by is Refusal.WEBHOOK:
-            return f"a webhook of the cluster refuses the {kind.kind} of trialSpec: {error}"
-        if error.status == 404 and not error.reason:  # the API has no such path
-            return _missing_kind(kind, error)
-        return f"trials cannot run in namespace {self._api.namespace}: {error}"
-
-
-def _missing_kind(kind: JobKind, error: ApiError) -> str:
-    crd = f"{kind.plural}.{kind.group}"
-    operator = _OPERATORS.get(kind.group, "whatever brings it")
-    return (
-        f"the cluster does not know {kind.kind} ({kind.api_version}): {error}. "
-        f"Its CustomResourceDefinition {crd} is missing: install {operator}, then "
-        f"`kubectl get crd {crd}` shows it"
-    )
+            raise RunnerError(explained(error, self._kind, self._api)) from error
 
 
 def _selector(labels: Mapping[str, str]) -> str:

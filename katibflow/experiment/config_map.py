@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from katibflow.errors import InputError
-from katibflow.experiment.yaml_reader import found, read_document
+from katibflow.experiment.yaml_reader import found, mapping, read_document
 
 __all__ = ["ReadConfigMap", "TemplateSource", "source_of", "with_template"]
 
@@ -46,8 +46,8 @@ def source_of(document: Mapping[str, Any]) -> TemplateSource | None:
 
     Returns None, too, if the file has the template itself.
     """
-    template = _mapping(_mapping(document.get("spec")).get("trialTemplate"))
-    source = _mapping(template.get("configMap"))
+    template = mapping(mapping(document.get("spec")).get("trialTemplate"))
+    source = mapping(template.get("configMap"))
     values = [source.get(key) for key in ("configMapName", "configMapNamespace", "templatePath")]
     words = [value for value in values if isinstance(value, str) and value]
     if template.get("trialSpec") is not None or len(words) < 3:
@@ -72,7 +72,7 @@ def with_template(
     source = source_of(document)
     if source is None:
         raise InputError(f"{origin}: allowed: for an Experiment with trialTemplate.configMap")
-    metadata, data = _mapping(config_map.get("metadata")), _mapping(config_map.get("data"))
+    metadata, data = mapping(config_map.get("metadata")), mapping(config_map.get("data"))
     if config_map.get("kind") != "ConfigMap":
         raise InputError(
             f"{origin}: kind: found {found(config_map.get('kind'))}; allowed: {source}, as "
@@ -91,11 +91,7 @@ def with_template(
             f"{origin}: data: found the keys {', '.join(map(str, data)) or 'none'}; allowed: "
             f"{source.key}, the templatePath of spec.trialTemplate.configMap"
         )
-    spec = _mapping(document["spec"])
+    spec = mapping(document["spec"])
     template = {key: item for key, item in spec["trialTemplate"].items() if key != "configMap"}
     template["trialSpec"] = read_document(text, f"{origin}: data[{source.key}]")
     return {**document, "spec": {**spec, "trialTemplate": template}}
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

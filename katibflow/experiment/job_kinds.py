@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from katibflow.experiment.yaml_reader import mapping
+
 __all__ = [
     "KINDS",
     "JobKind",
@@ -23,7 +25,6 @@ __all__ = [
     "has_primary",
     "is_reference",
     "kind_of",
-    "mapping",
     "name_limit",
     "pod_templates",
 ]
@@ -360,11 +361,6 @@ def _containers(value: object) -> Iterator[Mapping[str, Any]]:
     elif isinstance(value, list):
         for item in value:
             yield from _containers(item)
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """Returns the value if it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def _count(value: object) -> int:

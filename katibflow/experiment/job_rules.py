@@ -13,12 +13,11 @@ from katibflow.experiment.job_kinds import (
     condition,
     is_reference,
     kind_of,
-    mapping,
     pod_templates,
 )
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import TrialTemplate
-from katibflow.experiment.yaml_reader import found
+from katibflow.experiment.yaml_reader import found, mapping
 
 __all__ = ["faults"]
 

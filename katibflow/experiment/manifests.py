@@ -13,7 +13,7 @@ from typing import Any
 
 from katibflow.errors import InputError
 from katibflow.experiment.config_map import source_of, with_template
-from katibflow.experiment.yaml_reader import read_documents
+from katibflow.experiment.yaml_reader import mapping, read_documents
 
 __all__ = ["experiment_in", "named"]
 
@@ -47,7 +47,7 @@ def experiment_in(text: str, source: str) -> dict[str, Any]:
     (experiment,) = experiments
     wanted = source_of(experiment)
     for each in documents if wanted is not None else ():
-        names = _mapping(each.get("metadata"))
+        names = mapping(each.get("metadata"))
         if (
             wanted is not None
             and each.get("kind") == "ConfigMap"
@@ -64,19 +64,15 @@ def named(document: Mapping[str, Any]) -> Mapping[str, Any]:
     The name ends in letters that are made from the Experiment without its template. So, unlike in a
     cluster, the same file has the same name, and an interrupted run of it can go on.
     """
-    metadata = _mapping(document.get("metadata"))
+    metadata = mapping(document.get("metadata"))
     prefix = metadata.get("generateName")
     if metadata.get("name") not in (None, "") or not isinstance(prefix, str) or not prefix:
         return document
     spec = {
-        key: item for key, item in _mapping(document.get("spec")).items() if key != "trialTemplate"
+        key: item for key, item in mapping(document.get("spec")).items() if key != "trialTemplate"
     }
     text = json.dumps([prefix, spec], sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode(errors="replace")).digest()
     suffix = "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest[:_SUFFIX])
     name = prefix[: _LONGEST_NAME - _SUFFIX] + suffix
     return {**document, "metadata": {**metadata, "name": name}}
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -16,7 +16,7 @@ from katibflow.errors import Fault, InputError
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.spelling import did_you_mean
 from katibflow.experiment.types import TrialTemplate
-from katibflow.experiment.yaml_reader import some_of
+from katibflow.experiment.yaml_reader import mapping, some_of
 
 __all__ = ["faults", "render", "source_faults"]
 
@@ -140,15 +140,11 @@ def _meta_value(key: str, spec: Mapping[str, Any], name: str, namespace: str) ->
     indexed = _INDEXED.fullmatch(key)
     value = simple.get(key)
     if indexed:
-        value = _mapping(_mapping(spec.get("metadata")).get(indexed[1].lower())).get(indexed[2])
+        value = mapping(mapping(spec.get("metadata")).get(indexed[1].lower())).get(indexed[2])
     is_scalar = isinstance(value, str | int | float) and not isinstance(value, bool)
     if not is_scalar or _REFERENCE.search(str(value)):
         raise InputError(f"${{trialSpec.{key}}} resolves to nothing; allowed: {_META_KEYS}")
     return str(value)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _listed(names: Mapping[str, object] | set[str], prefix: str) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "dump_document",
     "found",
     "in_file_order",
+    "mapping",
     "read_document",
     "read_documents",
     "read_file",
@@ -292,6 +293,11 @@ class _Plain:
             f"{self._source}: {path[1:]}: found a YAML {type(value).__name__}; "
             "allowed: a mapping, a list, text, a number, true or false"
         )
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Returns the value if it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def found(value: object) -> str:

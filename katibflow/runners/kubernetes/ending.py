@@ -10,11 +10,16 @@ from katibflow.experiment.job_kinds import JobKind
 from katibflow.runners.kubernetes.api import Api, ApiError
 from katibflow.runners.kubernetes.job_object import holds_still, stop_patch, was_stopped
 from katibflow.runners.kubernetes.logs import Instance, LogReader, tail
-from katibflow.runners.kubernetes.pods import Finding, Pod, replica_name, training_container
+from katibflow.runners.kubernetes.pods import (
+    HAS_LOG,
+    Finding,
+    Pod,
+    replica_name,
+    training_container,
+)
 from katibflow.runners.kubernetes.workloads import Workloads, has_queue, is_suspended
 
 __all__ = [
-    "HAS_LOG",
     "TAIL_LINES",
     "delete_pod",
     "end_job",
@@ -25,9 +30,6 @@ __all__ = [
 
 TAIL_LINES = 20
 """Number of a log's last lines that an outcome's message quotes."""
-
-HAS_LOG = ("running", "terminated")
-"""States of a container that has a log."""
 
 
 def end_job(

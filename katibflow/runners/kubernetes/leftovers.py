@@ -18,7 +18,7 @@ from typing import Any
 
 from katibflow.errors import RunnerError
 from katibflow.runners.kubernetes.api import Api
-from katibflow.runners.kubernetes.ending import HAS_LOG, delete_pod
+from katibflow.runners.kubernetes.ending import delete_pod
 from katibflow.runners.kubernetes.pods import Pod
 from katibflow.runners.kubernetes.watch import Changed, Gone, Watch
 
@@ -165,6 +165,4 @@ class Leftovers:
 
 def _has_begun(pod: Pod) -> bool:
     """Returns whether a container that does the pod's work was ever started."""
-    return any(
-        not item.init and (item.restarts or item.state in HAS_LOG) for item in pod.containers
-    )
+    return any(not item.init and item.has_log for item in pod.containers)

@@ -18,6 +18,7 @@ from time import monotonic
 from katibflow.errors import RunnerError
 from katibflow.runners.kubernetes.api import Api, ApiError, Backoff, Lost, Stream
 from katibflow.runners.kubernetes.log_position import LogPosition, nanoseconds
+from katibflow.runners.kubernetes.pods import Container, Pod
 
 __all__ = ["Instance", "LogReader", "tail"]
 
@@ -135,6 +136,17 @@ class LogReader:
     def has_begun(self) -> bool:
         """Returns whether there was any instance to read."""
         return bool(self._known)
+
+    def read(self, pod: Pod, container: Container) -> None:
+        """Follows a container's latest instance, and the one before it; nothing if none began."""
+        if not container.has_log:
+            return
+        self.restarted(pod.name, container.restarts)
+        if container.restarts:
+            before = Instance(pod.name, pod.uid, container.name, container.restarts - 1)
+            self.follow(before, ended=True)
+        latest = Instance(pod.name, pod.uid, container.name, container.restarts)
+        self.follow(latest, ended=container.state != "running" or pod.is_over)
 
     def restarted(self, pod: str, restarts: int) -> None:
         """Takes the number of a container's restarts: all instances before the last have ended."""

@@ -13,7 +13,7 @@ from katibflow.collectors.sources import Endpoint, FileReader, Files, NoPage, Si
 from katibflow.errors import RunnerError
 from katibflow.runners.events import Event, MetricLine, SourceNote
 from katibflow.runners.kubernetes.api import Api, ApiError, Lost
-from katibflow.runners.kubernetes.logs import Instance, LogReader
+from katibflow.runners.kubernetes.logs import LogReader
 from katibflow.runners.kubernetes.metrics_sidecar import READER
 from katibflow.runners.kubernetes.pods import Container, Pod
 
@@ -190,14 +190,7 @@ class _Log:
                 )
             )
             return
-        if not (container.restarts or container.state in ("running", "terminated")):
-            return
-        self._log.restarted(pod.name, container.restarts)
-        if container.restarts:
-            before = Instance(pod.name, pod.uid, container.name, container.restarts - 1)
-            self._log.follow(before, ended=True)
-        latest = Instance(pod.name, pod.uid, container.name, container.restarts)
-        self._log.follow(latest, ended=container.state != "running" or pod.is_over)
+        self._log.read(pod, container)
 
     def end(self, pod: str | None = None) -> None:
         self._log.end(pod)

@@ -13,6 +13,7 @@ from typing import Any
 from katibflow.runners.kubernetes.causes import CAUSES, Prospect, Reason, cause_of, prospect_of
 
 __all__ = [
+    "HAS_LOG",
     "REPLICA_LABEL",
     "Container",
     "Finding",
@@ -39,6 +40,10 @@ _OPERATOR = "training.kubeflow.org"
 _INDEX_LABELS = (f"{_OPERATOR}/replica-index", "batch.kubernetes.io/job-completion-index")
 _PARTS = ("metadata", "spec", "status")
 _KILLED = 137  # 128 and SIGKILL
+
+
+HAS_LOG = ("running", "terminated")
+"""The states of a container's instance that has begun."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,11 @@ class Container:
     last_exit_code: int | None = None
     memory_limit: str = ""
     started: str = ""
+
+    @property
+    def has_log(self) -> bool:
+        """Whether an instance of it has begun, so that it has a log."""
+        return bool(self.restarts) or self.state in HAS_LOG
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from katibflow.errors import RunnerError
 from katibflow.runners.base import TrialJob
 from katibflow.runners.events import Event, LogLine, MetricLine, SourceNote
 from katibflow.runners.kubernetes.api import Api
-from katibflow.runners.kubernetes.ending import HAS_LOG, TAIL_LINES
+from katibflow.runners.kubernetes.ending import TAIL_LINES
 from katibflow.runners.kubernetes.inbox import Inbox
 from katibflow.runners.kubernetes.log_position import LogPosition
-from katibflow.runners.kubernetes.logs import Instance, LogReader
+from katibflow.runners.kubernetes.logs import LogReader
 from katibflow.runners.kubernetes.metrics_registry import source_of
 from katibflow.runners.kubernetes.metrics_sources import PodSource
 from katibflow.runners.kubernetes.pods import Pod, followed_container
@@ -129,14 +129,7 @@ class TrialOutput:
         container = followed_container(pod, primary)
         if container is not None:
             self._source.pod_changed(pod, container)
-        if container is None or not (container.restarts or container.state in HAS_LOG):
-            return
-        self.log.restarted(pod.name, container.restarts)
-        if container.restarts:
-            before = Instance(pod.name, pod.uid, container.name, container.restarts - 1)
-            self.log.follow(before, ended=True)
-        latest = Instance(pod.name, pod.uid, container.name, container.restarts)
-        self.log.follow(latest, ended=container.state != "running" or pod.is_over)
+            self.log.read(pod, container)
 
     def end(self, pod: str | None = None) -> None:
         """Notes that a pod is gone; without one, that no more instances come.

@@ -91,6 +91,15 @@ class Cluster:
             self._unavailable(error)
             return None
 
+    def required_api(self, run: Run) -> Api:
+        """Returns the API for a run's namespace, for what cannot be done without a cluster.
+
+        Raises:
+            InputError: There is no cluster, or no such context.
+        """
+        namespace = self._access.namespace or self._pipelines.namespace_of(run)
+        return cluster_of(namespace, self._access.context)
+
     def if_readable(self, look: Callable[[Api], None]) -> None:
         """Calls ``look`` with the API for the namespace of a run that is not started yet.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from katibflow.report.data import best_data
+from katibflow.runs.folder import RunFolder
 from katibflow.study.ending import Ending
 from katibflow.study.history import History
 
@@ -56,6 +57,15 @@ class RunState(StrEnum):
     INTERRUPTED = "INTERRUPTED"
 
 
+_OVER = (
+    RunState.SUCCEEDED,
+    RunState.SKIPPED,
+    RunState.FAILED,
+    RunState.CANCELED,
+    RunState.INTERRUPTED,
+)
+
+
 def state_of(ending: Ending, is_driven: bool) -> RunState:
     """Returns the state of a run of which only its trials are known.
 
@@ -73,6 +83,7 @@ class Where:
     """What the user says of where runs are; each source takes what concerns it.
 
     Attributes:
+        on: The name of the only source to ask; None for all to which something leads.
         runs: The folder with a folder for each run on this machine.
         host: The address of Kubeflow Pipelines; None for the environment's.
         namespace: The namespace of runs and jobs; None for the default one.
@@ -82,6 +93,7 @@ class Where:
     """
 
     warn: Callable[[str], None]
+    on: str | None = None
     runs: Path = Path("runs")
     host: str | None = None
     namespace: str | None = None
@@ -117,7 +129,8 @@ class Snapshot:
         link: Where the rest is: a page's address, or a folder.
         stall: The stall of a run that stands still, as JSON can hold it, with ``message``; else
             None.
-        problems: Why something could not be read, a sentence each.
+        problems: Why something could not be read or went wrong, a line each.
+        unseen: Why ``history`` is None, and where the trials are, as a phrase; else empty.
     """
 
     on: str
@@ -131,6 +144,12 @@ class Snapshot:
     link: str
     stall: Mapping[str, Any] | None = None
     problems: tuple[str, ...] = ()
+    unseen: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more happens in the run, unless somebody starts it again."""
+        return self.state in _OVER
 
     def data(self) -> dict[str, Any]:
         """Returns the run as JSON can hold it, with the same keys for every source.
@@ -191,12 +210,23 @@ class RunHandle(Protocol):
         """The run's name, which users give."""
 
     @property
+    def argument(self) -> str:
+        """What names the run on the command line."""
+
+    @property
     def job_run(self) -> str:
         """The label ``katibflow/run`` of the jobs, by which sources know each other's runs."""
 
     @property
     def link(self) -> str:
         """Where the rest is: a page's address, or a folder."""
+
+    @property
+    def files(self) -> RunFolder | None:
+        """The run's files on this machine; None if it has none here."""
+
+    def state(self) -> str:
+        """Returns the run's present `RunState`, or another state that its server says."""
 
     def snapshot(self, *, brief: bool = False) -> Snapshot:
         """Returns the run as it is now.
@@ -230,9 +260,6 @@ class RunHandle(Protocol):
             InputError: The run has no trial of that number.
             RunnerError: There is no log, or it cannot be read.
         """
-
-    def log_paths(self) -> Mapping[int, Mapping[str, Path]]:
-        """Returns trial number to replica to the file of its log; none if they are elsewhere."""
 
     def stop(self, *, poll: float | None = None) -> StopOutcome:
         """Stops the run and its trials; stopping a run that is over is no error.

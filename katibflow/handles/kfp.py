@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from katibflow.errors import NoSuchRun, RunnerError
+from katibflow.errors import KatibflowError, NoSuchRun, RunnerError
 from katibflow.handles.base import (
     Configured,
     LogLines,
@@ -29,9 +28,13 @@ if TYPE_CHECKING:
     from katibflow.client.stopping import Stopped
     from katibflow.study.history import History
 
-__all__ = ["NAME", "SOURCE", "KfpRun", "KfpRuns"]
+__all__ = ["NAME", "SOURCE", "KfpRun", "KfpRuns", "unavailable_text"]
 
 NAME = "kfp"
+_UNSEEN = (
+    "Kubeflow Pipelines' API has no trials: they are read from their jobs, by a kubeconfig; the "
+    "run's last step, report, has them"
+)
 _FOLLOW_POLL = 5.0  # seconds
 _STOP_POLL = 2.0  # seconds
 
@@ -65,6 +68,11 @@ class KfpRun:
         return self._experiment_run.run.name
 
     @property
+    def argument(self) -> str:
+        """KFP's id of the run."""
+        return self.run_id
+
+    @property
     def job_run(self) -> str:
         """The label ``katibflow/run`` of the run's jobs."""
         from katibflow.study.resume import run_name
@@ -77,6 +85,12 @@ class KfpRun:
         from katibflow.client.reading import link_of
 
         return link_of(self._pipelines, self._experiment_run.run)
+
+    files = None
+
+    def state(self) -> str:
+        """Returns the run's present state in KFP."""
+        return self._pipelines.run(self.run_id).state
 
     def snapshot(self, *, brief: bool = False) -> Snapshot:
         """Returns the run as it is now; a brief one is of the run as it was found."""
@@ -117,6 +131,7 @@ class KfpRun:
             link=self.link,
             stall=stall_data(status.stall, status.message) if status is not None else None,
             problems=problems,
+            unseen="" if history is not None else f"{_UNSEEN}: {self.link}",
         )
 
     def follow(
@@ -188,10 +203,6 @@ class KfpRun:
         return lines_of_trial(
             api, lambda: records.history().trials, trial, template, follow=follow, poll=poll
         )
-
-    def log_paths(self) -> Mapping[int, Mapping[str, Path]]:
-        """Returns none: the logs are in the cluster."""
-        return {}
 
     def stop(self, *, poll: float | None = None) -> Stopped:
         """Terminates the run; its last step then stops the trials that still run.
@@ -266,12 +277,13 @@ def _reached(where: Where) -> tuple[Pipelines, Cluster]:
 
     access = _access(where)
     pipelines = connect(access)
-    cluster = Cluster(
-        pipelines,
-        access,
-        lambda error: where.warn(f"the trials' jobs cannot be seen from here: {error}"),
-    )
+    cluster = Cluster(pipelines, access, lambda error: where.warn(unavailable_text(error)))
     return pipelines, cluster
+
+
+def unavailable_text(error: KatibflowError) -> str:
+    """Returns why the trials' jobs cannot be read, as a line for a person."""
+    return f"the trials' jobs cannot be seen from here: {error}"
 
 
 SOURCE: RunSource = KfpRuns()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,7 +54,7 @@ class LocalRun:
         self._folder.check_begun()
 
     @property
-    def folder(self) -> RunFolder:
+    def files(self) -> RunFolder:
         """The run's files."""
         return self._folder
 
@@ -69,6 +69,11 @@ class LocalRun:
         if self._folder.study.name == "study.jsonl":
             return self._folder.path.resolve().name
         return self._folder.study.name
+
+    @property
+    def argument(self) -> str:
+        """The run's path."""
+        return str(self._path)
 
     @property
     def job_run(self) -> str:
@@ -87,6 +92,10 @@ class LocalRun:
         if text not in self._told:
             self._told.add(text)
             self._where.warn(text)
+
+    def state(self) -> str:
+        """Returns whether a program runs it, or how it ended."""
+        return self.snapshot().state
 
     def snapshot(self, *, brief: bool = False) -> Snapshot:
         """Returns the run as it is on record now."""
@@ -123,13 +132,6 @@ class LocalRun:
         if follow:
             return followed_files(self._read, trial, seconds)
         return lines_in_files(self._read(), trial)
-
-    def log_paths(self) -> Mapping[int, Mapping[str, Path]]:
-        """Returns trial number to replica to the file of its log."""
-        return {
-            number: {replica: self._folder.path / log for replica, log in logs.items()}
-            for number, logs in self._folder.logs().items()
-        }
 
     def stop(self, *, poll: float | None = None) -> StopOutcome:
         """Ends the run as Ctrl-C in its own terminal does, and returns once it has ended."""

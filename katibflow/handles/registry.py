@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 
 from katibflow.errors import InputError, KatibflowError
 from katibflow.handles.base import Configured, RunHandle, RunSource, Where
 
-__all__ = ["SOURCES", "find_run", "latest_runs", "source_of"]
+__all__ = ["SOURCES", "Listed", "find_run", "latest_runs", "source_of"]
 
 SOURCES: Mapping[str, str] = {
     "local": "katibflow.handles.local",
@@ -32,13 +33,12 @@ def source_of(name: str) -> RunSource:
     return source
 
 
-def find_run(wanted: str, where: Where, on: str | None = None) -> RunHandle:
+def find_run(wanted: str, where: Where) -> RunHandle:
     """Returns the one run that a user means.
 
     Args:
         wanted: The run's folder or history file, its name, its id, or the first letters of its id.
         where: What the user says of where runs are.
-        on: The name of the only source to ask; None for all to which something leads.
 
     Raises:
         InputError: No run or several runs match.
@@ -47,7 +47,7 @@ def find_run(wanted: str, where: Where, on: str | None = None) -> RunHandle:
     found: list[RunHandle] = []
     failures: list[KatibflowError] = []
     asked: list[RunSource] = []
-    for name, source, configured in _asked(where, on):
+    for name, source, configured in _asked(where):
         asked.append(source)
         try:
             found += source.find(wanted, where)
@@ -87,9 +87,22 @@ def _several(wanted: str, found: list[RunHandle]) -> str:
     return f'RUN: found "{wanted}", which are {len(found)} runs: {shown}; allowed: {which}'
 
 
-def latest_runs(
-    where: Where, limit: int, on: str | None = None
-) -> Iterator[tuple[RunHandle | KatibflowError, Configured]]:
+@dataclass(frozen=True)
+class Listed:
+    """One entry of a list of runs.
+
+    Attributes:
+        source: The name of its source.
+        configured: Whether the user names the source.
+        found: The run, or why the source's runs cannot be listed.
+    """
+
+    source: str
+    configured: Configured
+    found: RunHandle | KatibflowError
+
+
+def latest_runs(where: Where, limit: int) -> Iterator[Listed]:
     """Yields the latest runs of each source in turn, the newest of a source first.
 
     An error of a source is yielded after the source's runs, so that it hides no other runs.
@@ -97,22 +110,21 @@ def latest_runs(
     Args:
         where: What the user says of where runs are.
         limit: The greatest number of runs of a source that are looked at, from 1.
-        on: The name of the only source to ask; None for all to which something leads.
 
     Raises:
         InputError: There is no such source.
     """
-    for _, source, configured in _asked(where, on):
+    for name, source, configured in _asked(where):
         try:
             for each in source.latest(where, limit):
-                yield each, configured
+                yield Listed(name, configured, each)
         except KatibflowError as error:
-            yield error, configured
+            yield Listed(name, configured, error)
 
 
-def _asked(where: Where, on: str | None) -> Iterator[tuple[str, RunSource, Configured]]:
-    if on is not None:
-        yield on, source_of(on), Configured.GIVEN
+def _asked(where: Where) -> Iterator[tuple[str, RunSource, Configured]]:
+    if where.on is not None:
+        yield where.on, source_of(where.on), Configured.GIVEN
         return
     for name in SOURCES:
         source = source_of(name)

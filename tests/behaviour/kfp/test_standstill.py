@@ -303,7 +303,7 @@ def test_list_marks_a_run_that_stands_still_and_says_why(scene: Scene, ask: Ask)
     stands_still(scene)
     done = ask("list")
     (row,) = done.out.splitlines()[1:]
-    assert row.split()[3] == "STALLED"
+    assert row.split()[4] == "STALLED"
     assert done.err.startswith(
         f"{scene.experiment_run.run.name}: no step has changed for 6 min; {SIZE}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,6 +205,12 @@ class Run:
         if now.history is None:
             raise RunnerError(f"{now.name} is {now.state}; {now.unseen}")
         return Result(now.history, now.ending, self._handle.files)
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the name, the id and a link to the run's page."""
+        from katibflow.report.words import log_link
+
+        return f"<p><b>{log_link(self.name, self.link)}</b> {escape(self.run_id)}</p>"
 
     def __repr__(self) -> str:
         return f"<Run {self.name} on {self.on}: {self.run_id} {self.link}>"

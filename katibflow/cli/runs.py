@@ -64,8 +64,9 @@ def list_(
     pipelines = connect(access)
     cluster = cluster_for(pipelines, access)
     found = []
+    missing: list[None] = []
     for experiment_run in latest_experiment_runs(pipelines, limit):
-        history = cluster.history(experiment_run)
+        history = cluster.history(experiment_run, lambda: missing.append(None))
         status = cluster.status_if_overdue(experiment_run, history)
         link = link_of(pipelines, experiment_run.run)
         ending = ending_of(experiment_run.run, history, experiment_run.fault)
@@ -80,6 +81,12 @@ def list_(
     for experiment_run, _, status, _ in found:
         if status is not None and status.stall is not None:
             print(f"{experiment_run.run.name}: {status.message}", file=sys.stderr)
+    if missing:
+        print(
+            f"runs that succeeded and have no jobs in this cluster: {len(missing)}; their jobs "
+            "were deleted, or are elsewhere (--context, --namespace)",
+            file=sys.stderr,
+        )
 
 
 def _row(
@@ -95,7 +102,9 @@ def _row(
         trials = f"{progress.ended}" if most is None else f"{progress.ended}/{most}"
         best = progress.best.short
     age = age_text((datetime.now(UTC) - run.created).total_seconds())
-    state = "STALLED" if status is not None and status.stall is not None else run.state
+    state = run.state
+    if status is not None and status.stall is not None:
+        state = "GONE" if status.stall.is_gone else "STALLED"
     return run.name, run.run_id[:8], experiment_run.experiment.name, state, trials, best, age
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from katibflow.client.access import COOKIES, TOKEN, Access, log_in, own_namespace, pages_of
-from katibflow.client.base import Cron, Pipelines, Run, Trigger, Version
+from katibflow.client.base import OVER, Cron, Pipelines, Run, Trigger, Version
 from katibflow.client.refusals import translated
 from katibflow.client.tasks import steps_of
 from katibflow.errors import InputError, RunnerError
@@ -24,6 +24,7 @@ __all__ = ["connect"]
 _TIMEOUT = (10.0, 60.0)  # seconds: to connect, and to wait for the next byte of the answer
 _PAGE = 100
 _EQUALS = "EQUALS"
+_STOPPING = "CANCELING"
 _NEVER = 1970  # KFP writes 1970 as the end of a step that still runs
 
 
@@ -316,4 +317,13 @@ def _run_of(answer: Any) -> Run:
             ),
             default=None,
         ),
+        is_stopped=_is_stopped(answer),
     )
+
+
+def _is_stopped(answer: Any) -> bool:
+    """Returns whether a run is being terminated, or ended so; a retried run is not any more."""
+    states = [each.state for each in answer.state_history or () if each.state]
+    if answer.state in OVER and states[-1:] == [answer.state]:
+        states.pop()
+    return answer.state == _STOPPING or states[-1:] == [_STOPPING]

@@ -72,7 +72,7 @@ class Cluster:
         self._on_unavailable = on_unavailable
         self._reported: set[str] = set()
         self._readers: dict[str, WorkflowReader] = {}
-        self._written: dict[str, Mapping[str, datetime]] = {}
+        self._written: dict[str, Mapping[str, datetime] | None] = {}
 
     def api(self, run: Run | None = None) -> Api | None:
         """Returns the API for a run's namespace, or None if there is no cluster.
@@ -143,7 +143,7 @@ class Cluster:
         """Returns a run's status if the run seems to have stalled, or else None.
 
         One request gets all Workflows' metadata; a Workflow itself is read only if its metadata
-        show that nothing has written it for long.
+        show that nothing has written it for long, or if it seems to be gone.
         """
         run = experiment_run.run
         if run.is_over or not is_overdue(run, now_in_utc(), run.created):
@@ -153,8 +153,11 @@ class Cluster:
             return None
         if reader.namespace not in self._written:
             self._written[reader.namespace] = reader.written()
-        written = self._written[reader.namespace].get(run.run_id)
-        if written is None or not is_overdue(run, now_in_utc(), written):
+        all_written = self._written[reader.namespace]
+        written = (all_written or {}).get(run.run_id)
+        if all_written is None:
+            return None
+        if written is not None and not is_overdue(run, now_in_utc(), written):
             return None
         return self.view(experiment_run).status(run, history)
 
@@ -178,8 +181,15 @@ class Cluster:
             for line in (f"==> {name} <==", *lines)
         ]
 
-    def history(self, experiment_run: ExperimentRun) -> History | None:
+    def history(
+        self, experiment_run: ExperimentRun, on_missing: Callable[[], None] | None = None
+    ) -> History | None:
         """Returns a run's trials as they are now, or None if they cannot be read.
+
+        Args:
+            experiment_run: The run.
+            on_missing: Called for a run that succeeded and has no trials here, in place of the
+                reason that is reported for one run; None to report it.
 
         Raises:
             InputError: The user names a context that the kubeconfig does not have.
@@ -188,7 +198,7 @@ class Cluster:
         records = self.records(experiment_run)
         try:
             return (
-                self.plausible_history(experiment_run.run, records.history())
+                self.plausible_history(experiment_run.run, records.history(), on_missing)
                 if records is not None
                 else None
             )
@@ -196,18 +206,27 @@ class Cluster:
             self._unavailable(error)
             return None
 
-    def plausible_history(self, run: Run, history: History | None) -> History | None:
+    def plausible_history(
+        self,
+        run: Run,
+        history: History | None,
+        on_missing: Callable[[], None] | None = None,
+    ) -> History | None:
         """Returns the trials, or None if a run that succeeded has none here: the wrong cluster.
 
         Args:
             run: The run.
             history: The run's trials as the cluster has them; None if they could not be read.
+            on_missing: See `history`.
 
         Raises:
             RunnerError: The user names a context, and its cluster has none of the run's trials.
         """
         if history is None or history.trials or run.state != "SUCCEEDED":
             return history
+        if on_missing is not None:
+            on_missing()
+            return None
         where = self._access.namespace or self._pipelines.namespace_of(run) or NAMESPACE
         self._unavailable(
             RunnerError(

@@ -15,7 +15,7 @@ from katibflow.client.base import Pipelines, Run, Unreachable
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.stalls import Stall
-from katibflow.client.tasks import is_frame
+from katibflow.client.tasks import LAST_STEP, is_frame
 from katibflow.engine.events import TrialEnded, TrialNotice, TrialStarted, Update
 from katibflow.errors import RunnerError
 from katibflow.steps.presenting import decision_at_end
@@ -192,6 +192,14 @@ def steps_text(run: Run, has_jobs: bool = True) -> str:
     return text + (f", failed: {', '.join(failed)}" if failed else "")
 
 
+def _stopped(run: Run, failed: Sequence[str]) -> Ending:
+    """Returns the ending of a run that somebody stopped; Argo's words for that explain nothing."""
+    text = f"the run was stopped, and Kubeflow Pipelines shows it as {run.state}"
+    if LAST_STEP in failed:
+        text += f"; its step {LAST_STEP} failed, so jobs of its trials may go on"
+    return Ending(False, ExperimentReason.PIPELINE_RUN_STOPPED, text)
+
+
 def ending_of(run: Run, history: History | None, fault: str = "") -> Ending:
     """Returns why a run ended, or that it has not ended.
 
@@ -207,6 +215,8 @@ def ending_of(run: Run, history: History | None, fault: str = "") -> Ending:
     if run.state != "SUCCEEDED":
         failed = [step.name for step in run.steps if step.state == "FAILED"]
         inner = [name for name in dict.fromkeys(failed) if not is_frame(name)]
+        if run.is_stopped:
+            return _stopped(run, inner)
         parts = [f"the run is {run.state}"]
         parts += [f"failed steps: {', '.join(inner)}"] if inner else []
         parts += faults

@@ -13,6 +13,7 @@ from typing import Any
 
 from katibflow.client.base import Run
 from katibflow.client.step_output import StepOutput
+from katibflow.client.tasks import LAST_STEP
 from katibflow.client.workflow import KFP_RUN, NODE, step_of
 from katibflow.errors import RunnerError
 from katibflow.experiment.job_kinds import kind_of
@@ -20,6 +21,7 @@ from katibflow.runners.kubernetes.api import Api, ApiError, Lost
 from katibflow.runners.kubernetes.job_object import RUN, TRIAL
 from katibflow.runners.kubernetes.logs import Instance
 from katibflow.runners.kubernetes.pods import read_pod
+from katibflow.steps.files import SAYS
 from katibflow.study.history import Trial
 
 __all__ = [
@@ -48,6 +50,9 @@ class LogSource:
     has_begun: bool
     has_ended: bool
 
+
+_MOST = 60
+"""The greatest number of lines of a failed step: a message of ours may have a Role to apply."""
 
 _OWN = re.compile(r"\.executor(\(\d+\))?$")  # Argo's node for a step's own container
 
@@ -95,17 +100,26 @@ def failed_steps(api: Api, run: Run, count: int = 10) -> Iterator[tuple[str, lis
     Args:
         api: The API for the namespace of the run's pods.
         run: The run, with its steps.
-        count: The greatest number of lines of a step, from 1; 10 by default.
+        count: The greatest number of lines of a step, from 1; 10 by default. A message of ours is
+            longer, which is then whole.
 
     Raises:
         RunnerError: The cluster refuses.
     """
     failed = {step.name for step in run.steps if step.state == "FAILED"}
+    if run.is_stopped:  # the others were killed
+        failed &= {LAST_STEP}
     for name, lines in step_logs(api, run.run_id):
         if name in failed:
             output = StepOutput()
-            own = list(deque(filter(output.is_own, lines), maxlen=count))
-            yield name, own or [output.launcher_error or "(its log is empty)"]
+            own = list(deque(filter(output.is_own, lines), maxlen=_MOST))
+            yield name, _at_the_end(own, count) or [output.launcher_error or "(its log is empty)"]
+
+
+def _at_the_end(lines: list[str], count: int) -> list[str]:
+    """Returns the last lines of a step's log, or all from the step's own message on."""
+    said = [number for number, line in enumerate(lines) if line.startswith(SAYS)]
+    return lines[min([max(0, len(lines) - count), *said[-1:]]) :]
 
 
 def trial_sources(

@@ -15,7 +15,10 @@ from typing import Any
 
 from katibflow.client.base import Step
 
-__all__ = ["is_frame", "steps_of"]
+__all__ = ["LAST_STEP", "is_frame", "steps_of"]
+
+LAST_STEP = "finish"
+"""The step that stops the trials' jobs, however the run ended."""
 
 _ATTEMPT = re.compile(r"\(\d+(:\d+)?\)$")  # of a Retry node, or of a loop's iteration
 _CONTAINER = "executor"

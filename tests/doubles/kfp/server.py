@@ -6,8 +6,8 @@ happens in a run that was created is a script, run in a thread of its own.
 
 Its answers are shaped as the real ones (`kfp_server_api.models`, and `tests/recorded/kfp`): enums
 by name, times in RFC 3339, ``finished_at`` in 1970 while a run goes on, int64 as strings, empty
-lists left out, a task once for each of its nodes. A run that is terminated is CANCELING until its
-engine ends it: Argo then says FAILED, never CANCELED.
+lists left out, a task once for each of its nodes, a run's states with their times. A run that is
+terminated is CANCELING until its engine ends it: Argo then says FAILED, never CANCELED.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Play:
 
     def state(self, state: str, error: str = "") -> None:
         with self._server.changed:
-            self._run["state"] = state
+            _put_state(self._run, state)
             if error:
                 self._run["error"] = {"code": 2, "message": error, "details": []}
             if state in OVER:
@@ -117,6 +117,12 @@ class Play:
         found["state"] = state
         if state in OVER:
             found["end_time"] = now()
+
+
+def _put_state(run: dict[str, Any], state: str) -> None:
+    """Changes a run's state; its answer has the states before, too."""
+    run["state"] = state
+    run.setdefault("state_history", []).append({"update_time": now(), "state": state})
 
 
 def now() -> str:
@@ -223,7 +229,7 @@ class KfpServer(HttpDouble):
         if found["state"] in (*OVER, "CANCELING"):
             words = f"Failed to terminate a run {run_id}. Row not found"
             raise Refused(400, 3, f"Failed to terminate run {run_id}: Invalid input error: {words}")
-        found["state"] = "CANCELING"
+        _put_state(found, "CANCELING")
         self.changed.notify_all()
         return {}
 

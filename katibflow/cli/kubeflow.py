@@ -99,8 +99,9 @@ def cluster_for(pipelines: Pipelines, access: Access) -> Cluster:
 
 
 def print_unavailable(error: KatibflowError) -> None:
-    """Prints why the trials' jobs cannot be read."""
-    print(f"the trials' jobs cannot be seen from here: {error}", file=sys.stderr)
+    """Prints why the trials' jobs cannot be read; what else it says is for who runs trials."""
+    why = str(error).partition("\n")[0]
+    print(f"the trials' jobs cannot be seen from here: {why}", file=sys.stderr)
 
 
 def link_of(pipelines: Pipelines, run: Run) -> str:
@@ -148,11 +149,10 @@ def follow_to_end(
     if stop.reason is not None and not run.is_over:
         print(how, file=sys.stderr)
         return interrupted(stop.reason)
-    history = cluster.plausible_history(run, history)
+    history = cluster.history_at_end(experiment_run, run, history)
     ending = ending_of(run, history, experiment_run.fault)
-    if history is not None:
-        for line in cluster.failed_steps(run, experiment_run.fault):
-            print(line, file=sys.stderr)
+    for line in cluster.failed_steps(run, experiment_run.fault):
+        print(line, file=sys.stderr)
     if as_json:
         import json
 

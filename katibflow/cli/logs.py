@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,7 @@ from katibflow.cli.kubeflow import (
 from katibflow.errors import InputError, RunnerError
 
 if TYPE_CHECKING:
+    from katibflow.client.base import Pipelines
     from katibflow.client.records import JobRecords
     from katibflow.study.history import Trial
 
@@ -62,10 +64,23 @@ def logs(
     access = access_of(host, namespace, context, ca_file)
     pipelines, experiment_run = found_run(run, access)
     name, run_id = experiment_run.run.name, experiment_run.run.run_id
-    cluster = cluster_of(
-        access.namespace or pipelines.namespace_of(experiment_run.run), access.context
-    )
     found: Lines
+    try:
+        cluster = cluster_of(
+            access.namespace or pipelines.namespace_of(experiment_run.run), access.context
+        )
+    except InputError as error:
+        if access.context is not None:
+            raise
+        if trial is not None:
+            raise InputError(
+                f"{error}\nthe log of a trial is in its pod, and in an artifact named log or logs "
+                f"once its step is over: {link_of(pipelines, experiment_run.run)}; Kubeflow "
+                "Pipelines' API has the logs of the steps alone: leave TRIAL out"
+            ) from error
+        if not _printed(_from_kfp(pipelines, run_id, poll if follow else None)):
+            raise RunnerError(f"Kubeflow Pipelines' API has no log of a step of {name}") from error
+        return
     if trial is None:
         what = f"no pod of a step of {name} is left, or has begun"
         if follow:
@@ -99,6 +114,27 @@ def logs(
         raise RunnerError(
             f"{what}; {link_of(pipelines, experiment_run.run)} keeps logs as artifacts"
         )
+
+
+def _from_kfp(
+    pipelines: Pipelines, run_id: str, poll: float | None
+) -> Iterator[tuple[str, str | None]]:
+    """Yields step and line of each step's log from Kubeflow Pipelines' API.
+
+    Args:
+        pipelines: The installation that has the run.
+        run_id: The run's id.
+        poll: Seconds between two looks until the run is over; None for one look.
+    """
+    from katibflow.client.kfp_logs import LogFeed
+
+    feed, pause = LogFeed(pipelines, run_id), Event()
+    while True:
+        over = poll is None or pipelines.run(run_id).is_over
+        yield from feed.news(lambda node: True)
+        if over:
+            return
+        pause.wait(poll)
 
 
 def _trial(records: JobRecords, number: int) -> Trial:

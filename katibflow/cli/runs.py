@@ -30,6 +30,7 @@ from katibflow.cli.tables import age_text, table_lines
 from katibflow.errors import RunnerError
 
 if TYPE_CHECKING:
+    from katibflow.client.base import Run
     from katibflow.client.reading import ExperimentRun
     from katibflow.client.run_view import RunStatus
     from katibflow.study.history import History
@@ -137,7 +138,9 @@ def show(
             pipelines, experiment_run, cluster_for(pipelines, access), poll, as_json
         )
     cluster = cluster_for(pipelines, access)
-    history = cluster.history(experiment_run)
+    history = cluster.history_at_end(
+        experiment_run, experiment_run.run, cluster.history(experiment_run)
+    )
     view = cluster.view(experiment_run)
     status = view.status(experiment_run.run, history)
     if experiment_run.run.state != "SUCCEEDED":
@@ -152,14 +155,36 @@ def show(
         return
     if history is not None:
         print(*trial_lines(history), sep="\n")
-        for line in cluster.failed_steps(status.run, experiment_run.fault):
-            print(line, file=sys.stderr)
+    else:
+        print(*_step_lines(status.run), sep="\n")
+    for line in (
+        cluster.failed_steps(status.run, experiment_run.fault)
+        if status.run.is_over
+        else ([] if history is not None else cluster.lines_of("controller", status.run))
+    ):
+        print(line, file=sys.stderr)
     print(f"{ending.reason}: {ending.message}")
     if status.stall is not None:
         print(status.message)
     if history is not None:
         print(*best_lines(history), sep="\n")
     print(f"run: {link}")
+
+
+def _step_lines(run: Run) -> list[str]:
+    """Returns the lines of the table of a run's steps: how often each is in which state."""
+    from collections import Counter
+
+    from katibflow.client.tasks import DRIVER, PASSED, is_frame
+
+    steps = [
+        each
+        for each in run.steps
+        if not (is_frame(each.name) or (each.name.endswith(DRIVER) and each.state in PASSED))
+    ]
+    counts = Counter((each.name, each.state) for each in steps)
+    rows = [(name, state, str(count)) for (name, state), count in counts.items()]
+    return table_lines(("STEP", "STATE", "TIMES"), rows) if rows else ["no step has begun"]
 
 
 def best(
@@ -183,10 +208,13 @@ def best(
 
     access = access_of(host, namespace, context, ca_file)
     pipelines, experiment_run = found_run(run, access)
-    history = cluster_for(pipelines, access).history(experiment_run)
+    cluster = cluster_for(pipelines, access)
+    history = cluster.history_at_end(
+        experiment_run, experiment_run.run, cluster.history(experiment_run)
+    )
     if history is None:
         link = link_of(pipelines, experiment_run.run)
-        raise RunnerError(f"{_UNSEEN}; the run's last step, report, has them: {link}")
+        raise RunnerError(f"{_UNSEEN}: {link}")
     (data,) = best_data(history).values()
     if as_json:
         print(json.dumps(data))
@@ -199,7 +227,10 @@ def best(
         raise typer.Exit(EXPERIMENT_FAILED)
 
 
-_UNSEEN = "Kubeflow Pipelines' API has no trials: they are read from their jobs, by a kubeconfig"
+_UNSEEN = (
+    "no trials can be read: their jobs are read by a kubeconfig, and Kubeflow Pipelines' API has "
+    "trials once a round, or the run, is over"
+)
 
 
 def stop(

@@ -183,6 +183,20 @@ class Pipelines(Protocol):
     def namespace_of(self, run: Run) -> str:
         """Returns the namespace of a run's pods, or "" if the installation does not say."""
 
+    def workflow(self, run_id: str) -> Mapping[str, Any] | None:
+        """Returns the run's Workflow as it was last reported, or None if there is none to be had.
+
+        It is in the API's older version alone, v1beta1.
+        """
+
+    def log(self, run_id: str, pod: str) -> str | None:
+        """Returns the log of a step's pod as it is now, or None if there is none to be had.
+
+        Args:
+            run_id: The run's id.
+            pod: The name of the pod; or the node's, for a log that Argo has archived.
+        """
+
     def stop(self, run_id: str) -> None:
         """Terminates a run."""
 

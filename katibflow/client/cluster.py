@@ -12,7 +12,8 @@ from pathlib import Path
 
 from katibflow.client.access import Access
 from katibflow.client.base import Pipelines, Run
-from katibflow.client.logs import failed_steps
+from katibflow.client.kfp_logs import kfp_logs, kfp_workflow, published_history
+from katibflow.client.logs import failed_steps, last_lines, names_of_failed
 from katibflow.client.reading import FIRST_STEPS, ExperimentRun
 from katibflow.client.records import NAMESPACE, JobRecords, Records, cluster_of
 from katibflow.client.run_view import RunStatus, RunView, now_in_utc
@@ -133,8 +134,14 @@ class Cluster:
         Raises:
             InputError: The user names a context that the kubeconfig does not have.
         """
+        reader = self.reader(experiment_run.run)
         return RunView(
-            experiment_run, self.records(experiment_run), self.reader(experiment_run.run)
+            experiment_run,
+            self.records(experiment_run),
+            reader,
+            reported=None
+            if reader is not None
+            else lambda run_id: kfp_workflow(self._pipelines, run_id),
         )
 
     def status_if_overdue(
@@ -170,9 +177,9 @@ class Cluster:
         """
         api = self.api(run)
         try:
-            found = list(failed_steps(api, run)) if api is not None else []
+            found = list(failed_steps(api, run)) if api is not None else self._failed_steps(run)
         except RunnerError:
-            return []
+            found = self._failed_steps(run)
         told = FIRST_STEPS if fault else ()
         return [
             line
@@ -180,6 +187,52 @@ class Cluster:
             if name not in told
             for line in (f"==> {name} <==", *lines)
         ]
+
+    def lines_of(self, step: str, run: Run) -> list[str]:
+        """Returns the last lines of a run's step, from Kubeflow Pipelines' API; none without one.
+
+        Args:
+            step: The step's name.
+            run: The run.
+        """
+        try:
+            logs = kfp_logs(self._pipelines, run.run_id, lambda node: node.step == step)
+            found = list(last_lines((node.step, lines) for node, lines in logs))
+        except RunnerError:
+            return []
+        return [line for name, lines in found for line in (f"==> {name} <==", *lines)]
+
+    def _failed_steps(self, run: Run) -> list[tuple[str, list[str]]]:
+        """Returns the same as `logs.failed_steps`, from Kubeflow Pipelines' API."""
+        wanted = names_of_failed(run)
+        try:
+            logs = dict(
+                (node.step, lines)
+                for node, lines in kfp_logs(
+                    self._pipelines, run.run_id, lambda node: node.step in wanted
+                )
+            )
+        except RunnerError:
+            return []
+        return list(last_lines(logs.items()))
+
+    def history_at_end(
+        self, experiment_run: ExperimentRun, run: Run, history: History | None
+    ) -> History | None:
+        """Returns the trials, or those that a step has published if the jobs cannot be read.
+
+        Args:
+            experiment_run: The run as it was found.
+            run: The run as last read.
+            history: The run's trials as the cluster has them; None if they could not be read.
+
+        Raises:
+            RunnerError: The user names a context, and its cluster has none of the run's trials.
+        """
+        found = self.plausible_history(run, history)
+        if found is not None and (found.trials or not run.is_over):
+            return found
+        return published_history(self._pipelines, experiment_run) or found
 
     def history(
         self, experiment_run: ExperimentRun, on_missing: Callable[[], None] | None = None

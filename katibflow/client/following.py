@@ -7,11 +7,13 @@ polled. What a screen does with a change is in `terminal`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Protocol
 
 from katibflow.client.base import Pipelines, Run, Unreachable
+from katibflow.client.kfp_logs import LogFeed
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.stalls import Stall
@@ -37,6 +39,7 @@ PATIENCE = 600.0
 """Seconds for which the server may be unreachable while a run is followed."""
 
 _TRIAL_STEP = "launcher"
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
 
 
 class Screen(Protocol):
@@ -63,6 +66,7 @@ def follow(
     pause: Callable[[], bool],
     patience: float = PATIENCE,
     view: RunView | None = None,
+    feed: LogFeed | None = None,
 ) -> tuple[Run, History | None]:
     """Follows a run until it is over, or until ``pause`` returns True.
 
@@ -74,6 +78,8 @@ def follow(
         pause: Waits a while; returns True to stop following.
         patience: Seconds for which the server may be unreachable; 600 by default.
         view: Reads the run's status and finds stalls; None to use KFP's answers alone.
+        feed: Reads what the step `controller` prints, which is shown where the trials cannot be
+            read; None to do without.
 
     Returns:
         The run as last read, and its trials, or None if they could not be read.
@@ -117,6 +123,9 @@ def follow(
         if not seen and text != shown:
             shown = text
             screen.steps(shown)
+        if history is None and feed is not None:
+            for _, line in feed.news():
+                screen.steps(_TIME.sub("", line))
         if (run.is_over and answered) or pause():
             return run, history
 

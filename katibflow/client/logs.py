@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ from katibflow.study.history import Trial
 __all__ = [
     "LogSource",
     "failed_steps",
+    "last_lines",
+    "names_of_failed",
     "step_logs",
     "step_sources",
     "trial_logs",
@@ -106,14 +108,26 @@ def failed_steps(api: Api, run: Run, count: int = 10) -> Iterator[tuple[str, lis
     Raises:
         RunnerError: The cluster refuses.
     """
+    wanted = names_of_failed(run)
+    yield from last_lines(
+        ((name, lines) for name, lines in step_logs(api, run.run_id) if name in wanted), count
+    )
+
+
+def names_of_failed(run: Run) -> set[str]:
+    """Returns the names of the steps that failed by themselves; a stopped run's were killed."""
     failed = {step.name for step in run.steps if step.state == "FAILED"}
-    if run.is_stopped:  # the others were killed
-        failed &= {LAST_STEP}
-    for name, lines in step_logs(api, run.run_id):
-        if name in failed:
-            output = StepOutput()
-            own = list(deque(filter(output.is_own, lines), maxlen=_MOST))
-            yield name, _at_the_end(own, count) or [output.launcher_error or "(its log is empty)"]
+    return failed & {LAST_STEP} if run.is_stopped else failed
+
+
+def last_lines(
+    logs: Iterable[tuple[str, Iterable[str]]], count: int = 10
+) -> Iterator[tuple[str, list[str]]]:
+    """Yields name and last lines of each step, from its log; see `failed_steps`."""
+    for name, lines in logs:
+        output = StepOutput()
+        own = list(deque(filter(output.is_own, lines), maxlen=_MOST))
+        yield name, _at_the_end(own, count) or [output.launcher_error or "(its log is empty)"]
 
 
 def _at_the_end(lines: list[str], count: int) -> list[str]:

@@ -137,6 +137,8 @@ class KfpServer(HttpDouble):
         users: Whether runs are kept in namespaces, as in a Kubeflow with profiles.
         secret: The Authorization header that every request must have, or the Cookie.
         script: What happens in a run.
+        workflows: The Workflow of each run, as the older API v1beta1 has it.
+        logs: The log of each step's pod, or of its node after the pod has gone.
         page_size: The longest page there is.
     """
 
@@ -149,6 +151,8 @@ class KfpServer(HttpDouble):
     versions: dict[str, dict[str, Any]] = field(default_factory=dict)
     uploads: dict[str, str] = field(default_factory=dict)
     experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    workflows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    logs: dict[str, list[str]] = field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     recurring: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
@@ -178,7 +182,14 @@ class KfpServer(HttpDouble):
 
     # What the API does
 
-    def answer(self, request: Request) -> dict[str, Any]:
+    def answer(self, request: Request) -> dict[str, Any] | str:
+        older = re.fullmatch("/apis/v1beta1/runs/([^/:]+)", request.path)
+        log = re.fullmatch("/apis/v1alpha1/runs/([^/:]+)/nodes/([^/:]+)/log", request.path)
+        if older is not None:
+            body = json.dumps(_found(self.workflows, older[1]))
+            return {"run": {"id": older[1]}, "pipeline_runtime": {"workflow_manifest": body}}
+        if log is not None:
+            return "\n".join(_found(self.logs, log[2]))
         with self.changed:
             for method, pattern, route in self._routes:
                 match = re.fullmatch(
@@ -391,8 +402,14 @@ class _Handler(Handler):
         try:
             answer, status = state.answer(request), 200
         except Refused as error:
+            if path.endswith("/log"):  # 200 is sent before the log is looked for
+                self._send(200, json.dumps({"error_message": error.message}).encode(), "text/plain")
+                return
             status = error.status
             answer = {"error": error.message, "code": error.code, "message": error.message}
+        if isinstance(answer, str):
+            self._send(status, answer.encode(), "text/plain")
+            return
         with state.changed:
             data = json.dumps(answer).encode()
         self._send(status, data, "application/json")

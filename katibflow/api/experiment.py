@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -342,6 +343,12 @@ class Experiment:
             document = with_template(document, *read(reference))
         return check_document(document, self._source)
 
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the objective, the algorithm and the search space."""
+        from katibflow.report.notebook import experiment_html
+
+        return experiment_html(self.model)
+
     def __repr__(self) -> str:
         spec = self.model.spec
         names = ", ".join(parameter.name for parameter in spec.parameters)
@@ -463,4 +470,4 @@ def _unseen(status: Status) -> AbstractContextManager[Watcher]:
 def _shown(status: Status) -> AbstractContextManager[Watcher]:
     from katibflow.progress.display import progress_for
 
-    return progress_for(status, sys.stdout)
+    return progress_for(status, sys.stdout, datetime.now(UTC))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from html import escape
 
 from katibflow.api.result import Result
 from katibflow.client.base import Pipelines, Run
@@ -140,6 +141,12 @@ class RemoteRun:
             )
         history = self._records.history()
         return Result(history, ending_of(run, history, self._experiment_run.fault))
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the name, the id and a link to the run's page."""
+        from katibflow.report.words import log_link
+
+        return f"<p><b>{log_link(self.name, self.link)}</b> {escape(self.run_id)}</p>"
 
     def __repr__(self) -> str:
         return f"<RemoteRun {self.name}: {self.run_id} {self.link}>"

@@ -20,6 +20,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.report.page import render_report, write_report
 from katibflow.runs.beginning import opening_lines, with_kept
 from katibflow.runs.folder import RunFolder, read_history_file, with_records
+from katibflow.runs.live_page import LivePage
 from katibflow.runs.options import Options, limits_for
 from katibflow.storage.sync import study_sync
 from katibflow.study.decision import decide, used_up
@@ -142,11 +143,14 @@ def run_to_end(
             folder.save(history)
             sync.follow(history)
             lines = opening_lines(folder.path, history, changes, aside)
-            with show(Status.of(experiment, history.trials, lines)) as watch:
+            with (
+                show(Status.of(experiment, history.trials, lines)) as watch,
+                LivePage(history, lambda now, refresh: _write_live(folder, now, refresh)) as page,
+            ):
                 result = run_experiment(
                     history,
                     runner,
-                    watch=_each(watch, sync),
+                    watch=_each(watch, sync, page),
                     stop=stop,
                     limits=limits_for(experiment, options),
                     drain=options.drain,
@@ -241,12 +245,13 @@ def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:
     return folder.history(FolderRecords(folder.path).readable(warn), warn)
 
 
-def write_page(run: Run, path: Path | None = None) -> Path:
+def write_page(run: Run, path: Path | None = None, refresh: float | None = None) -> Path:
     """Writes the report of a run and returns the file.
 
     Args:
         run: The run.
         path: The file; by default ``report.html`` in the run's folder.
+        refresh: Seconds after which the page loads itself again; None (the default) if it does not.
 
     Raises:
         RunnerError: The file cannot be written.
@@ -261,10 +266,15 @@ def write_page(run: Run, path: Path | None = None) -> Path:
         for number, trial_logs in run.folder.logs().items()
     }
     try:
-        write_report(path, render_report(run.history, run.ending, logs))
+        write_report(path, render_report(run.history, run.ending, logs, refresh))
     except OSError as error:
         raise RunnerError(f"{path}: cannot be written: {error.strerror}") from error
     return path
+
+
+def _write_live(folder: RunFolder, history: History, refresh: float) -> None:
+    """Writes the page of a run that goes on, which loads itself again."""
+    write_page(Run(folder, history, _ending_on_record(history, True)), refresh=refresh)
 
 
 def _ending_of(result: Result) -> Ending:

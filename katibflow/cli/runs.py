@@ -94,7 +94,9 @@ def _row(run: Snapshot) -> tuple[str, ...]:
         best = progress.best.short
     if run.created is not None:
         age = age_text((datetime.now(UTC) - run.created).total_seconds())
-    state = "STALLED" if run.stall is not None else run.state
+    state = run.state
+    if run.stall is not None:
+        state = "GONE" if run.stall.get("workflow_gone") else "STALLED"
     return run.name, run.run_id[:8], run.on, run.experiment, state, trials, best, age
 
 
@@ -130,6 +132,8 @@ def show(
         return
     if now.history is not None:
         print(*trial_lines(now.history), sep="\n")
+    elif now.steps:
+        print(*table_lines(("STEP", "STATE", "TIMES"), now.steps), sep="\n")
     print(f"{now.ending.reason}: {now.ending.message}")
     if now.stall is not None:
         print(now.stall["message"])

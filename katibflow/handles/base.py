@@ -131,6 +131,7 @@ class Snapshot:
             None.
         problems: Why something could not be read or went wrong, a line each.
         unseen: Why ``history`` is None, and where the trials are, as a phrase; else empty.
+        steps: Name, state and count of the run's steps, of a run in steps that has no history.
     """
 
     on: str
@@ -145,6 +146,7 @@ class Snapshot:
     stall: Mapping[str, Any] | None = None
     problems: tuple[str, ...] = ()
     unseen: str = ""
+    steps: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def is_over(self) -> bool:

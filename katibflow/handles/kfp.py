@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from katibflow.errors import KatibflowError, NoSuchRun, RunnerError
+from katibflow.errors import InputError, KatibflowError, NoSuchRun, RunnerError
 from katibflow.handles.base import (
     Configured,
     LogLines,
@@ -32,8 +33,8 @@ __all__ = ["NAME", "SOURCE", "KfpRun", "KfpRuns", "unavailable_text"]
 
 NAME = "kfp"
 _UNSEEN = (
-    "Kubeflow Pipelines' API has no trials: they are read from their jobs, by a kubeconfig; the "
-    "run's last step, report, has them"
+    "no trials can be read: their jobs are read by a kubeconfig, and Kubeflow Pipelines' API has "
+    "trials once a round, or the run, is over"
 )
 _FOLLOW_POLL = 5.0  # seconds
 _STOP_POLL = 2.0  # seconds
@@ -46,16 +47,22 @@ class KfpRun:
         pipelines: The installation that has the run.
         experiment_run: The run and its Experiment.
         cluster: The jobs and pods of the run.
+        on_missing: Called in place of a warning if the run succeeded and has no jobs there.
     """
 
     on = NAME
 
     def __init__(
-        self, pipelines: Pipelines, experiment_run: ExperimentRun, cluster: Cluster
+        self,
+        pipelines: Pipelines,
+        experiment_run: ExperimentRun,
+        cluster: Cluster,
+        on_missing: Callable[[], None] | None = None,
     ) -> None:
         self._pipelines = pipelines
         self._experiment_run = experiment_run
         self._cluster = cluster
+        self._on_missing = on_missing
 
     @property
     def run_id(self) -> str:
@@ -95,7 +102,9 @@ class KfpRun:
     def snapshot(self, *, brief: bool = False) -> Snapshot:
         """Returns the run as it is now; a brief one is of the run as it was found."""
         experiment_run, cluster = self._experiment_run, self._cluster
-        history = cluster.history(experiment_run)
+        history = cluster.history(experiment_run, self._on_missing)
+        if self._on_missing is None:
+            history = cluster.history_at_end(experiment_run, experiment_run.run, history)
         if brief:
             status = cluster.status_if_overdue(experiment_run, history)
             return self._snapshot(experiment_run.run, history, status, ())
@@ -105,8 +114,10 @@ class KfpRun:
         problems: tuple[str, ...] = ()
         if run.state != "SUCCEEDED":
             problems = view.new_problems()
-        if history is not None:
+        if seen.run.is_over:
             problems += tuple(cluster.failed_steps(seen.run, experiment_run.fault))
+        elif history is None:
+            problems += tuple(cluster.lines_of("controller", seen.run))
         return self._snapshot(seen.run, history, seen, problems)
 
     def _snapshot(
@@ -132,6 +143,7 @@ class KfpRun:
             stall=stall_data(status.stall, status.message) if status is not None else None,
             problems=problems,
             unseen="" if history is not None else f"{_UNSEEN}: {self.link}",
+            steps=() if history is not None else _counted(run),
         )
 
     def follow(
@@ -151,9 +163,8 @@ class KfpRun:
         )
         problems: tuple[str, ...] = ()
         if run.is_over:
-            history = cluster.plausible_history(run, history)
-            if history is not None:
-                problems = tuple(cluster.failed_steps(run, experiment_run.fault))
+            history = cluster.history_at_end(experiment_run, run, history)
+            problems = tuple(cluster.failed_steps(run, experiment_run.fault))
         return self._snapshot(run, history, None, problems)
 
     def logs(
@@ -164,16 +175,38 @@ class KfpRun:
         Of a step's log, the lines of Kubeflow Pipelines' launcher and of Argo are left out.
         """
         seconds = _FOLLOW_POLL if poll is None else poll
-        if trial is None:
-            what, lines = self._step_logs(follow, seconds)
+        try:
+            self._cluster.required_api(self._experiment_run.run)
+        except InputError as error:
+            if self._cluster.is_named:
+                raise
+            what, lines = self._published_logs(trial, seconds if follow else None, error)
         else:
-            what, lines = self._trial_logs(trial, follow, seconds)
+            if trial is None:
+                what, lines = self._step_logs(follow, seconds)
+            else:
+                what, lines = self._trial_logs(trial, follow, seconds)
         is_empty = True
         for each in lines:
             is_empty = False
             yield each
         if is_empty:
             raise RunnerError(f"{what}; {self.link} keeps logs as artifacts")
+
+    def _published_logs(
+        self, trial: int | None, poll: float | None, error: InputError
+    ) -> tuple[str, LogLines]:
+        """Reads the steps' logs from Kubeflow Pipelines' API, where there is no cluster to ask."""
+        from katibflow.client.kfp_logs import log_lines
+
+        if trial is not None:
+            raise InputError(
+                f"{error}\nthe log of a trial is in its pod, and in an artifact named log or logs "
+                f"once its step is over: {self.link}; Kubeflow Pipelines' API has the logs of the "
+                "steps alone: leave TRIAL out"
+            ) from error
+        what = f"Kubeflow Pipelines' API has no log of a step of {self.name}"
+        return what, log_lines(self._pipelines, self.run_id, poll)
 
     def _step_logs(self, follow: bool, poll: float) -> tuple[str, LogLines]:
         from katibflow.client.log_following import follow_logs, in_turn
@@ -260,8 +293,14 @@ class KfpRuns:
             if self.configured(where) is Configured.GIVEN:
                 raise
             return  # a cluster without Kubeflow Pipelines
+        missing: list[None] = []
         for each in latest_experiment_runs(pipelines, limit):
-            yield KfpRun(pipelines, each, cluster)
+            yield KfpRun(pipelines, each, cluster, lambda: missing.append(None))
+        if missing:
+            where.warn(
+                f"runs that succeeded and have no jobs in this cluster: {len(missing)}; their "
+                "jobs were deleted, or are elsewhere (--context, --namespace)"
+            )
 
 
 def _access(where: Where) -> Access:
@@ -282,8 +321,21 @@ def _reached(where: Where) -> tuple[Pipelines, Cluster]:
 
 
 def unavailable_text(error: KatibflowError) -> str:
-    """Returns why the trials' jobs cannot be read, as a line for a person."""
-    return f"the trials' jobs cannot be seen from here: {error}"
+    """Returns why the trials' jobs cannot be read; what else it says is for who runs trials."""
+    return f"the trials' jobs cannot be seen from here: {str(error).partition(chr(10))[0]}"
+
+
+def _counted(run: Run) -> tuple[tuple[str, str, str], ...]:
+    """Returns how often each of a run's steps is in which state, without the engine's own."""
+    from katibflow.client.tasks import DRIVER, PASSED, is_frame
+
+    steps = [
+        each
+        for each in run.steps
+        if not (is_frame(each.name) or (each.name.endswith(DRIVER) and each.state in PASSED))
+    ]
+    counts = Counter((each.name, each.state) for each in steps)
+    return tuple((name, state, str(count)) for (name, state), count in counts.items())
 
 
 SOURCE: RunSource = KfpRuns()

@@ -79,6 +79,36 @@ def test_runs_are_listed_with_their_trials(
     assert len(json.loads(ask("list", "--json", "--limit", "1").out)["runs"]) == 1
 
 
+def test_runs_whose_jobs_are_gone_are_listed_with_one_line_in_all(
+    cluster: Lab, submitted: Submit, ask: Ask
+) -> None:
+    for _ in range(3):
+        submitted(state="SUCCEEDED")
+    done = ask("list")
+    assert [row.split()[3:5] for row in done.out.splitlines()[1:]] == [["SUCCEEDED", "-"]] * 3
+    (line,) = done.err.splitlines()
+    assert line.startswith("runs that succeeded and have no jobs in this cluster: 3; ")
+
+
+def test_a_run_that_was_stopped_is_said_to_be_so_in_our_words(
+    kfp_server: KfpServer, cluster: Lab, submitted: Submit, ask: Ask
+) -> None:
+    run = submitted()
+    ask("stop", run["run_id"])
+    play = Play(kfp_server, run)
+    play.step("controller", "FAILED")
+    play.step("finish", "SUCCEEDED")
+    play.state("FAILED")
+    ended = "the run was stopped, and Kubeflow Pipelines shows it as FAILED"
+    assert f"PipelineRunStopped: {ended}\n" in ask("show", run["run_id"]).out
+    play.step("finish", "FAILED")
+    failed = f"{ended}; its step finish failed, so jobs of its trials may go on"
+    assert f"PipelineRunStopped: {failed}\n" in ask("show", run["run_id"]).out
+    play.state("RUNNING")  # somebody retries it
+    play.state("FAILED")
+    assert "PipelineRunEnded: the run is FAILED; failed steps" in ask("show", run["run_id"]).out
+
+
 def test_runs_of_other_pipelines_are_left_out(
     kfp_server: KfpServer, submitted: Submit, ask: Ask
 ) -> None:
@@ -250,7 +280,7 @@ def test_a_run_is_stopped_once(kfp_server: KfpServer, submitted: Submit, ask: As
     assert len(kfp_server.asked("POST", ":terminate")) == 1
     followed = ask("show", run["run_id"], "--follow")
     assert followed.code == 1
-    assert "the run is CANCELED" in followed.out
+    assert "the run was stopped, and Kubeflow Pipelines shows it as CANCELED" in followed.out
 
 
 def test_logs_are_those_of_a_trial_s_primary_container(

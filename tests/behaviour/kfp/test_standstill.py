@@ -312,6 +312,16 @@ def test_list_marks_a_run_that_stands_still_and_says_why(scene: Scene, ask: Ask)
     assert data["stall"]["bytes"] == FULL
 
 
+def test_list_marks_a_run_whose_workflow_is_gone(scene: Scene, ask: Ask) -> None:
+    stands_still(scene)
+    for name in list(scene.lab.server.objects["workflows"]):
+        scene.lab.server.delete("workflows", name)
+    done = ask("list")
+    (row,) = done.out.splitlines()[1:]
+    assert row.split()[3] == "GONE"
+    assert "the cluster has no workflow of the run" in done.err
+
+
 def test_list_looks_at_all_workflows_with_one_request_while_they_move(
     scene: Scene, ask: Ask
 ) -> None:
@@ -320,6 +330,9 @@ def test_list_looks_at_all_workflows_with_one_request_while_they_move(
     ready = prepare(Submission(scene.experiment_run.experiment, "test", image="python:x"))
     second = start(pipelines, ready, upload(pipelines, ready)[0])
     scene.server.runs[second.run_id]["created_at"] = "2020-01-01T00:00:00Z"
+    moving = aged(recorded(STUCK), 10)
+    moving["metadata"]["name"] = "second"
+    put_workflow(scene.lab, second.run_id, moving)
     scene.lab.server.requests.clear()
     done = ask("list")
     assert (done.out.count("STALLED"), done.err) == (0, "")

@@ -49,7 +49,7 @@ class Run:
 
         Args:
             run: The run's folder or history file; or its name, its id, or the id's first letters.
-            on: The only place to look: ``local``, ``kubernetes`` or ``kfp``; by default each to
+            on: The only place to look: ``local`` or ``kfp``; by default each to
                 which something leads.
             runs: Folder that holds a folder for each run on this machine.
             host: The address of Kubeflow Pipelines; see `Experiment.submit`.
@@ -103,7 +103,7 @@ class Run:
 
     @property
     def on(self) -> str:
-        """Where the run is: ``local``, ``kubernetes`` or ``kfp``."""
+        """Where the run is: ``local`` or ``kfp``."""
         return self._handle.on
 
     @property

@@ -42,7 +42,7 @@ def list_(
 
     \b
     Examples:
-      katibflow list
+      katibflow list --limit 5
       katibflow list --on kfp --host http://localhost:8080 --limit 100 --json
     """
     data: list[dict[str, Any]] = []

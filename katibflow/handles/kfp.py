@@ -266,7 +266,7 @@ class KfpRuns:
         from katibflow.client.access import is_found, is_given
 
         access = _access(where)
-        if is_given(access):
+        if is_given(access) or where.context is not None:
             return Configured.GIVEN
         is_installed = find_spec("kfp") is not None
         return Configured.FOUND if is_installed and is_found(access) else Configured.NO
@@ -290,7 +290,7 @@ class KfpRuns:
         try:
             pipelines, cluster = _reached(where)
         except NotFound:
-            if self.configured(where) is Configured.GIVEN:
+            if where.on == NAME or self.configured(where) is Configured.GIVEN:
                 raise
             return  # a cluster without Kubeflow Pipelines
         missing: list[None] = []

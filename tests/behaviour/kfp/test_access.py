@@ -50,14 +50,14 @@ def in_a_process_of_its_own(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_kubeconfig_leads_there_through_the_api_server(cluster: Lab) -> None:
-    done = in_a_process_of_its_own("list", "--context", "test")
+    done = in_a_process_of_its_own("list", "--on", "kfp", "--context", "test")
     assert done.returncode == 1
     place = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
     assert done.stderr.startswith(f"{cluster.server.url}{place}")
 
 
 def test_nothing_that_says_where_is_one_error() -> None:
-    done = in_a_process_of_its_own("list")
+    done = in_a_process_of_its_own("list", "--on", "kfp")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "--host: missing, and no kubeconfig leads to Kubeflow Pipelines; allowed: its address, as "

@@ -59,7 +59,7 @@ def test_without_a_kubeconfig_a_run_is_submitted_and_its_trials_are_elsewhere(
 ) -> None:
     run = Experiment.from_yaml(experiment_file(tmp_path)).submit(host=kfp_server.url)
     assert run.run_id in kfp_server.runs
-    with pytest.raises(RunnerError, match=f"no kubeconfig leads to those.*{run.run_id}"):
+    with pytest.raises(RunnerError, match=f"no trials can be read: .*{run.run_id}"):
         run.result()
 
 

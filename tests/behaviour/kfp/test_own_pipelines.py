@@ -32,7 +32,7 @@ def test_each_experiment_of_a_run_is_known_with_what_it_is_given(
     put_trial(cluster.server, run.run_id, 0, 0.25, name="second")
 
     to = ("--host", kfp_server.url)
-    rows = [line.split()[2:6] for line in katibflow("list", *to).out.splitlines()[1:]]
+    rows = [line.split()[3:7] for line in katibflow("list", *to).out.splitlines()[1:]]
     assert rows == [["first", "PENDING", "0/3", "-"], ["second", "PENDING", "1/6", "loss=0.25"]]
     assert katibflow("best", "mine/second", *to).out == "x=1\n"
     pipelines.start("own", "with defaults", version, {})

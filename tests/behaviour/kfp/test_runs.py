@@ -88,7 +88,7 @@ def test_runs_whose_jobs_are_gone_are_listed_with_one_line_in_all(
     for _ in range(3):
         submitted(state="SUCCEEDED")
     done = ask("list")
-    assert [row.split()[3:5] for row in done.out.splitlines()[1:]] == [["SUCCEEDED", "-"]] * 3
+    assert [row.split()[4:6] for row in done.out.splitlines()[1:]] == [["SUCCEEDED", "-"]] * 3
     (line,) = done.err.splitlines()
     assert line.startswith("runs that succeeded and have no jobs in this cluster: 3; ")
 
@@ -247,7 +247,7 @@ def test_trials_that_cannot_be_seen_are_said_to_be_so(submitted: Submit, ask: As
     assert done.err.count("the trials' jobs cannot be seen from here: no cluster") == 1
     best = ask("best", run["run_id"])
     assert best.code == 1
-    assert "they are read from their jobs, by a kubeconfig; the run's last step" in best.err
+    assert "no trials can be read: their jobs are read by a kubeconfig" in best.err
     assert json.loads(ask("show", run["run_id"], "--json").out)["history"] is None
     logs = ask("logs", run["run_id"], "0")
     assert (logs.code, logs.out) == (2, "")

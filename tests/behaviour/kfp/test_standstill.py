@@ -318,7 +318,7 @@ def test_list_marks_a_run_whose_workflow_is_gone(scene: Scene, ask: Ask) -> None
         scene.lab.server.delete("workflows", name)
     done = ask("list")
     (row,) = done.out.splitlines()[1:]
-    assert row.split()[3] == "GONE"
+    assert row.split()[4] == "GONE"
     assert "the cluster has no workflow of the run" in done.err
 
 

@@ -7,6 +7,7 @@ steps alone: those of trials are in the trials' pods, and in an artifact.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from threading import Event
 
 from katibflow.client.base import Pipelines
 from katibflow.client.reading import ExperimentRun
@@ -16,7 +17,7 @@ from katibflow.errors import RunnerError
 from katibflow.steps.published import PUBLISHED, read_published
 from katibflow.study.history import History
 
-__all__ = ["LogFeed", "kfp_logs", "kfp_workflow", "published_history"]
+__all__ = ["LogFeed", "kfp_logs", "kfp_workflow", "log_lines", "published_history"]
 
 _SHOWING = ("controller", "finish", "report", "loop")
 """The steps that publish the study."""
@@ -71,6 +72,25 @@ def published_history(pipelines: Pipelines, experiment_run: ExperimentRun) -> Hi
     except RunnerError:
         return None
     return latest
+
+
+def log_lines(
+    pipelines: Pipelines, run_id: str, poll: float | None
+) -> Iterator[tuple[str, str | None]]:
+    """Yields step and line of each step's log.
+
+    Args:
+        pipelines: The installation that has the run.
+        run_id: The run's id.
+        poll: Seconds between two looks until the run is over; None for one look.
+    """
+    feed, pause = LogFeed(pipelines, run_id), Event()
+    while True:
+        over = poll is None or pipelines.run(run_id).is_over
+        yield from feed.news(lambda node: True)
+        if over:
+            return
+        pause.wait(poll)
 
 
 class LogFeed:

@@ -1,8 +1,9 @@
 """The component `finish`, the exit handler: stops the run's jobs, and reports what there is.
 
 An exit handler has no study as input, so it finds the trials by the labels of their jobs, and
-writes the study from their records. A run that succeeded has a report; of any other run it is
-written here, and the packages that it needs are installed only then, after the jobs were stopped.
+writes the study from their records. A run that succeeded has a report and its logs; of any other
+run both are written here: the logs of the trials that still have pods before the jobs are stopped,
+and the report afterwards, since the packages that it needs are installed only then.
 """
 # mypy: disable-error-code="valid-type,no-untyped-call,misc,import-untyped"
 
@@ -18,6 +19,7 @@ def finish(
     page: Output[HTML],
     text: Output[Markdown],
     metrics: Output[Metrics],
+    logs: Output[Artifact],
     document: str,
     job: str,
     packages: str,
@@ -33,10 +35,13 @@ def finish(
     from katibflow import steps
     from katibflow.study.resume import run_name
 
+    # KFP's backend gives the state of its metadata, COMPLETE, and its documents say SUCCEEDED.
+    succeeded = status.state in ("COMPLETE", "SUCCEEDED")
+    if not succeeded:
+        steps.logs_at_end(given["name"], run_name(run), job, logs)
     steps.finish(given["name"], run_name(run), job)
     is_written = steps.study_at_end(document, given, layout, run, room, study)
-    # KFP's backend gives the state of its metadata, COMPLETE, and its documents say SUCCEEDED.
-    if not is_written or status.state in ("COMPLETE", "SUCCEEDED"):
+    if not is_written or succeeded:
         return
     if packages:
         import subprocess

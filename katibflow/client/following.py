@@ -17,7 +17,7 @@ from katibflow.client.kfp_logs import LogFeed
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.stalls import Stall
-from katibflow.client.tasks import LAST_STEP, is_frame
+from katibflow.client.tasks import DRIVER, LAST_STEP, is_frame
 from katibflow.engine.events import TrialEnded, TrialNotice, TrialStarted, Update
 from katibflow.errors import RunnerError
 from katibflow.steps.presenting import decision_at_end
@@ -204,7 +204,7 @@ def steps_text(run: Run, has_jobs: bool = True) -> str:
 def _stopped(run: Run, failed: Sequence[str]) -> Ending:
     """Returns the ending of a run that somebody stopped; Argo's words for that explain nothing."""
     text = f"the run was stopped, and Kubeflow Pipelines shows it as {run.state}"
-    if LAST_STEP in failed:
+    if not {LAST_STEP, f"{LAST_STEP}{DRIVER}"}.isdisjoint(failed):
         text += f"; its step {LAST_STEP} failed, so jobs of its trials may go on"
     return Ending(False, ExperimentReason.PIPELINE_RUN_STOPPED, text)
 

@@ -174,6 +174,20 @@ class Backend(Protocol):
             RunnerError: They cannot be read.
         """
 
+    def left_logs(
+        self, experiment: str, run: str, template: TrialTemplate
+    ) -> Iterable[tuple[str, Sequence[str]]]:
+        """Yields file name and lines of each log of a pipeline's run that `finish` may take away.
+
+        Args:
+            experiment: The Experiment's name.
+            run: The run's id.
+            template: The kind of the trials and their conditions; the rest may be missing.
+
+        Raises:
+            RunnerError: They cannot be read.
+        """
+
     def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Stops what still runs of a pipeline's run; returns the names of what it stopped.
 

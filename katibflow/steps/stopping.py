@@ -5,11 +5,43 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from katibflow.errors import KatibflowError
 from katibflow.experiment.types import TrialTemplate
 from katibflow.runners.backends import backend_of_steps
-from katibflow.steps.files import exits_with_message
+from katibflow.steps.files import Artifact, exits_with_message
 
-__all__ = ["finish"]
+__all__ = ["finish", "logs_at_end"]
+
+_MOST = 100_000_000
+"""The greatest number of characters of all logs together."""
+
+
+def logs_at_end(experiment: str, run: str, job: str, logs: Artifact) -> None:
+    """Writes the logs that the trials of a run that failed or was stopped still have.
+
+    A log that cannot be read is no error: what goes on has to be stopped all the same.
+
+    Args:
+        experiment: The Experiment's name, as the run was given it.
+        run: The run's id.
+        job: See `finish`.
+        logs: The output folder for the logs, as ``0007.log`` for trial 7.
+    """
+    folder, size = Path(logs.path), 0
+    folder.mkdir(parents=True, exist_ok=True)
+    template = TrialTemplate.model_validate(json.loads(job))
+    try:
+        for name, lines in backend_of_steps().left_logs(experiment, run, template):
+            text = "".join(f"{line}\n" for line in lines)
+            size += len(text)
+            if size > _MOST:
+                print(f"logs: {name} and those after it are left out, as {_MOST:,} bytes are full")
+                break
+            (folder / name).write_text(text, encoding="utf-8")
+            print(f"log of a trial: {name}")
+    except KatibflowError as error:
+        print(f"the trials' logs cannot be read: {error}")
+    logs.metadata["display_name"] = "logs of the trials that were there"
 
 
 @exits_with_message

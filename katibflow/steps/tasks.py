@@ -8,13 +8,14 @@ from katibflow.steps.leaving import report_at_end, study_at_end
 from katibflow.steps.presenting import report, summary
 from katibflow.steps.rounds import collector, loop, suggestion
 from katibflow.steps.starting import start
-from katibflow.steps.stopping import finish
+from katibflow.steps.stopping import finish, logs_at_end
 
 __all__ = [
     "collector",
     "controller",
     "finish",
     "launcher",
+    "logs_at_end",
     "loop",
     "report",
     "report_at_end",

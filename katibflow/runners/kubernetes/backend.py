@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from katibflow.extras import require
@@ -102,6 +102,18 @@ class KubernetesBackend:
             return [text for body in workflows_of(api, run) for text in experiments_in(body)]
         finally:
             api.closed.set()
+
+    def left_logs(
+        self, experiment: str, run: str, template: TrialTemplate
+    ) -> Iterator[tuple[str, Sequence[str]]]:
+        """Yields the logs of the trials' pods, which go when a trial is stopped."""
+        from katibflow.runners.kubernetes.job_object import Identity, is_name
+        from katibflow.runners.kubernetes.left_logs import left_logs
+        from katibflow.runners.kubernetes.runner import connect
+
+        if is_name(experiment):
+            api = connect()
+            yield from left_logs(api, Identity(api.namespace, experiment, run), template)
 
     def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Stops the jobs of a run, and puts their trials on record as interrupted."""

@@ -103,6 +103,12 @@ class LocalBackend:
         """Returns none, as there is no Workflow here."""
         return ()
 
+    def left_logs(
+        self, experiment: str, run: str, template: TrialTemplate
+    ) -> Sequence[tuple[str, Sequence[str]]]:
+        """Returns none, as the logs stay where they are."""
+        return ()
+
     def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Ends the processes of a pipeline's run, if it has a folder; returns no names."""
         from katibflow.runners.local.runner import LocalRunner

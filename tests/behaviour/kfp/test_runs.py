@@ -107,6 +107,9 @@ def test_a_run_that_was_stopped_is_said_to_be_so_in_our_words(
     play.step("finish", "FAILED")
     failed = f"{ended}; its step finish failed, so jobs of its trials may go on"
     assert f"PipelineRunStopped: {failed}\n" in ask("show", run["run_id"]).out
+    play.step("finish", "SKIPPED")
+    play.step("finish-driver", "FAILED")  # its pod began after the run's deadline
+    assert f"PipelineRunStopped: {failed}\n" in ask("show", run["run_id"]).out
     play.state("RUNNING")  # somebody retries it
     play.state("FAILED")
     assert "PipelineRunEnded: the run is FAILED; failed steps" in ask("show", run["run_id"]).out
@@ -247,7 +250,7 @@ def test_trials_that_cannot_be_seen_are_said_to_be_so(submitted: Submit, ask: As
     assert done.err.count("the trials' jobs cannot be seen from here: no cluster") == 1
     best = ask("best", run["run_id"])
     assert best.code == 1
-    assert "no trials can be read: their jobs are read by a kubeconfig" in best.err
+    assert "no trials can be read: their jobs are read by a kubeconfig, and" in best.err
     assert json.loads(ask("show", run["run_id"], "--json").out)["history"] is None
     logs = ask("logs", run["run_id"], "0")
     assert (logs.code, logs.out) == (2, "")

@@ -123,6 +123,14 @@ def test_an_adopted_jobs_time_counts_from_its_works_start(lab: Lab) -> None:
     stop.set("done")
 
 
+def test_an_adopted_job_that_has_ended_ends_when_it_did_by_itself(lab: Lab) -> None:
+    lab.run(completes())  # nobody has put it on record
+    ended = {"completionTime": "2026-01-01T00:01:35Z"}
+    lab.server.patch("jobs", NAME, {"status": ended})
+    adopted = lab.runner().run(lab.trial_job(), Watch(), StopRequest())
+    assert (adopted.state, adopted.end) == (JobState.SUCCEEDED, "2026-01-01T00:01:35.000+00:00")
+
+
 def test_a_trials_start_is_its_jobs_creation(lab: Lab) -> None:
     future, watch, stop = lab.begin(runs_for_ever)
     watch.wait_for_line("begun")

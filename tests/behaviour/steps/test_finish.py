@@ -47,7 +47,7 @@ def _finish(
     """Runs the component, and returns what it printed and, as its last line, what it showed."""
     given = {"run": RUN, "name": "sample", "document": "", "packages": "", "job": JOB}
     given |= {"layout": "controller", "library": "", "room": ROOM} | changes
-    names = ("study", "page", "text", "metrics")
+    names = ("study", "page", "text", "metrics", "logs")
     made = dict(zip(names, outputs(folder, *names), strict=True))
     printed = io.StringIO()
     with mock.patch.dict(os.environ, environment), redirect_stdout(printed):
@@ -235,6 +235,36 @@ def test_a_stopped_run_leaves_its_study_and_its_report(tmp_path: Path) -> None:
         # Kubeflow Pipelines keeps six decimals of a number.
         assert made["metrics"]["best loss"] == 1e-7
         assert made["metrics"]["best loss, exactly"] == "1e-07"
+    finally:
+        server.down()
+
+
+def test_the_logs_of_trials_that_it_stops_are_kept(tmp_path: Path) -> None:
+    server = ApiServer()
+    try:
+        for number in range(2):
+            server.put("jobs", _trial(number, {}), "ADDED")
+            for each in range(number + 1):
+                pod = _job(f"pod-{number}-{each}", run_name(RUN), kind="Pod")
+                pod["metadata"]["labels"]["katibflow/trial"] = str(number)
+                pod["spec"] = {"containers": [{"name": "main"}, {"name": "side"}]}
+                server.put("pods", pod, "ADDED")
+                log = server.log(f"pod-{number}-{each}", "main", 0)
+                log.lines.append((server.now(), f"epoch {each}"))
+                log.ended = True
+        environment = kubeconfig(tmp_path, server)
+        _finish(tmp_path, environment)
+        assert not (tmp_path / "logs").exists()  # a run that succeeded has them
+        _finish(tmp_path, environment, "FAILED")
+        logs = {path.name: path.read_text() for path in (tmp_path / "logs").iterdir()}
+        assert logs == {
+            "0000.log": "epoch 0\n",
+            "0001-pod-1-0.log": "epoch 0\n",
+            "0001-pod-1-1.log": "epoch 1\n",
+        }
+        server.rules = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]}]
+        said = _finish(tmp_path, environment, "FAILED")
+        assert said.startswith("the trials' logs cannot be read: ")
     finally:
         server.down()
 

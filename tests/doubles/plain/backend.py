@@ -72,6 +72,12 @@ class PlainBackend:
         """Returns none, as there is no Workflow here."""
         return ()
 
+    def left_logs(
+        self, experiment: str, run: str, template: TrialTemplate
+    ) -> Sequence[tuple[str, Sequence[str]]]:
+        """Returns none, as the logs stay where they are."""
+        return ()
+
     def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Ends the processes of a pipeline's run."""
         files = list(_folder(experiment, run).glob("*.pid"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from katibflow.collectors.sources import Endpoint
@@ -14,6 +15,7 @@ from katibflow.runners.events import Observer
 from katibflow.runners.local.checks import check_local, manifest_faults
 from katibflow.runners.local.ending import KILL_GRACE, end_all
 from katibflow.runners.local.follower import follow, remains, replay
+from katibflow.runners.local.host import Host
 from katibflow.runners.local.lock import RunLock
 from katibflow.runners.local.manifest import plan_job
 from katibflow.runners.local.members import Census
@@ -26,6 +28,8 @@ from katibflow.study.history import Trial
 
 __all__ = ["LocalRunner", "PathMap", "RunLock", "check_local", "parse_map"]
 
+_HERE = Host()
+
 
 class LocalRunner:
     """Runs trials as processes; a `runners.base.Runner`.
@@ -35,12 +39,12 @@ class LocalRunner:
 
     Args:
         folder: The run's folder; the trials' folders are in ``trials/`` below it.
-        maps: Container paths and their replacements here.
+        host: The options of the run.
     """
 
-    def __init__(self, folder: Path, maps: Sequence[PathMap] = ()) -> None:
+    def __init__(self, folder: Path, host: Host = _HERE) -> None:
         self._trials = folder.resolve() / "trials"
-        self._maps = tuple(maps)
+        self._host = host
         self._lock = threading.Condition()
         self._running: dict[int, StopRequest] = {}
         self._census = Census()
@@ -93,11 +97,12 @@ class LocalRunner:
             RunnerError: The manifest cannot run on this machine, the folder cannot be written, or
                 processes cannot be started or ended.
         """
-        maps = self._maps
+        host = self._host
         if job.checkpoint is not None:
             place = self._folder(job.trial.number).checkpoints
-            maps = with_map(maps, PathMap(job.checkpoint.path.rstrip("/"), place))
-        faults = tuple(manifest_faults(job.manifest))
+            maps = with_map(host.maps, PathMap(job.checkpoint.path.rstrip("/"), place))
+            host = replace(host, maps=maps)
+        faults = tuple(manifest_faults(job.manifest, host))
         if faults:
             raise RunnerError("\n".join(f"trialSpec.{fault}" for fault in faults))
         folder = self._folder(job.trial.number)
@@ -106,7 +111,7 @@ class LocalRunner:
             unsubscribe = stop.pass_on(inner)
             try:
                 folder.write_record(job.trial)
-                return self._run(job, folder, maps, observe, inner)
+                return self._run(job, folder, host, observe, inner)
             finally:
                 unsubscribe()
 
@@ -181,7 +186,7 @@ class LocalRunner:
         self,
         job: TrialJob,
         folder: TrialFolder,
-        maps: Sequence[PathMap],
+        host: Host,
         observe: Observer,
         stop: StopRequest,
     ) -> JobOutcome:
@@ -195,7 +200,7 @@ class LocalRunner:
             if end is None and remains(plan, folder, attempt):
                 with reserved(attempt.port), reserved(attempt.metrics_port):
                     return follow(
-                        plan, folder, attempt, maps, job.limits, observe, stop, self._census
+                        plan, folder, attempt, host, job.limits, observe, stop, self._census
                     )
         if folder.has_attempts:
             end_all(folder.path, KILL_GRACE, census=self._census)
@@ -216,4 +221,4 @@ class LocalRunner:
         with free_port() as port, free_port() if serves else nullcontext(0) as metrics_port:
             plan = plan_job(job.manifest, name, port, job.source, metrics_port)
             attempt = folder.new_attempt(name, job.manifest, port, metrics_port)
-            return follow(plan, folder, attempt, maps, job.limits, observe, stop, self._census)
+            return follow(plan, folder, attempt, host, job.limits, observe, stop, self._census)

@@ -24,6 +24,7 @@ def kfp_server() -> Iterator[KfpServer]:
     made.close()
 
 
+@pytest.mark.long
 def test_the_code_of_the_page_runs(tmp_path: Path, kfp_server: KfpServer) -> None:
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)

@@ -233,6 +233,7 @@ def test_browser_opens_a_report_without_finished_trials(tmp_path: Path) -> None:
     assert "No trial has a finite objective value" in dom
 
 
+@pytest.mark.long
 def test_browser_draws_500_trials_in_dark(tmp_path: Path) -> None:
     html = render_report(realistic(500), DONE, {})
     dom, console = browse(html, tmp_path, "--blink-settings=preferredColorScheme=0")

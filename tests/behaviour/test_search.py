@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from katibflow.engine.events import TrialEnded, Update, Watcher
+from katibflow.engine.events import MetricReported, TrialEnded, Update, Watcher
 from katibflow.engine.loop import Result, run_experiment
 from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
@@ -82,6 +82,7 @@ def test_a_pruner_compares_with_trials_that_run_at_the_same_time(tmp_path: Path)
         for i in 1 2 3 4 5 6 7 8; do echo loss=0; done
         until [ -e {tmp_path}/go ]; do sleep 0.05; done
     else
+        until [ -e {tmp_path}/reported ]; do sleep 0.05; done
         while true; do echo loss=9; sleep 0.02; done
     fi"""
     space = {"name": "x", "parameterType": "discrete", "feasibleSpace": {"list": ["0", "1"]}}
@@ -100,7 +101,13 @@ def test_a_pruner_compares_with_trials_that_run_at_the_same_time(tmp_path: Path)
         },
     )
 
+    reports: list[MetricReported] = []
+
     def watch(update: Update) -> None:
+        if isinstance(update, MetricReported):
+            reports.append(update)
+            if len(reports) == 8:
+                (tmp_path / "reported").touch()
         if isinstance(update, TrialEnded):
             (tmp_path / "go").touch()
 

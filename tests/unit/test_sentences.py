@@ -199,6 +199,9 @@ class Reader:
     def workflow(self, run_id: str, expected: bool = True) -> Workflow:
         return self._workflow
 
+    def is_missing(self, run_id: str) -> bool:
+        return False
+
     def pods(self, run_id: str) -> tuple[()]:
         return ()
 

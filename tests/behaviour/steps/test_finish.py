@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import yaml
 
+from katibflow.components.finish import finish
 from katibflow.experiment.job_kinds import kind_of
 from katibflow.runners.kubernetes.job_object import merged, record_patch
 from katibflow.steps import start, suggestion
@@ -25,6 +30,7 @@ from tests.shell_trials import ROOM, document, outputs, processes_below
 
 RUN = "the-run"
 COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
+EVICTED = {"conditions": [{"type": "Evicted", "status": "True"}]}
 JOB = json.dumps({"trialSpec": {"apiVersion": "batch/v1", "kind": "Job"}})
 
 _LAUNCH = """
@@ -33,33 +39,21 @@ from types import SimpleNamespace
 from katibflow.steps import launcher
 launcher(*sys.argv[1:3], SimpleNamespace(path=sys.argv[3], metadata={}))
 """
-_FINISH = """
-import json, sys
-from types import SimpleNamespace
-from katibflow.components.finish import finish
-folder, status, given = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-names = ("study", "page", "text", "metrics")
-made = {name: SimpleNamespace(path=f"{folder}/{name}", metadata={}) for name in names}
-finish(**made, status=SimpleNamespace(state=status), **given)
-print(json.dumps({name: each.metadata for name, each in made.items()}))
-"""
 
 
 def _finish(
     folder: Path, environment: dict[str, str], status: str = "COMPLETE", **changes: Any
 ) -> str:
-    """Runs the component as a process, and returns what it printed."""
+    """Runs the component, and returns what it printed and, as its last line, what it showed."""
     given = {"run": RUN, "name": "sample", "document": "", "packages": "", "job": JOB}
     given |= {"layout": "controller", "library": "", "room": ROOM} | changes
-    done = subprocess.run(
-        [sys.executable, "-c", _FINISH, str(folder), status, json.dumps(given)],
-        cwd=folder,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return done.stdout
+    names = ("study", "page", "text", "metrics")
+    made = dict(zip(names, outputs(folder, *names), strict=True))
+    printed = io.StringIO()
+    with mock.patch.dict(os.environ, environment), redirect_stdout(printed):
+        finish(**made, status=SimpleNamespace(state=status), **given)  # type: ignore[arg-type]
+    shown = {name: artifact.metadata for name, artifact in made.items()}
+    return f"{printed.getvalue()}{json.dumps(shown)}\n"
 
 
 @pytest.mark.parametrize("is_old", [False, True], ids=["", "a pipeline of version 0.1.0"])
@@ -175,7 +169,8 @@ def test_jobs_in_a_queue_are_stopped_for_good(tmp_path: Path, may: bool) -> None
             server.put("jobs", job, "ADDED")
             label = {"kueue.x-k8s.io/job-uid": f"uid-of-{name}"}
             workload = {"metadata": {"name": f"job-{name}", "labels": label}, "spec": {}}
-            server.put("workloads", {**workload, "spec": {"active": True}}, "ADDED")
+            workload |= {"spec": {"active": True}, "status": EVICTED}  # as after a preemption
+            server.put("workloads", workload, "ADDED")
         if not may:
             verbs = ["list", "patch", "delete"]
             server.rules = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": verbs}]
@@ -183,7 +178,11 @@ def test_jobs_in_a_queue_are_stopped_for_good(tmp_path: Path, may: bool) -> None
         active = {
             name: body["spec"]["active"] for name, body in server.objects["workloads"].items()
         }
-        stopped = [r.name for r in server.requests if r.verb in ("patch", "delete")]
+        stopped = [
+            r.name
+            for r in server.requests
+            if r.verb == "delete" or (r.verb == "patch" and "spec" in r.body)
+        ]
         if may:
             assert active == {"job-running": False, "job-waiting": False, "job-another": True}
             assert stopped == ["job-waiting", "waiting", "job-running", "running"]

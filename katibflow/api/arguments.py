@@ -93,6 +93,7 @@ _RULES: Mapping[str, _Rule] = {
     "env": _Rule(_is_env, 'texts by names, as {"OMP_NUM_THREADS": "2"}'),
     "env_file": _Rule(_is_paths, "the path of a file, or a list of paths"),
     "python": _Rule(_is_path, "the path of an interpreter or of a virtual environment"),
+    "gpus": _Rule(_is_whole, "a whole number from 0"),
     "progress": _SWITCH,
 }
 

@@ -109,6 +109,7 @@ class Experiment:
         env: Mapping[str, str] | None = None,
         env_file: str | Path | Sequence[str | Path] | None = None,
         python: str | Path | None = None,
+        gpus: int | None = None,
         progress: bool = True,
         **others: Any,
     ) -> Result:
@@ -147,6 +148,8 @@ class Experiment:
                 Secrets and ConfigMaps on this machine; their values are not kept.
             python: The trials' Python on this machine: an interpreter, or the folder of a virtual
                 environment; by default the one that runs this.
+            gpus: How many GPUs of this machine the trials share that ask for some, in place of
+                those that are found; 0 runs them without.
             progress: Whether to show the progress on standard output.
             **others: Options of other backends, by name.
 
@@ -172,6 +175,7 @@ class Experiment:
             "resume": resume,
             "python": None if python is None else str(python),
             "env_file": _paths(env_file),
+            "gpus": gpus,
             **others,
         }
         overrides = Overrides(

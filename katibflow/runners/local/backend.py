@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from katibflow.errors import InputError
 from katibflow.runners.backends import Backend, Given, Option, RunSetup
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ class LocalBackend:
             metavar="FILE",
             is_list=True,
         ),
+        Option(
+            "gpus",
+            "How many GPUs trials share that ask for nvidia.com/gpu or amd.com/gpu, in place of "
+            "those that are found; 0 runs them without.",
+            metavar="N",
+            type=int,
+        ),
     )
 
     def check(self, experiment: Experiment, given: Given, source: str) -> None:
@@ -75,7 +83,11 @@ class LocalBackend:
                 **{f"--env-file {file}": file_hash(Path(file).expanduser()) for file in files},
             },
             place={"--python": host.python} if host.python else {},
-            notes=secret_notes(manifest, host),
+            at_once=None if host.gpus is None else host.gpus.at_once,
+            notes=(
+                *secret_notes(manifest, host),
+                *([] if host.gpus is None else [host.gpus.note(experiment.spec.parallelism)]),
+            ),
             preview=lambda manifest, folder: preview(manifest, folder, host),
         )
 
@@ -152,11 +164,19 @@ def _run_folder(experiment: str, run: str) -> Path:
 
 def _host(experiment: Experiment, given: Given, source: str) -> Host:
     """Reads the options of a run."""
+    from katibflow.runners.local.devices import gpus_here
     from katibflow.runners.local.host import Host, parse_python, read_env_files
     from katibflow.runners.local.paths import parse_map
 
     files = given.get("env_file") or ()
     python = given.get("python")
+    number = given.get("gpus")
+    if number is not None and number < 0:
+        raise InputError(f"--gpus: found {number}; allowed: a whole number from 0")
+    gpus = gpus_here(experiment.spec.trial_template.trial_spec or {}, number)
+    at_once = experiment.spec.parallelism
+    if gpus is not None and gpus.at_once is not None:
+        at_once = min(at_once, max(1, gpus.at_once))
     file = Path(source)
     folders = [file.resolve().parent] if file.is_file() else []
     return Host(
@@ -165,7 +185,8 @@ def _host(experiment: Experiment, given: Given, source: str) -> Host:
         python=None if python is None else parse_python(python),
         variables=read_env_files(files),
         has_files=bool(files),
-        side_by_side=experiment.spec.parallelism,
+        side_by_side=at_once,
+        gpus=gpus,
     )
 
 

@@ -15,6 +15,7 @@ from katibflow.experiment.job_kinds import pod_templates
 from katibflow.experiment.trial_template import render
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import found
+from katibflow.runners.local.devices import gpu_faults
 from katibflow.runners.local.environment import reference_of
 from katibflow.runners.local.file_checks import UNKNOWN, file_faults
 from katibflow.runners.local.host import Host
@@ -59,6 +60,7 @@ def check_local(experiment: Experiment, host: Host = _HERE, source: str | None =
         Fault(f"{where}.{fault.path}", fault.found, fault.allowed)
         for fault in (*manifest_faults(manifest, host), *file_faults(manifest, host))
     ]
+    faults += gpu_faults(host.gpus)
     metrics = source_for(experiment)
     if isinstance(metrics, SideContainer):
         faults += _container_faults(metrics.container, _CUSTOM, host)

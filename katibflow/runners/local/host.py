@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from katibflow.errors import InputError
+from katibflow.runners.local.devices import Gpus
 from katibflow.runners.local.paths import PathMap
 
 __all__ = ["Host", "parse_python", "read_env_files"]
@@ -30,6 +31,7 @@ class Host:
         variables: Variables of the user's files of variables, by name.
         has_files: Whether the user gave a file of variables, even an empty one.
         side_by_side: How many trials run at a time, which share the processors.
+        gpus: The GPUs that trials share; None if they ask for none.
     """
 
     maps: tuple[PathMap, ...] = ()
@@ -38,6 +40,7 @@ class Host:
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     has_files: bool = False
     side_by_side: int = 1
+    gpus: Gpus | None = None
 
     @property
     def interpreter(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from katibflow.collectors.sources import METRICS_PORT, Endpoint, SideContainer, Source
 from katibflow.experiment.job_kinds import pod_templates
+from katibflow.runners.local.devices import GpuKind, count_of
 from katibflow.runners.local.environment import (
     container_environment,
     expand,
@@ -29,6 +30,7 @@ __all__ = [
     "count",
     "plan_job",
     "program_of",
+    "with_gpus",
 ]
 
 NAMESPACE = "default"
@@ -189,6 +191,26 @@ def _plan_batch(manifest: Mapping[str, Any], job: str) -> JobPlan:
     )
     names = frozenset(replica.name for replica in replicas)
     return JobPlan(replicas, parallelism, names, completions, connects=False)
+
+
+def with_gpus(plan: JobPlan, kind: GpuKind, ids: Sequence[str]) -> JobPlan:
+    """Returns the plan in which each replica sees its part of a trial's GPUs.
+
+    Args:
+        plan: The plan of the job.
+        kind: The make of the GPUs.
+        ids: The trial's GPUs; those of pods that run one after the other are the same.
+    """
+    replicas, begin = [], 0
+    for replica in plan.replicas:
+        number = count_of(replica.container, kind)
+        own = [ids[place % len(ids)] for place in range(begin, begin + number)] if ids else []
+        begin += number
+        if number:
+            defaults = {**replica.defaults, kind.variable: ",".join(own)}
+            replica = replace(replica, defaults=defaults)
+        replicas.append(replica)
+    return replace(plan, replicas=tuple(replicas))
 
 
 def command_of(

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from katibflow.experiment.job_kinds import pod_templates
+from katibflow.runners.local.devices import GPU_KINDS
 from katibflow.runners.local.environment import reference_of
 from katibflow.runners.local.host import Host
-from katibflow.runners.local.manifest import command_of, plan_job, program_of
+from katibflow.runners.local.manifest import command_of, plan_job, program_of, with_gpus
+from katibflow.runners.local.processors import THREADS, processors_here, with_threads
 from katibflow.runners.local.project import project_of
 
 __all__ = ["preview", "secret_notes"]
@@ -25,13 +27,19 @@ def preview(manifest: Mapping[str, Any], folder: Path, host: Host) -> list[str]:
         host: The options of the run.
     """
     lines = [f"python of the trials: {host.interpreter}; its folder is first on PATH"]
-    plan = plan_job(manifest, "preview", 0)
+    plan = with_threads(plan_job(manifest, "preview", 0), host.side_by_side, processors_here())
+    if host.gpus is not None and host.gpus.ids:
+        plan = with_gpus(plan, host.gpus.kind, host.gpus.ids[: host.gpus.each])
     for replica in plan.replicas:
         at = project_of(replica.container, host.projects) or folder
         command = command_of(replica, host, at, {})
         program = program_of(command) or command.arguments[0]
         lines.append(f"{replica.name}: {shlex.join([program, *command.arguments[1:]])}")
         lines.append(f"  in {command.folder}")
+        shared = [THREADS, *(kind.variable for kind in GPU_KINDS)]
+        lines += [
+            f"  with {key}={replica.defaults[key]}" for key in shared if key in replica.defaults
+        ]
     return lines
 
 

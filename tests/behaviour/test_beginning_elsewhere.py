@@ -16,7 +16,7 @@ from tests.shell_trials import document
 
 
 def test_a_run_that_begins_anew_has_a_study_of_its_own_and_goes_on_in_it(tmp_path: Path) -> None:
-    made = Experiment(document("echo loss=$X", {"spec.maxTrialCount": 1}))
+    made = Experiment(document("echo loss=$X"))
     url = f"sqlite:///{tmp_path}/studies.db"
 
     def run(fresh: bool = False, trials: int = 1) -> str:

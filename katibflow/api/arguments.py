@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from katibflow.errors import InputError
 from katibflow.runners.backends import BACKENDS, all_options
 
 __all__ = ["check_run_arguments"]
+
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,30 @@ def _is_maps(value: object) -> bool:
     )
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_count(value: object) -> bool:
+    return _is_whole(value) and value != 0
+
+
+def _is_env(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and _ENV_NAME.fullmatch(name) and isinstance(text, str)
+        for name, text in value.items()
+    )
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str | os.PathLike)
+
+
+def _is_paths(value: object) -> bool:
+    several = value if isinstance(value, list | tuple) else [value]
+    return all(map(_is_path, several))
+
+
 _TEXT = _Rule(lambda value: isinstance(value, str), "a text")
 _SWITCH = _Rule(lambda value: isinstance(value, bool), "True or False")
 _SECONDS = _Rule(_is_seconds, "seconds, a number above 0")
@@ -57,6 +84,16 @@ _RULES: Mapping[str, _Rule] = {
     ),
     "fresh": _SWITCH,
     "keep": _SWITCH,
+    "max_trial_count": _Rule(_is_count, "a whole number from 1"),
+    "parallel_trial_count": _Rule(_is_count, "a whole number from 1"),
+    "max_failed_trial_count": _Rule(_is_whole, "a whole number from 0"),
+    "goal": _Rule(_is_number, "a number"),
+    "algorithm_name": _TEXT,
+    "seed": _Rule(_is_whole, "a whole number from 0"),
+    "env": _Rule(_is_env, 'texts by names, as {"OMP_NUM_THREADS": "2"}'),
+    "env_file": _Rule(_is_paths, "the path of a file, or a list of paths"),
+    "python": _Rule(_is_path, "the path of an interpreter or of a virtual environment"),
+    "gpus": _Rule(_is_whole, "a whole number from 0"),
     "progress": _SWITCH,
 }
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from katibflow.engine.events import Watcher
     from katibflow.experiment import types as model
     from katibflow.progress.status import Status
+    from katibflow.runs.overrides import Overrides
 
 __all__ = ["Experiment", "tune"]
 
@@ -100,6 +101,16 @@ class Experiment:
         storage: str | None = None,
         fresh: bool = False,
         keep: bool = False,
+        max_trial_count: int | None = None,
+        parallel_trial_count: int | None = None,
+        max_failed_trial_count: int | None = None,
+        goal: float | None = None,
+        algorithm_name: str | None = None,
+        seed: int | None = None,
+        env: Mapping[str, str] | None = None,
+        env_file: str | Path | Sequence[str | Path] | None = None,
+        python: str | Path | None = None,
+        gpus: int | None = None,
         progress: bool = True,
         **others: Any,
     ) -> Result:
@@ -127,6 +138,19 @@ class Experiment:
                 ``sqlite:///studies.db``, or a journal's file.
             fresh: Whether to begin anew. The folder of an earlier run is kept under a dated name.
             keep: Whether to go on with trials that ran before the Experiment or a script changed.
+            max_trial_count: In place of the Experiment's ``maxTrialCount``, from 1.
+            parallel_trial_count: In place of its ``parallelTrialCount``, from 1.
+            max_failed_trial_count: In place of its ``maxFailedTrialCount``, from 0.
+            goal: In place of the objective's goal.
+            algorithm_name: In place of its algorithm, with that one's default settings.
+            seed: The algorithm's seed, in place of its setting ``random_state``.
+            env: Variables of the trials' container by name; the run keeps them.
+            env_file: A file of variables, or several, one ``NAME=VALUE`` a line, also in place of
+                Secrets and ConfigMaps on this machine; their values are not kept.
+            python: The trials' Python on this machine: an interpreter, or the folder of a virtual
+                environment; by default the one that runs this.
+            gpus: How many GPUs of this machine the trials share that ask for some, in place of
+                those that are found; 0 runs them without.
             progress: Whether to show the progress on standard output.
             **others: Options of other backends, by name.
 
@@ -141,6 +165,7 @@ class Experiment:
         given = dict(locals())
         from katibflow.runners.stopping import StopRequest
         from katibflow.runs.options import Options
+        from katibflow.runs.overrides import Overrides
         from katibflow.runs.running import run_to_end
 
         check_run_arguments(given, others)
@@ -149,8 +174,20 @@ class Experiment:
             "namespace": namespace,
             "context": context,
             "resume": resume,
+            "python": None if python is None else str(python),
+            "env_file": _paths(env_file),
+            "gpus": gpus,
             **others,
         }
+        overrides = Overrides(
+            max_trial_count=max_trial_count,
+            parallel_trial_count=parallel_trial_count,
+            max_failed_trial_count=max_failed_trial_count,
+            goal=goal,
+            algorithm_name=algorithm_name,
+            seed=seed,
+            env=env or {},
+        )
         options = Options(
             source=self._source,
             on=on,
@@ -162,7 +199,7 @@ class Experiment:
             fresh=fresh,
             keep=keep,
         )
-        model = self._with_template(backend_of(on).template_reader(of_backend))
+        model = self._with_template(backend_of(on).template_reader(of_backend), overrides)
         show = _shown if progress else _unseen
         stop = StopRequest()
         in_main = threading.current_thread() is threading.main_thread()  # only it gets signals
@@ -332,15 +369,25 @@ class Experiment:
 
         return pipeline_task(self, layout=layout, image=image, package=package, **run_parameters)
 
-    def _with_template(self, read: ReadConfigMap | None) -> model.Experiment:
-        """Returns the Experiment, with the template from its ConfigMap if ``read`` is given."""
+    def _with_template(
+        self, read: ReadConfigMap | None, overrides: Overrides | None = None
+    ) -> model.Experiment:
+        """Returns the Experiment, with the template from its ConfigMap if ``read`` is given.
+
+        Args:
+            read: Reads the ConfigMap.
+            overrides: Values in place of the Experiment's; None for none.
+        """
+        from katibflow.runs.overrides import Overrides, checked_with_overrides
+
         document = self._document
         reference = source_of(document)
-        if reference is None:
-            return self.model
-        if read is not None:
+        if reference is not None and read is not None:
             document = with_template(document, *read(reference))
-        return check_document(document, self._source)
+        given = Overrides() if overrides is None else overrides
+        if reference is None and given == Overrides():
+            return self.model
+        return checked_with_overrides(document, given, self._source, check_document, in_python=True)
 
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: the objective, the algorithm and the search space."""
@@ -460,6 +507,12 @@ def tune(
     """
     document = experiment_document(**locals())
     return Experiment(document, f"tune({objective.__name__})")
+
+
+def _paths(given: str | Path | Sequence[str | Path] | None) -> list[str]:
+    """Returns one path, or several, as texts."""
+    several = [given] if isinstance(given, str | Path) else given or []
+    return [str(path) for path in several]
 
 
 def _unseen(status: Status) -> AbstractContextManager[Watcher]:

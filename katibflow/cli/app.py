@@ -11,6 +11,7 @@ import typer
 from katibflow import __version__
 from katibflow.cli.compile import compile_
 from katibflow.cli.dashboard import dashboard
+from katibflow.cli.init import init
 from katibflow.cli.logs import logs
 from katibflow.cli.options import BAD_INPUT, EXPERIMENT_FAILED
 from katibflow.cli.report import report
@@ -39,6 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(init)
 app.command()(run)
 app.command()(validate)
 app.command("compile")(compile_)

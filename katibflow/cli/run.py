@@ -78,6 +78,46 @@ def run(
             "names, has changed since; the report says so.",
         ),
     ] = False,
+    max_trials: Annotated[
+        int | None, typer.Option(metavar="N", help="In place of maxTrialCount.")
+    ] = None,
+    parallel: Annotated[
+        int | None, typer.Option(metavar="N", help="In place of parallelTrialCount.")
+    ] = None,
+    max_failed: Annotated[
+        int | None,
+        typer.Option(
+            "--max-failed",
+            "--max-failed-trials",
+            metavar="N",
+            help="In place of maxFailedTrialCount.",
+        ),
+    ] = None,
+    goal: Annotated[
+        float | None, typer.Option(metavar="X", help="In place of the objective's goal.")
+    ] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="In place of algorithmName, with its own defaults."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="In place of the setting random_state.")
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A variable of the trials' container, kept with the run. May be given several "
+            "times.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check all, and print what would run: the Python, a trial's command and folder.",
+        ),
+    ] = False,
     config_map: ConfigMapFile = None,
     as_json: AsJson = False,
     **of_backend: Any,
@@ -97,11 +137,17 @@ def run(
     from katibflow.progress.display import progress_for
     from katibflow.runners.stopping import StopRequest
     from katibflow.runs.options import Options
-    from katibflow.runs.running import run_to_end
-    from katibflow.validation.reading import map_in_file, read_experiment
+    from katibflow.runs.overrides import Overrides, checked_with_overrides, parse_env
+    from katibflow.runs.running import preview, run_to_end
+    from katibflow.validation.reading import map_in_file, read_plain
+    from katibflow.validation.rules import check_document
 
     read = map_in_file(config_map) or backend_of(on).template_reader(of_backend)
-    experiment = read_experiment(file, name, read)
+    overrides = Overrides(
+        max_trials, parallel, max_failed, goal, algorithm, seed, parse_env(env or [])
+    )
+    document = read_plain(file, name, read)
+    experiment = checked_with_overrides(document, overrides, str(file), check_document)
     options = Options(
         source=str(file),
         on=on,
@@ -113,6 +159,9 @@ def run(
         fresh=fresh,
         keep=keep,
     )
+    if dry_run:
+        print(*preview(experiment, runs, options), sep="\n")
+        return
     stream = sys.stderr if as_json else sys.stdout
     stop = StopRequest()
     with caught(stop, again=lambda number: _leave(stop, number, stream)):

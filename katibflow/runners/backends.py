@@ -105,12 +105,22 @@ class RunSetup:
         fills_folder: Whether the runner itself writes records and logs to the run's folder;
             otherwise they are copied there.
         programs: Name to hash of the files of the trials' programs, where they can be read.
+        place: What says where the trials run beside the backend's name: an option to its value. A
+            run that goes on elsewhere is told so.
+        at_once: The most trials that this place can run at a time; None for no limit.
+        notes: What the user is told of the place when the run starts.
+        preview: Returns lines that say what is made of a rendered job, given the trial's folder;
+            None if there is nothing to say but the job itself.
     """
 
     runner: Callable[[History, Path], Runner]
     begin: Callable[[History, bool], History] | None = None
     fills_folder: bool = False
     programs: Mapping[str, str] = field(default_factory=dict)
+    place: Mapping[str, str] = field(default_factory=dict)
+    at_once: int | None = None
+    notes: tuple[str, ...] = ()
+    preview: Callable[[Mapping[str, Any], Path], Sequence[str]] | None = None
 
 
 class Backend(Protocol):

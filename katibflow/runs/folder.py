@@ -18,7 +18,14 @@ from pathlib import Path
 
 from katibflow.errors import HistoryError, InputError, RunnerError
 from katibflow.experiment.types import Experiment
-from katibflow.study.changes import Change, changed_programs, changes, changes_text, compared
+from katibflow.study.changes import (
+    Change,
+    changed_place,
+    changed_programs,
+    changes,
+    changes_text,
+    compared,
+)
 from katibflow.study.files import make_folder, sync_folder, write_atomically
 from katibflow.study.history import History, Trial, dump_history, load_history, readable_history
 from katibflow.study.resume import check_resume
@@ -114,6 +121,7 @@ class RunFolder:
         take_over: Callable[[History], History] | None = None,
         *,
         programs: Mapping[str, str] | None = None,
+        place: Mapping[str, str] | None = None,
         keep: bool = False,
     ) -> tuple[History, tuple[Change, ...]]:
         """Begins a run, or goes on with the run in this folder; writes nothing.
@@ -123,7 +131,8 @@ class RunFolder:
             experiment: The experiment that is to be run.
             take_over: Adds trials of earlier runs to a new history; by default none.
             programs: Name to hash of the files of the trials' programs; by default none are known.
-            keep: Whether to go on if the experiment or a program has changed since.
+            place: What says where the trials run: an option to its value; by default not compared.
+            keep: Whether to go on if the experiment, a program or the place has changed since.
 
         Returns:
             The history, a new one or that of the folder, with the trials that have finished; and
@@ -141,6 +150,7 @@ class RunFolder:
             found = (
                 *changes(compared(experiment), compared(old.experiment)),
                 *changed_programs(programs or {}, old.programs),
+                *changed_place(place or {}, old.place),
             )
             if found and not keep:
                 raise InputError(
@@ -150,7 +160,7 @@ class RunFolder:
                 )
             # A file that cannot be found now keeps its mark, for the start that finds it again.
             known = {**old.programs, **(programs or {})}
-            history = replace(old, experiment=experiment, programs=known)
+            history = replace(old, experiment=experiment, programs=known, place=place or old.place)
         elif any(self.path.glob("trials/*/record.json")):
             raise HistoryError(
                 f"{self.study} is missing beside trials on record; put it back; or {_OTHERWISE}"
@@ -158,7 +168,7 @@ class RunFolder:
         else:
             run = secrets.token_hex(4)
             seed = new_seed(experiment, run)
-            history = History(experiment, run, seed, programs=programs or {})
+            history = History(experiment, run, seed, programs=programs or {}, place=place or {})
             if take_over is not None:
                 history = take_over(history)
         return history, found
@@ -208,6 +218,13 @@ class RunFolder:
         if not self.has_trials:
             return read_history_file(self.study, warn)
         return with_records(self._begun(warn), records)
+
+    def run_on_record(self) -> str | None:
+        """Returns the id of the run in this folder, or None if none can be read there."""
+        try:
+            return self._begun(lambda text: None).run
+        except HistoryError:
+            return None
 
     def check_begun(self) -> None:
         """Checks that there is a run in this folder.

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from katibflow.errors import InputError
 from katibflow.experiment.timeouts import Limits, limits_of
 from katibflow.experiment.types import Experiment
 from katibflow.runners.backends import DEFAULT
@@ -33,6 +34,9 @@ class Options:
             for no copy.
         fresh: Whether to begin anew; the folder of an earlier run of this name is renamed then.
         keep: Whether trials of an Experiment, or of programs, that have changed since still count.
+
+    Raises:
+        InputError: Both ``fresh`` and ``keep`` are True.
     """
 
     source: str
@@ -44,6 +48,13 @@ class Options:
     storage: str | None = None
     fresh: bool = False
     keep: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fresh and self.keep:
+            raise InputError(
+                "--fresh and --keep (fresh=True, keep=True): found both; allowed: one of them, as "
+                "a run that begins anew has no earlier trials to keep"
+            )
 
 
 def limits_for(experiment: Experiment, options: Options) -> Limits:

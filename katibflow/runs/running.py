@@ -16,17 +16,21 @@ from typing import TYPE_CHECKING
 from katibflow.engine.events import Update, Watcher
 from katibflow.engine.loop import Result, run_experiment
 from katibflow.errors import HistoryError, RunnerError
+from katibflow.experiment.trial_template import render
 from katibflow.experiment.types import Experiment
+from katibflow.experiment.yaml_reader import dump_document
 from katibflow.report.page import render_report, write_report
 from katibflow.runs.beginning import opening_lines, with_kept
 from katibflow.runs.folder import RunFolder, read_history_file, with_records
 from katibflow.runs.live_page import LivePage
 from katibflow.runs.options import Options, limits_for
 from katibflow.storage.sync import study_sync
+from katibflow.study.changes import Change
 from katibflow.study.decision import decide, used_up
 from katibflow.study.ending import Ending
 from katibflow.study.failures import Failure, gave_nothing
 from katibflow.study.history import History, TrialState
+from katibflow.study.job_name import job_name
 from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, why_over
 
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from katibflow.runners.backends import RunSetup
     from katibflow.runners.stopping import StopReason, StopRequest
 
-__all__ = ["Run", "Show", "read_history", "read_run", "run_to_end", "write_page"]
+__all__ = ["Run", "Show", "preview", "read_history", "read_run", "run_to_end", "write_page"]
 
 Show = Callable[["Status"], AbstractContextManager[Watcher]]
 """Opens the watcher that shows a run, given the status that the run begins with."""
@@ -114,28 +118,16 @@ def run_to_end(
         KatibflowError: The run cannot go on; all records stay.
     """
     from katibflow.progress.status import Status
-    from katibflow.runners.backends import backend_of, check_options
     from katibflow.runners.record_copies import CopyingRunner
-    from katibflow.suggestion.algorithms import check_packages
 
-    check_packages(experiment.spec.algorithm)
-    backend = backend_of(options.on)
-    check_options(options.on, options.of_backend)
-    backend.check(experiment, options.of_backend, options.source)
-    setup = backend.set_up(experiment, options.of_backend, options.source)
+    experiment, setup = _set_up(experiment, options)
     folder = RunFolder(runs / experiment.name)
-    begin = setup.begin
+    run = None if options.fresh else folder.run_on_record()
     with (
-        study_sync(options.storage, experiment, warn) as sync,
+        study_sync(options.storage, experiment, warn, run=run, fresh=options.fresh) as sync,
         _opened(folder, experiment, setup, options.fresh, stop) as aside,
     ):
-        history, changes = folder.begin(
-            options.source,
-            experiment,
-            None if begin is None else lambda history: begin(history, options.keep),
-            programs=setup.programs,
-            keep=options.keep,
-        )
+        history, changes = _begun(folder, experiment, setup, options)
         runner = setup.runner(history, folder.path)
         if not setup.fills_folder:
             runner = CopyingRunner(runner, folder.path, warn)
@@ -144,7 +136,8 @@ def run_to_end(
             history = with_kept(with_records(history, runner.records()), changes)
             folder.save(history)
             sync.follow(history)
-            lines = opening_lines(folder.path, history, changes, aside)
+            lines = (*opening_lines(folder.path, history, changes, aside), *sync.notes())
+            lines += _notes(setup, history)
             with (
                 show(Status.of(experiment, history.trials, lines)) as watch,
                 LivePage(history, lambda now, refresh: _write_live(folder, now, refresh)) as page,
@@ -161,9 +154,88 @@ def run_to_end(
             runner.close()
         sync.follow(result.history)
         folder.save(result.history)
-        run = Run(folder, result.history, _ending_of(result), result.interrupted)
-        write_page(run)
-    return run
+        done = Run(folder, result.history, _ending_of(result), result.interrupted)
+        write_page(done)
+    return done
+
+
+def preview(experiment: Experiment, runs: Path, options: Options) -> list[str]:
+    """Returns lines that say what a run would do, and with what command; nothing is written.
+
+    Args:
+        experiment: The experiment to run.
+        runs: The folder that holds a folder for each run.
+        options: The options of the run.
+
+    Raises:
+        InputError: As `run_to_end` does.
+        RunnerError: The backend is out of reach.
+    """
+    from katibflow.suggestion.suggester import Suggester
+
+    experiment, setup = _set_up(experiment, options)
+    folder = RunFolder(runs / experiment.name)
+    if options.fresh:
+        history, lines = History(experiment, "0" * 8, 0), [f"would begin anew in {folder.path}"]
+    else:
+        history, changes = _begun(folder, experiment, setup, options)
+        opening = opening_lines(folder.path, history, changes, None)
+        lines = list(opening) or [f"a new run in {folder.path}"]
+    spec = experiment.spec
+    count = "without a limit" if spec.max_trial_count is None else f"{spec.max_trial_count} trials"
+    lines.append(
+        f"{experiment.name}: {count}, {spec.parallelism} at a time, {spec.algorithm.algorithm_name}"
+    )
+    lines += _notes(setup, history)
+    for suggestion in Suggester(experiment).suggest(history, 1):
+        values = ", ".join(f"{name}={value}" for name, value in suggestion.assignments.items())
+        lines.append(f"a trial, for example of {values}:")
+        manifest = render(
+            spec.trial_template,
+            suggestion.assignments,
+            name=job_name(experiment, history.run, history.next_number),
+            namespace=setup.place.get("--namespace") or experiment.metadata.namespace or "default",
+        )
+        place = folder.path.resolve() / "trials" / f"{history.next_number:04d}"
+        described = setup.preview(manifest, place) if setup.preview is not None else None
+        lines += [f"  {line}" for line in described or dump_document(manifest).splitlines()]
+    return lines
+
+
+def _set_up(experiment: Experiment, options: Options) -> tuple[Experiment, RunSetup]:
+    """Checks an Experiment and its options; returns it with as many trials as fit side by side."""
+    from katibflow.runners.backends import backend_of, check_options
+    from katibflow.suggestion.algorithms import check_packages
+
+    check_packages(experiment.spec.algorithm)
+    backend = backend_of(options.on)
+    check_options(options.on, options.of_backend)
+    backend.check(experiment, options.of_backend, options.source)
+    setup = backend.set_up(experiment, options.of_backend, options.source)
+    if setup.at_once is not None and setup.at_once < experiment.spec.parallelism:
+        spec = experiment.spec.model_copy(update={"parallel_trial_count": setup.at_once})
+        experiment = experiment.model_copy(update={"spec": spec})
+    return experiment, setup
+
+
+def _begun(
+    folder: RunFolder, experiment: Experiment, setup: RunSetup, options: Options
+) -> tuple[History, tuple[Change, ...]]:
+    begin = setup.begin
+    return folder.begin(
+        options.source,
+        experiment,
+        None if begin is None else lambda history: begin(history, options.keep),
+        programs=setup.programs,
+        place={"--on": options.on, **setup.place},
+        keep=options.keep,
+    )
+
+
+def _notes(setup: RunSetup, history: History) -> tuple[str, ...]:
+    """Returns what the place of the trials has to say; nothing if no trial will run."""
+    is_over = decide(history.experiment, history.trials).finished
+    return () if is_over else setup.notes
 
 
 @contextmanager

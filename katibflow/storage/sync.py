@@ -72,9 +72,44 @@ class StudyCopy:
         self._source = f"{source}, study {experiment.name}"
         self._experiment = experiment
         self._wanted = study_of(History(experiment, run="", seed=0))
+        self._name = self._wanted.study_name
+        self._is_apart = False
         self._study: int | None = None
         self._known: dict[str, _Known] = {}
         self._space: dict[str, BaseDistribution] = {}
+
+    def choose(self, run: str | None, fresh: bool) -> None:
+        """Chooses the study: that of the experiment's name, or one of the run's own.
+
+        A run that began anew has a study of its own beside that of the run before, as Optuna
+        cannot rename a study; its name ends in the run's id.
+
+        Args:
+            run: The id of the run that goes on; None for a new run.
+            fresh: Whether the run begins anew.
+
+        Raises:
+            Exception: The driver of the storage failed.
+        """
+        import optuna
+
+        names = optuna.get_all_study_names(self._storage)
+        if fresh:
+            self._is_apart = self._name in names
+        elif run is not None and f"{self._name}-{run}" in names:
+            self._is_apart = True
+            self.name(run)
+
+    def name(self, run: str) -> str:
+        """Returns the name of the run's study, which is the one in use from now on."""
+        plain = self._wanted.study_name
+        self._name = f"{plain}-{run}" if self._is_apart else plain
+        return self._name
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the run has a study of its own beside that of the experiment's name."""
+        return self._is_apart
 
     def check(self) -> None:
         """Checks that the study of this name, if it exists, can take the trials.
@@ -87,7 +122,7 @@ class StudyCopy:
 
         with quiet_optuna():
             try:
-                study = optuna.load_study(study_name=self._wanted.study_name, storage=self._storage)
+                study = optuna.load_study(study_name=self._name, storage=self._storage)
             except KeyError:
                 return
             self._check(study)
@@ -110,7 +145,7 @@ class StudyCopy:
         with quiet_optuna():
             study = optuna.create_study(
                 storage=self._storage,
-                study_name=wanted.study_name,
+                study_name=self._name,
                 directions=wanted.directions,
                 load_if_exists=True,
             )
@@ -118,7 +153,7 @@ class StudyCopy:
             study.set_user_attr(_SEARCHED, searched(self._experiment))
             if wanted.metric_names:
                 study.set_metric_names(wanted.metric_names)
-        id_ = self._storage.get_study_id_from_name(wanted.study_name)
+        id_ = self._storage.get_study_id_from_name(self._name)
         self._space, self._known = {}, {}
         for trial in self._storage.get_all_trials(id_, deepcopy=False):
             mark = trial.user_attrs
@@ -228,6 +263,9 @@ class Sync(Protocol):
     def follow(self, history: History) -> None:
         """Takes all trials of a history, before the engine starts and after its end."""
 
+    def notes(self) -> tuple[str, ...]:
+        """Returns what the user is told of the study before the run goes on."""
+
     def __call__(self, update: Update) -> None:
         """Takes an update of the engine; never raises and never waits."""
 
@@ -237,6 +275,9 @@ class _NoSync:
 
     def follow(self, history: History) -> None:
         pass
+
+    def notes(self) -> tuple[str, ...]:
+        return ()
 
     def __call__(self, update: Update) -> None:
         pass
@@ -269,6 +310,7 @@ class StudySync:
         self._patience = patience
         self._change = threading.Condition()
         self._history: History | None = None
+        self._study = ""
         self._trials: dict[int, Trial] = {}
         self._points: dict[int, list[Point]] = {}
         self._behind: set[int] = set()
@@ -280,6 +322,8 @@ class StudySync:
     def follow(self, history: History) -> None:
         """Takes all trials of a history, before the engine starts and after its end."""
         with self._change:
+            if self._history is None:
+                self._study = self._copy.name(history.run)
             self._history = history
             for trial in history.trials:
                 self._take(trial)
@@ -295,6 +339,15 @@ class StudySync:
                     self._points.setdefault(number, []).append(point)
                     self._behind.add(number)
             self._change.notify()
+
+    def notes(self) -> tuple[str, ...]:
+        """Returns the name of the study, if it is not the experiment's."""
+        if not self._copy.is_apart:
+            return ()
+        return (
+            f"{self._storage.option}: the study of this run is {self._study}; that of the run "
+            "before it stays as it was",
+        )
 
     @property
     def _metric(self) -> str | None:
@@ -379,7 +432,12 @@ class StudySync:
 
 @contextmanager
 def study_sync(
-    storage: str | None, experiment: Experiment, warn: Callable[[str], None]
+    storage: str | None,
+    experiment: Experiment,
+    warn: Callable[[str], None],
+    *,
+    run: str | None = None,
+    fresh: bool = False,
 ) -> Iterator[Sync]:
     """Opens the sync of a run with the study of its name, for the length of a ``with`` block.
 
@@ -387,6 +445,8 @@ def study_sync(
         storage: The storage as the user names it; None for a sync that does nothing.
         experiment: The experiment that is to be run.
         warn: Takes each warning for the user, in any thread.
+        run: The id of the run that goes on; None for a new one.
+        fresh: Whether the run begins anew, which gives it a study of its own.
 
     Raises:
         InputError: The storage cannot be opened, or its study of this name belongs to another
@@ -400,7 +460,9 @@ def study_sync(
 
     def opened(storage: BaseStorage) -> StudyCopy:
         copy = StudyCopy(storage, location.option, experiment)
-        copy.check()
+        copy.choose(run, fresh)
+        if not copy.is_apart or run is not None:
+            copy.check()
         return copy
 
     with closing(location.created(opened)) as copy, StudySync(copy, location, warn) as sync:

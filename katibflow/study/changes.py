@@ -19,7 +19,15 @@ from katibflow.experiment.bootstrap import BOOTSTRAPS
 from katibflow.experiment.types import Experiment
 from katibflow.study.objectives import further_goals
 
-__all__ = ["Change", "changed_programs", "changes", "changes_text", "compared", "shortened"]
+__all__ = [
+    "Change",
+    "changed_place",
+    "changed_programs",
+    "changes",
+    "changes_text",
+    "compared",
+    "shortened",
+]
 
 _FREE = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount", "resumePolicy", "parameters")
 """Fields of ``spec`` that change freely, and the parameters, which `study.resume` compares."""
@@ -42,7 +50,7 @@ class Change:
     """One difference.
 
     Attributes:
-        path: The field's path, or the name of a program's file.
+        path: The field's path, the name of a program's file, or an option.
         found: The value now, as a short text.
         then: The value that the trials on record had, as a short text.
     """
@@ -103,6 +111,20 @@ def changed_programs(new: Mapping[str, str], old: Mapping[str, str]) -> tuple[Ch
         Change(name, "another content", "another version of this file")
         for name, mark in new.items()
         if old.get(name, mark) != mark
+    )
+
+
+def changed_place(new: Mapping[str, str], old: Mapping[str, str]) -> tuple[Change, ...]:
+    """Returns a change for each option that says where trials run, and that says otherwise now.
+
+    Args:
+        new: An option to its value, now.
+        old: The same of the trials on record; empty if it is not on record.
+    """
+    return tuple(
+        Change(name, new.get(name, _ABSENT), old.get(name, _ABSENT))
+        for name in ({**old, **new} if old and new else ())
+        if new.get(name) != old.get(name)
     )
 
 

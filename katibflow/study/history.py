@@ -8,6 +8,7 @@ plain data in the YAML's names), ``run`` (the id that job names and labels carry
 sampler, 0 to 2**32 - 1), ``rounds`` (how many rounds of the pipeline are over; 0 in other layouts),
 ``most_rounds`` (how many rounds a run of the pipeline can hold; left out if there is no limit),
 ``programs`` (name of a file of the trials' programs to its SHA-256, see `runners.local.programs`),
+``place`` (what says where the trials run, an option to its value, as ``--on`` to ``kubernetes``),
 ``kept`` (what the user kept when the Experiment changed: a list with ``trials``, the numbers of the
 trials that had ended by then, and ``changes``, sentences that say what is different since).
 
@@ -201,6 +202,7 @@ class History:
     rounds: int = 0
     most_rounds: int | None = None
     programs: Mapping[str, str] = field(default_factory=dict)
+    place: Mapping[str, str] = field(default_factory=dict)
     kept: tuple[Kept, ...] = ()
 
     def with_trials(self, trials: Iterable[Trial]) -> History:
@@ -347,6 +349,8 @@ def dump_history(history: History) -> str:
         header["most_rounds"] = history.most_rounds
     if history.programs:
         header["programs"] = dict(history.programs)
+    if history.place:
+        header["place"] = dict(history.place)
     if history.kept:
         header["kept"] = [asdict(each) for each in history.kept]
     lines = [header, *map(trial_to_data, history.trials)]
@@ -428,6 +432,7 @@ def _header(number: int, line: str, source: str) -> History:
             rounds=_count(header.get("rounds", 0)),
             most_rounds=_optional_count(header.get("most_rounds")),
             programs={key: _text(text) for key, text in header.get("programs", {}).items()},
+            place={key: _text(text) for key, text in header.get("place", {}).items()},
             kept=tuple(
                 Kept(tuple(map(_count, each["trials"])), tuple(map(_text, each["changes"])))
                 for each in header.get("kept", ())

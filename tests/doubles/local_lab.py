@@ -10,6 +10,7 @@ from typing import Any
 
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import JobOutcome, TrialJob
+from katibflow.runners.local.host import Host
 from katibflow.runners.local.members import marked
 from katibflow.runners.local.runner import LocalRunner, PathMap
 from katibflow.runners.stopping import StopRequest
@@ -25,7 +26,7 @@ class LocalLab:
         self.notes.mkdir(exist_ok=True)
 
     def runner(self, maps: Sequence[PathMap] = ()) -> LocalRunner:
-        return LocalRunner(self.folder, maps)
+        return LocalRunner(self.folder, Host(maps=tuple(maps)))
 
     def job(self, number: int, work: Work, limits: Limits | None = None) -> TrialJob:
         gate = self.notes / f"gate-{number}"

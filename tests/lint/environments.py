@@ -33,7 +33,7 @@ def copy_of_the_project(folder: Path) -> Path:
         text=True,
     )
     for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file() or name in ("katibflow/components", "katibflow/pipelines"):
+        if (ROOT / name).is_file() or (ROOT / name).is_symlink():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
     return folder

@@ -26,6 +26,7 @@ from tests.lint.environments import (
 from tests.paths import ROOT
 from tests.shell_trials import document
 
+EXAMPLES, TRIAL_IMAGE = ROOT / "examples", ROOT / "trial_image"
 MOST_DISTRIBUTIONS = 40
 MOST_MEGABYTES = 380
 
@@ -77,10 +78,13 @@ def test_the_wheel_holds_the_package_and_its_types_and_nothing_else(
     wheel: Path, source: Path
 ) -> None:
     held = contents(wheel)
-    code = {name for name in held if name.endswith((".py", ".pyi", "py.typed"))}
+    scripts = {name for name in held if name.startswith("katibflow/scaffold/trial_image/")}
+    code = {name for name in held if name.endswith((".py", ".pyi", "py.typed"))} - scripts
     assert code == expected(source)
     data = {f"katibflow/report/{name}" for name in ("page.html.j2", "script.js", "style.css")}
-    assert set(held) == code | data
+    data |= {f"katibflow/scaffold/examples/{path.name}" for path in EXAMPLES.glob("*.yaml")}
+    assert {Path(name).name for name in scripts} == {p.name for p in TRIAL_IMAGE.glob("*.py")}
+    assert set(held) == code | data | scripts
     assert b"def start(" in held["katibflow/components/start.py"]
     assert b"def rounds(" in held["katibflow/pipelines/rounds.py"]
 
@@ -109,7 +113,8 @@ def test_a_wheel_can_be_made_of_what_git_hands_out(how: str, tmp_path: Path) -> 
         )
         subprocess.run(["tar", "-x", "-C", str(there)], check=True, input=packed.stdout)
     (made,) = build(there, tmp_path / "made", "--wheel")
-    code = {name for name in contents(made) if name.endswith((".py", ".pyi", "py.typed"))}
+    held = {name for name in contents(made) if "scaffold/trial_image" not in name}
+    code = {name for name in held if name.endswith((".py", ".pyi", "py.typed"))}
     assert code == expected(there)
     assert "katibflow/components/start.py" in code
 

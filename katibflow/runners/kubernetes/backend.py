@@ -62,6 +62,7 @@ class KubernetesBackend:
         return RunSetup(
             lambda history, folder: _runner(api, experiment, history.run),
             None if resume == NONE else begin,
+            place={"--namespace": api.namespace},
         )
 
     def template_reader(self, given: Given) -> ReadConfigMap:

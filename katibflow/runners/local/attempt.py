@@ -8,6 +8,7 @@ The files, with the version of their format where they are JSON::
                       no <replica>.alive beside it
     end.json          state, reason, message: the job's end, if something else than the replicas'
                       exit codes decides it; written before a process is stopped
+    gpus              the trial's GPUs, by commas; absent if it has none
     <replica>.alive   empty; only the replica's shell holds its lock
     <replica>.pid     pid of the replica's shell; the shell writes it before it runs anything. 0
                       once a later process has prevented this shell from running anything: the
@@ -20,7 +21,7 @@ A number is valid only if it ends in a newline, as a kill may leave the files em
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,7 @@ END_VERSION = 2
 _VOID = 0
 _JOB = "job.json"
 _END = "end.json"
+_GPUS = "gpus"
 _ALIVE = ".alive"
 
 
@@ -102,6 +104,19 @@ class Attempt:
                 END_VERSION,
             ),
         )
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Returns what names the trial's GPUs; nothing if it has none."""
+        try:
+            text = (self.folder / _GPUS).read_text(encoding="utf-8")
+        except OSError:
+            return ()
+        return tuple(text.strip().split(",")) if text.endswith("\n") else ()
+
+    def write_gpus(self, ids: Sequence[str]) -> None:
+        """Writes which GPUs the trial has, before a process of it starts."""
+        write_atomically(self.folder / _GPUS, f"{','.join(ids)}\n".encode())
 
     def base(self, replica: str) -> str:
         """Returns the path that the files of a replica's latest start begin with."""

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from katibflow.errors import InputError
 from katibflow.runners.backends import Backend, Given, Option, RunSetup
 
 if TYPE_CHECKING:
     from katibflow.experiment.types import Experiment, TrialTemplate
     from katibflow.runners.base import Runner
-    from katibflow.runners.local.paths import PathMap
+    from katibflow.runners.local.host import Host
     from katibflow.study.history import History
     from katibflow.study.resume import EarlierTrial
 
@@ -37,24 +38,57 @@ class LocalBackend:
             metavar="CONTAINER=HERE",
             is_list=True,
         ),
+        Option(
+            "python",
+            "The trials' Python: an interpreter, or the folder of a virtual environment; by "
+            "default the one that runs katibflow.",
+            metavar="PATH",
+        ),
+        Option(
+            "env_file",
+            "A file of variables for the trials, one NAME=VALUE a line, also in place of Secrets "
+            "and ConfigMaps. Its values are not kept. May be given several times.",
+            metavar="FILE",
+            is_list=True,
+        ),
+        Option(
+            "gpus",
+            "How many GPUs trials share that ask for nvidia.com/gpu or amd.com/gpu, in place of "
+            "those that are found; 0 runs them without.",
+            metavar="N",
+            type=int,
+        ),
     )
 
     def check(self, experiment: Experiment, given: Given, source: str) -> None:
-        """Checks the maps, and the Experiment with them."""
+        """Checks the options, and the Experiment with them."""
         from katibflow.runners.local.checks import check_local
 
-        check_local(experiment, _maps(given), source)
+        check_local(experiment, _host(experiment, given, source), source)
 
     def set_up(self, experiment: Experiment, given: Given, source: str) -> RunSetup:
         """Prepares runners whose trials are in the run's folder, and reads the trials' programs."""
-        from katibflow.runners.local.programs import program_files
+        from katibflow.runners.local.preview import preview, secret_notes
+        from katibflow.runners.local.programs import file_hash, program_files
         from katibflow.runners.local.runner import LocalRunner
 
-        maps = _maps(given)
+        host = _host(experiment, given, source)
+        manifest = experiment.spec.trial_template.trial_spec or {}
+        files = given.get("env_file") or ()
         return RunSetup(
-            lambda history, folder: LocalRunner(folder, maps),
+            lambda history, folder: LocalRunner(folder, host),
             fills_folder=True,
-            programs=program_files(experiment.spec.trial_template.trial_spec or {}, maps),
+            programs={
+                **program_files(manifest, host),
+                **{f"--env-file {file}": file_hash(Path(file).expanduser()) for file in files},
+            },
+            place={"--python": host.python} if host.python else {},
+            at_once=None if host.gpus is None else host.gpus.at_once,
+            notes=(
+                *secret_notes(manifest, host),
+                *([] if host.gpus is None else [host.gpus.note(experiment.spec.parallelism)]),
+            ),
+            preview=lambda manifest, folder: preview(manifest, folder, host),
         )
 
     def template_reader(self, given: Given) -> None:
@@ -62,6 +96,7 @@ class LocalBackend:
 
     def step_runner(self, history: History) -> Runner:
         """Makes the runner of a pipeline's run, with ``KATIBFLOW_MAPS``, and its folder."""
+        from katibflow.runners.local.host import Host
         from katibflow.runners.local.paths import parse_map
         from katibflow.runners.local.runner import LocalRunner
         from katibflow.study.files import write_atomically
@@ -72,7 +107,8 @@ class LocalBackend:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / _SEARCH_FILE).exists():
             write_atomically(folder / _SEARCH_FILE, search_text(history.experiment))
-        return LocalRunner(folder, tuple(map(parse_map, filter(None, maps.split(os.pathsep)))))
+        mapped = tuple(map(parse_map, filter(None, maps.split(os.pathsep))))
+        return LocalRunner(folder, Host(maps=mapped))
 
     def earlier(self, history: History) -> Iterator[EarlierTrial]:
         """Finds the trials in the folders of all pipeline runs of the Experiment's name."""
@@ -132,10 +168,32 @@ def _run_folder(experiment: str, run: str) -> Path:
     return Path(os.environ.get("KATIBFLOW_RUNS") or "runs").absolute() / f"{experiment}-{run}"
 
 
-def _maps(given: Given) -> tuple[PathMap, ...]:
+def _host(experiment: Experiment, given: Given, source: str) -> Host:
+    """Reads the options of a run."""
+    from katibflow.runners.local.devices import gpus_here
+    from katibflow.runners.local.host import Host, parse_python, read_env_files
     from katibflow.runners.local.paths import parse_map
 
-    return tuple(parse_map(text) for text in given.get("maps") or ())
+    files = given.get("env_file") or ()
+    python = given.get("python")
+    number = given.get("gpus")
+    if number is not None and number < 0:
+        raise InputError(f"--gpus: found {number}; allowed: a whole number from 0")
+    gpus = gpus_here(experiment.spec.trial_template.trial_spec or {}, number)
+    at_once = experiment.spec.parallelism
+    if gpus is not None and gpus.at_once is not None:
+        at_once = min(at_once, max(1, gpus.at_once))
+    file = Path(source)
+    folders = [file.resolve().parent] if file.is_file() else []
+    return Host(
+        maps=tuple(parse_map(text) for text in given.get("maps") or ()),
+        projects=tuple(dict.fromkeys([*folders, Path.cwd()])),
+        python=None if python is None else parse_python(python),
+        variables=read_env_files(files),
+        has_files=bool(files),
+        side_by_side=at_once,
+        gpus=gpus,
+    )
 
 
 BACKEND: Backend = LocalBackend()

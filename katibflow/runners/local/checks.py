@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,12 @@ from katibflow.experiment.job_kinds import pod_templates
 from katibflow.experiment.trial_template import render
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import found
-from katibflow.runners.local.manifest import count, search_path
-from katibflow.runners.local.paths import PathMap, map_paths, with_map
+from katibflow.runners.local.devices import gpu_faults
+from katibflow.runners.local.environment import reference_of
+from katibflow.runners.local.file_checks import UNKNOWN, file_faults
+from katibflow.runners.local.host import Host
+from katibflow.runners.local.manifest import count
+from katibflow.runners.local.paths import PathMap, with_map
 from katibflow.study.checkpoints import checkpoint_path
 
 __all__ = ["check_local", "manifest_faults"]
@@ -26,27 +28,23 @@ __all__ = ["check_local", "manifest_faults"]
 _KINDS = (("kubeflow.org/v1", "PyTorchJob"), ("batch/v1", "Job"))
 _FIELDS = ("metadata.name", "metadata.namespace")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_INTERPRETER = re.compile(r"(python[0-9.]*|(ba|da|z|k)?sh|torchrun|accelerate|env)")
 _CUSTOM = "spec.metricsCollectorSpec.collector.customCollector"
-_UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-"""Stands for an assignment: a text with it cannot be checked before there is a trial."""
+_HERE = Host()
 
 
-def check_local(
-    experiment: Experiment, maps: Sequence[PathMap] = (), source: str | None = None
-) -> None:
+def check_local(experiment: Experiment, host: Host = _HERE, source: str | None = None) -> None:
     """Checks that the experiment's trials can run as processes of this machine.
 
     Args:
         experiment: The experiment to run.
-        maps: Container paths and their replacements here.
+        host: The options of the run.
         source: The file's name, for errors; the experiment's name by default.
 
     Raises:
         InvalidExperiment: They cannot run here; the error lists every reason.
     """
     template = experiment.spec.trial_template
-    assignments = {parameter.name: _UNKNOWN for parameter in experiment.spec.parameters}
+    assignments = {parameter.name: UNKNOWN for parameter in experiment.spec.parameters}
     manifest = render(
         template,
         assignments,
@@ -55,21 +53,28 @@ def check_local(
     )
     checkpoints = checkpoint_path(experiment)
     if checkpoints is not None:
-        maps = with_map(maps, PathMap(checkpoints.rstrip("/"), Path("/")))
+        maps = with_map(host.maps, PathMap(checkpoints.rstrip("/"), Path("/")))
+        host = replace(host, maps=maps)
     where = "spec.trialTemplate.trialSpec"
     faults = [
         Fault(f"{where}.{fault.path}", fault.found, fault.allowed)
-        for fault in (*manifest_faults(manifest), *_file_faults(manifest, maps))
+        for fault in (*manifest_faults(manifest, host), *file_faults(manifest, host))
     ]
+    faults += gpu_faults(host.gpus)
     metrics = source_for(experiment)
     if isinstance(metrics, SideContainer):
-        faults += _container_faults(metrics.container, _CUSTOM)
+        faults += _container_faults(metrics.container, _CUSTOM, host)
     if faults:
         raise InvalidExperiment(source or experiment.name, dict.fromkeys(faults))
 
 
-def manifest_faults(manifest: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yields the parts of a rendered manifest that no process can stand for, with their paths."""
+def manifest_faults(manifest: Mapping[str, Any], host: Host = _HERE) -> Iterator[Fault]:
+    """Yields the parts of a rendered manifest that no process can stand for, with their paths.
+
+    Args:
+        manifest: The rendered job.
+        host: The options of the run.
+    """
     api_version, kind = manifest.get("apiVersion"), manifest.get("kind")
     if (api_version, kind) not in _KINDS:
         yield Fault(
@@ -89,13 +94,13 @@ def manifest_faults(manifest: Mapping[str, Any]) -> Iterator[Fault]:
     for pod in pods:
         pod_spec = pod.template.get("spec")
         yield from _pod_faults(
-            pod_spec if isinstance(pod_spec, Mapping) else {}, f"{pod.path}.spec"
+            pod_spec if isinstance(pod_spec, Mapping) else {}, f"{pod.path}.spec", host
         )
 
 
 def _count_fault(spec: Mapping[str, Any], key: str, path: str) -> Iterator[Fault]:
     value = spec.get(key)
-    if count(value, 1) is None and _UNKNOWN not in str(value):
+    if count(value, 1) is None and UNKNOWN not in str(value):
         yield Fault(f"{path}.{key}", found(value), "a whole number above 0")
 
 
@@ -130,7 +135,7 @@ def _batch_faults(spec: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault("spec.completionMode", found(mode), "Indexed, NonIndexed")
 
 
-def _pod_faults(pod: Mapping[str, Any], path: str) -> Iterator[Fault]:
+def _pod_faults(pod: Mapping[str, Any], path: str, host: Host) -> Iterator[Fault]:
     if pod.get("initContainers"):
         yield Fault(
             f"{path}.initContainers",
@@ -151,10 +156,10 @@ def _pod_faults(pod: Mapping[str, Any], path: str) -> Iterator[Fault]:
         if not isinstance(container, Mapping):
             yield Fault(f"{path}.containers[{index}]", found(container), "a mapping")
         else:
-            yield from _container_faults(container, f"{path}.containers[{index}]")
+            yield from _container_faults(container, f"{path}.containers[{index}]", host)
 
 
-def _container_faults(container: Mapping[str, Any], path: str) -> Iterator[Fault]:
+def _container_faults(container: Mapping[str, Any], path: str, host: Host) -> Iterator[Fault]:
     command = container.get("command")
     if not command:
         yield Fault(
@@ -169,9 +174,7 @@ def _container_faults(container: Mapping[str, Any], path: str) -> Iterator[Fault
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             yield Fault(f"{path}.{key}", found(words), "a list of strings")
     if container.get("envFrom"):
-        yield Fault(
-            f"{path}.envFrom", found(container["envFrom"]), "env with the values on this machine"
-        )
+        yield from _env_from_faults(container["envFrom"], f"{path}.envFrom", host)
     folder = container.get("workingDir")
     if folder is not None and not isinstance(folder, str):
         yield Fault(f"{path}.workingDir", found(folder), "a path")
@@ -180,18 +183,49 @@ def _container_faults(container: Mapping[str, Any], path: str) -> Iterator[Fault
         yield Fault(f"{path}.env", found(entries), "a list of name and value")
         return
     for index, entry in enumerate(entries or ()):
-        yield from _env_faults(entry, f"{path}.env[{index}]")
+        yield from _env_faults(entry, f"{path}.env[{index}]", host)
 
 
-def _env_faults(entry: object, path: str) -> Iterator[Fault]:
+def _env_from_faults(entries: object, path: str, host: Host) -> Iterator[Fault]:
+    """Yields a fault for each Secret or ConfigMap whose variables nobody gives here."""
+    if not isinstance(entries, list):
+        yield Fault(path, found(entries), "a list of secretRef and configMapRef")
+        return
+    for index, entry in enumerate(entries):
+        reference = reference_of(entry) if isinstance(entry, Mapping) else None
+        if reference is None:
+            yield Fault(f"{path}[{index}]", found(entry), "secretRef or configMapRef")
+            continue
+        kind, of = reference
+        if not host.has_files and of.get("optional") is not True:
+            yield Fault(
+                f"{path}[{index}]",
+                f"the {kind} {of.get('name')}, which is in a cluster",
+                "its variables in a file, one NAME=VALUE a line: --env-file FILE (env_file); an "
+                "empty one if they are set here; or optional: true",
+            )
+
+
+def _env_faults(entry: object, path: str, host: Host) -> Iterator[Fault]:
     name = entry.get("name") if isinstance(entry, Mapping) else None
     if not isinstance(entry, Mapping) or not isinstance(name, str):
         yield Fault(path, found(entry), "a mapping with name and value")
         return
-    if not _ENV_NAME.fullmatch(name) and _UNKNOWN not in name:
+    if not _ENV_NAME.fullmatch(name) and UNKNOWN not in name:
         yield Fault(f"{path}.name", found(name), "letters, digits and _, first no digit")
     source = entry.get("valueFrom")
-    if source:
+    reference = reference_of(source) if isinstance(source, Mapping) else None
+    if reference is not None:
+        kind, of = reference
+        if host.known(name) is None and of.get("optional") is not True:
+            yield Fault(
+                f"{path}.valueFrom",
+                f"{of.get('key')} of the {kind} {of.get('name')}, which is in a cluster, and no "
+                f"variable {name} here",
+                f"{name} in the environment of this command, or {name}=... in a file: --env-file "
+                "FILE (env_file); or optional: true",
+            )
+    elif source:
         field = source.get("fieldRef") if isinstance(source, Mapping) else None
         if not isinstance(field, Mapping) or field.get("fieldPath") not in _FIELDS:
             kinds = ", ".join(map(str, source)) if isinstance(source, Mapping) else found(source)
@@ -200,93 +234,8 @@ def _env_faults(entry: object, path: str) -> Iterator[Fault]:
                 str(field["fieldPath"])
                 if isinstance(field, Mapping) and "fieldPath" in field
                 else kinds,
-                f"a value, or fieldRef of {' or '.join(_FIELDS)} on this machine",
+                f"a value, secretKeyRef, configMapKeyRef, or fieldRef of {' or '.join(_FIELDS)} on "
+                "this machine",
             )
     elif entry.get("value") is not None and not isinstance(entry["value"], str):
         yield Fault(f"{path}.value", found(entry["value"]), "a string")
-
-
-def _file_faults(manifest: Mapping[str, Any], maps: Sequence[PathMap]) -> Iterator[Fault]:
-    """Yields programs and scripts that a command names and this machine lacks."""
-    for pod in pod_templates(manifest):
-        pod_spec = pod.template.get("spec")
-        containers = pod_spec.get("containers") if isinstance(pod_spec, Mapping) else None
-        for index, container in enumerate(containers if isinstance(containers, list) else ()):
-            if isinstance(container, Mapping):
-                path = f"{pod.path}.spec.containers[{index}]"
-                yield from _program_faults(container, path, maps)
-
-
-def _program_faults(
-    container: Mapping[str, Any], path: str, maps: Sequence[PathMap]
-) -> Iterator[Fault]:
-    words = [
-        (f"{path}.{key}[{index}]", word)
-        for key in ("command", "args")
-        if isinstance(container.get(key), list)
-        for index, word in enumerate(container[key])
-        if isinstance(word, str)
-    ]
-    folder = container.get("workingDir")
-    if isinstance(folder, str) and _is_absent(folder, maps, os.path.isdir):
-        yield _missing(f"{path}.workingDir", folder, folder)
-    if not words or not container.get("command"):
-        return
-    where, program = words[0]
-    if _is_open(program):
-        return
-    if program.startswith("/"):
-        mapped = map_paths(program, maps)
-        if not os.path.isfile(mapped):
-            yield _missing(where, program, os.path.dirname(program))
-        elif not os.access(mapped, os.X_OK):
-            yield Fault(where, f'"{program}", which is not executable here', "a program")
-    elif "/" not in program and not _is_found(program, container):
-        yield Fault(where, f'"{program}", which is not on PATH here', "a program of this machine")
-    if _INTERPRETER.fullmatch(os.path.basename(program)):
-        yield from _script_faults(words[1:], maps)
-
-
-def _is_found(program: str, container: Mapping[str, Any]) -> bool:
-    """Returns whether a program is on PATH; True if the container sets a PATH of its own."""
-    entries = container.get("env")
-    names = [
-        entry.get("name")
-        for entry in (entries if isinstance(entries, list) else ())
-        if isinstance(entry, Mapping)
-    ]
-    return "PATH" in names or shutil.which(program, path=search_path()) is not None
-
-
-def _script_faults(words: Sequence[tuple[str, str]], maps: Sequence[PathMap]) -> Iterator[Fault]:
-    previous = ""
-    for where, word in words:
-        texts = [word]
-        if re.fullmatch(r"-[a-z]*c", previous):
-            try:
-                texts = shlex.split(word)
-            except ValueError:
-                texts = [word]
-        previous = word
-        for text in texts:
-            if text.endswith((".py", ".sh")):
-                if _is_absent(text, maps, os.path.isfile):
-                    yield _missing(where, text, os.path.dirname(text))
-                return
-
-
-def _missing(where: str, path: str, folder: str) -> Fault:
-    return Fault(
-        where,
-        f'"{path}", which does not exist here',
-        f"a path of this machine, or a map of the container's path: --map {folder}=DIR",
-    )
-
-
-def _is_absent(path: str, maps: Sequence[PathMap], exists: Callable[[str], bool]) -> bool:
-    return path.startswith("/") and not _is_open(path) and not exists(map_paths(path, maps))
-
-
-def _is_open(text: str) -> bool:
-    """Returns whether the text is known only while a trial runs."""
-    return _UNKNOWN in text or "$(" in text

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-__all__ = ["container_environment", "expand", "pytorch_environment"]
+__all__ = [
+    "container_environment",
+    "expand",
+    "pytorch_environment",
+    "reference_of",
+]
 
 ADDRESS = "127.0.0.1"
+
+_REFERENCES = {
+    "secretKeyRef": "Secret",
+    "configMapKeyRef": "ConfigMap",
+    "secretRef": "Secret",
+    "configMapRef": "ConfigMap",
+}
 
 _REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
 
@@ -31,22 +43,44 @@ def container_environment(
     entries: Iterable[Mapping[str, Any]],
     given: Mapping[str, str],
     fields: Mapping[str, str],
+    known: Callable[[str], str | None] = lambda name: None,
 ) -> dict[str, str]:
     """Returns the values of a container's ``env``; each may refer to the ones before it.
+
+    A value from a Secret or a ConfigMap is the one that the variable has here; without one the
+    variable is left out, as the check lets pass only those that are optional.
 
     Args:
         entries: The list as in the manifest.
         given: Variables that are defined before the list.
         fields: Pod field (``metadata.name``) to its value, for ``fieldRef``.
+        known: Returns the value that a variable has on this machine, or None.
     """
     values = dict(given)
     for entry in entries:
         source = entry.get("valueFrom")
-        if source:
+        if source and reference_of(source) is not None:
+            value = known(entry["name"])
+            if value is not None:
+                values[entry["name"]] = value
+        elif source:
             values[entry["name"]] = fields[source["fieldRef"]["fieldPath"]]
         else:
             values[entry["name"]] = expand(str(entry.get("value") or ""), values)
     return values
+
+
+def reference_of(source: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+    """Returns the kind and the reference of a value from a Secret or a ConfigMap; None for others.
+
+    Args:
+        source: ``valueFrom`` of a variable, or an item of ``envFrom``.
+    """
+    for key, kind in _REFERENCES.items():
+        reference = source.get(key)
+        if isinstance(reference, Mapping):
+            return kind, reference
+    return None
 
 
 def pytorch_environment(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import Enum, auto
@@ -16,11 +16,11 @@ from katibflow.runners.events import LogLine, Notice, Observer, Started
 from katibflow.runners.local.attempt import Attempt
 from katibflow.runners.local.ending import KILL_GRACE, end_all
 from katibflow.runners.local.file_watch import Pace
+from katibflow.runners.local.host import Host
 from katibflow.runners.local.lines import LogTail
 from katibflow.runners.local.manifest import JobPlan
 from katibflow.runners.local.members import Census, marked
 from katibflow.runners.local.metrics_sources import LocalSource, opened
-from katibflow.runners.local.paths import PathMap
 from katibflow.runners.local.ports import never_connected
 from katibflow.runners.local.processes import adopt
 from katibflow.runners.local.replicas import Replicas, with_log
@@ -116,7 +116,7 @@ def follow(
     plan: JobPlan,
     folder: TrialFolder,
     attempt: Attempt,
-    maps: Sequence[PathMap],
+    host: Host,
     limits: Limits,
     observe: Observer,
     stop: StopRequest,
@@ -128,7 +128,7 @@ def follow(
         plan: The replicas of the job.
         folder: The trial's folder.
         attempt: The job's state on disk.
-        maps: Container paths and their replacements here.
+        host: The options of the run.
         limits: Time limits, counted from the attempt's creation.
         observe: Called with the job's events, in this thread.
         stop: A request that ends the job early.
@@ -146,7 +146,7 @@ def follow(
         happened.put(None)
 
     with _tail(plan, folder) as tail, opened(plan, folder, attempt, wake) as source:
-        job = _Job(plan, folder, attempt, maps, limits, observe, tail, source, happened, census)
+        job = _Job(plan, folder, attempt, host, limits, observe, tail, source, happened, census)
         unsubscribe = stop.subscribe(wake)
         try:
             outcome = job.until_end(stop)
@@ -183,7 +183,7 @@ class _Job:
         plan: JobPlan,
         folder: TrialFolder,
         attempt: Attempt,
-        maps: Sequence[PathMap],
+        host: Host,
         limits: Limits,
         observe: Observer,
         tail: LogTail,
@@ -197,7 +197,7 @@ class _Job:
         self._limits = limits
         self._observe = observe
         self._tail = tail
-        self._replicas = Replicas(plan, folder, attempt, maps, happened.put)
+        self._replicas = Replicas(plan, folder, attempt, host, happened.put)
         self._is_checked = not plan.connects
         self._source = source
         self._happened = happened

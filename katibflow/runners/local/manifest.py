@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +12,13 @@ from typing import Any
 
 from katibflow.collectors.sources import METRICS_PORT, Endpoint, SideContainer, Source
 from katibflow.experiment.job_kinds import pod_templates
+from katibflow.runners.local.devices import GpuKind, count_of
 from katibflow.runners.local.environment import (
     container_environment,
     expand,
     pytorch_environment,
 )
+from katibflow.runners.local.host import Host
 from katibflow.runners.local.paths import PathMap, map_paths
 
 __all__ = [
@@ -28,10 +30,12 @@ __all__ = [
     "count",
     "plan_job",
     "program_of",
-    "search_path",
+    "with_gpus",
 ]
 
 NAMESPACE = "default"
+
+_PYTHON = re.compile(r"python[0-9.]*")
 
 OBSERVER = "collector-0"
 """Name of the replica that a Custom collector's container becomes."""
@@ -189,11 +193,32 @@ def _plan_batch(manifest: Mapping[str, Any], job: str) -> JobPlan:
     return JobPlan(replicas, parallelism, names, completions, connects=False)
 
 
+def with_gpus(plan: JobPlan, kind: GpuKind, ids: Sequence[str]) -> JobPlan:
+    """Returns the plan in which each replica sees its part of a trial's GPUs.
+
+    Args:
+        plan: The plan of the job.
+        kind: The make of the GPUs.
+        ids: The trial's GPUs; those of pods that run one after the other are the same.
+    """
+    replicas, begin = [], 0
+    for replica in plan.replicas:
+        number = count_of(replica.container, kind)
+        own = [ids[place % len(ids)] for place in range(begin, begin + number)] if ids else []
+        begin += number
+        if number:
+            defaults = {**replica.defaults, kind.variable: ",".join(own)}
+            replica = replace(replica, defaults=defaults)
+        replicas.append(replica)
+    return replace(plan, replicas=tuple(replicas))
+
+
 def command_of(
     replica: Replica,
-    maps: Sequence[PathMap],
+    host: Host,
     default_folder: Path,
     marks: Mapping[str, str],
+    maps: Sequence[PathMap] | None = None,
 ) -> Command:
     """Returns the process of a replica.
 
@@ -201,34 +226,32 @@ def command_of(
 
     Args:
         replica: The replica.
-        maps: Container paths and their replacements here.
+        host: The options of the run.
         default_folder: Working folder of a container without ``workingDir``.
         marks: Variables by which the replica's processes are recognized.
+        maps: Container paths and their replacements here; those of the options by default.
     """
+    maps = host.maps if maps is None else maps
     container = replica.container
     fields = {"metadata.name": replica.pod, "metadata.namespace": NAMESPACE}
-    given = {**replica.defaults, **replica.environment}
-    values = container_environment(container.get("env") or (), given, fields)
+    given = {**replica.defaults, **host.variables, **replica.environment}
+    values = container_environment(container.get("env") or (), given, fields, host.known)
     # As on a cluster: a later entry of the same name wins, and the operator's come last.
     values |= replica.environment
     words = [*container["command"], *(container.get("args") or ())]
+    if host.python is not None and _PYTHON.fullmatch(str(words[0])):
+        words[0] = host.python
     folder = container.get("workingDir")
     return Command(
         arguments=tuple(map_paths(expand(str(word), values), maps) for word in words),
         environment={
             **os.environ,
-            "PATH": search_path(),
+            "PATH": host.search_path,
             **{name: map_paths(value, maps) for name, value in values.items()},
             **marks,
         },
         folder=default_folder / map_paths(folder, maps) if folder else default_folder,
     )
-
-
-def search_path() -> str:
-    """Returns PATH with this interpreter's folder first, for its own python3 and torchrun."""
-    # sys.executable is not resolved, as the link in a venv's bin folder is what selects the venv.
-    return os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
 
 
 def program_of(command: Command) -> str | None:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from posixpath import dirname, isabs, join
 from typing import Any
 
 from katibflow.experiment.job_kinds import pod_templates
-from katibflow.runners.local.paths import PathMap, map_paths
+from katibflow.runners.local.host import Host
+from katibflow.runners.local.paths import map_paths
+from katibflow.runners.local.project import project_of
 
-__all__ = ["program_files"]
+__all__ = ["file_hash", "program_files"]
 
 _SUFFIXES = frozenset(
     {".bash", ".jl", ".js", ".lua", ".pl", ".py", ".R", ".r", ".rb", ".sh", ".ts", ".zsh"}
@@ -35,12 +37,12 @@ _MOST_FILES = 200
 _WORD = re.compile(r"[^\s'\"=;&|()<>]+")
 
 
-def program_files(manifest: Mapping[str, Any], maps: Sequence[PathMap]) -> Mapping[str, str]:
+def program_files(manifest: Mapping[str, Any], host: Host) -> Mapping[str, str]:
     """Returns name to SHA-256 of each program's file.
 
     Args:
         manifest: The trialSpec; references in it are names of no file.
-        maps: Container paths and their replacements here.
+        host: The options of the run.
 
     Returns:
         The hashes. A name is the path as the command has it; an imported module's is the path
@@ -52,9 +54,14 @@ def program_files(manifest: Mapping[str, Any], maps: Sequence[PathMap]) -> Mappi
         containers = spec.get("containers") if isinstance(spec, Mapping) else None
         for container in containers if isinstance(containers, list) else ():
             if isinstance(container, Mapping):
-                for program in _named(container, maps):
+                for program in _named(container, host):
                     _add(found, program)
     return found
+
+
+def file_hash(path: Path) -> str:
+    """Returns the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -67,10 +74,13 @@ class _Program:
     above: str
 
 
-def _named(container: Mapping[str, Any], maps: Sequence[PathMap]) -> Iterator[_Program]:
+def _named(container: Mapping[str, Any], host: Host) -> Iterator[_Program]:
     """Yields the programs that a container's command names."""
     folder = container.get("workingDir")
-    base = Path(map_paths(folder, maps)) if isinstance(folder, str) else None
+    maps = host.maps
+    base = project_of(container, host.projects)
+    if isinstance(folder, str) and folder:
+        base = Path(map_paths(folder, maps))
     lists = [container.get(key) for key in ("command", "args")]
     texts = [str(text) for each in lists if isinstance(each, list) for text in each]
     previous = ""

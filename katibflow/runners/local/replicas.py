@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,11 +12,17 @@ import psutil
 from katibflow.errors import RunnerError
 from katibflow.runners.base import JobOutcome, JobState
 from katibflow.runners.local.attempt import Attempt
+from katibflow.runners.local.host import Host
 from katibflow.runners.local.lines import last_lines
-from katibflow.runners.local.manifest import JobPlan, Replica, command_of, program_of
+from katibflow.runners.local.manifest import (
+    Command,
+    JobPlan,
+    Replica,
+    command_of,
+    program_of,
+)
 from katibflow.runners.local.members import FOLDER_MARK, REPLICA_MARK
 from katibflow.runners.local.metrics_sources import maps_of
-from katibflow.runners.local.paths import PathMap
 from katibflow.runners.local.processes import (
     TAKEN,
     ReplicaProcess,
@@ -24,6 +30,7 @@ from katibflow.runners.local.processes import (
     describe_exit,
     start,
 )
+from katibflow.runners.local.project import absent_paths, project_of
 from katibflow.runners.local.trial_folder import TrialFolder
 
 __all__ = ["Ended", "Replicas", "with_log"]
@@ -47,7 +54,7 @@ class Replicas:
         plan: The plan of the job.
         folder: The trial's folder.
         attempt: The job's state on disk.
-        maps: Container paths and their replacements here.
+        host: The options of the run.
         on_end: Called, in another thread, with the name of a replica whose process ended.
 
     Attributes:
@@ -60,13 +67,14 @@ class Replicas:
         plan: JobPlan,
         folder: TrialFolder,
         attempt: Attempt,
-        maps: Sequence[PathMap],
+        host: Host,
         on_end: Callable[[str], None],
     ) -> None:
         self._plan = plan
         self._folder = folder
         self._attempt = attempt
-        self._maps = maps
+        self._host = host
+        self._commands: dict[str, Command] = {}
         self._on_end = on_end
         self._waiting: list[Replica] = []
         self._done: list[ReplicaProcess] = []
@@ -105,8 +113,10 @@ class Replicas:
         while self._waiting and self._may_begin(self._waiting[0]):
             replica = self._waiting.pop(0)
             marks = {FOLDER_MARK: str(self._folder.path), REPLICA_MARK: replica.name}
-            maps = maps_of(self._plan, replica.name, self._attempt.folder, self._maps)
-            command = command_of(replica, maps, self._folder.path, marks)
+            maps = maps_of(self._plan, replica.name, self._attempt.folder, self._host.maps)
+            folder = project_of(replica.container, self._host.projects) or self._folder.path
+            command = command_of(replica, self._host, folder, marks, maps)
+            self._commands[replica.name] = command
             if not command.folder.is_dir():
                 return _cannot_start(replica, f"there is no folder {command.folder}")
             program = program_of(command)
@@ -186,11 +196,25 @@ class Replicas:
                 return JobOutcome(
                     JobState.FAILED,
                     "ReplicaFailed",
-                    with_log(f"{name} {describe_exit(end.code)}", self._folder, name),
+                    with_log(_failed(name, end.code, self._commands.get(name)), self._folder, name),
                 )
         if succeeded >= self._plan.needed:
             return JobOutcome(JobState.SUCCEEDED)
         return None
+
+
+def _failed(name: str, code: int | None, command: Command | None) -> str:
+    """Returns how a replica failed, and which paths its command names that are not here."""
+    sentence = f"{name} {describe_exit(code)}"
+    paths = [] if command is None else absent_paths(command.arguments, command.folder)
+    if command is None or not paths:
+        return sentence
+    place = "" if all(path.startswith("/") for path in paths) else f" (from {command.folder})"
+    return (
+        f"{sentence}; its command names {', '.join(paths)}, not found here{place}: if that is "
+        "data, say where it is: --map CONTAINER=HERE for a container's path, or workingDir for a "
+        "relative one"
+    )
 
 
 def _cannot_start(replica: Replica, why: str) -> JobOutcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from katibflow.collectors.sources import Endpoint
@@ -12,19 +13,24 @@ from katibflow.errors import RunnerError
 from katibflow.runners.base import JobOutcome, JobState, TrialJob
 from katibflow.runners.events import Observer
 from katibflow.runners.local.checks import check_local, manifest_faults
+from katibflow.runners.local.devices import Pool
 from katibflow.runners.local.ending import KILL_GRACE, end_all
 from katibflow.runners.local.follower import follow, remains, replay
+from katibflow.runners.local.host import Host
 from katibflow.runners.local.lock import RunLock
-from katibflow.runners.local.manifest import plan_job
+from katibflow.runners.local.manifest import JobPlan, plan_job, with_gpus
 from katibflow.runners.local.members import Census
 from katibflow.runners.local.paths import PathMap, parse_map, with_map
 from katibflow.runners.local.ports import free_port, reserved
+from katibflow.runners.local.processors import processors_here, with_threads
 from katibflow.runners.local.state_files import unwritable
 from katibflow.runners.local.trial_folder import TrialFolder, digest, trial_folders
 from katibflow.runners.stopping import StopRequest
 from katibflow.study.history import Trial
 
 __all__ = ["LocalRunner", "PathMap", "RunLock", "check_local", "parse_map"]
+
+_HERE = Host()
 
 
 class LocalRunner:
@@ -35,15 +41,16 @@ class LocalRunner:
 
     Args:
         folder: The run's folder; the trials' folders are in ``trials/`` below it.
-        maps: Container paths and their replacements here.
+        host: The options of the run.
     """
 
-    def __init__(self, folder: Path, maps: Sequence[PathMap] = ()) -> None:
+    def __init__(self, folder: Path, host: Host = _HERE) -> None:
         self._trials = folder.resolve() / "trials"
-        self._maps = tuple(maps)
+        self._host = host
         self._lock = threading.Condition()
         self._running: dict[int, StopRequest] = {}
         self._census = Census()
+        self._gpus = Pool(() if host.gpus is None else host.gpus.ids)
 
     def records(self) -> Sequence[Trial]:
         """Returns the trials on record by ascending number; folders without a record are ignored.
@@ -93,11 +100,12 @@ class LocalRunner:
             RunnerError: The manifest cannot run on this machine, the folder cannot be written, or
                 processes cannot be started or ended.
         """
-        maps = self._maps
+        host = self._host
         if job.checkpoint is not None:
             place = self._folder(job.trial.number).checkpoints
-            maps = with_map(maps, PathMap(job.checkpoint.path.rstrip("/"), place))
-        faults = tuple(manifest_faults(job.manifest))
+            maps = with_map(host.maps, PathMap(job.checkpoint.path.rstrip("/"), place))
+            host = replace(host, maps=maps)
+        faults = tuple(manifest_faults(job.manifest, host))
         if faults:
             raise RunnerError("\n".join(f"trialSpec.{fault}" for fault in faults))
         folder = self._folder(job.trial.number)
@@ -106,7 +114,8 @@ class LocalRunner:
             unsubscribe = stop.pass_on(inner)
             try:
                 folder.write_record(job.trial)
-                return self._run(job, folder, maps, observe, inner)
+                with self._lent_gpus(job.trial.number, inner) as ids:
+                    return self._run(job, folder, host, ids, observe, inner)
             finally:
                 unsubscribe()
 
@@ -125,6 +134,7 @@ class LocalRunner:
         wrong: list[str] = []
         for folder in trial_folders(self._trials):
             if folder.number in keep or folder.number in own:
+                self._reserve(folder)
                 continue
             lives = folder.is_in_use or any(
                 Path(path).is_relative_to(folder.path) for path in living
@@ -137,6 +147,31 @@ class LocalRunner:
             self._lock.wait_for(lambda: not (own.keys() & self._running.keys()))
         if wrong:
             raise RunnerError("\n".join(wrong))
+
+    def _reserve(self, folder: TrialFolder) -> None:
+        """Keeps the GPUs of a trial that an earlier process started for that trial."""
+        attempt = folder.attempt()
+        if self._gpu_count and attempt is not None and attempt.end() is None:
+            self._gpus.reserve(folder.number, attempt.gpus)
+
+    @contextmanager
+    def _lent_gpus(self, number: int, stop: StopRequest) -> Iterator[tuple[str, ...]]:
+        """Lends a trial its GPUs; none if trials take none."""
+        if not self._gpu_count:
+            yield ()
+            return
+        unsubscribe = stop.subscribe(self._gpus.wake)
+        try:
+            with self._gpus.lent(number, self._gpu_count, lambda: stop.reason is not None) as ids:
+                yield ids
+        finally:
+            unsubscribe()
+
+    @property
+    def _gpu_count(self) -> int:
+        """How many GPUs a trial takes; 0 if there are none."""
+        gpus = self._host.gpus
+        return gpus.each if gpus is not None and gpus.ids else 0
 
     def _stop(self, folder: TrialFolder, lives: bool, reason: str) -> None:
         """Stops a trial that lives, or whose record says that it runs."""
@@ -181,21 +216,22 @@ class LocalRunner:
         self,
         job: TrialJob,
         folder: TrialFolder,
-        maps: Sequence[PathMap],
+        host: Host,
+        ids: Sequence[str],
         observe: Observer,
         stop: StopRequest,
     ) -> JobOutcome:
         name = job.trial.job or f"trial-{job.trial.number}"
         attempt = folder.attempt()
         if attempt is not None and (attempt.name, attempt.manifest) == (name, digest(job.manifest)):
-            plan = plan_job(job.manifest, name, attempt.port, job.source, attempt.metrics_port)
+            plan = self._plan(job, name, attempt.port, attempt.metrics_port, ids)
             end = attempt.end()
             if end is not None and end.state is not JobState.STOPPED:
                 return replay(plan, folder, attempt, end, observe, self._census)
             if end is None and remains(plan, folder, attempt):
                 with reserved(attempt.port), reserved(attempt.metrics_port):
                     return follow(
-                        plan, folder, attempt, maps, job.limits, observe, stop, self._census
+                        plan, folder, attempt, host, job.limits, observe, stop, self._census
                     )
         if folder.has_attempts:
             end_all(folder.path, KILL_GRACE, census=self._census)
@@ -214,6 +250,17 @@ class LocalRunner:
             folder.renew_checkpoints(source)
         serves = isinstance(job.source, Endpoint)
         with free_port() as port, free_port() if serves else nullcontext(0) as metrics_port:
-            plan = plan_job(job.manifest, name, port, job.source, metrics_port)
+            plan = self._plan(job, name, port, metrics_port, ids)
             attempt = folder.new_attempt(name, job.manifest, port, metrics_port)
-            return follow(plan, folder, attempt, maps, job.limits, observe, stop, self._census)
+            if ids:
+                attempt.write_gpus(ids)
+            return follow(plan, folder, attempt, host, job.limits, observe, stop, self._census)
+
+    def _plan(
+        self, job: TrialJob, name: str, port: int, metrics_port: int, ids: Sequence[str]
+    ) -> JobPlan:
+        """Returns the plan of a job, with its part of the machine's processors and GPUs."""
+        plan = plan_job(job.manifest, name, port, job.source, metrics_port)
+        plan = with_threads(plan, self._host.side_by_side, processors_here())
+        gpus = self._host.gpus
+        return with_gpus(plan, gpus.kind, ids) if gpus is not None and ids else plan

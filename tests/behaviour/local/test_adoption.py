@@ -19,6 +19,7 @@ from katibflow.errors import RunBusy
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import JobOutcome, JobState, TrialJob
 from katibflow.runners.events import LogLine, Notice
+from katibflow.runners.local.host import Host
 from katibflow.runners.local.lock import LockWait, RunLock
 from katibflow.runners.local.manifest import command_of, plan_job
 from katibflow.runners.local.members import marked
@@ -183,7 +184,7 @@ def test_a_shell_that_comes_too_late_runs_nothing(lab: LocalLab, by: str) -> Non
     else:
         attempt.write_end(JobOutcome(JobState.STOPPED))
     (replica,) = plan_job(job.manifest, "late", 1).replicas
-    command = command_of(replica, (), folder.path, {})
+    command = command_of(replica, Host(), folder.path, {})
     process = start(command, "/bin/sh", base, folder.log("job-0"))
     ended = threading.Event()
     process.on_end(ended.set)

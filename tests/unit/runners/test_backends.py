@@ -75,6 +75,9 @@ def test_options_are_told_with_their_backends() -> None:
     told = {name: (owned.option.words, owned.allowed) for name, owned in all_options().items()}
     assert told == {
         "maps": ("--map", "only with --on local"),
+        "python": ("--python", "only with --on local"),
+        "env_file": ("--env-file", "only with --on local"),
+        "gpus": ("--gpus", "only with --on local"),
         "namespace": ("--namespace", "only with --on kubernetes"),
         "context": ("--context", "only with --on kubernetes"),
         "resume": ("--resume", "only with --on kubernetes"),
@@ -87,7 +90,11 @@ def test_options_are_told_with_their_backends() -> None:
     [
         ("local", {"namespace": "a"}, "--namespace: found a; allowed: only with --on kubernetes"),
         ("kubernetes", {"maps": ["/a=b"]}, "--map: found /a=b; allowed: only with --on local"),
-        ("local", {"rockets": 2}, "rockets: found 2; allowed: maps, namespace, context, resume"),
+        (
+            "local",
+            {"rockets": 2},
+            "rockets: found 2; allowed: maps, python, env_file, gpus, namespace, context, resume",
+        ),
     ],
 )
 def test_an_option_of_another_backend_is_refused(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from katibflow.errors import InvalidExperiment
+from katibflow.runners.local.host import Host
 from katibflow.runners.local.paths import PathMap
 from katibflow.runners.local.runner import check_local
 from katibflow.validation.rules import check_document, load_experiment
@@ -32,7 +33,7 @@ def check(manifest: Mapping[str, Any], maps: tuple[PathMap, ...] = ()) -> str:
     }
     experiment = check_document(document, "test")
     try:
-        check_local(experiment, maps)
+        check_local(experiment, Host(maps=tuple(maps)))
     except InvalidExperiment as error:
         return "\n".join(str(fault).removeprefix(WHERE) for fault in error.faults)
     return ""
@@ -97,13 +98,18 @@ CASES = {
     ),
     "secret": (
         batch(env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
-        "env[0].valueFrom: found secretKeyRef; allowed: a value, or fieldRef",
+        "env[0].valueFrom: found k of the Secret s, which is in a cluster, and no variable A here; "
+        "allowed: A in the environment of this command, or A=... in a file: --env-file FILE",
     ),
     "other field": (
         batch(env=[{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]),
         "env[0].valueFrom: found status.podIP",
     ),
-    "envFrom": (batch(envFrom=[{"secretRef": {"name": "s"}}]), "envFrom: found a list of 1"),
+    "envFrom": (
+        batch(envFrom=[{"secretRef": {"name": "s"}}]),
+        "envFrom[0]: found the Secret s, which is in a cluster; allowed: its variables in a file, "
+        "one NAME=VALUE a line: --env-file FILE",
+    ),
     "env value": (batch(env=[{"name": "A", "value": 1}]), "env[0].value: found 1; allowed: a str"),
     "env name": (batch(env=[{"name": "a.b", "value": ""}]), 'env[0].name: found "a.b"'),
     "args": (batch(args=[1]), "args: found a list of 1; allowed: a list of strings"),
@@ -163,4 +169,4 @@ def test_a_map_makes_the_seeds_file_run() -> None:
         check_local(experiment)
     assert len(caught.value.faults) == 2
     assert "--map /opt/pytorch-mnist=DIR" in str(caught.value)
-    check_local(experiment, [PathMap("/opt/pytorch-mnist", ROOT / "trial_image")])
+    check_local(experiment, Host(maps=(PathMap("/opt/pytorch-mnist", ROOT / "trial_image"),)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from katibflow.runners.local.host import Host
 from katibflow.runners.local.paths import PathMap
 from katibflow.runners.local.programs import program_files
 
@@ -58,25 +59,25 @@ def job(words: list[str], **container: Any) -> dict[str, Any]:
 def test_scripts_and_what_they_import_of_their_project(
     project: Path, words: list[str], names: set[str]
 ) -> None:
-    found = set(program_files(job(words, workingDir=str(project)), []))
+    found = set(program_files(job(words, workingDir=str(project)), Host()))
     expected = names | ({"train.py"} if names & {"helper.py"} else set())
     assert found == expected
 
 
 def test_a_mapped_script_has_the_name_that_the_command_gives_it(project: Path) -> None:
     manifest = job(["python3"], args=["/opt/code/train.py"])
-    found = program_files(manifest, [PathMap("/opt/code", project)])
+    found = program_files(manifest, Host(maps=(PathMap("/opt/code", project),)))
     assert set(found) == {f"/opt/code/{name}" for name in IMPORTED}
 
 
 def test_a_changed_module_has_another_hash_and_a_moved_project_the_same(
     project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    before = program_files(job(["python3", "train.py"], workingDir=str(project)), [])
+    before = program_files(job(["python3", "train.py"], workingDir=str(project)), Host())
     moved = tmp_path_factory.mktemp("moved") / "project"
     project.rename(moved)
-    after = program_files(job(["python3", "train.py"], workingDir=str(moved)), [])
+    after = program_files(job(["python3", "train.py"], workingDir=str(moved)), Host())
     assert after == before
     (moved / "model/net.py").write_text("from . import layers\nx = 1\n")
-    changed = program_files(job(["python3", "train.py"], workingDir=str(moved)), [])
+    changed = program_files(job(["python3", "train.py"], workingDir=str(moved)), Host())
     assert [name for name in before if before[name] != changed[name]] == ["model/net.py"]

@@ -24,6 +24,7 @@ from katibflow.runners.local.processes import (
     describe_exit,
     start,
 )
+from katibflow.runners.local.surroundings import project_variables
 from katibflow.runners.local.trial_folder import TrialFolder
 
 __all__ = ["Ended", "Replicas", "with_log"]
@@ -105,6 +106,7 @@ class Replicas:
         while self._waiting and self._may_begin(self._waiting[0]):
             replica = self._waiting.pop(0)
             marks = {FOLDER_MARK: str(self._folder.path), REPLICA_MARK: replica.name}
+            marks |= project_variables()
             maps = maps_of(self._plan, replica.name, self._attempt.folder, self._maps)
             command = command_of(replica, maps, self._folder.path, marks)
             if not command.folder.is_dir():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from katibflow.collectors.sources import Endpoint
 from katibflow.errors import RunnerError
+from katibflow.experiment.timeouts import with_deadline
 from katibflow.runners.base import JobOutcome, JobState, TrialJob
 from katibflow.runners.events import Observer
 from katibflow.runners.local.checks import check_local, manifest_faults
@@ -101,6 +103,7 @@ class LocalRunner:
         if faults:
             raise RunnerError("\n".join(f"trialSpec.{fault}" for fault in faults))
         folder = self._folder(job.trial.number)
+        job = replace(job, limits=with_deadline(job.limits, job.manifest))
         inner = StopRequest()
         with unwritable(folder.path), folder.locked(), self._registered(job.trial.number, inner):
             unsubscribe = stop.pass_on(inner)

@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -31,7 +32,7 @@ from katibflow.validation.reading import map_in_file, read_plain
 from katibflow.validation.rules import check_document
 
 if TYPE_CHECKING:
-    from katibflow.api.run import Recurring, RemoteRun
+    from katibflow.api.run import Recurring, Run
     from katibflow.engine.events import Watcher
     from katibflow.experiment import types as model
     from katibflow.progress.status import Status
@@ -229,7 +230,7 @@ class Experiment:
         schedule: None = None,
         every: None = None,
         **run_parameters: Any,
-    ) -> RemoteRun: ...
+    ) -> Run: ...
 
     @with_run_keywords
     def submit(
@@ -247,7 +248,7 @@ class Experiment:
         schedule: str | None = None,
         every: str | None = None,
         **run_parameters: Any,
-    ) -> RemoteRun | Recurring:
+    ) -> Run | Recurring:
         """Compiles the Experiment, uploads it unless it is there, and starts a run of it.
 
         With ``schedule`` or ``every`` this creates a recurring run instead; each of its runs is a
@@ -280,9 +281,10 @@ class Experiment:
             RunnerError: The server cannot be reached, or refuses.
         """
         require("kfp", "Experiment.submit")
-        from katibflow.api.run import Recurring, RemoteRun
+        from katibflow.api.run import Recurring, Run
         from katibflow.client.cluster import access_of
         from katibflow.client.submitting import Submission, submit, trigger_of
+        from katibflow.handles.kfp import KfpRun
         from katibflow.runners.kubernetes.config_maps import map_in_cluster
 
         given = given_texts(run_parameters, parameters)
@@ -298,11 +300,9 @@ class Experiment:
             kfp_experiment,
         )
         submitted = submit(submission, access, _WarningListener(self._source), trigger)
-        made, cluster = submitted.made, submitted.cluster
-        if isinstance(made, Recurring):
-            return made
-        records, reader = cluster.records(made), cluster.reader(made.run)
-        return RemoteRun(submitted.pipelines, made, records, reader)
+        if isinstance(submitted.made, Recurring):
+            return submitted.made
+        return Run(KfpRun(submitted.pipelines, submitted.made, submitted.cluster))
 
     @with_run_keywords
     def task(
@@ -341,6 +341,12 @@ class Experiment:
         if read is not None:
             document = with_template(document, *read(reference))
         return check_document(document, self._source)
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the objective, the algorithm and the search space."""
+        from katibflow.report.notebook import experiment_html
+
+        return experiment_html(self.model)
 
     def __repr__(self) -> str:
         spec = self.model.spec
@@ -465,4 +471,4 @@ def _unseen(status: Status) -> AbstractContextManager[Watcher]:
 def _shown(status: Status) -> AbstractContextManager[Watcher]:
     from katibflow.progress.display import progress_for
 
-    return progress_for(status, sys.stdout)
+    return progress_for(status, sys.stdout, datetime.now(UTC))

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from katibflow.api.plots import Plots
 from katibflow.errors import KatibflowError
 from katibflow.extras import missing
 from katibflow.report.table import Kind, Output, columns_of, rows_of
@@ -228,6 +229,17 @@ class Result:
         for column in (each.name for each in columns if each.kind is Kind.TIME):
             table[column] = pandas.to_datetime(table[column], utc=True, format="ISO8601")
         return table
+
+    @property
+    def plots(self) -> Plots:
+        """The report's plots as figures of Plotly, as ``result.plots.history()``."""
+        return Plots(self.history)
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: how the run ended, its best trial, its best ten trials."""
+        from katibflow.report.notebook import result_html
+
+        return result_html(self.history, self._ending)
 
     def __repr__(self) -> str:
         best = self.front

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
@@ -116,7 +117,11 @@ def run(
     stop = StopRequest()
     with caught(stop, again=lambda number: _leave(stop, number, stream)):
         done = run_to_end(
-            experiment, runs, options, show=lambda status: progress_for(status, stream), stop=stop
+            experiment,
+            runs,
+            options,
+            show=lambda status: progress_for(status, stream, datetime.now(UTC)),
+            stop=stop,
         )
     print_result(done, as_json, done.folder.report)
     if done.interrupted is not None:

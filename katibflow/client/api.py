@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from katibflow.client.access import COOKIES, TOKEN, Access, log_in, own_namespace, pages_of
-from katibflow.client.base import Cron, Pipelines, Run, Trigger, Version
+from katibflow.client.base import OVER, Cron, Pipelines, Run, Trigger, Unreachable, Version
 from katibflow.client.refusals import translated
 from katibflow.client.tasks import steps_of
 from katibflow.errors import InputError, RunnerError
@@ -24,6 +24,8 @@ __all__ = ["connect"]
 _TIMEOUT = (10.0, 60.0)  # seconds: to connect, and to wait for the next byte of the answer
 _PAGE = 100
 _EQUALS = "EQUALS"
+_STOPPING = "CANCELING"
+_ERROR = "error_message"
 _NEVER = 1970  # KFP writes 1970 as the end of a step that still runs
 
 
@@ -75,6 +77,7 @@ class _Pipelines:
         import kfp_server_api
 
         self.namespace = namespace
+        self._api = api
         self._address = api.configuration.host
         self._pages = pages
         self._specs: dict[Version, Mapping[str, Any]] = {}
@@ -229,6 +232,35 @@ class _Pipelines:
             get = self._experiments.experiment_service_get_experiment
             return _call(get, run.experiment_id).namespace or ""
 
+    def workflow(self, run_id: str) -> Mapping[str, Any] | None:
+        answer = self._read(f"/apis/v1beta1/runs/{run_id}")
+        try:
+            runtime = _mapping(_mapping(json.loads(answer or "")).get("pipeline_runtime"))
+            return _mapping(json.loads(runtime.get("workflow_manifest") or "")) or None
+        except (TypeError, ValueError):
+            return None
+
+    def log(self, run_id: str, pod: str) -> str | None:
+        text = self._read(f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log")
+        try:  # an error comes with status 200
+            is_error = _ERROR in _mapping(json.loads(text or ""))
+        except ValueError:
+            is_error = False
+        return None if is_error else text
+
+    def _read(self, path: str) -> str | None:
+        """Returns the answer at a path that the API's client does not know, or None without one."""
+        try:
+            with translated(self._address):
+                _call(self._api.call_api, path, "GET", auth_settings=["Bearer"])
+                answer = self._api.last_response
+                is_page = str(answer.getheader("content-type")).startswith("text/html")
+                return None if is_page else str(answer.data)
+        except Unreachable:
+            raise
+        except RunnerError:
+            return None
+
     def stop(self, run_id: str) -> None:
         with translated(self._address):
             _call(self._runs.run_service_terminate_run, run_id)
@@ -316,4 +348,13 @@ def _run_of(answer: Any) -> Run:
             ),
             default=None,
         ),
+        is_stopped=_is_stopped(answer),
     )
+
+
+def _is_stopped(answer: Any) -> bool:
+    """Returns whether a run is being terminated, or ended so; a retried run is not any more."""
+    states = [each.state for each in answer.state_history or () if each.state]
+    if answer.state in OVER and states[-1:] == [answer.state]:
+        states.pop()
+    return answer.state == _STOPPING or states[-1:] == [_STOPPING]

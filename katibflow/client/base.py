@@ -24,7 +24,7 @@ __all__ = [
     "Version",
 ]
 
-_OVER = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
+OVER = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 
 
 class Unreachable(RunnerError):
@@ -74,6 +74,8 @@ class Run:
         experiment_id: The id of KFP's experiment that the run belongs to; "" if unknown.
         changed: When a step last began or ended; None if unknown, as in a list of runs.
         causes: Why steps failed, a sentence each, from Kubernetes; empty if unknown.
+        is_stopped: Whether somebody has terminated the run; Kubeflow Pipelines then calls it
+            FAILED in the end.
     """
 
     run_id: str
@@ -88,11 +90,12 @@ class Run:
     experiment_id: str = ""
     changed: datetime | None = None
     causes: tuple[str, ...] = ()
+    is_stopped: bool = False
 
     @property
     def is_over(self) -> bool:
         """Whether the run has ended."""
-        return self.state in _OVER
+        return self.state in OVER
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,20 @@ class Pipelines(Protocol):
 
     def namespace_of(self, run: Run) -> str:
         """Returns the namespace of a run's pods, or "" if the installation does not say."""
+
+    def workflow(self, run_id: str) -> Mapping[str, Any] | None:
+        """Returns the run's Workflow as it was last reported, or None if there is none to be had.
+
+        It is in the API's older version alone, v1beta1.
+        """
+
+    def log(self, run_id: str, pod: str) -> str | None:
+        """Returns the log of a step's pod as it is now, or None if there is none to be had.
+
+        Args:
+            run_id: The run's id.
+            pod: The name of the pod; or the node's, for a log that Argo has archived.
+        """
 
     def stop(self, run_id: str) -> None:
         """Terminates a run."""

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from katibflow.client.access import Access
 from katibflow.client.base import Pipelines, Run
-from katibflow.client.logs import failed_steps
+from katibflow.client.kfp_logs import kfp_logs, kfp_workflow, published_history
+from katibflow.client.logs import failed_steps, last_lines, names_of_failed
 from katibflow.client.reading import FIRST_STEPS, ExperimentRun
 from katibflow.client.records import NAMESPACE, JobRecords, Records, cluster_of
 from katibflow.client.run_view import RunStatus, RunView, now_in_utc
@@ -72,7 +73,8 @@ class Cluster:
         self._on_unavailable = on_unavailable
         self._reported: set[str] = set()
         self._readers: dict[str, WorkflowReader] = {}
-        self._written: dict[str, Mapping[str, datetime]] = {}
+        self._namespaces: dict[str, str] = {}
+        self._written: dict[str, Mapping[str, datetime] | None] = {}
 
     def api(self, run: Run | None = None) -> Api | None:
         """Returns the API for a run's namespace, or None if there is no cluster.
@@ -83,13 +85,31 @@ class Cluster:
         Raises:
             InputError: The user names a context that the kubeconfig does not have.
         """
-        known = self._pipelines
-        namespace = known.namespace if run is None else known.namespace_of(run)
+        namespace = self._pipelines.namespace if run is None else self._namespace_of(run)
         try:
             return cluster_of(self._access.namespace or namespace, self._access.context)
         except InputError as error:
             self._unavailable(error)
             return None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the user names the cluster, so that it is not done without."""
+        return self._access.context is not None
+
+    def required_api(self, run: Run) -> Api:
+        """Returns the API for a run's namespace, for what cannot be done without a cluster.
+
+        Raises:
+            InputError: There is no cluster, or no such context.
+        """
+        return cluster_of(self._access.namespace or self._namespace_of(run), self._access.context)
+
+    def _namespace_of(self, run: Run) -> str:
+        """Returns the namespace of a run's pods, asked once; "" if nobody says."""
+        if run.run_id not in self._namespaces:
+            self._namespaces[run.run_id] = self._pipelines.namespace_of(run)
+        return self._namespaces[run.run_id]
 
     def if_readable(self, look: Callable[[Api], None]) -> None:
         """Calls ``look`` with the API for the namespace of a run that is not started yet.
@@ -133,8 +153,14 @@ class Cluster:
         Raises:
             InputError: The user names a context that the kubeconfig does not have.
         """
+        reader = self.reader(experiment_run.run)
         return RunView(
-            experiment_run, self.records(experiment_run), self.reader(experiment_run.run)
+            experiment_run,
+            self.records(experiment_run),
+            reader,
+            reported=None
+            if reader is not None
+            else lambda run_id: kfp_workflow(self._pipelines, run_id),
         )
 
     def status_if_overdue(
@@ -143,7 +169,7 @@ class Cluster:
         """Returns a run's status if the run seems to have stalled, or else None.
 
         One request gets all Workflows' metadata; a Workflow itself is read only if its metadata
-        show that nothing has written it for long.
+        show that nothing has written it for long, or if it seems to be gone.
         """
         run = experiment_run.run
         if run.is_over or not is_overdue(run, now_in_utc(), run.created):
@@ -153,8 +179,11 @@ class Cluster:
             return None
         if reader.namespace not in self._written:
             self._written[reader.namespace] = reader.written()
-        written = self._written[reader.namespace].get(run.run_id)
-        if written is None or not is_overdue(run, now_in_utc(), written):
+        all_written = self._written[reader.namespace]
+        written = (all_written or {}).get(run.run_id)
+        if all_written is None:
+            return None
+        if written is not None and not is_overdue(run, now_in_utc(), written):
             return None
         return self.view(experiment_run).status(run, history)
 
@@ -167,9 +196,9 @@ class Cluster:
         """
         api = self.api(run)
         try:
-            found = list(failed_steps(api, run)) if api is not None else []
+            found = list(failed_steps(api, run)) if api is not None else self._failed_steps(run)
         except RunnerError:
-            return []
+            found = self._failed_steps(run)
         told = FIRST_STEPS if fault else ()
         return [
             line
@@ -178,8 +207,61 @@ class Cluster:
             for line in (f"==> {name} <==", *lines)
         ]
 
-    def history(self, experiment_run: ExperimentRun) -> History | None:
+    def lines_of(self, step: str, run: Run) -> list[str]:
+        """Returns the last lines of a run's step, from Kubeflow Pipelines' API; none without one.
+
+        Args:
+            step: The step's name.
+            run: The run.
+        """
+        try:
+            logs = kfp_logs(self._pipelines, run.run_id, lambda node: node.step == step)
+            found = list(last_lines((node.step, lines) for node, lines in logs))
+        except RunnerError:
+            return []
+        return [line for name, lines in found for line in (f"==> {name} <==", *lines)]
+
+    def _failed_steps(self, run: Run) -> list[tuple[str, list[str]]]:
+        """Returns the same as `logs.failed_steps`, from Kubeflow Pipelines' API."""
+        wanted = names_of_failed(run)
+        try:
+            logs = dict(
+                (node.step, lines)
+                for node, lines in kfp_logs(
+                    self._pipelines, run.run_id, lambda node: node.step in wanted
+                )
+            )
+        except RunnerError:
+            return []
+        return list(last_lines(logs.items()))
+
+    def history_at_end(
+        self, experiment_run: ExperimentRun, run: Run, history: History | None
+    ) -> History | None:
+        """Returns the trials, or those that a step has published if the jobs cannot be read.
+
+        Args:
+            experiment_run: The run as it was found.
+            run: The run as last read.
+            history: The run's trials as the cluster has them; None if they could not be read.
+
+        Raises:
+            RunnerError: The user names a context, and its cluster has none of the run's trials.
+        """
+        found = self.plausible_history(run, history)
+        if found is not None and (found.trials or not run.is_over):
+            return found
+        return published_history(self._pipelines, experiment_run) or found
+
+    def history(
+        self, experiment_run: ExperimentRun, on_missing: Callable[[], None] | None = None
+    ) -> History | None:
         """Returns a run's trials as they are now, or None if they cannot be read.
+
+        Args:
+            experiment_run: The run.
+            on_missing: Called for a run that succeeded and has no trials here, in place of the
+                reason that is reported for one run; None to report it.
 
         Raises:
             InputError: The user names a context that the kubeconfig does not have.
@@ -188,7 +270,7 @@ class Cluster:
         records = self.records(experiment_run)
         try:
             return (
-                self.plausible_history(experiment_run.run, records.history())
+                self.plausible_history(experiment_run.run, records.history(), on_missing)
                 if records is not None
                 else None
             )
@@ -196,19 +278,28 @@ class Cluster:
             self._unavailable(error)
             return None
 
-    def plausible_history(self, run: Run, history: History | None) -> History | None:
+    def plausible_history(
+        self,
+        run: Run,
+        history: History | None,
+        on_missing: Callable[[], None] | None = None,
+    ) -> History | None:
         """Returns the trials, or None if a run that succeeded has none here: the wrong cluster.
 
         Args:
             run: The run.
             history: The run's trials as the cluster has them; None if they could not be read.
+            on_missing: See `history`.
 
         Raises:
             RunnerError: The user names a context, and its cluster has none of the run's trials.
         """
         if history is None or history.trials or run.state != "SUCCEEDED":
             return history
-        where = self._access.namespace or self._pipelines.namespace_of(run) or NAMESPACE
+        if on_missing is not None:
+            on_missing()
+            return None
+        where = self._access.namespace or self._namespace_of(run) or NAMESPACE
         self._unavailable(
             RunnerError(
                 f"no job of {run.name} is in namespace {where} of the kubeconfig's cluster; "

@@ -7,15 +7,17 @@ polled. What a screen does with a change is in `terminal`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Protocol
 
 from katibflow.client.base import Pipelines, Run, Unreachable
+from katibflow.client.kfp_logs import LogFeed
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
 from katibflow.client.stalls import Stall
-from katibflow.client.tasks import is_frame
+from katibflow.client.tasks import LAST_STEP, is_frame
 from katibflow.engine.events import TrialEnded, TrialNotice, TrialStarted, Update
 from katibflow.errors import RunnerError
 from katibflow.steps.presenting import decision_at_end
@@ -37,6 +39,7 @@ PATIENCE = 600.0
 """Seconds for which the server may be unreachable while a run is followed."""
 
 _TRIAL_STEP = "launcher"
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
 
 
 class Screen(Protocol):
@@ -63,6 +66,7 @@ def follow(
     pause: Callable[[], bool],
     patience: float = PATIENCE,
     view: RunView | None = None,
+    feed: LogFeed | None = None,
 ) -> tuple[Run, History | None]:
     """Follows a run until it is over, or until ``pause`` returns True.
 
@@ -74,6 +78,8 @@ def follow(
         pause: Waits a while; returns True to stop following.
         patience: Seconds for which the server may be unreachable; 600 by default.
         view: Reads the run's status and finds stalls; None to use KFP's answers alone.
+        feed: Reads what the step `controller` prints, which is shown where the trials cannot be
+            read; None to do without.
 
     Returns:
         The run as last read, and its trials, or None if they could not be read.
@@ -117,6 +123,9 @@ def follow(
         if not seen and text != shown:
             shown = text
             screen.steps(shown)
+        if history is None and feed is not None:
+            for _, line in feed.news():
+                screen.steps(_TIME.sub("", line))
         if (run.is_over and answered) or pause():
             return run, history
 
@@ -192,6 +201,14 @@ def steps_text(run: Run, has_jobs: bool = True) -> str:
     return text + (f", failed: {', '.join(failed)}" if failed else "")
 
 
+def _stopped(run: Run, failed: Sequence[str]) -> Ending:
+    """Returns the ending of a run that somebody stopped; Argo's words for that explain nothing."""
+    text = f"the run was stopped, and Kubeflow Pipelines shows it as {run.state}"
+    if LAST_STEP in failed:
+        text += f"; its step {LAST_STEP} failed, so jobs of its trials may go on"
+    return Ending(False, ExperimentReason.PIPELINE_RUN_STOPPED, text)
+
+
 def ending_of(run: Run, history: History | None, fault: str = "") -> Ending:
     """Returns why a run ended, or that it has not ended.
 
@@ -207,6 +224,8 @@ def ending_of(run: Run, history: History | None, fault: str = "") -> Ending:
     if run.state != "SUCCEEDED":
         failed = [step.name for step in run.steps if step.state == "FAILED"]
         inner = [name for name in dict.fromkeys(failed) if not is_frame(name)]
+        if run.is_stopped:
+            return _stopped(run, inner)
         parts = [f"the run is {run.state}"]
         parts += [f"failed steps: {', '.join(inner)}"] if inner else []
         parts += faults

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from katibflow.client.base import Run
 from katibflow.client.step_output import StepOutput
+from katibflow.client.tasks import LAST_STEP
 from katibflow.client.workflow import KFP_RUN, NODE, step_of
 from katibflow.errors import RunnerError
 from katibflow.experiment.job_kinds import kind_of
@@ -20,11 +21,14 @@ from katibflow.runners.kubernetes.api import Api, ApiError, Lost
 from katibflow.runners.kubernetes.job_object import RUN, TRIAL
 from katibflow.runners.kubernetes.logs import Instance
 from katibflow.runners.kubernetes.pods import read_pod
+from katibflow.steps.files import SAYS
 from katibflow.study.history import Trial
 
 __all__ = [
     "LogSource",
     "failed_steps",
+    "last_lines",
+    "names_of_failed",
     "step_logs",
     "step_sources",
     "trial_logs",
@@ -48,6 +52,9 @@ class LogSource:
     has_begun: bool
     has_ended: bool
 
+
+_MOST = 60
+"""The greatest number of lines of a failed step: a message of ours may have a Role to apply."""
 
 _OWN = re.compile(r"\.executor(\(\d+\))?$")  # Argo's node for a step's own container
 
@@ -95,17 +102,38 @@ def failed_steps(api: Api, run: Run, count: int = 10) -> Iterator[tuple[str, lis
     Args:
         api: The API for the namespace of the run's pods.
         run: The run, with its steps.
-        count: The greatest number of lines of a step, from 1; 10 by default.
+        count: The greatest number of lines of a step, from 1; 10 by default. A message of ours is
+            longer, which is then whole.
 
     Raises:
         RunnerError: The cluster refuses.
     """
+    wanted = names_of_failed(run)
+    yield from last_lines(
+        ((name, lines) for name, lines in step_logs(api, run.run_id) if name in wanted), count
+    )
+
+
+def names_of_failed(run: Run) -> set[str]:
+    """Returns the names of the steps that failed by themselves; a stopped run's were killed."""
     failed = {step.name for step in run.steps if step.state == "FAILED"}
-    for name, lines in step_logs(api, run.run_id):
-        if name in failed:
-            output = StepOutput()
-            own = list(deque(filter(output.is_own, lines), maxlen=count))
-            yield name, own or [output.launcher_error or "(its log is empty)"]
+    return failed & {LAST_STEP} if run.is_stopped else failed
+
+
+def last_lines(
+    logs: Iterable[tuple[str, Iterable[str]]], count: int = 10
+) -> Iterator[tuple[str, list[str]]]:
+    """Yields name and last lines of each step, from its log; see `failed_steps`."""
+    for name, lines in logs:
+        output = StepOutput()
+        own = list(deque(filter(output.is_own, lines), maxlen=_MOST))
+        yield name, _at_the_end(own, count) or [output.launcher_error or "(its log is empty)"]
+
+
+def _at_the_end(lines: list[str], count: int) -> list[str]:
+    """Returns the last lines of a step's log, or all from the step's own message on."""
+    said = [number for number, line in enumerate(lines) if line.startswith(SAYS)]
+    return lines[min([max(0, len(lines) - count), *said[-1:]]) :]
 
 
 def trial_sources(

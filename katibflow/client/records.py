@@ -13,7 +13,7 @@ from typing import Protocol
 from katibflow.client.reading import ExperimentRun
 from katibflow.errors import RunnerError
 from katibflow.runners.kubernetes.api import Api, ApiError, Timing
-from katibflow.runners.kubernetes.hindrances import hindrances
+from katibflow.runners.kubernetes.hindrances import Hindrance, hindrances
 from katibflow.runners.kubernetes.job_object import Identity
 from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
 from katibflow.steps.run_parameters import with_more
@@ -82,6 +82,7 @@ class JobRecords:
         self._taken: tuple[Trial, ...] | None = None
         self._api = api
         self._may_read_pods = True
+        self._told: dict[int, Hindrance] = {}
         self._runner = KubernetesRunner(
             api,
             experiment=experiment.name,
@@ -107,13 +108,20 @@ class JobRecords:
             return tuple(trials)
         found = self._hindrances()
         return tuple(
-            replace(trial, message=found[trial.number])
+            replace(trial, message=self._words(trial.number, found[trial.number]))
             if trial.state is TrialState.RUNNING and trial.number in found
             else trial
             for trial in trials
         )
 
-    def _hindrances(self) -> Mapping[int, str]:
+    def _words(self, number: int, found: Hindrance) -> str:
+        """Returns a hindrance in the words that were found first, as its reasons may take turns."""
+        told = self._told.get(number)
+        if told is None or told.topic is None or told.topic != found.topic:
+            self._told[number] = told = found
+        return told.text
+
+    def _hindrances(self) -> Mapping[int, Hindrance]:
         """Returns what hinders trials; none if this account may not read the pods."""
         if not self._may_read_pods:
             return {}

@@ -75,6 +75,8 @@ class RunView:
         records: Reads the run's trials; None where they cannot be read.
         reader: Reads the run's Workflow; None where there is no cluster.
         now: The clock.
+        reported: Returns the Workflow of a run that has failed as Kubeflow Pipelines has it, for
+            its reasons; None to do without.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class RunView:
         records: Records | None = None,
         reader: WorkflowReader | None = None,
         now: Clock = now_in_utc,
+        reported: Callable[[str], Workflow | None] | None = None,
     ) -> None:
+        self._reported = reported
         self._experiment_run = experiment_run
         self._records = records
         self._reader = reader
@@ -105,6 +109,8 @@ class RunView:
             expected = is_overdue(run, self._now(), known) or bool(run.steps and not run.is_over)
             workflow = self._reader.workflow(run.run_id, expected)
             is_gone = expected and self._reader.is_missing(run.run_id)
+        elif self._reported is not None and run.state == "FAILED":
+            workflow = self._reported(run.run_id)
         run = with_workflow(run, workflow)
         changed = self._last_change(run, history, workflow)
         now = self._now()

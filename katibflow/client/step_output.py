@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from katibflow.steps.published import PUBLISHED
+
 __all__ = ["StepOutput", "own_lines"]
 
 _ARGO = re.compile(r"time=\S+ level=\w+ .*\bargo=true\b")
@@ -25,7 +27,7 @@ _SAID = {
 
 
 class StepOutput:
-    """Tells for each line of a log, in the log's order, whether the step printed it.
+    """Tells for each line of a log, in the log's order, whether the step printed it for people.
 
     The lines are those of the step's container ``main``, from the log's beginning. Those of pip
     count too.
@@ -52,7 +54,8 @@ class StepOutput:
         elif executor is not None and executor[1].startswith(_INPUTS):
             self._in_inputs = self._has_inputs = True
         is_engine_s = executor or _ARGO.match(line) or (klog and not self._has_inputs)
-        return not (self._is_over or is_engine_s or line in _SAID)
+        is_for_us = line.startswith(PUBLISHED)
+        return not (self._is_over or is_engine_s or is_for_us or line in _SAID)
 
 
 def own_lines(lines: Iterable[str]) -> Iterator[str]:

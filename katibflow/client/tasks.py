@@ -15,7 +15,16 @@ from typing import Any
 
 from katibflow.client.base import Step
 
-__all__ = ["is_frame", "steps_of"]
+__all__ = ["DRIVER", "LAST_STEP", "PASSED", "is_frame", "steps_of"]
+
+LAST_STEP = "finish"
+"""The step that stops the trials' jobs, however the run ended."""
+
+DRIVER = "-driver"
+"""Ends the name of the engine's own step before each step."""
+
+PASSED = ("SUCCEEDED", "SKIPPED", "PENDING")
+"""States of a driver that tell nothing more than its step."""
 
 _ATTEMPT = re.compile(r"\(\d+(:\d+)?\)$")  # of a Retry node, or of a loop's iteration
 _CONTAINER = "executor"

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from katibflow.client.base import Pipelines, Run
 from katibflow.client.following import follow
+from katibflow.client.kfp_logs import LogFeed
 from katibflow.client.reading import ExperimentRun
 from katibflow.client.records import Records
 from katibflow.client.run_view import RunView
@@ -51,7 +52,9 @@ def watch(
         shown = progress_for(status, stream(), since=experiment_run.run.created)
     with shown or nullcontext():
         screen = Terminal(shown, stream)
-        return follow(pipelines, experiment_run.run.run_id, records, screen, pause, view=view)
+        run_id = experiment_run.run.run_id
+        feed = LogFeed(pipelines, run_id)
+        return follow(pipelines, run_id, records, screen, pause, view=view, feed=feed)
 
 
 class _Blank:

@@ -29,6 +29,7 @@ __all__ = [
     "KFP_RUN",
     "NODE",
     "Failure",
+    "StepNode",
     "StepPod",
     "Workflow",
     "read_pod",
@@ -47,6 +48,7 @@ _TASKS = ("driver", "executor", "importer")  # last words of the templates that 
 _STATES = {"Error": "FAILED", "Omitted": "SKIPPED"}
 _FAILED, _GOOD = ("Failed", "Error"), ("Succeeded", "Skipped", "Omitted")
 _ESCAPED = re.compile("[<>&\u2028\u2029]")  # Go writes six characters for each
+_LONGEST = 242  # of a pod's name before the hash
 _INNER = "executor"  # the name of every step's own container
 
 Nodes = Mapping[str, Mapping[str, Any]]
@@ -66,6 +68,23 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class StepNode:
+    """A step's own container, in one attempt.
+
+    Attributes:
+        step: The step's name.
+        state: KFP's RuntimeState, as ``RUNNING``.
+        node: The name of Argo's node.
+        pod: The pod's name.
+    """
+
+    step: str
+    state: str
+    node: str
+    pod: str
+
+
+@dataclass(frozen=True)
 class Workflow:
     """What katibflow reads from a Workflow object.
 
@@ -79,6 +98,7 @@ class Workflow:
         changed: When a step last began or ended; with no step yet, when the object was made.
         steps: The steps and their drivers, as ``launcher`` and ``launcher-driver``; empty if the
             nodes cannot be read, as when Argo keeps them in a database.
+        nodes: The steps' own containers, the first to begin first; empty like the steps.
         failures: The steps that failed by themselves, not because a step inside them did.
     """
 
@@ -90,6 +110,7 @@ class Workflow:
     changed: datetime
     steps: tuple[Step, ...]
     failures: tuple[Failure, ...]
+    nodes: tuple[StepNode, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +152,7 @@ def read_workflow(body: Mapping[str, Any], limit: int = OBJECT_LIMIT) -> Workflo
         changed=max(times, default=datetime.fromisoformat(metadata["creationTimestamp"])),
         steps=tuple(_steps(nodes)),
         failures=tuple(dict.fromkeys(_failures(nodes))),
+        nodes=tuple(_containers(metadata["name"], nodes)),
     )
 
 
@@ -190,6 +212,18 @@ def _steps(nodes: Nodes) -> Iterator[Step]:
         if is_task and not is_attempt:
             phase = node.get("phase") or "Pending"
             yield Step(step_of(node["name"]), _STATES.get(phase, phase.upper()))
+
+
+def _containers(workflow: str, nodes: Nodes) -> Iterator[StepNode]:
+    pods = [node for node in nodes.values() if node.get("type") == "Pod"]
+    for node in sorted(pods, key=lambda node: node.get("startedAt") or ""):
+        if _ATTEMPT.sub("", node["name"]).rpartition(".")[2] == _INNER:
+            phase = node.get("phase") or "Pending"
+            own = node["id"].removeprefix(f"{workflow}-")
+            # Argo's POD_NAMES v2: the Workflow, the template, and the hash that the node ends with
+            pod = f"{workflow}-{node.get('templateName', '')}"[:_LONGEST] + f"-{own}"
+            state = _STATES.get(phase, phase.upper())
+            yield StepNode(step_of(node["name"]), state, node["id"], pod)
 
 
 def _failures(nodes: Nodes) -> Iterator[Failure]:

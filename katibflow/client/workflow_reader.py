@@ -99,19 +99,21 @@ class WorkflowReader:
         path = self._api.path("v1", "pods")
         return self._ask("the steps' pods", lambda: tuple(map(read_pod, self._items(path, query))))
 
-    def written(self) -> Mapping[str, datetime]:
+    def written(self) -> Mapping[str, datetime] | None:
         """Returns when each run's Workflow was last written, by KFP's id, from metadata alone.
 
-        Runs are left out whose Workflow is gone, or for which the server gives no time.
+        Runs are left out whose Workflow is gone, or for which the server gives no time; None if
+        the Workflows cannot be read.
         """
         query = {"labelSelector": KFP_RUN}
         found = self._ask(
             "the runs' workflows",
             lambda: list(self._items(self._workflows, query, metadata_only=True)),
         )
+        if found is None:
+            return None
         times = {
-            body["metadata"]["labels"][KFP_RUN]: _last_write(body["metadata"])
-            for body in found or ()
+            body["metadata"]["labels"][KFP_RUN]: _last_write(body["metadata"]) for body in found
         }
         return {run_id: time for run_id, time in times.items() if time is not None}
 

@@ -6,12 +6,13 @@ The state that is shown is in `progress.status`. Import this module late: it imp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Literal, Protocol, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -32,7 +33,9 @@ _STYLES = {
     TrialState.KILLED: "dim",
 }
 _STYLE = Style(waits=False)
-_LINES_AROUND_THE_TABLE = 8
+_LINES_AROUND_THE_TABLE = 9
+_BAR = 40
+"""Characters of the bar."""
 _REFRESHES_PER_SECOND = 4
 _NARROWEST = 6
 """Characters of a column at least."""
@@ -123,7 +126,9 @@ class LineProgress:
         text = describe(self._status, update)
         if text is not None:
             if isinstance(update, TrialEnded):
-                text += _left_text(self._status, self._since)
+                # A message may have many lines; the first one is what people read.
+                first, break_, log = text.partition("\n")
+                text = f"{first}{_left_text(self._status, self._since)}{break_}{log}"
             self._print(text)
 
     def _print(self, text: str) -> None:
@@ -195,7 +200,22 @@ class TableProgress:
         for row in table_rows:
             table.add_row(*(_cell(column, row) for column in columns))
         left_out = [each.heading for each in every if each not in columns]
-        return Group(table, *self._lines(len(rows) - len(shown), left_out))
+        return Group(table, *self._bar(), *self._lines(len(rows) - len(shown), left_out))
+
+    def _bar(self) -> list[RenderableType]:
+        """Returns how far the run is as a bar with the time so far; none without maxTrialCount."""
+        most = self._status.experiment.spec.max_trial_count
+        if most is None:
+            return []
+        ended = min(self._status.ended, most)
+        row = Table.grid(padding=(0, 1))
+        cells: list[RenderableType] = [ProgressBar(total=most, completed=ended, width=_BAR)]
+        cells.append(Text(f"{100 * ended // most}%"))
+        if self._since is not None:
+            seconds = round((datetime.now(UTC) - self._since).total_seconds())
+            cells.append(Text(f"{timedelta(seconds=seconds)} elapsed", style="dim"))
+        row.add_row(*cells)
+        return [row]
 
     def _lines(self, hidden: int, left_out: Sequence[str]) -> list[Text]:
         status = self._status

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from katibflow.errors import InputError, KatibflowError
+from katibflow.report.drawing import Marks, adapt
 from katibflow.study.history import History
 from katibflow.study.objectives import is_several, reported_metric
 from katibflow.study.optuna_study import quiet_optuna, study_of
@@ -19,7 +21,7 @@ from katibflow.study.optuna_study import quiet_optuna, study_of
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Plot", "plots_of"]
+__all__ = ["Plot", "figure_of", "plot_names", "plots_of"]
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,78 @@ class Plot:
     min_width: int = 0
 
 
+@dataclass(frozen=True)
+class _Recipe:
+    """How one plot is drawn, or why it cannot be.
+
+    Attributes:
+        key: Names the plot's element in the page.
+        title: The plot's heading.
+        why_not: A sentence that says why there is nothing to draw; empty to draw the plot.
+        draw: Makes Plotly's figure.
+        min_width: The width in pixels below which the plot scrolls; 0 (the default) for none.
+        marks: The trials to mark that Optuna leaves out; None for none.
+        spans: Whether the plot's y axis is logarithmic where its values span decades.
+    """
+
+    key: str
+    title: str
+    why_not: str
+    draw: Callable[[], Any]
+    min_width: int = 0
+    marks: Marks | None = None
+    spans: bool = False
+
+    def figure(self) -> Any:
+        """Returns Plotly's figure.
+
+        Raises:
+            KatibflowError: It cannot be drawn; the error says why.
+        """
+        if self.why_not:
+            raise KatibflowError(self.why_not)
+        try:
+            with quiet_optuna():
+                figure = self.draw()
+        except Exception as error:
+            raise KatibflowError(f"Optuna could not draw this: {error}") from error
+        adapt(figure, self.marks, self.spans)
+        return figure
+
+
 def plots_of(history: History) -> list[Plot]:
     """Returns the plots of a report in their order, also those that cannot be drawn."""
+    return [_plot(recipe) for recipe in _recipes(history)]
+
+
+def plot_names(history: History) -> list[str]:
+    """Returns the names that `figure_of` takes for a history, in the report's order."""
+    return [recipe.key for recipe in _recipes(history)]
+
+
+def figure_of(history: History, name: str) -> Any:
+    """Returns one plot of the report as Plotly's figure.
+
+    Args:
+        history: The history to plot.
+        name: One of `plot_names`.
+
+    Raises:
+        InputError: There is no plot of this name for this history.
+        KatibflowError: The plot cannot be drawn; the error says why.
+    """
+    recipes = {recipe.key: recipe for recipe in _recipes(history)}
+    if name not in recipes:
+        raise InputError(f"plots: found {name}; allowed: {', '.join(recipes)}")
+    return recipes[name].figure()
+
+
+def _recipes(history: History) -> list[_Recipe]:
     from optuna import visualization
     from optuna.trial import TrialState as OptunaState
 
     if is_several(history.experiment.spec.objective):
-        return _plots_of_several(history)
+        return _recipes_of_several(history)
     metric = reported_metric(history.experiment.spec.objective)
     study = study_of(history)
     trials = study.get_trials(deepcopy=False)
@@ -61,39 +128,50 @@ def plots_of(history: History) -> list[Plot]:
     width = 300 * len(parameters) if len(parameters) > 3 else 0
     no_series = "" if series else f"No trial has reported intermediate values of {metric}."
     return [
-        _plot(
+        _Recipe(
             "history",
             "Optimization history",
             too_few,
             lambda: visualization.plot_optimization_history(study, target_name=metric),
+            marks=Marks(history, 0),
+            spans=True,
         ),
-        _plot(
+        _Recipe(
             "importance",
             "Parameter importance",
             _no_importance(complete),
             lambda: _importance(study, metric),
         ),
-        _plot(
+        _Recipe(
             "parallel",
             "Parallel coordinates",
             no_parameters,
             lambda: visualization.plot_parallel_coordinate(study, target_name=metric),
             min_width=max(0, 110 * len(parameters)),
         ),
-        _plot(
+        _Recipe(
             "slice",
             "Slices",
             no_parameters,
             lambda: visualization.plot_slice(study, target_name=metric),
             min_width=width,
+            spans=True,
         ),
-        _plot(
+        _Recipe(
             "intermediate",
             "Intermediate values",
             no_series,
             lambda: visualization.plot_intermediate_values(study),
+            spans=True,
         ),
     ]
+
+
+_GOOD = 0.25
+"""The share of the trials whose parameters are compared with those of all trials."""
+
+_FEWEST_FOR_IMPORTANCE = 8
+"""Fewer trials have fewer than two good ones, and what sets a single one apart is chance."""
 
 
 def _importance(study: optuna.Study, metric: str = "Objective Value") -> Any:
@@ -105,7 +183,7 @@ def _importance(study: optuna.Study, metric: str = "Objective Value") -> Any:
     from optuna.importance import PedAnovaImportanceEvaluator
     from optuna.visualization import plot_param_importances
 
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=0.25, evaluate_on_local=False)
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=_GOOD, evaluate_on_local=False)
     return plot_param_importances(study, evaluator=evaluator, target_name=metric)
 
 
@@ -113,8 +191,8 @@ _MOST_DRAWN_OBJECTIVES = 3
 """Optuna draws a Pareto front of at most this number of objectives."""
 
 
-def _plots_of_several(history: History) -> list[Plot]:
-    """Returns the plots for several objectives: the front, then plots of each objective."""
+def _recipes_of_several(history: History) -> list[_Recipe]:
+    """Returns the recipes for several objectives: the front, then plots of each objective."""
     from optuna import visualization
     from optuna.trial import TrialState as OptunaState
 
@@ -126,8 +204,8 @@ def _plots_of_several(history: History) -> list[Plot]:
     parameters = {name for trial in complete for name in trial.params}
     no_parameters = too_few or ("" if parameters else "The trials have no parameters to compare.")
     drawn = len(aims) <= _MOST_DRAWN_OBJECTIVES
-    plots = [
-        _plot(
+    recipes = [
+        _Recipe(
             "front",
             "Pareto front",
             too_few,
@@ -137,7 +215,7 @@ def _plots_of_several(history: History) -> list[Plot]:
                 else _objectives_side_by_side(complete, [aim.metric for aim in aims])
             ),
         ),
-        _plot(
+        _Recipe(
             "importance",
             "Parameter importance",
             _no_importance(complete),
@@ -160,16 +238,18 @@ def _plots_of_several(history: History) -> list[Plot]:
     }
     for key, (title, why_not, make, width) in draw.items():
         for index, aim in enumerate(aims):
-            plots.append(
-                _plot(
+            recipes.append(
+                _Recipe(
                     f"{key}-{index}",
                     f"{title} of {aim.metric}",
                     why_not,
                     partial(make, study, target=_nth_value(index), target_name=aim.metric),
                     min_width=width,
+                    marks=Marks(history, index) if key == "history" else None,
+                    spans=key == "history",
                 )
             )
-    return plots
+    return recipes
 
 
 def _nth_value(index: int) -> Callable[[optuna.trial.FrozenTrial], float]:
@@ -191,11 +271,13 @@ def _objectives_side_by_side(trials: list[optuna.trial.FrozenTrial], names: list
 
 
 def _no_importance(complete: list[optuna.trial.FrozenTrial]) -> str:
-    """Returns why the importance of parameters cannot be computed; empty if it can be."""
-    if len(complete) < 2:
+    """Returns why the importance of parameters cannot be told; empty if it can be."""
+    count = len(complete)
+    if count < _FEWEST_FOR_IMPORTANCE:
+        there_are = "there is one" if count == 1 else f"there are {count or 'none'}"
         return (
-            "Importance needs at least two trials with finite objectives; "
-            f"there {'is one' if complete else 'are none'}."
+            f"Importance needs at least {_FEWEST_FOR_IMPORTANCE} trials with finite objectives; "
+            f"{there_are}."
         )
     names = {name for trial in complete for name in trial.params}
     if all(len({trial.params.get(name) for trial in complete}) < 2 for name in names):
@@ -205,26 +287,15 @@ def _no_importance(complete: list[optuna.trial.FrozenTrial]) -> str:
     return ""
 
 
-def _plot(key: str, title: str, why_not: str, draw: Callable[[], Any], min_width: int = 0) -> Plot:
-    """Draws one plot, or returns the reason if Optuna refuses to draw it.
-
-    Args:
-        key: Names the plot's element in the page.
-        title: The plot's heading.
-        why_not: A sentence that says why there is nothing to draw; empty to draw the plot.
-        draw: Makes Plotly's figure.
-        min_width: The width in pixels below which the plot scrolls; 0 (the default) for none.
-    """
-    if why_not:
-        return Plot(key, title, None, why_not)
+def _plot(recipe: _Recipe) -> Plot:
+    """Draws one plot, or returns the reason why not: a report is worth having without one."""
     try:
-        with quiet_optuna():
-            figure = draw()
-    except Exception as error:  # a report is worth having without one of its plots
-        return Plot(key, title, None, f"Optuna could not draw this: {error}")
+        figure = recipe.figure()
+    except KatibflowError as error:
+        return Plot(recipe.key, recipe.title, None, str(error))
     data = _without_markup(json.loads(figure.to_json()))
     figure_data = {"data": data["data"], "layout": _laid_out(data["layout"])}
-    return Plot(key, title, figure_data, min_width=min_width)
+    return Plot(recipe.key, recipe.title, figure_data, min_width=recipe.min_width)
 
 
 _AXIS = re.compile(r"[xy]axis[0-9]*")

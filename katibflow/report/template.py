@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 
-__all__ = ["drawing_script", "render_page"]
+__all__ = ["drawing_script", "render_page", "table_script"]
 
 
 def drawing_script() -> str:
     """Returns the script that draws the plots.
 
-    The page's security policy allows only this script and Plotly's.
+    The page's security policy allows only this script, the table's and Plotly's.
     """
     return _text("script.js")
+
+
+def table_script() -> str:
+    """Returns the script that sorts and filters the table of trials, and loads the page again."""
+    return _text("table.js")
 
 
 def render_page(
@@ -30,6 +35,8 @@ def render_page(
     table: str,
     data: str,
     scripts: Sequence[str],
+    refresh: float | None,
+    written: float,
 ) -> str:
     """Returns the page as HTML.
 
@@ -41,6 +48,8 @@ def render_page(
         table: The HTML of the table of trials.
         data: The plots' data as JSON that cannot end the script element around it.
         scripts: The scripts that may run, in their order.
+        refresh: Seconds after which the page loads itself again; None if it does not.
+        written: When the page was made, in seconds since 1970.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -59,6 +68,8 @@ def render_page(
         table=table,
         data=data,
         scripts=scripts,
+        refresh=refresh,
+        written=round(written),
     )
 
 

@@ -15,10 +15,21 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from katibflow.errors import KatibflowError
 from katibflow.study.history import History, dump_history, load_history
 
-__all__ = ["HISTORY", "LIBRARY", "Artifact", "exits_with_message", "read_study", "write_study"]
+__all__ = [
+    "HISTORY",
+    "LIBRARY",
+    "SAYS",
+    "Artifact",
+    "exits_with_message",
+    "read_study",
+    "write_study",
+]
 
 HISTORY = "study.jsonl"
 LIBRARY = "library.zip"
+
+SAYS = "katibflow: "
+"""What the message of a step that fails begins with."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,6 +76,6 @@ def exits_with_message(step: Callable[P, R]) -> Callable[P, R]:
         try:
             return step(*args, **kwargs)
         except KatibflowError as error:
-            raise SystemExit(f"katibflow: {error}") from error
+            raise SystemExit(f"{SAYS}{error}") from error
 
     return guarded

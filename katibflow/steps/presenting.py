@@ -14,6 +14,7 @@ from katibflow.runners.backends import backend_of_steps
 from katibflow.steps.backends import runner_for
 from katibflow.steps.files import Artifact, exits_with_message, read_study
 from katibflow.steps.markdown import markdown
+from katibflow.steps.published import publish
 from katibflow.steps.rounds import after_rounds
 from katibflow.study.best import best_of
 from katibflow.study.decision import Decision
@@ -94,6 +95,7 @@ def write_report(
     table = markdown(history.experiment.name, history, f"{decision.reason}: {decision.message}")
     Path(text.path).write_text(table, encoding="utf-8")
     print(table)
+    publish(history)
     metrics.metadata.update(_metrics(history))
     for artifact in (page, text, metrics):
         artifact.metadata["display_name"] = "report"

@@ -13,6 +13,7 @@ from katibflow.steps.capacity import MAX_ROUNDS
 from katibflow.steps.files import Artifact, exits_with_message, read_study, write_study
 from katibflow.steps.markdown import markdown
 from katibflow.steps.messages import item_text
+from katibflow.steps.published import publish
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History
 from katibflow.study.reasons import ExperimentReason
@@ -97,6 +98,7 @@ def loop(study_path: str, text: Artifact, reason_path: str) -> bool:
     text.metadata["display_name"] = f"round {history.rounds}"
     Path(reason_path).write_text(reason, encoding="utf-8")
     print(reason or f"another round, of {decision.wanted} trials at most")
+    publish(history)
     return not decision.finished
 
 

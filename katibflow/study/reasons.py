@@ -36,6 +36,7 @@ class ExperimentReason(StrEnum):
     ROUNDS_USED_UP = "PipelineRoundsUsedUp"
     PIPELINE_ENDED = "PipelineEnded"
     PIPELINE_RUN_ENDED = "PipelineRunEnded"
+    PIPELINE_RUN_STOPPED = "PipelineRunStopped"
     # For experiments that have not ended:
     INTERRUPTED = "Interrupted"
     NOT_FINISHED = "NotFinished"

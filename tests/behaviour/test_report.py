@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import re
 import shutil
+import signal
 import subprocess
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,7 @@ from katibflow.report.page import render_report, write_report
 from katibflow.study.ending import Ending
 from katibflow.study.history import History, Observation, Point, Trial, TrialState
 from katibflow.study.optuna_study import study_of
+from katibflow.study.reasons import ExperimentReason
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -128,19 +134,48 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def browse(html: str, folder: Path, *flags: str) -> tuple[str, str]:
-    """The page's elements after its scripts ran, and what the browser's console said."""
+def command(folder: Path) -> list[str]:
+    """The browser with flags that it always needs; the folder is for its files."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
+    return [
+        CHROMIUM,
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        f"--user-data-dir={folder / 'profile'}",
+    ]
+
+
+@contextmanager
+def browser(address: str, folder: Path) -> Iterator[None]:
+    """A browser that shows a page while the block runs."""
+    flags = ("--remote-debugging-port=0", address)  # without it, it ends after the first load
+    process = subprocess.Popen(
+        [*command(folder), *flags],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def browse(html: str, folder: Path, *flags: str) -> tuple[str, str]:
+    """The page's elements after its scripts ran, and what the browser's console said."""
     write_report(folder / "report.html", html)
+    return dump((folder / "report.html").as_uri(), folder, *flags)
+
+
+def dump(address: str, folder: Path, *flags: str) -> tuple[str, str]:
+    """As `browse`, of the page at an address; the folder is for the browser's files."""
     done = subprocess.run(
         [
-            CHROMIUM,
-            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *(f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=15000"),
-            *("--enable-logging=stderr", "--window-size=1280,2400", *flags),
-            *("--dump-dom", (folder / "report.html").as_uri()),
+            *command(folder),
+            *("--virtual-time-budget=15000", "--enable-logging=stderr"),
+            *("--window-size=1280,2400", *flags, "--dump-dom", address),
         ],
         capture_output=True,
         text=True,
@@ -199,7 +234,7 @@ def test_browser_runs_nothing_that_comes_from_the_trials(tmp_path: Path) -> None
             reason=EVIL,
             message=EVIL,
         )
-        for number in range(4)
+        for number in range(8)
     )
     watched = experiment(parameters, name=EVIL, objective={"objectiveMetricName": EVIL})
     trials = tuple(
@@ -215,9 +250,9 @@ def test_browser_runs_nothing_that_comes_from_the_trials(tmp_path: Path) -> None
     assert console == ""
     page = Page(dom)
     assert page.having("img") == []
-    assert len(page.having("script")) == 3
+    assert len(page.having("script")) == 4
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
-    assert len(table_rows(dom)) == 4
+    assert len(table_rows(dom)) == 8
     assert len(plot_titles(dom)) == 5
     places = {link["href"] for link in page.having("a") if link.get("href")}
     assert {place for place in places if not str(place).startswith("#")} == {EVIL}
@@ -240,6 +275,55 @@ def test_browser_draws_500_trials_in_dark(tmp_path: Path) -> None:
     assert console == ""
     assert len(plot_titles(dom)) == 5
     assert len(table_rows(dom)) == 500
+
+
+def test_browser_loads_a_running_page_again_and_keeps_what_the_reader_chose(
+    tmp_path: Path,
+) -> None:
+    """The choice is in the address, which a browser keeps when it loads a page again."""
+    states = (TrialState.FAIL, TrialState.PRUNED, TrialState.FAIL)
+    rates = ("0.05", "0.01", "0.0123456789", "0.03", "0.02", "0.04")
+    trials = (
+        trial(number, None, states[number % 3], assignments={"lr": rate})
+        for number, rate in enumerate(rates)
+    )
+    history = History(experiment([LR]), "r", 1, tuple(trials))
+    running = Ending(None, ExperimentReason.NOT_FINISHED, "1 runs")
+    pages = {
+        "/running": render_report(history, running, {}, refresh=1),
+        "/over": render_report(history, DONE, {}),
+    }
+    asked: list[str] = []
+    again = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if asked.count("/running") > 1:
+                again.set()
+            body = pages[self.path].encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        with browser(f"{address}/running", tmp_path / "first"):
+            assert again.wait(60)
+        dom, console = dump(f"{address}/over#sort=-lr&state=fail", tmp_path)
+        server.shutdown()
+    assert console == ""
+    assert asked.count("/over") == 1
+    assert "data-refresh" not in dom
+    shown = [row for row in table_rows(dom) if " hidden" not in row.split(">")[0]]
+    assert [re.findall(r'id="trial-(\d)"', row) for row in shown] == [["0"], ["5"], ["3"], ["2"]]
+    assert "4 of 6 trials" in dom
 
 
 def test_page_asks_the_network_for_nothing() -> None:
@@ -313,7 +397,7 @@ def test_a_duration_is_the_jobs_and_a_long_wait_is_shown_too(
 
     ended = replace(trial(10, 0.5), queued=moment(queued), start=moment(start))
     html = render_report(History(experiment(), "r", 1, (ended,)), DONE, {})
-    assert f'<td class="num">{text}</td><td>' in html
+    assert re.search(rf'<td class="num"(?: data-v="[0-9.]+")?>{re.escape(text)}</td><td>', html)
 
 
 def test_zero_trials() -> None:
@@ -325,12 +409,15 @@ def test_zero_trials() -> None:
 def test_plots_that_cannot_be_made_say_why() -> None:
     one = History(experiment(), "r", 1, (trial(0, 0.1),))
     html = render_report(one, DONE, {})
-    assert "at least two trials" in html
+    assert "at least 8 trials with finite objectives; there is one" in html
     assert "reported intermediate values of loss" in html
+    # Of seven trials the best quarter is one.
+    few = tuple(trial(number, number / 10) for number in range(7))
+    assert "there are 7." in render_report(History(experiment(), "r", 1, few), DONE, {})
     same = {"lr": "0.01", "momentum": "0.5"}
-    alike = (trial(0, 0.1, assignments=same), trial(1, 0.2, assignments=same))
+    alike = tuple(trial(number, number / 10, assignments=same) for number in range(8))
     assert "two different values" in render_report(History(experiment(), "r", 1, alike), DONE, {})
-    flat = (trial(0, 0.1), trial(1, 0.1))
+    flat = tuple(trial(number, 0.1) for number in range(8))
     assert "different objective" in render_report(History(experiment(), "r", 1, flat), DONE, {})
 
 

@@ -7,7 +7,7 @@ watched, and nothing is ended.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,14 +22,28 @@ from katibflow.runners.kubernetes.pods import Pod, read_pod
 from katibflow.runners.kubernetes.seen import Seen, Terms
 from katibflow.runners.kubernetes.verdict import Standing, judge
 
-__all__ = ["hindrances"]
+__all__ = ["Hindrance", "hindrances"]
 
 _QUIET = (Standing.UNSEEN, Standing.STARTING, Standing.RUNNING, Standing.PODLESS)
 
 
+@dataclass(frozen=True)
+class Hindrance:
+    """What hinders a trial.
+
+    Attributes:
+        text: The hindrance in words.
+        topic: Two hindrances of one trial with the same topic are the same one, whose reasons take
+            turns; None if the words alone tell.
+    """
+
+    text: str
+    topic: tuple[str, str, str] | None = None
+
+
 def hindrances(
     api: Api, identity: Identity, template: TrialTemplate, now: datetime
-) -> Mapping[int, str]:
+) -> Mapping[int, Hindrance]:
     """Returns trial number to what hinders the trial, in the words of who knows.
 
     Args:
@@ -68,19 +82,21 @@ def hindrances(
             for pod in pods:
                 if _owner(kind, pod) in (number, terms.name):
                     seen = seen.with_pod(terms, pod)
-            text = _hindrance(terms, seen, now.timestamp())
-            if text:
-                found[int(number)] = text
+            hindrance = _hindrance(terms, seen, now.timestamp())
+            if hindrance is not None:
+                found[int(number)] = hindrance
     return found
 
 
-def _hindrance(terms: Terms, seen: Seen, now: float) -> str:
+def _hindrance(terms: Terms, seen: Seen, now: float) -> Hindrance | None:
     keys = judge(terms, seen, None, now).since
     # When a problem began is not known from one look; a job's problems begin at its creation.
     verdict = judge(terms, replace(seen, since=dict.fromkeys(keys, terms.created)), None, now)
     if verdict.cause is None or verdict.standing in _QUIET:
-        return ""
-    return str(verdict.cause)
+        return None
+    cause = verdict.cause
+    topic = (cause.pod, cause.container, cause.topic) if cause.topic else None
+    return Hindrance(str(cause), topic)
 
 
 def _pods(api: Api, kind: JobKind, selector: str) -> Iterator[Pod]:

@@ -79,6 +79,26 @@ def test_a_stuck_trial_is_named_while_the_run_goes_on(
     assert data["history"][0]["message"] == notice.text
 
 
+def test_the_kubelet_s_two_words_for_an_image_are_one_notice(
+    kfp_server: KfpServer, cluster: Lab, tmp_path: Path
+) -> None:
+    run = submitted(kfp_server, tmp_path)
+    name = run_name(run["run_id"])
+    put_trial(cluster.server, run["run_id"], 0)
+    pods = [
+        recorded_pod("image-missing", f'"{reason}"', name, 0)
+        for reason in ("ErrImagePull", "ImagePullBackOff")
+    ]
+    experiment_run = find_experiment_run(connect(Access(kfp_server.url)), run["run_id"])
+    records = JobRecords(cluster_of("", None), experiment_run)
+    said = []
+    for pod in (pods[0], pods[1], pods[0]):
+        cluster.server.put("pods", pod)
+        said.append(records.history().trials[0].message)
+    assert said[0].startswith("pod recorded-0, container main: ErrImagePull")
+    assert said == said[:1] * 3
+
+
 def test_where_pods_may_not_be_read_the_trials_are_shown_without(
     kfp_server: KfpServer, cluster: Lab, tmp_path: Path
 ) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from katibflow.client.access import Access
 from katibflow.client.api import connect
 from katibflow.runners.kubernetes.job_object import record_patch
 from katibflow.study.history import TrialState
 from katibflow.study.resume import run_name
+from tests.behaviour.cli.test_verbs import put_run
 from tests.doubles.kfp.lab import Done, experiment_file, katibflow, put_pod, put_trial
 from tests.doubles.kfp.server import KfpServer, Play
 from tests.doubles.kubernetes.lab import Lab
@@ -59,16 +62,54 @@ def test_runs_are_listed_with_their_trials(
     done = ask("list")
     assert done.code == 0, done.err
     head, *rows = [line.split() for line in done.out.splitlines()]
-    assert head == ["NAME", "RUN", "EXPERIMENT", "STATE", "TRIALS", "BEST", "AGE"]
+    assert head == ["NAME", "RUN", "ON", "EXPERIMENT", "STATE", "TRIALS", "BEST", "AGE"]
     assert [row[:-1] for row in rows] == [
-        [second["display_name"], second["run_id"][:8], "sample", "RUNNING", "0", "-"],
-        [first["display_name"], first["run_id"][:8], "first", "SUCCEEDED", "2/6", "loss=0.25"],
+        [second["display_name"], second["run_id"][:8], "kfp", "sample", "RUNNING", "0", "-"],
+        [
+            first["display_name"],
+            first["run_id"][:8],
+            "kfp",
+            "first",
+            "SUCCEEDED",
+            "2/6",
+            "loss=0.25",
+        ],
     ]
     assert rows[1][-1].endswith("d")
     data = json.loads(ask("list", "--json").out)["runs"]
     assert [each["experiment"] for each in data] == ["sample", "first"]
     assert data[1]["best"] == {"trial": 1, "objective": 0.25, "assignments": {"x": "2"}}
     assert len(json.loads(ask("list", "--json", "--limit", "1").out)["runs"]) == 1
+
+
+def test_runs_whose_jobs_are_gone_are_listed_with_one_line_in_all(
+    cluster: Lab, submitted: Submit, ask: Ask
+) -> None:
+    for _ in range(3):
+        submitted(state="SUCCEEDED")
+    done = ask("list")
+    assert [row.split()[3:5] for row in done.out.splitlines()[1:]] == [["SUCCEEDED", "-"]] * 3
+    (line,) = done.err.splitlines()
+    assert line.startswith("runs that succeeded and have no jobs in this cluster: 3; ")
+
+
+def test_a_run_that_was_stopped_is_said_to_be_so_in_our_words(
+    kfp_server: KfpServer, cluster: Lab, submitted: Submit, ask: Ask
+) -> None:
+    run = submitted()
+    ask("stop", run["run_id"])
+    play = Play(kfp_server, run)
+    play.step("controller", "FAILED")
+    play.step("finish", "SUCCEEDED")
+    play.state("FAILED")
+    ended = "the run was stopped, and Kubeflow Pipelines shows it as FAILED"
+    assert f"PipelineRunStopped: {ended}\n" in ask("show", run["run_id"]).out
+    play.step("finish", "FAILED")
+    failed = f"{ended}; its step finish failed, so jobs of its trials may go on"
+    assert f"PipelineRunStopped: {failed}\n" in ask("show", run["run_id"]).out
+    play.state("RUNNING")  # somebody retries it
+    play.state("FAILED")
+    assert "PipelineRunEnded: the run is FAILED; failed steps" in ask("show", run["run_id"]).out
 
 
 def test_runs_of_other_pipelines_are_left_out(
@@ -226,7 +267,8 @@ def test_a_run_may_be_meant_in_several_ways(
     assert run["run_id"] in several.err and twin["run_id"] in several.err
     absent = ask("stop", "absent")
     assert absent.code == 2
-    assert absent.err.startswith('RUN: found "absent"; allowed: a run\'s id')
+    assert absent.err.startswith('RUN: found "absent"; allowed: a run\'s folder')
+    assert "; or a run's id, its first letters or its name" in absent.err
     assert kfp_server.asked("POST", ":terminate") == []
 
 
@@ -241,7 +283,7 @@ def test_a_run_is_stopped_once(kfp_server: KfpServer, submitted: Submit, ask: As
     assert len(kfp_server.asked("POST", ":terminate")) == 1
     followed = ask("show", run["run_id"], "--follow")
     assert followed.code == 1
-    assert "the run is CANCELED" in followed.out
+    assert "the run was stopped, and Kubeflow Pipelines shows it as CANCELED" in followed.out
 
 
 def test_logs_are_those_of_a_trial_s_primary_container(
@@ -292,3 +334,55 @@ def test_a_kubeconfig_without_rights_is_said_and_a_context_s_is_an_error(
     done = ask("show", run["run_id"], "--context", "test")
     assert done.code == 1
     assert "answers 403" in done.err
+
+
+def test_a_name_of_a_run_here_and_of_one_there_is_said_with_the_ways_to_mean_one(
+    submitted: Submit, ask: Ask
+) -> None:
+    run = submitted()
+    run["display_name"] = "both"
+    put_run(Path("runs/both"))
+    done = ask("best", "both")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        'RUN: found "both", which are 2 runs: 0a1b2c3d (local: both), '
+        f"{run['run_id']} (kfp: both); "
+        "allowed: --on local or --on kfp; or the path runs/both\n"
+    )
+    assert ask("best", "both", "--on", "local").out == ask("best", "runs/both").out == "lr=0.3\n"
+    assert run["run_id"] in ask("show", "both", "--on", "kfp").out
+    rows = [line.split() for line in ask("list").out.splitlines() if line and "NAME" not in line]
+    assert [row[2] for row in rows] == ["local", "kfp"]
+
+
+def test_runs_here_are_listed_though_nobody_answers_there(tmp_path: Path) -> None:
+    put_run(Path("runs/here"))
+    config = tmp_path / "config"
+    config.write_text(yaml.safe_dump(kubeconfig_of(free_address())), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(config))
+        found = katibflow("list")
+    assert found.code == 0
+    assert found.out.splitlines()[1].startswith("here")
+    assert found.err.startswith("runs in Kubeflow Pipelines cannot be listed: ")
+    given = katibflow("list", "--host", free_address())
+    assert given.code == 1  # the user has named it
+    assert given.out.splitlines()[1].startswith("here")
+
+
+def free_address() -> str:
+    """An address at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def kubeconfig_of(server: str) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "c",
+    }

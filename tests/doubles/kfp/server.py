@@ -6,8 +6,8 @@ happens in a run that was created is a script, run in a thread of its own.
 
 Its answers are shaped as the real ones (`kfp_server_api.models`, and `tests/recorded/kfp`): enums
 by name, times in RFC 3339, ``finished_at`` in 1970 while a run goes on, int64 as strings, empty
-lists left out, a task once for each of its nodes. A run that is terminated is CANCELING until its
-engine ends it: Argo then says FAILED, never CANCELED.
+lists left out, a task once for each of its nodes, a run's states with their times. A run that is
+terminated is CANCELING until its engine ends it: Argo then says FAILED, never CANCELED.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Play:
 
     def state(self, state: str, error: str = "") -> None:
         with self._server.changed:
-            self._run["state"] = state
+            _put_state(self._run, state)
             if error:
                 self._run["error"] = {"code": 2, "message": error, "details": []}
             if state in OVER:
@@ -119,6 +119,12 @@ class Play:
             found["end_time"] = now()
 
 
+def _put_state(run: dict[str, Any], state: str) -> None:
+    """Changes a run's state; its answer has the states before, too."""
+    run["state"] = state
+    run.setdefault("state_history", []).append({"update_time": now(), "state": state})
+
+
 def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -131,6 +137,8 @@ class KfpServer(HttpDouble):
         users: Whether runs are kept in namespaces, as in a Kubeflow with profiles.
         secret: The Authorization header that every request must have, or the Cookie.
         script: What happens in a run.
+        workflows: The Workflow of each run, as the older API v1beta1 has it.
+        logs: The log of each step's pod, or of its node after the pod has gone.
         page_size: The longest page there is.
     """
 
@@ -143,6 +151,8 @@ class KfpServer(HttpDouble):
     versions: dict[str, dict[str, Any]] = field(default_factory=dict)
     uploads: dict[str, str] = field(default_factory=dict)
     experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    workflows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    logs: dict[str, list[str]] = field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     recurring: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
@@ -172,7 +182,14 @@ class KfpServer(HttpDouble):
 
     # What the API does
 
-    def answer(self, request: Request) -> dict[str, Any]:
+    def answer(self, request: Request) -> dict[str, Any] | str:
+        older = re.fullmatch("/apis/v1beta1/runs/([^/:]+)", request.path)
+        log = re.fullmatch("/apis/v1alpha1/runs/([^/:]+)/nodes/([^/:]+)/log", request.path)
+        if older is not None:
+            body = json.dumps(_found(self.workflows, older[1]))
+            return {"run": {"id": older[1]}, "pipeline_runtime": {"workflow_manifest": body}}
+        if log is not None:
+            return "\n".join(_found(self.logs, log[2]))
         with self.changed:
             for method, pattern, route in self._routes:
                 match = re.fullmatch(
@@ -223,7 +240,7 @@ class KfpServer(HttpDouble):
         if found["state"] in (*OVER, "CANCELING"):
             words = f"Failed to terminate a run {run_id}. Row not found"
             raise Refused(400, 3, f"Failed to terminate run {run_id}: Invalid input error: {words}")
-        found["state"] = "CANCELING"
+        _put_state(found, "CANCELING")
         self.changed.notify_all()
         return {}
 
@@ -385,8 +402,14 @@ class _Handler(Handler):
         try:
             answer, status = state.answer(request), 200
         except Refused as error:
+            if path.endswith("/log"):  # 200 is sent before the log is looked for
+                self._send(200, json.dumps({"error_message": error.message}).encode(), "text/plain")
+                return
             status = error.status
             answer = {"error": error.message, "code": error.code, "message": error.message}
+        if isinstance(answer, str):
+            self._send(status, answer.encode(), "text/plain")
+            return
         with state.changed:
             data = json.dumps(answer).encode()
         self._send(status, data, "application/json")

@@ -457,7 +457,8 @@ def tune(
     """Makes an Experiment from a Python function, with the arguments of Katib's SDK.
 
     The trials run the function's source, as processes here and in containers in a cluster, so the
-    function must import or define inside itself all that it uses.
+    function must import or define inside itself all that it uses. Here it may import the project's
+    modules and read its files.
 
     Args:
         objective: The function to tune. It takes one mapping of parameters, or the parameters by
@@ -479,15 +480,16 @@ def tune(
         max_failed_trial_count: The number of failed trials with which the experiment fails; no
             limit by default.
         base_image: The trials' image in a cluster; Python of this version by default.
-        packages_to_install: Requirements that pip installs before each trial.
+        packages_to_install: Requirements that pip installs before a trial: in a cluster into its
+            container, on this machine once, into an environment of their own in the cache.
         pip_index_url: The package index for pip; PyPI by default.
         pip_index_urls: Several of them, the first as pip's main one.
         env_per_trial: Environment variables of each trial by name; or a list of V1EnvVar and
             V1EnvFromSource, or of mappings like them, also from Secrets and ConfigMaps.
         resources_per_trial: Resources of each worker, as ``{"cpu": 2, "memory": "4Gi", "gpu": 1}``,
             or a V1ResourceRequirements.
-        trial_active_deadline_seconds: Seconds that a trial's job may take in a cluster, from 1; no
-            limit by default. On this machine ``run(trial_timeout=...)`` sets one.
+        trial_active_deadline_seconds: Seconds that a trial's job may take, from 1; no limit by
+            default.
         node_selector: Labels of the nodes for the trials' pods.
         tolerations: Tolerations of the pods: mappings, or V1Toleration.
         volumes: Volumes of the pods: mappings, or V1Volume.

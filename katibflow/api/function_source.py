@@ -15,11 +15,12 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from katibflow.api.trial_packages import program_of_packages
 from katibflow.errors import InputError
 from katibflow.experiment.bootstrap import BOOTSTRAP
 from katibflow.search import Space
 
-__all__ = ["BOOTSTRAP", "Constant", "program_of"]
+__all__ = ["BOOTSTRAP", "Constant", "program_of", "source_of"]
 
 Constant = str | int | float | bool | None
 """The value of a parameter that is not searched."""
@@ -53,7 +54,7 @@ def program_of(
             take the parameters, or is too long; or a value cannot be written as Python source.
     """
     name = getattr(function, "__name__", repr(function))
-    source = _source(function, name)
+    source = source_of(function, name)
     _check_names(function, name, source)
     call = "**parameters" if _takes_names(function, name, parameters) else "parameters"
     lines = ["from __future__ import annotations", "", source, "", 'if __name__ == "__main__":']
@@ -73,12 +74,7 @@ def _install(packages: Sequence[str], indices: Sequence[str]) -> str:
         return ""
     options = ["--index-url", *["--extra-index-url"] * (len(indices) - 1)]
     words = [word for pair in zip(options, indices, strict=False) for word in pair]
-    words += packages
-    return (
-        "import subprocess\nimport sys\n\n"
-        'pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]\n'
-        f"subprocess.run([*pip, *{words!r}], check=True)\n"
-    )
+    return program_of_packages(packages, words)
 
 
 def _main(name: str, call: str, parameters: Mapping[str, Space | Constant], metric: str) -> str:
@@ -147,7 +143,12 @@ def _literal(value: object, parameter: str) -> str:
     )
 
 
-def _source(function: Callable[..., Any], name: str) -> str:
+def source_of(function: Callable[..., Any], name: str) -> str:
+    """Returns a function's source, from ``def`` on.
+
+    Raises:
+        InputError: It is no function made with ``def``, or its source cannot be read.
+    """
     allowed = "allowed: a function made with def, whose source can be read"
     if not inspect.isfunction(function):
         raise InputError(f"objective: found {function!r}; {allowed}")

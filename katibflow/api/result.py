@@ -14,6 +14,7 @@ from katibflow.extras import missing
 from katibflow.report.table import Kind, Output, columns_of, rows_of
 from katibflow.runs.running import read_run
 from katibflow.study.best import Best, best_of
+from katibflow.study.failures import failures_of
 from katibflow.study.history import TrialState
 from katibflow.study.objectives import objective_value
 from katibflow.study.optuna_study import study_of
@@ -169,21 +170,38 @@ class Result:
         )
 
     @property
-    def best(self) -> TrialResult | None:
-        """The trial with the best finite objective, the earlier one on a tie; None if none.
+    def best(self) -> TrialResult:
+        """The trial with the best finite objective, the earlier one on a tie.
 
         Raises:
-            KatibflowError: There are several objectives, so there is a `front` instead.
+            KatibflowError: There is none, and the error says why: the commonest cause of the
+                failures. `front` is empty then. Or there are several objectives, so there is a
+                `front` instead.
         """
         if self._best.is_front:
             raise KatibflowError("best: there are several objectives; allowed: front")
-        return next(iter(self.front), None)
+        if not self.front:
+            raise KatibflowError(f"best: {self.name}: {self._best.none}: {self._why_none()}")
+        return self.front[0]
+
+    def _why_none(self) -> str:
+        """Returns the commonest cause of the failures, or else how the run ended."""
+        failures = failures_of(self.history.trials)
+        if not failures:
+            return self.message or "no trial has ended"
+        logs = self._by_number[failures[0].trials[0].number].logs
+        log = next(iter(logs.values()), None)
+        return failures[0].text + ("" if log is None else f" (log: {log})")
 
     @property
     def front(self) -> tuple[TrialResult, ...]:
         """The Pareto front, ordered by the first objective; with one objective, the best trial."""
-        trials = {trial.number: trial for trial in self.trials}
+        trials = self._by_number
         return tuple(trials[trial.number] for trial in self._best.trials)
+
+    @cached_property
+    def _by_number(self) -> Mapping[int, TrialResult]:
+        return {trial.number: trial for trial in self.trials}
 
     @cached_property
     def _best(self) -> Best:

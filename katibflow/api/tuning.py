@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from katibflow.api.function_checks import check_objective
 from katibflow.api.function_source import BOOTSTRAP, Constant, program_of
 from katibflow.api.trial_pod import (
     environment,
@@ -89,6 +90,7 @@ def experiment_document(
         texts("packages_to_install", packages_to_install),
         indices,
     )
+    check_objective(objective, parameters, objective_metric_name)
     if "${trial" in program:
         raise InputError(
             f"objective {objective.__name__}: found ${{trial...}} in its source; allowed: other "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -21,6 +22,7 @@ _COLOURS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 
 _NEAR_MISSES_KEPT = 3
 _NEAR_MISS_LENGTH = 200
+_LAST_KEPT = 20
 _NOTES_KEPT = 5
 
 
@@ -96,13 +98,27 @@ class Collector:
         metric's name, preferably with a number right after the name.
         """
         lines = [*self._notes]
-        lines += [f"nearly: {line}" for line in next(iter(self._near_misses.values())).lines]
+        lines += [f"nearly: {line}" for line in self.missed_lines()[:_NEAR_MISSES_KEPT]]
         if self._elsewhere:
             lines.append(f"in the output, which is not searched: {self._elsewhere}")
+        if cure := self._cure():
+            lines.append(cure)
         return "\n  ".join([self._searched(), *lines])
+
+    def missed_lines(self) -> list[str]:
+        """Returns the lines that name the objective's metric and report nothing.
+
+        They are the first ones, those with a number right after the name in front, and then the
+        last ones.
+        """
+        return self._near_misses[self._metrics[0]].lines
 
     def _searched(self) -> str:
         raise NotImplementedError
+
+    def _cure(self) -> str:
+        """Returns what to write into the Experiment so that the lines are read, if known."""
+        return ""
 
 
 class _NearMisses:
@@ -112,18 +128,22 @@ class _NearMisses:
         self._name = name
         self._with_number: list[str] = []
         self._without: list[str] = []
+        self._last: deque[str] = deque(maxlen=_LAST_KEPT)
 
     def add(self, line: str) -> None:
         at = line.find(self._name)
         start = max(0, at - _NEAR_MISS_LENGTH // 2)
         behind = line[at + len(self._name) : at + len(self._name) + 10]
         kept = self._with_number if any(map(str.isdigit, behind)) else self._without
+        shown = line[start : start + _NEAR_MISS_LENGTH].strip()
         if len(kept) < _NEAR_MISSES_KEPT:
-            kept.append(line[start : start + _NEAR_MISS_LENGTH].strip())
+            kept.append(shown)
+        else:
+            self._last.append(shown)
 
     @property
     def lines(self) -> list[str]:
-        return [*self._with_number, *self._without][:_NEAR_MISSES_KEPT]
+        return [*self._with_number, *self._without, *self._last]
 
 
 def time_of(seconds: float) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from katibflow.collectors.base import RFC3339, Collector
 from katibflow.collectors.kind import Kind, filters_of
+from katibflow.collectors.known_formats import FORMATS, filter_of, suggested
 from katibflow.errors import MissingPackage
 from katibflow.study.history import Observation, Point
 
@@ -100,6 +101,17 @@ class TextCollector(Collector):
         patterns = " or ".join(self._filters or (DEFAULT_FILTER,))
         return f"{self._lines} lines{self._location} were read with the filter {patterns}"
 
+    def _cure(self) -> str:
+        found = suggested(self._metrics, self.missed_lines())
+        if found is None:
+            return ""
+        form, text = found
+        quoted = text.replace("'", "''")
+        return (
+            f"the form is {form.name}; to read it, paste below spec: "
+            f"metricsCollectorSpec: {{source: {{filter: {{metricsFormat: ['{quoted}']}}}}}}"
+        )
+
 
 STDOUT = Kind(
     lambda spec, names: TextCollector(names, filters_of(spec)), reads_text=lambda spec: True
@@ -159,8 +171,7 @@ def filter_for(names: Iterable[str]) -> str:
     Args:
         names: The metrics' names.
     """
-    listed = "|".join(re.sub(r"([^\w\s/:@%-])", r"\\\1", name) for name in sorted(names, key=len))
-    return rf"(?:^|[^\w/:@.|%-])({listed})\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
+    return filter_of(FORMATS[0], names)
 
 
 def is_readable(name: str) -> bool:

@@ -7,9 +7,69 @@ difference between two Experiments.
 
 from __future__ import annotations
 
-__all__ = ["BOOTSTRAP", "BOOTSTRAPS"]
+__all__ = ["BOOTSTRAP", "BOOTSTRAPS", "IMPORTS", "PROJECT"]
+
+PROJECT = "KATIBFLOW_PROJECT"
+"""Variable with the project's folder on this machine; a cluster's trials do not have it."""
+
+IMPORTS = "KATIBFLOW_IMPORTS"
+"""Variable with the folders, one after another as in PATH, of the project's modules."""
 
 BOOTSTRAP = """\
+import ast, os, pathlib, re, runpy, sys, tempfile, traceback
+project = os.environ.get("KATIBFLOW_PROJECT")
+def show(event, given):
+    if event not in ("open", "os.listdir", "os.scandir"):
+        return
+    if not isinstance(given[0], (str, os.PathLike)):
+        return
+    writes = event == "open" and (set(given[1] or "") & set("wxa+") or (given[2] or 0) & 3)
+    top = pathlib.Path(given[0]).parts[:1]
+    if writes or not top or top[0] in ("/", "..") or os.path.lexists(top[0]):
+        return
+    source = os.path.join(project, top[0])
+    if os.path.exists(os.path.join(project, given[0])) and here.find(source + os.sep):
+        try:
+            os.symlink(source, os.path.join(here, top[0]))
+        except OSError:
+            pass
+if project:
+    here = os.getcwd() + os.sep
+    sys.path[1:1] = os.environ.get("KATIBFLOW_IMPORTS", project).split(os.pathsep)
+    sys.addaudithook(show)
+with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder, "objective.py")
+    text = sys.argv.pop(1)
+    path.write_text(text, encoding="utf-8")
+    sys.argv[0] = str(path)
+    try:
+        result = runpy.run_path(str(path), run_name="__main__").get("result")
+    except Exception as error:
+        trace = error.__traceback__
+        while trace and trace.tb_frame.f_code.co_filename != str(path):
+            trace = trace.tb_next
+        own = trace.tb_next if trace and trace.tb_next else trace
+        shown = "".join(traceback.format_exception(error.with_traceback(own)))
+        sys.exit(shown.replace(folder, "").replace('"/objective.py"', '"objective.py"').rstrip())
+    name = re.search(r"else [{](.*): result[}][)][.]items", text)
+    body = text.split('if __name__ == "__main__":')[0]
+    if name and not re.search("print|report_metrics|write", body):
+        name = ast.literal_eval(name[1])
+        found = list(result) if isinstance(result, dict) else result
+        if result is None or isinstance(result, dict) and name not in result:
+            print(f"the function returned {found}; allowed: a value of {name}", flush=True)
+"""
+"""Runs its first argument from a file, so tracebacks show lines, and processes can import it.
+
+A traceback begins with the first frame of the user's: those of this text, of ``runpy`` and of the
+call are left out.
+
+On this machine the project's modules can be imported, and a file or folder of the project's that
+is read by a relative path is linked into the trial's folder at that moment. What a trial writes
+stays in its own folder.
+"""
+
+_SECOND = """\
 import pathlib, runpy, sys, tempfile, traceback
 with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder, "objective.py")
@@ -25,11 +85,6 @@ with tempfile.TemporaryDirectory() as folder:
         text = "".join(traceback.format_exception(error.with_traceback(own)))
         sys.exit(text.replace(folder, "").replace('"/objective.py"', '"objective.py"').rstrip())
 """
-"""Runs its first argument from a file, so tracebacks show lines, and processes can import it.
-
-A traceback begins with the first frame of the user's: those of this text, of ``runpy`` and of the
-call are left out.
-"""
 
 _FIRST = """\
 import pathlib, runpy, sys, tempfile, traceback
@@ -43,5 +98,5 @@ with tempfile.TemporaryDirectory() as folder:
         sys.exit(traceback.format_exc().rstrip())
 """
 
-BOOTSTRAPS = (BOOTSTRAP, _FIRST)
+BOOTSTRAPS = (BOOTSTRAP, _SECOND, _FIRST)
 """The text of this release, then those of earlier ones."""

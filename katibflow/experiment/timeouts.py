@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from katibflow.errors import Fault
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from katibflow.experiment.parsing import Parts
     from katibflow.experiment.types import Experiment
 
-__all__ = ["START_TIMEOUT", "TRIAL_TIMEOUT", "Limits", "faults", "limits_of"]
+__all__ = ["START_TIMEOUT", "TRIAL_TIMEOUT", "Limits", "faults", "limits_of", "with_deadline"]
 
 TRIAL_TIMEOUT = "katibflow/trialTimeout"
 START_TIMEOUT = "katibflow/trialStartTimeout"
@@ -37,6 +37,29 @@ def limits_of(experiment: Experiment) -> Limits:
     """Returns the limits in the annotations of an Experiment without faults, or the defaults."""
     found = {key: float(text) for key, text in _texts(experiment.metadata.annotations)}
     return Limits(found.get(TRIAL_TIMEOUT), found.get(START_TIMEOUT, Limits.start))
+
+
+def with_deadline(limits: Limits, manifest: Mapping[str, Any]) -> Limits:
+    """Returns limits with the deadline that a job's own object has, if that is the shorter one.
+
+    In a cluster the job's controller ends it then; on a machine there is none.
+
+    Args:
+        limits: The limits of each trial.
+        manifest: The job, of a batch Job's form or with a ``runPolicy``.
+    """
+    spec = manifest.get("spec")
+    if not isinstance(spec, Mapping):
+        return limits
+    policy = spec.get("runPolicy")
+    places = [spec, policy] if isinstance(policy, Mapping) else [spec]
+    given = [place.get("activeDeadlineSeconds") for place in places]
+    seconds = [
+        float(each)
+        for each in (limits.trial, *given)
+        if isinstance(each, int | float) and not isinstance(each, bool) and each > 0
+    ]
+    return replace(limits, trial=min(seconds, default=None))
 
 
 def faults(parts: Parts) -> Iterator[Fault]:

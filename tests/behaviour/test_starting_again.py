@@ -73,11 +73,11 @@ def test_fresh_keeps_the_old_folder_beside_under_a_dated_name(
     run(tmp_path, "echo loss=1")
     capsys.readouterr()
     result = run(tmp_path, "echo loss=2", fresh=True)
-    assert result.best is not None and result.best.value == 2
+    assert result.best.value == 2
     (old,) = (path for path in tmp_path.iterdir() if path.name != "sample")
     assert f"begun anew; the earlier run is kept in {old}" in capsys.readouterr().out
     earlier = Result.load(old)
-    assert earlier.best is not None and earlier.best.value == 1
+    assert earlier.best.value == 1
     run(tmp_path / "elsewhere", "echo loss=2", fresh=True)  # with nothing to set aside
 
 

@@ -71,7 +71,6 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
         for output in cell.outputs
     )
     result = Result.load(tmp_path / "runs" / "digits")
-    assert result.best is not None
     assert len(result.trials) == 8
     assert f"trial {result.best.number}: accuracy {result.best.value:.3f}" in outputs
     assert repr(result.best.params["lr"]) in outputs

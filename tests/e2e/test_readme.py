@@ -28,6 +28,7 @@ CLUSTER = ".venv/bin/katibflow run examples/mnist.yaml --on kubernetes --namespa
 SUBMIT = ".venv/bin/katibflow submit examples/mnist.yaml --host http://localhost:8080"
 RUN_ELSEWHERE = {
     "make test": "the suite itself",
+    "python3 -m pip install .": "tests/lint/test_wheel.py",
     "python3 -m pip install '.[kfp]'": "tests/lint/test_wheel.py",
     ".venv/bin/katibflow dashboard runs/mnist-pytorch": "tests/behaviour/test_dashboard.py",
     CLUSTER: "tests/behaviour/kubernetes/test_cli_on_kubernetes.py",
@@ -162,6 +163,13 @@ def test_the_python_shown_runs(tmp_path: Path) -> None:
     done = run(f"{sys.executable} {script}", tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^\{'lr': [\d.e-]+, 'layers': \d\} -\d\.\d+$", done.stdout, re.MULTILINE)
+
+
+def test_the_python_shown_has_the_right_types(tmp_path: Path) -> None:
+    (tmp_path / "shown.py").write_text(PYTHON[0], encoding="utf-8")
+    command = f"{sys.executable} -m mypy --strict --follow-imports=silent shown.py"
+    done = run(f"MYPYPATH={ROOT} {command} --cache-dir {ROOT}/.mypy_cache", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_pipeline_shown_compiles(tmp_path: Path) -> None:

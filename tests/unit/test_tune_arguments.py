@@ -123,9 +123,11 @@ def test_the_default_algorithm() -> None:
 def test_several_package_indices() -> None:
     made = tuned(packages_to_install=["torch"], pip_index_urls=["https://a", "https://b"])
     program = pod(made)["containers"][0]["command"][-1]
-    assert "['--index-url', 'https://a', '--extra-index-url', 'https://b', 'torch']" in program
+    options = "['--index-url', 'https://a', '--extra-index-url', 'https://b']"
+    assert f"install(['torch'], {options})" in program
     made = tuned(packages_to_install=["torch"], pip_index_url="https://a")
-    assert "['--index-url', 'https://a', 'torch']" in pod(made)["containers"][0]["command"][-1]
+    program = pod(made)["containers"][0]["command"][-1]
+    assert "install(['torch'], ['--index-url', 'https://a'])" in program
 
 
 def test_a_patch_merges_what_has_names_and_takes_out_what_is_null() -> None:
@@ -186,3 +188,66 @@ def test_the_parameters_are_a_mapping() -> None:
 def test_two_ways_to_name_an_index_are_one_too_many() -> None:
     with pytest.raises(InputError, match="pip_index_urls: found a list of 1; allowed: nothing"):
         tuned(pip_index_url="https://a", pip_index_urls=["https://b"])
+
+
+def calculates(lr: float) -> float:
+    return -lr * 2
+
+
+def silent(x: float) -> None:
+    y = x  # noqa: F841
+
+
+def prints(x: float) -> None:
+    print(f"objective={x}")
+
+
+def betas(x: float, betas: tuple[float, float]) -> float:
+    return x + betas[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters", "text"),
+    [
+        (
+            train,
+            {"x": (1e-4, 1e-1)},
+            r"x: found \(0.0001, 0.1\), .*search.double\(min=0.0001, max=0.1",
+        ),
+        (train, {"x": (1, 4)}, r"allowed: search.int\(min=1, max=4\)"),
+        (train, {"x": range(1, 4)}, r"found range\(1, 4\), .*search.int\(min=1, max=3, step=1\)"),
+        (train, {"x": {"min": 0.1, "max": 1}}, r"search.double\(min=0.1, max=1\)"),
+        (train, {"x": 3}, "parameters: found no search space; allowed: at least one"),
+        (
+            calculates,
+            {"learning_rate": search.double(0, 1)},
+            "found the argument lr, which is a number in its source and no parameter; "
+            "allowed: learning_rate",
+        ),
+        (
+            betas,
+            {"x": search.double(0, 1), "beta": 0.9},
+            "missing a required argument: 'betas'; allowed: one mapping of parameters, or the",
+        ),
+        (silent, {"x": search.double(0, 1)}, "returns nothing and prints nothing; allowed: return"),
+    ],
+    ids=["pair", "whole pair", "range", "mapping", "constants", "other name", "names", "silent"],
+)
+def test_what_would_make_every_trial_fail_is_told_when_tune_is_called(
+    function: Any, parameters: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(InputError, match=text):
+        katibflow.tune(function, parameters, max_trial_count=1)
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        (betas, {"betas": (0.9, 0.999), "x": search.double(0, 1)}),
+        (prints, {"x": search.double(0, 1)}),
+    ],
+)
+def test_a_pair_that_the_function_declares_and_a_function_that_prints_are_right(
+    function: Any, parameters: dict[str, Any]
+) -> None:
+    assert katibflow.tune(function, parameters, max_trial_count=1).model

@@ -16,10 +16,12 @@ from pathlib import Path
 from posixpath import dirname, isabs, join
 from typing import Any
 
+from katibflow.experiment.bootstrap import BOOTSTRAP
 from katibflow.experiment.job_kinds import pod_templates
 from katibflow.runners.local.host import Host
 from katibflow.runners.local.paths import map_paths
 from katibflow.runners.local.project import project_of
+from katibflow.runners.local.surroundings import project_folders
 
 __all__ = ["file_hash", "program_files"]
 
@@ -54,9 +56,20 @@ def program_files(manifest: Mapping[str, Any], host: Host) -> Mapping[str, str]:
         containers = spec.get("containers") if isinstance(spec, Mapping) else None
         for container in containers if isinstance(containers, list) else ():
             if isinstance(container, Mapping):
+                _add_imports(found, container)
                 for program in _named(container, host):
                     _add(found, program)
     return found
+
+
+def _add_imports(found: dict[str, str], container: Mapping[str, Any]) -> None:
+    """Adds the modules of the project that a tuned function imports."""
+    command = container.get("command")
+    if not isinstance(command, list) or BOOTSTRAP not in command:
+        return
+    text = str(command[-1])
+    for folder in map(Path, project_folders()):
+        _add_modules(found, _Program("", folder / "objective.py", folder, ""), text.encode())
 
 
 def file_hash(path: Path) -> str:

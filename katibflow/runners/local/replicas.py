@@ -31,6 +31,7 @@ from katibflow.runners.local.processes import (
     start,
 )
 from katibflow.runners.local.project import absent_paths, project_of
+from katibflow.runners.local.surroundings import project_variables
 from katibflow.runners.local.trial_folder import TrialFolder
 
 __all__ = ["Ended", "Replicas", "with_log"]
@@ -113,6 +114,7 @@ class Replicas:
         while self._waiting and self._may_begin(self._waiting[0]):
             replica = self._waiting.pop(0)
             marks = {FOLDER_MARK: str(self._folder.path), REPLICA_MARK: replica.name}
+            marks |= project_variables()
             maps = maps_of(self._plan, replica.name, self._attempt.folder, self._host.maps)
             folder = project_of(replica.container, self._host.projects) or self._folder.path
             command = command_of(replica, self._host, folder, marks, maps)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from katibflow.collectors.sources import Endpoint
 from katibflow.errors import RunnerError
+from katibflow.experiment.timeouts import with_deadline
 from katibflow.runners.base import JobOutcome, JobState, TrialJob
 from katibflow.runners.events import Observer
 from katibflow.runners.local.checks import check_local, manifest_faults
@@ -109,6 +110,7 @@ class LocalRunner:
         if faults:
             raise RunnerError("\n".join(f"trialSpec.{fault}" for fault in faults))
         folder = self._folder(job.trial.number)
+        job = replace(job, limits=with_deadline(job.limits, job.manifest))
         inner = StopRequest()
         with unwritable(folder.path), folder.locked(), self._registered(job.trial.number, inner):
             unsubscribe = stop.pass_on(inner)

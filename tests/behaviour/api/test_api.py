@@ -15,7 +15,7 @@ import yaml
 
 import katibflow
 from katibflow import Experiment, Result, search, tune
-from katibflow.errors import InputError, InvalidExperiment
+from katibflow.errors import InputError, InvalidExperiment, KatibflowError
 from katibflow.study.history import TrialState
 from tests.e2e.kfp_local import run_pipeline
 from tests.shell_trials import document, processes_below
@@ -56,7 +56,6 @@ def test_a_tuned_function_gives_its_best_parameters_as_numbers(result: Result) -
     assert result.reason == "ExperimentMaxTrialsReached"
     assert len(result.trials) == 8
     best = result.best
-    assert best is not None
     values = [trial.value for trial in result.trials if trial.value is not None]
     assert best.value == max(values)
     assert best.metrics["layers"] == best.params["layers"]
@@ -78,7 +77,6 @@ def test_a_failed_trial_says_why(result: Result) -> None:
 def test_the_study_is_a_real_one_of_optunas(result: Result) -> None:
     study = result.study
     assert isinstance(study, optuna.Study)
-    assert result.best is not None
     assert study.best_trial.number == result.best.number
     assert study.best_params == result.best.params
     study.enqueue_trial({"lr": 0.01})  # it can go on, apart from the record
@@ -93,7 +91,6 @@ def test_the_table_of_trials_has_a_row_for_each(result: Result) -> None:
         *("queued", "start", "end", "reason"),
     ]
     assert list(table.index) == list(range(8))
-    assert result.best is not None
     assert table["metrics_score"].idxmax() == result.best.number
     assert table.loc[table.state == "FAIL", "metrics_score"].isna().all()
     assert (table["end"] >= table["start"]).all()
@@ -114,7 +111,13 @@ def test_a_result_without_trials_has_no_best(tmp_path: Path) -> None:
         document("exit 1", {"spec.maxTrialCount": 1, "spec.parallelTrialCount": 1})
     )
     result = experiment.run(runs=tmp_path, progress=False)
-    assert result.best is None
+    with pytest.raises(KatibflowError) as raised:
+        _ = result.best
+    text = str(raised.value)
+    assert "no trial has a finite objective" in text
+    assert "1 trial (0): job-0 failed with exit code 1" in text
+    assert "job-0.log" in text
+    assert result.front == ()
     assert "no trial has a finite objective" in repr(result)
     assert len(result.trials_dataframe()) == 1
 

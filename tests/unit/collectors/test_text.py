@@ -276,7 +276,9 @@ def test_a_missing_metric_is_explained_by_the_lines_that_nearly_matched() -> Non
         "  nearly: epoch 1 loss: 0.5 acc=0.3",
         "  nearly: epoch 2 loss: 0.4 acc=0.4",
     ]
+    *near, cure = near
     assert len(near) == 3
+    assert "metricsFormat" in cure
     assert "loss: 0.3" in near[2]
     assert len(near[2]) <= 220
 

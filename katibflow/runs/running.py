@@ -22,6 +22,7 @@ from katibflow.runs.beginning import opening_lines, with_kept
 from katibflow.runs.folder import RunFolder, read_history_file, with_records
 from katibflow.runs.live_page import LivePage
 from katibflow.runs.options import Options, limits_for
+from katibflow.runs.warm_start import with_warm_start
 from katibflow.storage.sync import study_sync
 from katibflow.study.decision import decide, used_up
 from katibflow.study.ending import Ending
@@ -29,6 +30,8 @@ from katibflow.study.failures import Failure, gave_nothing
 from katibflow.study.history import History, TrialState
 from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, why_over
+from katibflow.tracking import track_of
+from katibflow.tracking.following import tracking
 
 if TYPE_CHECKING:
     from katibflow.progress.status import Status
@@ -125,6 +128,7 @@ def run_to_end(
     begin = setup.begin
     with (
         study_sync(options.storage, experiment, warn) as sync,
+        tracking(track_of(experiment, options.track), folder.path, warn) as tracker,
         _opened(folder, experiment, setup, options.fresh) as aside,
     ):
         history, changes = folder.begin(
@@ -134,6 +138,9 @@ def run_to_end(
             programs=setup.programs,
             keep=options.keep,
         )
+        history = with_warm_start(
+            history, options.warm_start, lambda path: read_history(path, warn), options.source
+        )
         runner = setup.runner(history, folder.path)
         if not setup.fills_folder:
             runner = CopyingRunner(runner, folder.path, warn)
@@ -142,6 +149,7 @@ def run_to_end(
             history = with_kept(with_records(history, runner.records()), changes)
             folder.save(history)
             sync.follow(history)
+            tracker.follow(history)
             lines = opening_lines(folder.path, history, changes, aside)
             with (
                 show(Status.of(experiment, history.trials, lines)) as watch,
@@ -150,7 +158,7 @@ def run_to_end(
                 result = run_experiment(
                     history,
                     runner,
-                    watch=_each(watch, sync, page),
+                    watch=_each(watch, sync, tracker, page),
                     stop=stop,
                     limits=limits_for(experiment, options),
                     drain=options.drain,
@@ -158,9 +166,10 @@ def run_to_end(
         finally:
             runner.close()
         sync.follow(result.history)
+        tracker.follow(result.history)
         folder.save(result.history)
         run = Run(folder, result.history, _ending_of(result), result.interrupted)
-        write_page(run)
+        tracker.end(run.history, run.ending, write_page(run))
     return run
 
 

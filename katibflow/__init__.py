@@ -10,7 +10,7 @@ from typing import Any
 
 from katibflow.reporting import report_metrics
 
-__all__ = ["Experiment", "Result", "__version__", "report_metrics", "search", "tune"]
+__all__ = ["Experiment", "Result", "Run", "__version__", "report_metrics", "search", "tune"]
 
 __version__ = "0.1.0"
 
@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 _LATER = {
     "Experiment": "katibflow.api.experiment",
     "Result": "katibflow.api.result",
+    "Run": "katibflow.api.run",
     "pipeline_task": "katibflow.api.pipeline_task",
     "tune": "katibflow.api.experiment",
 }

@@ -4,7 +4,8 @@ The tree::
 
     KatibflowError
     ├─ InputError             the user's input is wrong; nothing was started (exit code 2)
-    │  └─ InvalidExperiment   an Experiment has faults, all of them listed
+    │  ├─ InvalidExperiment   an Experiment has faults, all of them listed
+    │  └─ NoSuchRun           no run has the name, the id or the path
     ├─ HistoryError           a study history cannot be read or does not fit
     ├─ SuggestionError        the sampler could not make a suggestion
     ├─ MissingPackage         an optional package is needed and not installed
@@ -24,6 +25,7 @@ __all__ = [
     "InvalidExperiment",
     "KatibflowError",
     "MissingPackage",
+    "NoSuchRun",
     "RunBusy",
     "RunnerError",
     "SuggestionError",
@@ -76,6 +78,10 @@ class InvalidExperiment(InputError):
         self.source = source
         self.faults = tuple(faults)
         super().__init__("\n".join(f"{source}: {fault}" for fault in self.faults))
+
+
+class NoSuchRun(InputError):
+    """No run has the name, the id or the path that the user gives."""
 
 
 class HistoryError(KatibflowError):

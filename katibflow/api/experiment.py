@@ -34,7 +34,7 @@ from katibflow.validation.reading import map_in_file, read_plain
 from katibflow.validation.rules import check_document
 
 if TYPE_CHECKING:
-    from katibflow.api.run import Recurring, RemoteRun
+    from katibflow.api.run import Recurring, Run
     from katibflow.engine.events import Watcher
     from katibflow.experiment import types as model
     from katibflow.progress.status import Status
@@ -261,7 +261,7 @@ class Experiment:
         schedule: None = None,
         every: None = None,
         **run_parameters: Any,
-    ) -> RemoteRun: ...
+    ) -> Run: ...
 
     @with_run_keywords
     def submit(
@@ -279,7 +279,7 @@ class Experiment:
         schedule: str | None = None,
         every: str | None = None,
         **run_parameters: Any,
-    ) -> RemoteRun | Recurring:
+    ) -> Run | Recurring:
         """Compiles the Experiment, uploads it unless it is there, and starts a run of it.
 
         With ``schedule`` or ``every`` this creates a recurring run instead; each of its runs is a
@@ -312,9 +312,10 @@ class Experiment:
             RunnerError: The server cannot be reached, or refuses.
         """
         require("kfp", "Experiment.submit")
-        from katibflow.api.run import Recurring, RemoteRun
+        from katibflow.api.run import Recurring, Run
         from katibflow.client.cluster import access_of
         from katibflow.client.submitting import Submission, submit, trigger_of
+        from katibflow.handles.kfp import KfpRun
         from katibflow.runners.kubernetes.config_maps import map_in_cluster
 
         given = given_texts(run_parameters, parameters)
@@ -330,11 +331,9 @@ class Experiment:
             kfp_experiment,
         )
         submitted = submit(submission, access, _WarningListener(self._source), trigger)
-        made, cluster = submitted.made, submitted.cluster
-        if isinstance(made, Recurring):
-            return made
-        records, reader = cluster.records(made), cluster.reader(made.run)
-        return RemoteRun(submitted.pipelines, made, records, reader)
+        if isinstance(submitted.made, Recurring):
+            return submitted.made
+        return Run(KfpRun(submitted.pipelines, submitted.made, submitted.cluster))
 
     @with_run_keywords
     def task(

@@ -1,79 +1,152 @@
-"""The handle of a run in Kubeflow Pipelines: waits for it, reads its result, stops it."""
+"""The handle of a run, wherever it is: finds it, waits for it, reads its result, stops it."""
 
 from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
 from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from katibflow.api.result import Result
-from katibflow.client.base import Pipelines, Run
-from katibflow.client.following import ending_of
-from katibflow.client.reading import ExperimentRun
-from katibflow.client.records import Records
-from katibflow.client.run_view import RunView
-from katibflow.client.stopping import Stopped, stop_run
+from katibflow.api.result import Result, TrialResult
 from katibflow.client.submitting import Recurring
-from katibflow.client.watching import watch
-from katibflow.client.workflow_reader import WorkflowReader
-from katibflow.errors import RunnerError
+from katibflow.errors import KatibflowError, RunnerError
+from katibflow.handles.base import Configured, RunHandle, Snapshot, StopOutcome, Where
+from katibflow.handles.registry import find_run, latest_runs
 
-__all__ = ["Recurring", "RemoteRun"]
+if TYPE_CHECKING:
+    from katibflow.handles.base import LogLines
+
+__all__ = ["Recurring", "Run"]
 
 
-class RemoteRun:
-    """A run that was submitted. The run does not depend on this object and goes on without it.
+class Run:
+    """A run that was started before, here or elsewhere; it goes on without this object.
+
+    `Experiment.submit` returns one; `find` and `latest` return those that are there already.
 
     Args:
-        pipelines: The installation that has the run.
-        experiment_run: The run and its Experiment.
-        records: Reads the trials from their jobs; None where the cluster cannot be reached.
-        reader: Reads the run's Workflow; None where the cluster cannot be reached.
+        handle: The run, from `katibflow.handles`.
     """
 
-    def __init__(
-        self,
-        pipelines: Pipelines,
-        experiment_run: ExperimentRun,
-        records: Records | None,
-        reader: WorkflowReader | None = None,
-    ) -> None:
-        self._pipelines = pipelines
-        self._experiment_run = experiment_run
-        self._records = records
-        self._reader = reader
+    def __init__(self, handle: RunHandle) -> None:
+        self._handle = handle
+
+    @classmethod
+    def find(
+        cls,
+        run: str | Path,
+        *,
+        on: str | None = None,
+        runs: str | Path = "runs",
+        host: str | None = None,
+        namespace: str | None = None,
+        context: str | None = None,
+        ca_file: str | Path | None = None,
+    ) -> Run:
+        """Returns the run of a path, a name or an id, as ``katibflow show`` finds it.
+
+        Args:
+            run: The run's folder or history file; or its name, its id, or the id's first letters.
+            on: The only place to look: ``local``, ``kubernetes`` or ``kfp``; by default each to
+                which something leads.
+            runs: Folder that holds a folder for each run on this machine.
+            host: The address of Kubeflow Pipelines; see `Experiment.submit`.
+            namespace: The namespace of the runs and their jobs.
+            context: The kubeconfig's context; by default the current one.
+            ca_file: File with the certificates to trust, in place of the usual ones.
+
+        Raises:
+            InputError: No run or several runs match.
+            RunnerError: What may have the run does not answer, or refuses.
+        """
+        return cls(find_run(str(run), _where(on, runs, host, namespace, context, ca_file)))
+
+    @classmethod
+    def latest(
+        cls,
+        limit: int = 20,
+        *,
+        on: str | None = None,
+        runs: str | Path = "runs",
+        host: str | None = None,
+        namespace: str | None = None,
+        context: str | None = None,
+        ca_file: str | Path | None = None,
+    ) -> list[Run]:
+        """Returns the latest runs: of this machine, then those elsewhere, as ``katibflow list``.
+
+        A place that only a kubeconfig leads to, and that does not answer, is left out.
+
+        Args:
+            limit: How many of the latest runs of each place are looked at, from 1.
+            on: The only place to look; see `find`.
+            runs: Folder that holds a folder for each run on this machine.
+            host: The address of Kubeflow Pipelines; see `Experiment.submit`.
+            namespace: The namespace of the runs and their jobs.
+            context: The kubeconfig's context; by default the current one.
+            ca_file: File with the certificates to trust, in place of the usual ones.
+
+        Raises:
+            InputError: An argument is wrong.
+            RunnerError: A place that is named here does not answer, or refuses.
+        """
+        found: list[Run] = []
+        where = _where(on, runs, host, namespace, context, ca_file)
+        for each in latest_runs(where, limit):
+            if not isinstance(each.found, KatibflowError):
+                found.append(cls(each.found))
+            elif each.configured is Configured.GIVEN:
+                raise each.found
+        return found
+
+    @property
+    def on(self) -> str:
+        """Where the run is: ``local``, ``kubernetes`` or ``kfp``."""
+        return self._handle.on
 
     @property
     def run_id(self) -> str:
-        """KFP's id of the run, which ``katibflow show`` takes too."""
-        return self._experiment_run.run.run_id
+        """The run's id, which ``katibflow show`` takes too; in Kubeflow Pipelines KFP's own."""
+        return self._handle.run_id
 
     @property
     def name(self) -> str:
-        """The run's name in the UI."""
-        return self._experiment_run.run.name
+        """The run's name: in the UI, or its folder's."""
+        return self._handle.name
 
     @property
     def link(self) -> str:
-        """The address of the run's page in the UI; "" if it is not known."""
-        return self._pipelines.link(f"runs/details/{self.run_id}")
+        """The run's folder; or its page in the UI, or its id if that is not known."""
+        return self._handle.link
 
     @property
     def state(self) -> str:
-        """The run's present state in KFP, as ``RUNNING`` or ``SUCCEEDED``.
+        """The run's present state, as ``RUNNING``, ``SUCCEEDED`` or ``INTERRUPTED``.
 
         Raises:
-            RunnerError: The server does not answer, or refuses.
+            RunnerError: What has the run does not answer, or refuses.
         """
-        return self._pipelines.run(self.run_id).state
+        return self._handle.state()
 
-    def wait(self, *, poll: float = 5.0, progress: bool = True) -> Result:
+    @property
+    def trials(self) -> tuple[TrialResult, ...]:
+        """All trials by number, as they are now; see `result` for errors."""
+        return self.result().trials
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The best trial so far, or None; see `Result.best`, and `result` for errors."""
+        return self.result().best
+
+    def wait(self, *, poll: float | None = None, progress: bool = True) -> Result:
         """Follows the run to its end; an interrupt ends the waiting, not the run.
 
         It goes on waiting for a run that has stalled; with ``progress`` it reports a stall once.
 
         Args:
-            poll: Seconds between two requests, above 0.
+            poll: Seconds between two looks, above 0; by default 0.5 on this machine, 5 elsewhere.
             progress: Whether to show the progress on standard output.
 
         Returns:
@@ -84,15 +157,8 @@ class RemoteRun:
                 cannot be read from here.
         """
         pause = threading.Event()
-        run, _ = watch(
-            self._pipelines,
-            self._experiment_run,
-            self._records,
-            self._view(),
-            lambda: pause.wait(poll),
-            (lambda: sys.stdout) if progress else None,
-        )
-        return self._result(run)
+        stream = (lambda: sys.stdout) if progress else None
+        return self._result(self._handle.follow(pause.wait, stream, poll=poll))
 
     def result(self) -> Result:
         """Returns the run's result as it is now.
@@ -100,47 +166,45 @@ class RemoteRun:
         Raises:
             RunnerError: The run or its trials cannot be read.
         """
-        run = self._pipelines.run(self.run_id)
-        if run.is_over:
-            run = self._view().status(run, None).run
-        return self._result(run)
+        return self._result(self._handle.snapshot())
 
-    def stop(self, *, poll: float = 2.0) -> Stopped:
-        """Terminates the run; its last step then stops the trials that still run.
-
-        If the run's steps have not changed for long, or its Workflow is full, this waits half a
-        minute for the engine to act, and else stops the trials' jobs from here. Stopping a run
-        again is no error.
+    def logs(self, trial: int | None = None, *, follow: bool = False) -> Iterator[str]:
+        """Yields the lines that a trial printed, of one replica after the other.
 
         Args:
-            poll: Seconds between two requests in that time, above 0.
+            trial: The trial's number; None for the whole run: a pipeline's steps, or all trials.
+            follow: Whether to go on until the trial, or the run, is over.
+
+        Raises:
+            InputError: The run has no such trial.
+            RunnerError: There is no log, or it cannot be read.
+        """
+        lines: LogLines = self._handle.logs(trial, follow=follow)
+        return (line for _, line in lines if line is not None)
+
+    def stop(self, *, poll: float | None = None) -> StopOutcome:
+        """Stops the run and its trials. Stopping a run again is no error.
+
+        A run on this machine ends as by Ctrl-C, and this returns when it has. In Kubeflow Pipelines
+        the run is terminated, and its last step then stops the trials. If its steps have not
+        changed for long, or its Workflow is full, this waits half a minute for the engine to act,
+        and else stops the trials' jobs from here.
+
+        Args:
+            poll: Seconds between two requests in that time, above 0; 2 by default.
 
         Returns:
             The outcome; its ``lines()`` describe it.
 
         Raises:
-            RunnerError: The server refuses.
+            RunnerError: The server refuses, or the run's program is another user's.
         """
-        pause = threading.Event()
-        return stop_run(
-            self._pipelines,
-            self._experiment_run,
-            self._records,
-            self._reader,
-            lambda: pause.wait(poll),
-        )
+        return self._handle.stop(poll=poll)
 
-    def _view(self) -> RunView:
-        return RunView(self._experiment_run, self._records, self._reader)
-
-    def _result(self, run: Run) -> Result:
-        if self._records is None:
-            raise RunnerError(
-                f"{self.name} is {run.state}; its trials are read from their jobs, and no "
-                f"kubeconfig leads to those; the run's page has them: {self.link or self.run_id}"
-            )
-        history = self._records.history()
-        return Result(history, ending_of(run, history, self._experiment_run.fault))
+    def _result(self, now: Snapshot) -> Result:
+        if now.history is None:
+            raise RunnerError(f"{now.name} is {now.state}; {now.unseen}")
+        return Result(now.history, now.ending, self._handle.files)
 
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: the name, the id and a link to the run's page."""
@@ -149,4 +213,19 @@ class RemoteRun:
         return f"<p><b>{log_link(self.name, self.link)}</b> {escape(self.run_id)}</p>"
 
     def __repr__(self) -> str:
-        return f"<RemoteRun {self.name}: {self.run_id} {self.link}>"
+        return f"<Run {self.name} on {self.on}: {self.run_id} {self.link}>"
+
+
+def _where(
+    on: str | None,
+    runs: str | Path,
+    host: str | None,
+    namespace: str | None,
+    context: str | None,
+    ca_file: Any,
+) -> Where:
+    def warn(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    file = None if ca_file is None else Path(ca_file)
+    return Where(warn, on, Path(runs), host, namespace, context, file)

@@ -1,140 +1,48 @@
-"""The command ``logs``: what a trial, or the pipeline's steps, printed."""
+"""The command ``logs``: what a trial, or a whole run, printed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from katibflow.cli.kubeflow import (
-    CaFile,
-    Context,
-    Host,
-    Namespace,
-    Poll,
-    RunName,
-    access_of,
-    found_run,
-    link_of,
-)
-from katibflow.errors import InputError, RunnerError
-
-if TYPE_CHECKING:
-    from katibflow.client.records import JobRecords
-    from katibflow.study.history import Trial
+from katibflow.cli.finding import Poll, RunName, with_where
+from katibflow.handles.base import Where
+from katibflow.handles.registry import find_run
 
 __all__ = ["logs"]
 
-Lines = Iterator[tuple[str, str]] | Iterator[tuple[str, str | None]]
-"""The names of logs, each with a line; None at a log's beginning."""
 
-
+@with_where
 def logs(
     run: RunName,
+    where: Where,
     trial: Annotated[
         int | None,
-        typer.Argument(min=0, help="A trial's number; without it, the pipeline's steps."),
+        typer.Argument(
+            min=0, help="A trial's number; without it, a pipeline's steps, or all trials."
+        ),
     ] = None,
-    host: Host = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    ca_file: CaFile = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the trial, or the run, is over.")
     ] = False,
-    poll: Poll = 5.0,
+    poll: Poll = None,
 ) -> None:
-    """Print what a trial printed, or the pipeline's steps, as long as their pods are there.
+    """Print what a trial printed, or the whole run: a pipeline's steps, or all trials in turn.
 
-    Of a step's log, the lines of Kubeflow Pipelines' launcher and of Argo are left out.
+    On this machine logs stay in the run's folder; in a cluster they are there as long as their
+    pods. Of a step's log, the lines of Kubeflow Pipelines' launcher and of Argo are left out.
 
     \b
     Examples:
-      katibflow logs mnist-20260131-093000 3 --follow
+      katibflow logs runs/mnist 3 --follow
+      katibflow logs mnist-20260131-093000 3
       katibflow logs 0a1b2c3d
     """
-    from katibflow.client.log_following import follow_logs
-    from katibflow.client.logs import step_logs, step_sources, trial_logs, trial_sources
-    from katibflow.client.records import JobRecords, cluster_of
-    from katibflow.client.step_output import StepOutput, own_lines
-
-    access = access_of(host, namespace, context, ca_file)
-    pipelines, experiment_run = found_run(run, access)
-    name, run_id = experiment_run.run.name, experiment_run.run.run_id
-    cluster = cluster_of(
-        access.namespace or pipelines.namespace_of(experiment_run.run), access.context
-    )
-    found: Lines
-    if trial is None:
-        what = f"no pod of a step of {name} is left, or has begun"
-        if follow:
-            found = follow_logs(
-                cluster,
-                lambda: step_sources(cluster, run_id),
-                lambda: pipelines.run(run_id).is_over,
-                poll,
-                lambda: StepOutput().is_own,
-            )
-        else:
-            found = _in_turn((step, own_lines(log)) for step, log in step_logs(cluster, run_id))
-    else:
-        records = JobRecords(cluster, experiment_run)
-        known = _trial(records, trial)
-        state = f"{known.state} {known.reason} {known.message}".rstrip()
-        what = f"no pod of trial {trial} is left, or has begun; on record it is {state}"
-        template = experiment_run.experiment.spec.trial_template
-        manifest, container = template.trial_spec or {}, template.primary_container_name
-        if follow:
-            found = follow_logs(
-                cluster,
-                lambda: trial_sources(cluster, known, manifest, container),
-                lambda: _has_ended(records, trial),
-                poll,
-                lambda: _every_line,
-            )
-        else:
-            found = _in_turn(trial_logs(cluster, known, manifest, container))
-    if not _printed(found):
-        raise RunnerError(
-            f"{what}; {link_of(pipelines, experiment_run.run)} keeps logs as artifacts"
-        )
-
-
-def _trial(records: JobRecords, number: int) -> Trial:
-    """Returns a run's trial; raises InputError if the run has none of that number."""
-    known = {each.number: each for each in records.history().trials}
-    if number not in known:
-        numbers = f"0 to {max(known)}" if known else "none yet"
-        raise InputError(f"TRIAL: found {number}; allowed: {numbers}")
-    return known[number]
-
-
-def _has_ended(records: JobRecords, number: int) -> bool:
-    return any(
-        each.number == number and each.state.is_finished for each in records.history().trials
-    )
-
-
-def _every_line(line: str) -> bool:
-    return True
-
-
-def _in_turn(logs: Iterator[tuple[str, Iterator[str]]]) -> Iterator[tuple[str, str | None]]:
-    """Yields name and line of each log, one log after the other; None at the log's beginning."""
-    for name, lines in logs:
-        yield name, None
-        for line in lines:
-            yield name, line
-
-
-def _printed(lines: Lines) -> bool:
-    """Prints each line, with the name of its log wherever the log changes; or returns False."""
     last: str | None = None
-    for name, line in lines:
+    for name, line in find_run(run, where).logs(trial, follow=follow, poll=poll):
         if name != last or line is None:
             print(f"==> {name} <==", flush=True)
         if line is not None:
             print(line, flush=True)
         last = name
-    return last is not None

@@ -1,225 +1,195 @@
-"""The commands ``list``, ``show``, ``best`` and ``stop``: runs in Kubeflow Pipelines."""
+"""The commands ``list``, ``show``, ``best`` and ``stop``, on runs wherever they are."""
 
 from __future__ import annotations
 
 import json
 import sys
-import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from katibflow.cli.kubeflow import (
-    CaFile,
-    Context,
-    Host,
-    Namespace,
-    Poll,
-    RunName,
-    access_of,
-    cluster_for,
-    follow_to_end,
-    found_run,
-    link_of,
-    run_data,
-)
+from katibflow.cli.finding import Poll, RunName, with_where
+from katibflow.cli.following import follow_to_end
 from katibflow.cli.options import EXPERIMENT_FAILED, AsJson
 from katibflow.cli.results import best_lines, trial_lines
 from katibflow.cli.tables import age_text, table_lines
-from katibflow.errors import RunnerError
+from katibflow.errors import KatibflowError, RunnerError
+from katibflow.handles.base import Configured, Where
+from katibflow.handles.registry import find_run, latest_runs, source_of
 
 if TYPE_CHECKING:
-    from katibflow.client.reading import ExperimentRun
-    from katibflow.client.run_view import RunStatus
-    from katibflow.study.history import History
+    from katibflow.handles.base import Snapshot
+    from katibflow.handles.registry import Listed
 
 __all__ = ["best", "list_", "show", "stop"]
 
-_STOP_POLL = 2.0  # seconds
+_HEAD = ("NAME", "RUN", "ON", "EXPERIMENT", "STATE", "TRIALS", "BEST", "AGE")
 
 
+@with_where
 def list_(
-    host: Host = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    ca_file: CaFile = None,
+    where: Where,
     limit: Annotated[
-        int, typer.Option(min=1, help="How many of the latest runs are looked at.")
+        int, typer.Option(min=1, help="How many of the latest runs are looked at, of each place.")
     ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the latest runs of Experiments in Kubeflow Pipelines, the newest first.
+    """List the latest runs, the newest first: of this machine, then those elsewhere.
+
+    Kubeflow Pipelines and clusters are asked where an address or a kubeconfig leads to them.
 
     \b
     Examples:
-      katibflow list --host http://localhost:8080
-      katibflow list --limit 100 --json
+      katibflow list
+      katibflow list --on kfp --host http://localhost:8080 --limit 100 --json
     """
-    from katibflow.client.api import connect
-    from katibflow.client.following import ending_of
-    from katibflow.client.reading import latest_experiment_runs
-
-    access = access_of(host, namespace, context, ca_file)
-    pipelines = connect(access)
-    cluster = cluster_for(pipelines, access)
-    found = []
-    for experiment_run in latest_experiment_runs(pipelines, limit):
-        history = cluster.history(experiment_run)
-        status = cluster.status_if_overdue(experiment_run, history)
-        link = link_of(pipelines, experiment_run.run)
-        ending = ending_of(experiment_run.run, history, experiment_run.fault)
-        data = run_data(experiment_run, experiment_run.run, history, ending, link, status)
-        found.append((experiment_run, history, status, data))
+    data: list[dict[str, Any]] = []
+    failures: list[KatibflowError] = []
+    tables = 0
+    for source, listed in groupby(latest_runs(where, limit), lambda each: each.source):
+        shown: list[Snapshot] = []
+        for each in listed:
+            try:
+                shown.append(_brief(each))
+            except KatibflowError as error:
+                if each.configured is Configured.GIVEN:
+                    failures.append(error)
+                else:
+                    what = source_of(source).summary
+                    print(f"runs {what} cannot be listed: {error}", file=sys.stderr)
+        data += [run.data() for run in shown]
+        if shown and not as_json:
+            # Each source's as soon as they are known: another may take long to answer.
+            lines = table_lines(_HEAD, [_row(run) for run in shown])
+            print(*([""] if tables else []), *lines, sep="\n", flush=True)
+            tables += 1
+        for run in shown:
+            if run.stall is not None:
+                print(f"{run.name}: {run.stall['message']}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"runs": [data for *_, data in found]}))
-        return
-    rows = [_row(experiment_run, history, status) for experiment_run, history, status, _ in found]
-    head = ("NAME", "RUN", "EXPERIMENT", "STATE", "TRIALS", "BEST", "AGE")
-    print(*table_lines(head, rows), sep="\n")
-    for experiment_run, _, status, _ in found:
-        if status is not None and status.stall is not None:
-            print(f"{experiment_run.run.name}: {status.message}", file=sys.stderr)
+        print(json.dumps({"runs": data}))
+    elif not tables and not failures:
+        print(*table_lines(_HEAD, []), sep="\n")
+    if failures:
+        raise failures[0]
 
 
-def _row(
-    experiment_run: ExperimentRun, history: History | None, status: RunStatus | None
-) -> tuple[str, ...]:
+def _brief(listed: Listed) -> Snapshot:
+    """Returns what a list shows of a run; raises why there is none."""
+    if isinstance(listed.found, KatibflowError):
+        raise listed.found
+    return listed.found.snapshot(brief=True)
+
+
+def _row(run: Snapshot) -> tuple[str, ...]:
     from katibflow.progress.status import Status
 
-    run = experiment_run.run
-    trials = best = ""
-    if history is not None:
-        progress = Status.of(history.experiment, history.trials)
-        most = history.experiment.spec.max_trial_count
+    trials = best = age = ""
+    if run.history is not None:
+        progress = Status.of(run.history.experiment, run.history.trials)
+        most = run.history.experiment.spec.max_trial_count
         trials = f"{progress.ended}" if most is None else f"{progress.ended}/{most}"
         best = progress.best.short
-    age = age_text((datetime.now(UTC) - run.created).total_seconds())
-    state = "STALLED" if status is not None and status.stall is not None else run.state
-    return run.name, run.run_id[:8], experiment_run.experiment.name, state, trials, best, age
+    if run.created is not None:
+        age = age_text((datetime.now(UTC) - run.created).total_seconds())
+    state = "STALLED" if run.stall is not None else run.state
+    return run.name, run.run_id[:8], run.on, run.experiment, state, trials, best, age
 
 
+@with_where
 def show(
     run: RunName,
-    host: Host = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    ca_file: CaFile = None,
+    where: Where,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Follow it to its end, as `submit` does.")
     ] = False,
-    poll: Poll = 5.0,
+    poll: Poll = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a run's trials, and why it ended or how it stands.
 
     \b
     Examples:
+      katibflow show runs/mnist
       katibflow show mnist-20260131-093000
       katibflow show 0a1b2c3d --follow
     """
-    from katibflow.client.following import ending_of
     from katibflow.report.data import trials_data
 
-    access = access_of(host, namespace, context, ca_file)
-    pipelines, experiment_run = found_run(run, access)
+    found = find_run(run, where)
     if follow:
-        raise follow_to_end(
-            pipelines, experiment_run, cluster_for(pipelines, access), poll, as_json
-        )
-    cluster = cluster_for(pipelines, access)
-    history = cluster.history(experiment_run)
-    view = cluster.view(experiment_run)
-    status = view.status(experiment_run.run, history)
-    if experiment_run.run.state != "SUCCEEDED":
-        for reason in view.new_problems():
-            print(reason, file=sys.stderr)
-    link = link_of(pipelines, experiment_run.run)
-    ending = ending_of(status.run, history, experiment_run.fault)
+        raise follow_to_end(found, poll, as_json)
+    now = found.snapshot()
+    for line in now.problems:
+        print(line, file=sys.stderr)
     if as_json:
-        data = run_data(experiment_run, status.run, history, ending, link, status)
-        trials = trials_data(history) if history else None
-        print(json.dumps({**data, "history": trials}))
+        trials = trials_data(now.history) if now.history is not None else None
+        print(json.dumps({**now.data(), "history": trials}))
         return
-    if history is not None:
-        print(*trial_lines(history), sep="\n")
-        for line in cluster.failed_steps(status.run, experiment_run.fault):
-            print(line, file=sys.stderr)
-    print(f"{ending.reason}: {ending.message}")
-    if status.stall is not None:
-        print(status.message)
-    if history is not None:
-        print(*best_lines(history), sep="\n")
-    print(f"run: {link}")
+    if now.history is not None:
+        print(*trial_lines(now.history), sep="\n")
+    print(f"{now.ending.reason}: {now.ending.message}")
+    if now.stall is not None:
+        print(now.stall["message"])
+    if now.history is not None:
+        print(*best_lines(now.history), sep="\n")
+    print(f"run: {now.link}")
 
 
-def best(
-    run: RunName,
-    host: Host = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    ca_file: CaFile = None,
-    as_json: AsJson = False,
-) -> None:
+@with_where
+def best(run: RunName, where: Where, as_json: AsJson = False) -> None:
     """Print a run's best parameters, one NAME=VALUE a line; exit status 1 if there are none yet.
 
     Of several objectives it prints the Pareto front.
 
     \b
     Examples:
+      katibflow best runs/mnist
       katibflow best mnist-20260131-093000
       katibflow best 0a1b2c3d --json
     """
     from katibflow.report.data import best_data
 
-    access = access_of(host, namespace, context, ca_file)
-    pipelines, experiment_run = found_run(run, access)
-    history = cluster_for(pipelines, access).history(experiment_run)
-    if history is None:
-        link = link_of(pipelines, experiment_run.run)
-        raise RunnerError(f"{_UNSEEN}; the run's last step, report, has them: {link}")
-    (data,) = best_data(history).values()
+    now = find_run(run, where).snapshot(brief=True)
+    if now.history is None:
+        raise RunnerError(f"{now.name}: {now.unseen}")
+    (data,) = best_data(now.history).values()
     if as_json:
         print(json.dumps(data))
     elif isinstance(data, list) and data:
-        print(*best_lines(history), sep="\n")
+        print(*best_lines(now.history), sep="\n")
     elif data:
         print(*(f"{name}={value}" for name, value in data["assignments"].items()), sep="\n")
     if not data:
-        print(*best_lines(history), sep="\n", file=sys.stderr)
+        print(*best_lines(now.history), sep="\n", file=sys.stderr)
         raise typer.Exit(EXPERIMENT_FAILED)
 
 
-_UNSEEN = "Kubeflow Pipelines' API has no trials: they are read from their jobs, by a kubeconfig"
+@with_where
+def stop(run: RunName, where: Where, as_json: AsJson = False) -> None:
+    """Stop a run and its trials. Stopping a run that is over is no error.
 
-
-def stop(
-    run: RunName,
-    host: Host = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    ca_file: CaFile = None,
-) -> None:
-    """Stop a run: its pipeline is terminated, and its exit handler stops the trials' jobs.
-
-    Of a run whose steps have not changed for long, or whose Workflow is full, it is seen whether
-    the engine acts; if not, the jobs are stopped from here. Exit status 1 if that cannot be done.
+    A run on this machine ends as by Ctrl-C in its own terminal, and can go on later. In Kubeflow
+    Pipelines the run is terminated, and its exit handler stops the trials' jobs; where its engine
+    does not act, the jobs are stopped from here. Exit status 1 if that cannot be done.
 
     \b
     Examples:
+      katibflow stop runs/mnist
       katibflow stop mnist-20260131-093000
       katibflow stop 0a1b2c3d --host http://localhost:8080
     """
-    from katibflow.client.stopping import stop_run
-
-    access = access_of(host, namespace, context, ca_file)
-    pipelines, experiment_run = found_run(run, access)
-    records = reader = None
-    if not experiment_run.run.is_over:
-        cluster = cluster_for(pipelines, access)
-        records, reader = cluster.records(experiment_run), cluster.reader(experiment_run.run)
-    pause = threading.Event()
-    stopped = stop_run(pipelines, experiment_run, records, reader, lambda: pause.wait(_STOP_POLL))
-    print(*stopped.lines(), sep="\n")
+    found = find_run(run, where)
+    stopped = found.stop()
+    if as_json:
+        data = {"on": found.on, "run": found.run_id, "name": found.name}
+        text = "\n".join(stopped.lines())
+        print(
+            json.dumps({**data, "asked": stopped.asked, "done": stopped.is_done, "message": text})
+        )
+    else:
+        print(*stopped.lines(), sep="\n")
     if not stopped.is_done:
         raise typer.Exit(EXPERIMENT_FAILED)

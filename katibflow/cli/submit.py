@@ -9,16 +9,8 @@ from typing import Annotated
 
 import typer
 
-from katibflow.cli.kubeflow import (
-    CaFile,
-    Context,
-    Host,
-    Namespace,
-    Poll,
-    follow_to_end,
-    link_of,
-    print_unavailable,
-)
+from katibflow.cli.finding import CaFile, Context, Host, Namespace, Poll
+from katibflow.cli.following import follow_to_end
 from katibflow.cli.options import (
     AsJson,
     ConfigMapFile,
@@ -56,7 +48,7 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Whether to follow the run to its end.")
     ] = True,
-    poll: Poll = 5.0,
+    poll: Poll = None,
     image: Image = None,
     package: Package = None,
     layout: LayoutOption = Layout.AUTO,
@@ -78,6 +70,7 @@ def submit(
     require("kfp", "katibflow submit")
     from katibflow.client import submitting
     from katibflow.client.cluster import access_of
+    from katibflow.handles.kfp import KfpRun
     from katibflow.runners.kubernetes.config_maps import map_in_cluster
     from katibflow.validation.reading import map_in_file, read_experiment
 
@@ -93,17 +86,16 @@ def submit(
         kfp_experiment,
     )
     submitted = submitting.submit(submission, access, _PrintingListener(file, as_json), trigger)
-    made = submitted.made
+    made, pipelines = submitted.made, submitted.pipelines
     if isinstance(made, submitting.Recurring):
         if as_json:
             data = {"name": made.name, "recurringRun": made.recurring_run_id, "link": made.link}
             print(json.dumps(data))
     elif wait:
-        raise follow_to_end(submitted.pipelines, made, submitted.cluster, poll, as_json)
+        raise follow_to_end(KfpRun(pipelines, made, submitted.cluster), poll, as_json)
     elif as_json:
-        run = made.run
-        link = link_of(submitted.pipelines, run)
-        print(json.dumps({"run": run.run_id, "name": run.name, "link": link}))
+        run = KfpRun(pipelines, made, submitted.cluster)
+        print(json.dumps({"run": run.run_id, "name": run.name, "link": run.link}))
 
 
 class _PrintingListener:
@@ -120,4 +112,6 @@ class _PrintingListener:
         print(text, file=self._stream, flush=True)
 
     def cluster_unavailable(self, error: KatibflowError) -> None:
-        print_unavailable(error)
+        from katibflow.handles.kfp import unavailable_text
+
+        print(unavailable_text(error), file=sys.stderr)

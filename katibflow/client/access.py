@@ -29,6 +29,8 @@ __all__ = [
     "IAP_CLIENT",
     "TOKEN",
     "Access",
+    "is_found",
+    "is_given",
     "log_in",
     "own_namespace",
     "pages_of",
@@ -79,6 +81,16 @@ def _host_of(access: Access) -> str | None:
     """Returns the address that was given here or in the environment, or None if none was."""
     given = access.host or os.environ.get(_ENDPOINT)
     return with_scheme(given) if given else None
+
+
+def is_given(access: Access) -> bool:
+    """Returns whether the user says where Kubeflow Pipelines is, here or in the environment."""
+    return _host_of(access) is not None
+
+
+def is_found(access: Access) -> bool:
+    """Returns whether this pod's cluster or a kubeconfig may have Kubeflow Pipelines."""
+    return access.context is not None or _POD_NAMESPACE.is_file() or bool(kubeconfig_files())
 
 
 def with_scheme(address: str) -> str:

@@ -72,6 +72,7 @@ class Cluster:
         self._on_unavailable = on_unavailable
         self._reported: set[str] = set()
         self._readers: dict[str, WorkflowReader] = {}
+        self._namespaces: dict[str, str] = {}
         self._written: dict[str, Mapping[str, datetime]] = {}
 
     def api(self, run: Run | None = None) -> Api | None:
@@ -83,13 +84,26 @@ class Cluster:
         Raises:
             InputError: The user names a context that the kubeconfig does not have.
         """
-        known = self._pipelines
-        namespace = known.namespace if run is None else known.namespace_of(run)
+        namespace = self._pipelines.namespace if run is None else self._namespace_of(run)
         try:
             return cluster_of(self._access.namespace or namespace, self._access.context)
         except InputError as error:
             self._unavailable(error)
             return None
+
+    def required_api(self, run: Run) -> Api:
+        """Returns the API for a run's namespace, for what cannot be done without a cluster.
+
+        Raises:
+            InputError: There is no cluster, or no such context.
+        """
+        return cluster_of(self._access.namespace or self._namespace_of(run), self._access.context)
+
+    def _namespace_of(self, run: Run) -> str:
+        """Returns the namespace of a run's pods, asked once; "" if nobody says."""
+        if run.run_id not in self._namespaces:
+            self._namespaces[run.run_id] = self._pipelines.namespace_of(run)
+        return self._namespaces[run.run_id]
 
     def if_readable(self, look: Callable[[Api], None]) -> None:
         """Calls ``look`` with the API for the namespace of a run that is not started yet.
@@ -208,7 +222,7 @@ class Cluster:
         """
         if history is None or history.trials or run.state != "SUCCEEDED":
             return history
-        where = self._access.namespace or self._pipelines.namespace_of(run) or NAMESPACE
+        where = self._access.namespace or self._namespace_of(run) or NAMESPACE
         self._unavailable(
             RunnerError(
                 f"no job of {run.name} is in namespace {where} of the kubeconfig's cluster; "

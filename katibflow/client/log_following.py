@@ -16,7 +16,7 @@ from katibflow.errors import RunnerError
 from katibflow.runners.kubernetes.api import Api
 from katibflow.runners.kubernetes.logs import LogReader
 
-__all__ = ["follow_logs"]
+__all__ = ["follow_logs", "in_turn"]
 
 _Item = tuple[str, str | RunnerError | None]
 """A pod's uid, and its log's next line; None at the log's end, or why logs cannot be read."""
@@ -68,6 +68,14 @@ def follow_logs(
     finally:
         for reader in readers.values():
             reader.cancel()
+
+
+def in_turn(logs: Iterable[tuple[str, Iterable[str]]]) -> Iterator[tuple[str, str | None]]:
+    """Yields name and line of each log, one log after the other; None at a log's beginning."""
+    for name, lines in logs:
+        yield name, None
+        for line in lines:
+            yield name, line
 
 
 def _reader(api: Api, uid: str, inbox: SimpleQueue[_Item]) -> LogReader:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from katibflow.client.base import NotFound, Pipelines, Run
-from katibflow.errors import InputError
+from katibflow.errors import InputError, NoSuchRun
 from katibflow.experiment.types import Experiment
 from katibflow.steps.run_parameters import check_texts, parameters_of, with_parameters
 from katibflow.validation.rules import check_document
@@ -163,7 +163,8 @@ def find_experiment_run(pipelines: Pipelines, wanted: str) -> ExperimentRun:
             Experiments a slash and the Experiment's name follow.
 
     Raises:
-        InputError: No run or several runs match, or katibflow did not compile the pipeline.
+        NoSuchRun: No run matches.
+        InputError: Several runs match, or katibflow did not compile the pipeline.
         RunnerError: The server refuses.
     """
     which, _, name = wanted.partition("/")
@@ -215,7 +216,7 @@ def _find_run(pipelines: Pipelines, wanted: str) -> Run:
     try:
         return pipelines.run(found[0].run_id if found else wanted)
     except NotFound:
-        raise InputError(
+        raise NoSuchRun(
             f'RUN: found "{wanted}"; allowed: a run\'s id, its first letters or its name, as '
             "`katibflow list` shows them"
         ) from None

@@ -32,10 +32,10 @@ __all__ = [
     "pack_library",
 ]
 
-CARRIED = ("suggestion", "launcher", "collector", "loop", "summary", "report")
+CARRIED: tuple[str, ...] = ("suggestion", "launcher", "collector", "loop", "summary", "report")
 """The components with the study as input, beside which they find the library."""
 
-LOADERS = ("start", "controller", "finish")
+LOADERS: tuple[str, ...] = ("start", "controller", "finish")
 """The components that get the library from the run's Workflow (`components.loading`)."""
 
 PLAIN = "{}$`&<>"

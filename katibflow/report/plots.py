@@ -167,6 +167,13 @@ def _recipes(history: History) -> list[_Recipe]:
     ]
 
 
+_GOOD = 0.25
+"""The share of the trials whose parameters are compared with those of all trials."""
+
+_FEWEST_FOR_IMPORTANCE = 8
+"""Fewer trials have fewer than two good ones, and what sets a single one apart is chance."""
+
+
 def _importance(study: optuna.Study, metric: str = "Objective Value") -> Any:
     """Returns the importance of the parameters by global PED-ANOVA, which needs no scikit-learn.
 
@@ -176,7 +183,7 @@ def _importance(study: optuna.Study, metric: str = "Objective Value") -> Any:
     from optuna.importance import PedAnovaImportanceEvaluator
     from optuna.visualization import plot_param_importances
 
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=0.25, evaluate_on_local=False)
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=_GOOD, evaluate_on_local=False)
     return plot_param_importances(study, evaluator=evaluator, target_name=metric)
 
 
@@ -264,11 +271,13 @@ def _objectives_side_by_side(trials: list[optuna.trial.FrozenTrial], names: list
 
 
 def _no_importance(complete: list[optuna.trial.FrozenTrial]) -> str:
-    """Returns why the importance of parameters cannot be computed; empty if it can be."""
-    if len(complete) < 2:
+    """Returns why the importance of parameters cannot be told; empty if it can be."""
+    count = len(complete)
+    if count < _FEWEST_FOR_IMPORTANCE:
+        there_are = "there is one" if count == 1 else f"there are {count or 'none'}"
         return (
-            "Importance needs at least two trials with finite objectives; "
-            f"there {'is one' if complete else 'are none'}."
+            f"Importance needs at least {_FEWEST_FOR_IMPORTANCE} trials with finite objectives; "
+            f"{there_are}."
         )
     names = {name for trial in complete for name in trial.params}
     if all(len({trial.params.get(name) for trial in complete}) < 2 for name in names):

@@ -6,14 +6,21 @@ The records have the local runner's form, so that every reader of a run's folder
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
-from katibflow.runners.local.lock import RunLock, is_held
+from katibflow.runners.local.lock import Holder, LockWait, RunLock, holder_of, is_held
 from katibflow.runners.local.runner import LocalRunner
 from katibflow.study.history import Trial
 
-__all__ = ["FolderRecords", "is_in_use", "locked"]
+__all__ = [
+    "FolderRecords",
+    "Holder",
+    "await_release",
+    "end_leftovers",
+    "holder_of",
+    "is_in_use",
+    "locked",
+]
 
 
 class FolderRecords:
@@ -58,7 +65,7 @@ class FolderRecords:
         self._runner.close()
 
 
-def locked(folder: Path) -> AbstractContextManager[object]:
+def locked(folder: Path) -> RunLock:
     """Locks a run's folder for this process while the block runs.
 
     Raises:
@@ -71,3 +78,29 @@ def locked(folder: Path) -> AbstractContextManager[object]:
 def is_in_use(folder: Path) -> bool:
     """Returns whether a process holds the lock of a run's folder, and so runs its trials."""
     return is_held(RunLock(folder).path)
+
+
+def await_release(folder: Path) -> None:
+    """Waits until no process has the lock of a run's folder.
+
+    Raises:
+        OSError: The lock's file cannot be read.
+    """
+    LockWait(RunLock(folder).path)()
+
+
+def end_leftovers(folder: Path, reason: str) -> None:
+    """Ends the processes that a killed program has left running here, of all trials of a run.
+
+    Args:
+        folder: The run's folder, which the caller has locked.
+        reason: The reason, for the trials' records.
+
+    Raises:
+        RunnerError: Processes could not be ended.
+    """
+    runner = LocalRunner(folder)
+    try:
+        runner.sweep((), reason)
+    finally:
+        runner.close()

@@ -100,10 +100,8 @@ class HistoryOnDisk:
         return seen, all(abs(now - state[0] / 1e9) > _SETTLED for state in seen.values())
 
     def _changing(self) -> Iterable[Path]:
-        if not self._path.is_dir():
-            return [self._path]
-        folder = RunFolder(self._path)
-        return [folder.study, *folder.record_folders()]
+        folder = RunFolder.of(self._path)
+        return [folder.study, *(folder.record_folders() if folder.has_trials else ())]
 
 
 def follow(source: HistorySource, warn: Callable[[str], None]) -> tuple[BaseStorage, int]:

@@ -38,6 +38,8 @@ def with_records(history: History, records: Iterable[Trial]) -> History:
     )
 
 
+_STUDY = "study.jsonl"
+
 _OTHERWISE = (
     "--fresh (in Python fresh=True), to begin anew, with the old folder kept beside under a dated "
     "name; or another --name"
@@ -67,16 +69,43 @@ def read_history_file(path: Path, warn: Callable[[str], None] | None = None) -> 
 
 
 class RunFolder:
-    """The files of one local run.
+    """The files of one local run, or of a history that was downloaded.
 
     Args:
         path: The run's folder; it need not exist.
+        study: The history file; by default ``study.jsonl`` in the folder. Another one outside or
+            inside of it is all that there is of its run, but for the report beside it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, study: Path | None = None) -> None:
         self.path = path
-        self.study = path / "study.jsonl"
+        self.study = study or path / _STUDY
         self.report = path / "report.html"
+        if study is not None:
+            self.report = study.with_name(f"{study.stem}.html")
+        self._is_whole = study is None
+
+    @classmethod
+    def of(cls, path: Path) -> RunFolder:
+        """Returns the run that a path names: its folder, its history file, or a folder with one.
+
+        Raises:
+            InputError: The path is a folder with several histories.
+        """
+        if path.is_file():
+            return cls(path.parent) if path.name == _STUDY else cls(path.parent, path)
+        if (path / _STUDY).is_file() or not path.is_dir():
+            return cls(path)
+        histories = sorted(each for each in path.glob("*.jsonl") if each.is_file())
+        if len(histories) > 1:
+            names = ", ".join(map(str, histories[:5]))
+            raise InputError(f"{path}: found {len(histories)} histories; allowed: one of {names}")
+        return cls(path, histories[0]) if histories else cls(path)
+
+    @property
+    def has_trials(self) -> bool:
+        """Whether the trials' own records and logs are here too, beside the history."""
+        return self._is_whole and (self.path / "trials").is_dir()
 
     def begin(
         self,
@@ -176,6 +205,8 @@ class RunFolder:
             HistoryError: The history cannot be read.
         """
         self.check_begun()
+        if not self.has_trials:
+            return read_history_file(self.study, warn)
         return with_records(self._begun(warn), records)
 
     def check_begun(self) -> None:
@@ -185,14 +216,16 @@ class RunFolder:
             InputError: There is none.
         """
         if not self.study.is_file():
-            what = "a file" if self.path.is_file() else f"no {self.study.name}"
             raise InputError(
-                f"{self.path}: found {what}; allowed: the folder of a run, as runs/mnist"
+                f"{self.path}: found no {self.study.name}; allowed: the folder of a run, as "
+                "runs/mnist, or a study history"
             )
 
     def logs(self) -> Mapping[int, Mapping[str, str]]:
         """Returns trial number to replica name to the path of its log, relative to this folder."""
         logs: dict[int, dict[str, str]] = {}
+        if not self.has_trials:
+            return logs
         for path in sorted(self.path.glob("trials/[0-9]*/*.log")):
             if path.parent.name.isdigit():
                 log = path.relative_to(self.path).as_posix()

@@ -53,12 +53,14 @@ class Run:
         history: The history of the run, with all trials.
         ending: How the run ended, or that it has not ended.
         interrupted: Why the run was stopped from outside; None if nobody stopped it.
+        is_driven: Whether a program runs it now.
     """
 
     folder: RunFolder
     history: History
     ending: Ending
     interrupted: StopReason | None = None
+    is_driven: bool = False
 
     @property
     def gave_nothing(self) -> bool:
@@ -129,7 +131,7 @@ def run_to_end(
     with (
         study_sync(options.storage, experiment, warn) as sync,
         tracking(track_of(experiment, options.track), folder.path, warn) as tracker,
-        _opened(folder, experiment, setup, options.fresh) as aside,
+        _opened(folder, experiment, setup, options.fresh, stop) as aside,
     ):
         history, changes = folder.begin(
             options.source,
@@ -175,14 +177,21 @@ def run_to_end(
 
 @contextmanager
 def _opened(
-    folder: RunFolder, experiment: Experiment, setup: RunSetup, fresh: bool
+    folder: RunFolder, experiment: Experiment, setup: RunSetup, fresh: bool, stop: StopRequest
 ) -> Iterator[Path | None]:
-    """Locks a run's folder; yields the new path of an earlier run's folder that it renamed."""
+    """Locks a run's folder; yields the new path of an earlier run's folder that it renamed.
+
+    The lock tells other processes once the run was asked to stop.
+    """
     from katibflow.runners.folder_records import locked
 
     aside = _set_aside(folder, experiment, setup) if fresh else None
-    with locked(folder.path):
-        yield aside
+    with locked(folder.path) as lock:
+        forget = stop.subscribe(lock.note_stopping)
+        try:
+            yield aside
+        finally:
+            forget()
 
 
 def _set_aside(folder: RunFolder, experiment: Experiment, setup: RunSetup) -> Path | None:
@@ -213,21 +222,23 @@ def _each(*watchers: Watcher) -> Watcher:
 
 
 def read_run(path: Path, warn: Callable[[str], None] = _to_stderr) -> Run:
-    """Reads the run of a folder, whether the run is over or not.
+    """Reads the run of a folder or of a history file, whether the run is over or not.
 
     Args:
-        path: The run's folder.
+        path: The run's folder, its history file, or a folder that has one.
         warn: Takes a warning for each line and record that cannot be read; by default this prints
             a line to standard error.
 
     Raises:
-        InputError: There is no run in this folder.
+        InputError: There is no run at this path.
         HistoryError: The history of the run cannot be read.
     """
     from katibflow.runners.folder_records import is_in_use
 
-    history = _on_record(RunFolder(path), warn)
-    return Run(RunFolder(path), history, _ending_on_record(history, is_in_use(path)))
+    folder = RunFolder.of(path)
+    history = _on_record(folder, warn)
+    is_driven = folder.has_trials and is_in_use(folder.path)
+    return Run(folder, history, _ending_on_record(history, is_driven), is_driven=is_driven)
 
 
 def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> History:
@@ -242,16 +253,15 @@ def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> Histor
         InputError: There is no history at this path.
         HistoryError: The history cannot be read.
     """
-    if not path.is_file():
-        return _on_record(RunFolder(path), warn)
-    return read_history_file(path, warn)
+    return _on_record(RunFolder.of(path), warn)
 
 
 def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:
     from katibflow.runners.folder_records import FolderRecords
 
     folder.check_begun()
-    return folder.history(FolderRecords(folder.path).readable(warn), warn)
+    records = FolderRecords(folder.path).readable(warn) if folder.has_trials else ()
+    return folder.history(records, warn)
 
 
 def write_page(run: Run, path: Path | None = None, refresh: float | None = None) -> Path:

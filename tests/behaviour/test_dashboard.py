@@ -115,6 +115,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
+@pytest.mark.long
 def test_a_run_is_seen_in_the_browser_while_it_goes_on_and_when_it_is_over(tmp_path: Path) -> None:
     script = f"echo loss=$((X+1)); {waits_for(tmp_path / 'go')}; echo loss=$X"
     write_run(tmp_path, script)

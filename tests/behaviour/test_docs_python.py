@@ -24,6 +24,7 @@ def kfp_server() -> Iterator[KfpServer]:
     made.close()
 
 
+@pytest.mark.long
 def test_the_code_of_the_page_runs(tmp_path: Path, kfp_server: KfpServer) -> None:
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
@@ -74,7 +75,14 @@ def test_the_reference_has_all_that_the_package_offers(tmp_path: Path) -> None:
     documented = set(re.findall(r' id="([\w.]+)"', pages))
     offered = set(katibflow.__all__) - {"__version__", "search"}
     methods = {"Experiment.from_yaml", "Experiment.run", "Experiment.compile"}
-    methods |= {"Experiment.submit", "Experiment.task", "Result.best", "RemoteRun.wait"}
+    methods |= {
+        "Experiment.submit",
+        "Experiment.task",
+        "Result.best",
+        "Run.wait",
+        "Run.find",
+        "Run.latest",
+    }
     methods |= {"Recurring.recurring_run_id", "Recurring.link"}
     assert offered | methods | {"double", "int", "categorical"} <= documented
 

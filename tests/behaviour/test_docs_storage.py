@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.behaviour.test_dashboard import serving, states
@@ -24,6 +25,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.long
 def test_the_commands_show_a_run_that_was_made_without_a_storage(tmp_path: Path) -> None:
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(document("echo loss=$X")))
     install, folder, synced, storage = COMMANDS

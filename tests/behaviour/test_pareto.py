@@ -107,6 +107,7 @@ def test_a_constraint_leaves_the_best_trial_that_keeps_it(tmp_path: Path) -> Non
     assert "ConstraintBroken: size is 61, above its max of 60" in done.stderr
 
 
+@pytest.mark.long
 def test_the_example_ends_with_a_front(tmp_path: Path) -> None:
     done = katibflow("run", "examples/pareto.yaml", "--json", "--runs", str(tmp_path), cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -137,6 +138,7 @@ def study(count: int = 12) -> History:
     return History(several(), "r", 1, tuple(trials))
 
 
+@pytest.mark.long
 def test_browser_draws_the_front_and_each_objective(tmp_path: Path) -> None:
     dom, console = browse(render_report(study(), DONE, {}), tmp_path)
     # A front of three objectives is drawn in 3D, and the browser says how it does that.

@@ -200,6 +200,7 @@ def test_it_is_not_worse_than_optuna(algorithm: str, name: str, budget: int, see
 
 
 @pytest.mark.parametrize("algorithm", ["tpe", "cmaes"])
+@pytest.mark.long
 def test_it_is_not_worse_than_optuna_on_the_sphere(algorithm: str) -> None:
     mean, reference, error = compared(algorithm, "sphere", 60, 5)
     assert mean <= reference + 3 * error

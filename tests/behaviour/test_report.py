@@ -234,7 +234,7 @@ def test_browser_runs_nothing_that_comes_from_the_trials(tmp_path: Path) -> None
             reason=EVIL,
             message=EVIL,
         )
-        for number in range(4)
+        for number in range(8)
     )
     watched = experiment(parameters, name=EVIL, objective={"objectiveMetricName": EVIL})
     trials = tuple(
@@ -252,7 +252,7 @@ def test_browser_runs_nothing_that_comes_from_the_trials(tmp_path: Path) -> None
     assert page.having("img") == []
     assert len(page.having("script")) == 4
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
-    assert len(table_rows(dom)) == 4
+    assert len(table_rows(dom)) == 8
     assert len(plot_titles(dom)) == 5
     places = {link["href"] for link in page.having("a") if link.get("href")}
     assert {place for place in places if not str(place).startswith("#")} == {EVIL}
@@ -268,6 +268,7 @@ def test_browser_opens_a_report_without_finished_trials(tmp_path: Path) -> None:
     assert "No trial has a finite objective value" in dom
 
 
+@pytest.mark.long
 def test_browser_draws_500_trials_in_dark(tmp_path: Path) -> None:
     html = render_report(realistic(500), DONE, {})
     dom, console = browse(html, tmp_path, "--blink-settings=preferredColorScheme=0")
@@ -408,12 +409,15 @@ def test_zero_trials() -> None:
 def test_plots_that_cannot_be_made_say_why() -> None:
     one = History(experiment(), "r", 1, (trial(0, 0.1),))
     html = render_report(one, DONE, {})
-    assert "at least two trials" in html
+    assert "at least 8 trials with finite objectives; there is one" in html
     assert "reported intermediate values of loss" in html
+    # Of seven trials the best quarter is one.
+    few = tuple(trial(number, number / 10) for number in range(7))
+    assert "there are 7." in render_report(History(experiment(), "r", 1, few), DONE, {})
     same = {"lr": "0.01", "momentum": "0.5"}
-    alike = (trial(0, 0.1, assignments=same), trial(1, 0.2, assignments=same))
+    alike = tuple(trial(number, number / 10, assignments=same) for number in range(8))
     assert "two different values" in render_report(History(experiment(), "r", 1, alike), DONE, {})
-    flat = (trial(0, 0.1), trial(1, 0.1))
+    flat = tuple(trial(number, 0.1) for number in range(8))
     assert "different objective" in render_report(History(experiment(), "r", 1, flat), DONE, {})
 
 

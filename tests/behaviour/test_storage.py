@@ -206,6 +206,7 @@ Storage(sys.argv[1]).created(lambda storage: None)
 """
 
 
+@pytest.mark.long
 def test_programs_that_begin_together_share_a_new_database(tmp_path: Path) -> None:
     for attempt in range(3):
         words = [sys.executable, "-c", OPENS, f"sqlite:///{tmp_path}/{attempt}.db"]
@@ -276,6 +277,7 @@ def check_no_password(folder: Path, *texts: str) -> None:
             assert b"s3cr3t" not in path.read_bytes(), path
 
 
+@pytest.mark.long
 def test_a_database_that_stays_away_is_told_at_the_end_and_healed_by_the_same_command(
     tmp_path: Path,
 ) -> None:

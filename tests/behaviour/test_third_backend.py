@@ -173,6 +173,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.long
 def test_python_takes_its_option(copy: Path, tmp_path: Path) -> None:
     done = python(copy, "-c", API, write(tmp_path, ONE_AT_A_TIME), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -211,6 +212,7 @@ finish(**made, run=sys.argv[1], status=SimpleNamespace(state="COMPLETE"), **give
 """
 
 
+@pytest.mark.long
 def test_a_pipelines_steps_run_there_and_find_earlier_trials(copy: Path, tmp_path: Path) -> None:
     env = {"KATIBFLOW_RUNNER": "plain", "PLAIN_RUNS": str(tmp_path / "runs")}
     text = json.dumps(document("echo loss=$X"))

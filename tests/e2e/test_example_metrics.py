@@ -19,6 +19,7 @@ from tests.shell_trials import outputs
 KATIBFLOW = (sys.executable, "-m", "katibflow")
 
 
+@pytest.mark.long
 def test_the_example_with_metrics_in_a_file_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         [*KATIBFLOW, "run", "examples/metrics-file.yaml", "--json", "--runs", str(tmp_path)],

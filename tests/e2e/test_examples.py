@@ -36,6 +36,7 @@ def run_as_it_says(name: str, runs: Path) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.long
 def test_a_job_with_scikit_learn_is_tuned(tmp_path: Path) -> None:
     result = run_as_it_says("sklearn.yaml", tmp_path)
     assert result["trials"] == {"COMPLETE": 10}

@@ -55,6 +55,7 @@ def tried() -> dict[str, Any]:
     return changed({env: {"name": "Y", "value": "${trialParameters.y}"}}, made)
 
 
+@pytest.mark.long
 def test_compiled_rounds_end_with_the_front(tmp_path: Path) -> None:
     experiment = check_document(tried(), "front")
     run = run_pipeline(tmp_path, compile_experiment(experiment, layout="rounds").text)

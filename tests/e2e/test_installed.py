@@ -69,7 +69,7 @@ def study(tmp_path: Path) -> Path:
             start=now,
             end=now,
         )
-        for number, value in enumerate((0.5, 0.25, 0.75, 1.0))
+        for number, value in enumerate((0.5, 0.25, 0.75, 1.0, 0.3, 0.4, 0.6, 0.7))
     )
     history = History(experiment("echo loss=1"), run="0a1b2c3d", seed=1)
     write_study(str(tmp_path / "study"), replace(history, trials=trials, rounds=2))

@@ -200,6 +200,7 @@ def test_trials_that_did_not_finish_stay_behind(
         server.down()
 
 
+@pytest.mark.long
 def test_the_compiled_rounds_go_on_from_an_earlier_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ def test_goal_given_at_run_time_ends_it_early(tmp_path: Path) -> None:
     assert [folder.name.rpartition("-")[0] for folder in run.runs.iterdir()] == ["sweep-two"]
 
 
+@pytest.mark.long
 def test_used_up_space_ends_it_without_an_empty_round_and_a_failed_trial_is_data(
     tmp_path: Path,
 ) -> None:
@@ -164,6 +165,7 @@ def test_used_up_space_ends_it_without_an_empty_round_and_a_failed_trial_is_data
     assert "ExperimentSuggestionEndReached" in text.replace("\\", "")
 
 
+@pytest.mark.long
 def test_wrong_run_parameters_fail_in_start_as_in_a_file(tmp_path: Path) -> None:
     wrong = {"parallelTrialCount": "7", "maxTrialCount": "abc", "name": "Not A Name"}
     run = run_pipeline(tmp_path, compile_experiment(experiment(REPORT)).text, wrong)
@@ -187,6 +189,7 @@ def test_wrong_run_parameters_fail_in_start_as_in_a_file(tmp_path: Path) -> None
     assert run.count("finish") == 1
 
 
+@pytest.mark.long
 def test_mnist_example_runs_from_its_compiled_file(tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "trial_image" / "make_digits.py"], check=True)
     run = run_pipeline(

@@ -162,6 +162,7 @@ def test_the_data_directory_must_not_be_a_file(tmp_path: Path) -> None:
 
 
 @needs_torch
+@pytest.mark.long
 def test_torchvision_reads_the_digits_as_mnist(data: Path) -> None:
     script = """
 import json, sys
@@ -205,6 +206,7 @@ def test_two_epochs_recognise_nine_of_ten_digits(data: Path) -> None:
 
 
 @needs_torch
+@pytest.mark.long
 def test_every_line_starts_with_a_time_in_utc(one_epoch: Result) -> None:
     assert one_epoch.code == 0, one_epoch.err
     for line in one_epoch.lines:
@@ -301,6 +303,7 @@ def test_two_ranks_train_like_one_with_twice_the_batch(
 
 
 @needs_torch
+@pytest.mark.long
 def test_two_ranks_end_with_identical_parameters(data: Path) -> None:
     script = """
 import hashlib, os, sys

@@ -170,7 +170,7 @@ def test_a_plain_install_searches(plain: Environment, tmp_path: Path, algorithm:
 def test_a_plain_install_runs_resumes_and_reports(plain: Environment, tmp_path: Path) -> None:
     file = experiment_file(tmp_path)
     assert plain.katibflow("validate", str(file), folder=tmp_path).returncode == 0
-    for most in (3, 5):
+    for most in (3, 8):
         experiment_file(tmp_path, {"spec.maxTrialCount": most})
         done = plain.katibflow("run", str(file), folder=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -11,7 +11,8 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -19,13 +20,30 @@ from katibflow.errors import RunBusy
 from katibflow.runners.local.state_files import unwritable
 from katibflow.study.files import make_folder
 
-__all__ = ["LockWait", "RunLock", "held", "is_held"]
+__all__ = ["Holder", "LockWait", "RunLock", "held", "holder_of", "is_held"]
 
 _DYING_LIMIT = 1.0
 """Seconds to wait for a lock: a process that was just killed holds it until it is gone."""
 
 _PAUSE = 0.01
 """Seconds between two tries for the lock of a dying process."""
+
+
+_STOPPING = "stopping"
+"""Second line of a run's lock file, once the process was asked to stop its run."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that has a run's lock, as the lock's file says.
+
+    Attributes:
+        pid: The process's id on its machine; None if the file does not say.
+        is_stopping: Whether the process was asked to stop its run.
+    """
+
+    pid: int | None
+    is_stopping: bool
 
 
 class RunLock:
@@ -68,13 +86,22 @@ class RunLock:
             try:
                 return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-            if time.monotonic() >= deadline or holder == str(os.getpid()):
+                holder = _read_holder(descriptor).pid
+            if time.monotonic() >= deadline or holder == os.getpid():
                 raise RunBusy(
-                    f"{self._path.parent}: in use by process {holder or 'unknown'}; "
-                    "wait for its end, or stop it"
+                    f"{self._path.parent}: in use by process {holder or 'unknown'}; wait for its "
+                    f"end, or stop it: katibflow stop {self._path.parent}"
                 ) from None
             time.sleep(_PAUSE)
+
+    def note_stopping(self) -> None:
+        """Writes to the file that this process was asked to stop its run, while it has the lock.
+
+        A second signal would end the process at once, so nobody must send one.
+        """
+        if self._descriptor is not None:
+            with suppress(OSError):  # a full disk must not keep the run from stopping
+                os.pwrite(self._descriptor, f"{os.getpid()}\n{_STOPPING}\n".encode(), 0)
 
     def __exit__(
         self,
@@ -107,6 +134,26 @@ def held(path: str | Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def holder_of(folder: Path) -> Holder | None:
+    """Returns the process that has the lock of a run's folder, or None if nobody has it."""
+    path = RunLock(folder).path
+    if not is_held(path):
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return _read_holder(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_holder(descriptor: int) -> Holder:
+    pid, *more = os.pread(descriptor, 64, 0).decode("ascii", "replace").split() or [""]
+    return Holder(int(pid) if pid.isdecimal() else None, _STOPPING in more)
 
 
 def is_held(path: str | Path) -> bool:

@@ -130,6 +130,7 @@ def test_an_experiment_of_a_function_is_a_file_like_any_other(tmp_path: Path) ->
     assert "def train(" in file.read_text()  # readable, not one escaped line
 
 
+@pytest.mark.long
 def test_two_workers_make_a_pytorchjob_that_runs(tmp_path: Path) -> None:
     def distributed(x: float) -> dict[str, float]:
         import torch
@@ -329,6 +330,7 @@ def test_an_interrupted_run_stops_its_trials_and_goes_on_later(tmp_path: Path) -
     assert done.stdout.splitlines()[-1] == "ExperimentMaxTrialsReached 6"
 
 
+@pytest.mark.long
 def test_a_tuned_function_compiles_to_a_pipeline_that_runs(tmp_path: Path) -> None:
     experiment = tune(
         train, SPACE, objective_metric_name="score", max_trial_count=2, parallel_trial_count=2

@@ -59,6 +59,7 @@ def test_a_trial_whose_folder_is_deleted_stays_finished(run: Path) -> None:
     assert (run / "study.jsonl").read_text().splitlines()[1:4] == before
 
 
+@pytest.mark.long
 def test_times_that_are_none_do_not_keep_the_report_from_being_written(run: Path) -> None:
     path = run / "trials" / "0001" / "record.json"
     data = json.loads(path.read_text())

@@ -77,6 +77,7 @@ def test_it_is_the_stock_image_with_the_package_and_no_torch() -> None:
     assert extras == ["kfp,kubernetes"], "the steps need no others"
 
 
+@pytest.mark.long
 def test_the_wheel_that_it_builds_has_all_that_steps_call(tmp_path: Path) -> None:
     source, wheels = tmp_path / "source", tmp_path / "wheels"
     source.mkdir()

@@ -17,6 +17,7 @@ def nothing_of_the_user_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         if name.startswith("KF_PIPELINES_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    monkeypatch.chdir(tmp_path)  # the folder of runs is looked for here
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def trains(play: JobPlay) -> None:
     play.condition("Complete", "CompletionsReached")
 
 
-@pytest.mark.parametrize("layout", ["controller", "rounds"])
+@pytest.mark.parametrize("layout", ["controller", pytest.param("rounds", marks=pytest.mark.long)])
 def test_a_submitted_experiment_is_run_and_its_best_trial_found(
     kfp_server: KfpServer, cluster: Lab, tmp_path: Path, layout: str
 ) -> None:

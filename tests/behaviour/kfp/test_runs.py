@@ -59,10 +59,18 @@ def test_runs_are_listed_with_their_trials(
     done = ask("list")
     assert done.code == 0, done.err
     head, *rows = [line.split() for line in done.out.splitlines()]
-    assert head == ["NAME", "RUN", "EXPERIMENT", "STATE", "TRIALS", "BEST", "AGE"]
+    assert head == ["NAME", "RUN", "ON", "EXPERIMENT", "STATE", "TRIALS", "BEST", "AGE"]
     assert [row[:-1] for row in rows] == [
-        [second["display_name"], second["run_id"][:8], "sample", "RUNNING", "0", "-"],
-        [first["display_name"], first["run_id"][:8], "first", "SUCCEEDED", "2/6", "loss=0.25"],
+        [second["display_name"], second["run_id"][:8], "kfp", "sample", "RUNNING", "0", "-"],
+        [
+            first["display_name"],
+            first["run_id"][:8],
+            "kfp",
+            "first",
+            "SUCCEEDED",
+            "2/6",
+            "loss=0.25",
+        ],
     ]
     assert rows[1][-1].endswith("d")
     data = json.loads(ask("list", "--json").out)["runs"]
@@ -226,7 +234,8 @@ def test_a_run_may_be_meant_in_several_ways(
     assert run["run_id"] in several.err and twin["run_id"] in several.err
     absent = ask("stop", "absent")
     assert absent.code == 2
-    assert absent.err.startswith('RUN: found "absent"; allowed: a run\'s id')
+    assert absent.err.startswith('RUN: found "absent"; allowed: a run\'s folder')
+    assert "; or a run's id, its first letters or its name" in absent.err
     assert kfp_server.asked("POST", ":terminate") == []
 
 

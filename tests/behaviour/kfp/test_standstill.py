@@ -10,9 +10,10 @@ from time import monotonic
 
 import pytest
 
-from katibflow.api.run import RemoteRun
+from katibflow.api.run import Run
 from katibflow.client.access import Access
 from katibflow.client.api import connect
+from katibflow.client.cluster import Cluster
 from katibflow.client.following import follow
 from katibflow.client.reading import ExperimentRun, find_experiment_run
 from katibflow.client.records import JobRecords, cluster_of
@@ -20,6 +21,7 @@ from katibflow.client.run_view import RunView
 from katibflow.client.stopping import WAIT, Stopped, stop_run
 from katibflow.client.submitting import Submission, prepare, start, upload
 from katibflow.client.workflow_reader import WorkflowReader
+from katibflow.handles.kfp import KfpRun
 from katibflow.runners.kubernetes.api import Timing
 from katibflow.runners.kubernetes.api import connect as connect_to_cluster
 from katibflow.runners.kubernetes.job_object import record_patch
@@ -301,7 +303,7 @@ def test_list_marks_a_run_that_stands_still_and_says_why(scene: Scene, ask: Ask)
     stands_still(scene)
     done = ask("list")
     (row,) = done.out.splitlines()[1:]
-    assert row.split()[3] == "STALLED"
+    assert row.split()[4] == "STALLED"
     assert done.err.startswith(
         f"{scene.experiment_run.run.name}: no step has changed for 6 min; {SIZE}"
     )
@@ -522,7 +524,8 @@ def test_a_run_in_python_tells_and_stops_the_same(
     stands_still(scene)
     monkeypatch.setattr("katibflow.client.stopping.WAIT", 0.0)
     pipelines = connect(Access(scene.server.url))
-    run = RemoteRun(pipelines, scene.experiment_run, scene.records(), scene.reader())
+    cluster = Cluster(pipelines, Access(scene.server.url))
+    run = Run(KfpRun(pipelines, scene.experiment_run, cluster))
     stopped = run.stop()
     assert (stopped.acts, stopped.jobs) == (False, ())
     looks: list[str] = []

@@ -174,6 +174,7 @@ def test_a_second_signal_leaves_at_once_and_says_what_is_left(
     assert err.endswith("the same command goes on from here\n")
 
 
+@pytest.mark.long
 def test_a_new_run_takes_over_what_earlier_ones_finished(lab: Lab, tmp_path: Path) -> None:
     lab.server.script = trains
     folders = [tmp_path / name for name in ("first", "second")]
@@ -220,6 +221,7 @@ def test_bad_words_start_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.long
 def test_the_readme_s_command_runs_pytorch_jobs(lab: Lab, tmp_path: Path) -> None:
     def script(play: JobPlay) -> None:
         master, worker = play.pods()

@@ -94,7 +94,10 @@ def test_what_is_taken_away_is_missed(environment: Mapping[str, str], tmp_path: 
     ]
 
 
-@pytest.mark.parametrize("changes", [{}, FILE], ids=["output", "file"])
+@pytest.mark.parametrize(
+    "changes",
+    [pytest.param({}, marks=pytest.mark.long, id="output"), pytest.param(FILE, id="file")],
+)
 def test_a_killed_run_goes_on_and_no_trial_runs_twice(
     tmp_path: Path, environment: Mapping[str, str], changes: Mapping[str, Any]
 ) -> None:

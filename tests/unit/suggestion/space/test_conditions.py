@@ -466,6 +466,7 @@ def test_independent_conditions_are_counted_quickly() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_conditions_that_cannot_be_counted_are_refused() -> None:
     switches = [{**CHOICE, "name": f"c{number}"} for number in range(40)]
     tangled = [

@@ -1,0 +1,289 @@
+"""Runs in Kubeflow Pipelines as handles: the installation, and the trials' jobs where it can."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from katibflow.errors import KatibflowError, NoSuchRun, RunnerError
+from katibflow.handles.base import (
+    Configured,
+    LogLines,
+    Pause,
+    RunHandle,
+    RunSource,
+    Snapshot,
+    Streams,
+    Where,
+)
+
+if TYPE_CHECKING:
+    from katibflow.client.access import Access
+    from katibflow.client.base import Pipelines, Run
+    from katibflow.client.cluster import Cluster
+    from katibflow.client.reading import ExperimentRun
+    from katibflow.client.run_view import RunStatus
+    from katibflow.client.stopping import Stopped
+    from katibflow.study.history import History
+
+__all__ = ["NAME", "SOURCE", "KfpRun", "KfpRuns", "unavailable_text"]
+
+NAME = "kfp"
+_UNSEEN = (
+    "Kubeflow Pipelines' API has no trials: they are read from their jobs, by a kubeconfig; the "
+    "run's last step, report, has them"
+)
+_FOLLOW_POLL = 5.0  # seconds
+_STOP_POLL = 2.0  # seconds
+
+
+class KfpRun:
+    """A run in Kubeflow Pipelines; a `RunHandle`.
+
+    Args:
+        pipelines: The installation that has the run.
+        experiment_run: The run and its Experiment.
+        cluster: The jobs and pods of the run.
+    """
+
+    on = NAME
+
+    def __init__(
+        self, pipelines: Pipelines, experiment_run: ExperimentRun, cluster: Cluster
+    ) -> None:
+        self._pipelines = pipelines
+        self._experiment_run = experiment_run
+        self._cluster = cluster
+
+    @property
+    def run_id(self) -> str:
+        """KFP's id of the run."""
+        return self._experiment_run.run.run_id
+
+    @property
+    def name(self) -> str:
+        """The run's name in the UI."""
+        return self._experiment_run.run.name
+
+    @property
+    def argument(self) -> str:
+        """KFP's id of the run."""
+        return self.run_id
+
+    @property
+    def job_run(self) -> str:
+        """The label ``katibflow/run`` of the run's jobs."""
+        from katibflow.study.resume import run_name
+
+        return run_name(self.run_id)
+
+    @property
+    def link(self) -> str:
+        """The address of the run's page in the UI, or the run's id if that is not known."""
+        from katibflow.client.reading import link_of
+
+        return link_of(self._pipelines, self._experiment_run.run)
+
+    files = None
+
+    def state(self) -> str:
+        """Returns the run's present state in KFP."""
+        return self._pipelines.run(self.run_id).state
+
+    def snapshot(self, *, brief: bool = False) -> Snapshot:
+        """Returns the run as it is now; a brief one is of the run as it was found."""
+        experiment_run, cluster = self._experiment_run, self._cluster
+        history = cluster.history(experiment_run)
+        if brief:
+            status = cluster.status_if_overdue(experiment_run, history)
+            return self._snapshot(experiment_run.run, history, status, ())
+        run = self._pipelines.run(self.run_id)
+        view = cluster.view(experiment_run)
+        seen = view.status(run, history)
+        problems: tuple[str, ...] = ()
+        if run.state != "SUCCEEDED":
+            problems = view.new_problems()
+        if history is not None:
+            problems += tuple(cluster.failed_steps(seen.run, experiment_run.fault))
+        return self._snapshot(seen.run, history, seen, problems)
+
+    def _snapshot(
+        self,
+        run: Run,
+        history: History | None,
+        status: RunStatus | None,
+        problems: tuple[str, ...],
+    ) -> Snapshot:
+        from katibflow.client.following import ending_of
+        from katibflow.client.stalls import stall_data
+
+        return Snapshot(
+            on=NAME,
+            run_id=run.run_id,
+            name=run.name,
+            experiment=self._experiment_run.experiment.name,
+            state=run.state,
+            created=run.created,
+            history=history,
+            ending=ending_of(run, history, self._experiment_run.fault),
+            link=self.link,
+            stall=stall_data(status.stall, status.message) if status is not None else None,
+            problems=problems,
+            unseen="" if history is not None else f"{_UNSEEN}: {self.link}",
+        )
+
+    def follow(
+        self, pause: Pause, stream: Streams | None, *, poll: float | None = None
+    ) -> Snapshot:
+        """Shows the run until it is over; goes on for a run that has stalled, and says so once."""
+        from katibflow.client.watching import watch
+
+        experiment_run, cluster = self._experiment_run, self._cluster
+        run, history = watch(
+            self._pipelines,
+            experiment_run,
+            cluster.records(experiment_run),
+            cluster.view(experiment_run),
+            lambda: pause(_FOLLOW_POLL if poll is None else poll),
+            stream,
+        )
+        problems: tuple[str, ...] = ()
+        if run.is_over:
+            history = cluster.plausible_history(run, history)
+            if history is not None:
+                problems = tuple(cluster.failed_steps(run, experiment_run.fault))
+        return self._snapshot(run, history, None, problems)
+
+    def logs(
+        self, trial: int | None, *, follow: bool = False, poll: float | None = None
+    ) -> LogLines:
+        """Yields what a trial printed, or the pipeline's steps, as long as their pods are there.
+
+        Of a step's log, the lines of Kubeflow Pipelines' launcher and of Argo are left out.
+        """
+        seconds = _FOLLOW_POLL if poll is None else poll
+        if trial is None:
+            what, lines = self._step_logs(follow, seconds)
+        else:
+            what, lines = self._trial_logs(trial, follow, seconds)
+        is_empty = True
+        for each in lines:
+            is_empty = False
+            yield each
+        if is_empty:
+            raise RunnerError(f"{what}; {self.link} keeps logs as artifacts")
+
+    def _step_logs(self, follow: bool, poll: float) -> tuple[str, LogLines]:
+        from katibflow.client.log_following import follow_logs, in_turn
+        from katibflow.client.logs import step_logs, step_sources
+        from katibflow.client.step_output import StepOutput, own_lines
+
+        api = self._cluster.required_api(self._experiment_run.run)
+        what = f"no pod of a step of {self.name} is left, or has begun"
+        if not follow:
+            logs = step_logs(api, self.run_id)
+            return what, in_turn((step, own_lines(log)) for step, log in logs)
+        return what, follow_logs(
+            api,
+            lambda: step_sources(api, self.run_id),
+            lambda: self._pipelines.run(self.run_id).is_over,
+            poll,
+            lambda: StepOutput().is_own,
+        )
+
+    def _trial_logs(self, trial: int, follow: bool, poll: float) -> tuple[str, LogLines]:
+        from katibflow.client.records import JobRecords
+        from katibflow.client.trial_logs import lines_of_trial
+
+        api = self._cluster.required_api(self._experiment_run.run)
+        records = JobRecords(api, self._experiment_run)
+        template = self._experiment_run.experiment.spec.trial_template
+        return lines_of_trial(
+            api, lambda: records.history().trials, trial, template, follow=follow, poll=poll
+        )
+
+    def stop(self, *, poll: float | None = None) -> Stopped:
+        """Terminates the run; its last step then stops the trials that still run.
+
+        If the run's steps have not changed for long, or its Workflow is full, this waits half a
+        minute for the engine to act, and else stops the trials' jobs from here.
+        """
+        from katibflow.client.stopping import stop_run
+
+        experiment_run, records, reader = self._experiment_run, None, None
+        if not experiment_run.run.is_over:
+            records = self._cluster.records(experiment_run)
+            reader = self._cluster.reader(experiment_run.run)
+        pause, seconds = threading.Event(), _STOP_POLL if poll is None else poll
+        return stop_run(
+            self._pipelines, experiment_run, records, reader, lambda: pause.wait(seconds)
+        )
+
+
+class KfpRuns:
+    """Finds the runs of Experiments in an installation of Kubeflow Pipelines; a `RunSource`."""
+
+    summary = "in Kubeflow Pipelines"
+    wanted = "a run's id, its first letters or its name, as `katibflow list` shows them"
+
+    def configured(self, where: Where) -> Configured:
+        """Returns whether an address, this pod's cluster or a kubeconfig leads there."""
+        from katibflow.client.access import is_found, is_given
+
+        access = _access(where)
+        if is_given(access):
+            return Configured.GIVEN
+        is_installed = find_spec("kfp") is not None
+        return Configured.FOUND if is_installed and is_found(access) else Configured.NO
+
+    def find(self, wanted: str, where: Where) -> Sequence[RunHandle]:
+        """Returns the run of an id, of the first letters of one, or of a name, if there is one."""
+        from katibflow.client.reading import find_experiment_run
+
+        pipelines, cluster = _reached(where)
+        try:
+            found = find_experiment_run(pipelines, wanted)
+        except NoSuchRun:
+            return ()
+        return (KfpRun(pipelines, found, cluster),)
+
+    def latest(self, where: Where, limit: int) -> Iterable[RunHandle]:
+        """Yields the Experiments of the latest runs."""
+        from katibflow.client.base import NotFound
+        from katibflow.client.reading import latest_experiment_runs
+
+        try:
+            pipelines, cluster = _reached(where)
+        except NotFound:
+            if self.configured(where) is Configured.GIVEN:
+                raise
+            return  # a cluster without Kubeflow Pipelines
+        for each in latest_experiment_runs(pipelines, limit):
+            yield KfpRun(pipelines, each, cluster)
+
+
+def _access(where: Where) -> Access:
+    from katibflow.client.cluster import access_of
+
+    return access_of(where.host, where.namespace, where.context, where.ca_file)
+
+
+def _reached(where: Where) -> tuple[Pipelines, Cluster]:
+    """Connects to the installation; tells once why the trials' jobs cannot be read."""
+    from katibflow.client.api import connect
+    from katibflow.client.cluster import Cluster
+
+    access = _access(where)
+    pipelines = connect(access)
+    cluster = Cluster(pipelines, access, lambda error: where.warn(unavailable_text(error)))
+    return pipelines, cluster
+
+
+def unavailable_text(error: KatibflowError) -> str:
+    """Returns why the trials' jobs cannot be read, as a line for a person."""
+    return f"the trials' jobs cannot be seen from here: {error}"
+
+
+SOURCE: RunSource = KfpRuns()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -167,8 +169,12 @@ def test_mlflow_has_each_trial_once_though_the_run_was_killed(server: str, tmp_p
         "[ $X -lt 70 ]"
     )
     of = document(script, {"spec.objective.additionalMetricNames": ["acc"]})
-    (tmp_path / "e.yaml").write_text(yaml.safe_dump(of))
-    command = [sys.executable, "-m", "katibflow", "run", "e.yaml", "--track", f"mlflow:{server}"]
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(of))
+    page = (ROOT / "docs" / "trackers.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\$ (katibflow .*)$", page, re.MULTILINE)
+    (words,) = ([*shlex.split(line)] for line in shown)
+    assert words[-1] == "mlflow:http://127.0.0.1:5000"
+    command = [sys.executable, "-m", *words[:-1], f"mlflow:{server}"]
     where = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
     client = MlflowClient(server)
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from katibflow.storage.follower import Reports
 from katibflow.study.ending import Ending
 from katibflow.study.history import History, Point, Trial
-from katibflow.study.objectives import objective_values
+from katibflow.study.objectives import reported_metric
 
 __all__ = ["Files", "Tracker", "metrics_at_end", "milliseconds", "reports_of"]
 
@@ -70,7 +70,7 @@ def reports_of(history: History, trial: Trial, reports: Reports) -> Reports:
     What this process has not seen comes from the record: all points of the objective, and of other
     metrics their last values.
     """
-    objective = history.experiment.spec.objective.objective_metric_name
+    objective = reported_metric(history.experiment.spec.objective)
     known = dict(reports)
     if trial.intermediate:
         known.setdefault(objective, trial.intermediate)
@@ -90,13 +90,6 @@ def metrics_at_end(history: History, trial: Trial) -> dict[str, float]:
         for name, seen in trial.observations.items()
         if (value := seen.value(objective.strategy(name))) != seen.latest
     }
-
-
-def objectives_of(history: History, trial: Trial) -> dict[str, float]:
-    """Returns the objectives of a trial that have values, by metric."""
-    objective = history.experiment.spec.objective
-    values = zip(objective.aims, objective_values(objective, trial), strict=True)
-    return {aim.metric: value for aim, value in values if value is not None}
 
 
 def milliseconds(text: str | None) -> int | None:

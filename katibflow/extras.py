@@ -19,6 +19,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "notebook": ("pandas",),
     "optunahub": ("optunahub",),
     "dashboard": ("optuna_dashboard",),
+    "mlflow": ("mlflow",),
 }
 """Extra to its modules. A module of several extras belongs to the last of them in errors."""
 

@@ -82,6 +82,11 @@ _RULES: Mapping[str, _Rule] = {
         lambda value: isinstance(value, str) and bool(value),
         "a URL, as sqlite:///studies.db, or the path of a journal's file, as a text",
     ),
+    "track": _TEXT,
+    "warm_start": _Rule(
+        lambda value: isinstance(value, str | os.PathLike),
+        "the path of a run's folder, as runs/mnist, or of its study.jsonl",
+    ),
     "fresh": _SWITCH,
     "keep": _SWITCH,
     "max_trial_count": _Rule(_is_count, "a whole number from 1"),

@@ -5,6 +5,7 @@ A user imports both from ``katibflow``. What a run returns is in `result` and `r
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
@@ -28,6 +29,7 @@ from katibflow.extras import require
 from katibflow.runners.backends import DEFAULT, backend_of
 from katibflow.search import Space
 from katibflow.study.files import write_file
+from katibflow.suggestion.enqueued import ENQUEUE, read_enqueued
 from katibflow.validation.reading import map_in_file, read_plain
 from katibflow.validation.rules import check_document
 
@@ -86,6 +88,27 @@ class Experiment:
         """Returns the Experiment as YAML, which ``katibflow run`` and ``from_yaml`` take."""
         return dump_document(self.model.document())
 
+    def enqueue(self, *assignments: Mapping[str, Any]) -> Experiment:
+        """Returns the Experiment with assignments that its first trials try, in this order.
+
+        They count like all trials, and travel in an annotation of the Experiment, into pipelines
+        too. A run that goes on tries only those that it has not tried.
+
+        Args:
+            *assignments: For each trial a value for each active parameter, by name.
+
+        Raises:
+            InvalidExperiment: A value is not in the search space, or the algorithm cannot begin
+                with given trials; the error lists all faults.
+        """
+        metadata = dict(self._document["metadata"])
+        annotations = dict(metadata.get("annotations") or {})
+        before = read_enqueued(annotations.get(ENQUEUE, "[]"))
+        texts = [{name: str(value) for name, value in each.items()} for each in assignments]
+        annotations[ENQUEUE] = json.dumps([*before, *texts])
+        document = {**self._document, "metadata": {**metadata, "annotations": annotations}}
+        return Experiment(document, self._source)
+
     def run(
         self,
         *,
@@ -99,6 +122,8 @@ class Experiment:
         trial_start_timeout: float | None = None,
         drain: bool = False,
         storage: str | None = None,
+        track: str | None = None,
+        warm_start: str | Path | None = None,
         fresh: bool = False,
         keep: bool = False,
         max_trial_count: int | None = None,
@@ -136,6 +161,10 @@ class Experiment:
             drain: Whether to let running trials finish when the experiment is over.
             storage: An Optuna storage to which the run is copied while it goes on: a URL, as
                 ``sqlite:///studies.db``, or a journal's file.
+            track: The tracker that the run is written to while it goes on, as
+                ``mlflow:http://host:5000``.
+            warm_start: The folder of an earlier run of the same search space, as ``runs/mnist``:
+                the algorithm learns from its trials, which count for nothing else.
             fresh: Whether to begin anew. The folder of an earlier run is kept under a dated name.
             keep: Whether to go on with trials that ran before the Experiment or a script changed.
             max_trial_count: In place of the Experiment's ``maxTrialCount``, from 1.
@@ -196,6 +225,8 @@ class Experiment:
             trial_start_timeout=trial_start_timeout,
             drain=drain,
             storage=storage,
+            track=track,
+            warm_start=None if warm_start is None else Path(warm_start),
             fresh=fresh,
             keep=keep,
         )

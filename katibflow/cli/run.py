@@ -62,6 +62,22 @@ def run(
             "file; made if it is not there.",
         ),
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mlflow[:URI]",
+            help="Write the run, while it goes on, to a tracker: a run for the experiment and one "
+            "below it for each trial.",
+        ),
+    ] = None,
+    warm_start: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Let the algorithm learn from the trials of an earlier run of the same search "
+            "space, as runs/mnist or its study.jsonl; they count for nothing else.",
+        ),
+    ] = None,
     fresh: Annotated[
         bool,
         typer.Option(
@@ -156,6 +172,8 @@ def run(
         trial_start_timeout=trial_start_timeout,
         drain=drain,
         storage=storage,
+        track=track,
+        warm_start=warm_start,
         fresh=fresh,
         keep=keep,
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from katibflow import tracking
 from katibflow.compiler.commands import carried_command, own_command
 from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive, merge_twins, without_versions
 from katibflow.compiler.layouts import AUTO, Choice, choose_layout
@@ -92,7 +93,8 @@ def compile_experiment(
     Raises:
         MissingPackage: KFP's SDK is not installed.
         InputError: The layout cannot hold the experiment, there is no such layout, the trial
-            template is kept in a ConfigMap that was not read, or checkpoints have no volume.
+            template is kept in a ConfigMap that was not read, checkpoints have no volume, or the
+            Experiment names a tracker.
     """
     for option, given in (("--image", image), ("--package", package)):
         if given is not None and (not given.strip() or "{{" in given):
@@ -105,6 +107,7 @@ def compile_experiment(
             "told at once what kind of job it stops"
         )
     check_checkpoints(experiment, source)
+    tracking.check_compiled(experiment, source)
     # With an image or a package the library is there already.
     pack = pack_library() if image is None and package is None else None
     choice = choose_layout(

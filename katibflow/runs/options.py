@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from katibflow.errors import InputError
@@ -32,6 +33,10 @@ class Options:
         drain: Whether running trials may finish when the experiment is over; False by default.
         storage: The Optuna storage that gets a copy of the run: a URL, or a journal's file; None
             for no copy.
+        track: The tracker that the run is written to, as ``mlflow:http://host:5000``; by default as
+            in the Experiment's annotation, or else none.
+        warm_start: The folder or history file of an earlier run of the same search space, from
+            whose trials the sampler learns; None for none.
         fresh: Whether to begin anew; the folder of an earlier run of this name is renamed then.
         keep: Whether trials of an Experiment, or of programs, that have changed since still count.
 
@@ -46,6 +51,8 @@ class Options:
     trial_start_timeout: float | None = None
     drain: bool = False
     storage: str | None = None
+    track: str | None = None
+    warm_start: Path | None = None
     fresh: bool = False
     keep: bool = False
 

@@ -24,6 +24,7 @@ from katibflow.runs.beginning import opening_lines, with_kept
 from katibflow.runs.folder import RunFolder, read_history_file, with_records
 from katibflow.runs.live_page import LivePage
 from katibflow.runs.options import Options, limits_for
+from katibflow.runs.warm_start import with_warm_start
 from katibflow.storage.sync import study_sync
 from katibflow.study.changes import Change
 from katibflow.study.decision import decide, used_up
@@ -33,6 +34,8 @@ from katibflow.study.history import History, TrialState
 from katibflow.study.job_name import job_name
 from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, why_over
+from katibflow.tracking import track_of
+from katibflow.tracking.following import tracking
 
 if TYPE_CHECKING:
     from katibflow.progress.status import Status
@@ -125,9 +128,13 @@ def run_to_end(
     run = None if options.fresh else folder.run_on_record()
     with (
         study_sync(options.storage, experiment, warn, run=run, fresh=options.fresh) as sync,
+        tracking(track_of(experiment, options.track), folder.path, warn) as tracker,
         _opened(folder, experiment, setup, options.fresh, stop) as aside,
     ):
         history, changes = _begun(folder, experiment, setup, options)
+        history = with_warm_start(
+            history, options.warm_start, lambda path: read_history(path, warn), options.source
+        )
         runner = setup.runner(history, folder.path)
         if not setup.fills_folder:
             runner = CopyingRunner(runner, folder.path, warn)
@@ -136,6 +143,7 @@ def run_to_end(
             history = with_kept(with_records(history, runner.records()), changes)
             folder.save(history)
             sync.follow(history)
+            tracker.follow(history)
             lines = (*opening_lines(folder.path, history, changes, aside), *sync.notes())
             lines += _notes(setup, history)
             with (
@@ -145,7 +153,7 @@ def run_to_end(
                 result = run_experiment(
                     history,
                     runner,
-                    watch=_each(watch, sync, page),
+                    watch=_each(watch, sync, tracker, page),
                     stop=stop,
                     limits=limits_for(experiment, options),
                     drain=options.drain,
@@ -153,9 +161,10 @@ def run_to_end(
         finally:
             runner.close()
         sync.follow(result.history)
+        tracker.follow(result.history)
         folder.save(result.history)
         done = Run(folder, result.history, _ending_of(result), result.interrupted)
-        write_page(done)
+        tracker.end(done.history, done.ending, write_page(done))
     return done
 
 

@@ -8,19 +8,17 @@ module costs little: Optuna is imported when a study is opened.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from katibflow.engine.events import MetricReported, TrialEnded, TrialQueued, TrialStarted, Update
+from katibflow.engine.events import Update
 from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment
+from katibflow.storage.follower import Copy, Follower, Reports
 from katibflow.storage.location import Storage, close
-from katibflow.study.history import History, Point, Trial
-from katibflow.study.objectives import reported_metric
+from katibflow.study.history import History, Trial
 from katibflow.study.optuna_study import frozen_trials, quiet_optuna, study_of
 from katibflow.study.resume import check_searched, searched
 
@@ -36,11 +34,6 @@ _SEARCHED = "katibflow"
 """Key of a study's user attribute with the search, as `study.resume.searched` returns it."""
 
 _OTHERWISE = "another --name"
-_TOGETHER = 0.3
-"""Seconds to wait for more changes, so that a short trial is written once, after its end."""
-
-_FIRST_DELAY = 1.0
-_LONGEST_DELAY = 30.0
 
 
 @dataclass
@@ -283,11 +276,8 @@ class _NoSync:
         pass
 
 
-class StudySync:
-    """Watches a run and brings a study up to date, in a thread of its own.
-
-    A storage that fails neither stops nor slows the run. The user sees one warning, and the thread
-    tries again until the run is over.
+class StudySync(Follower):
+    """Watches a run and brings a study up to date.
 
     Args:
         copy: The study.
@@ -304,130 +294,29 @@ class StudySync:
         warn: Callable[[str], None],
         patience: float = 20.0,
     ) -> None:
-        self._copy = copy
-        self._storage = storage
-        self._warn = warn
-        self._patience = patience
-        self._change = threading.Condition()
-        self._history: History | None = None
-        self._study = ""
-        self._trials: dict[int, Trial] = {}
-        self._points: dict[int, list[Point]] = {}
-        self._behind: set[int] = set()
-        self._closing = False
-        self._reason = ""
-        # A daemon, since a database's driver that hangs must not keep the program from its end.
-        self._thread = threading.Thread(target=self._work, name="study-sync", daemon=True)
+        self._study_copy, self._option, self._study = copy, storage.option, ""
+
+        def update(history: History, trial: Trial, _: Reports) -> None:
+            copy.update_trial(history, trial)
+
+        super().__init__(
+            Copy(storage.option, "the study", update, copy.forget, storage.why), warn, patience
+        )
 
     def follow(self, history: History) -> None:
-        """Takes all trials of a history, before the engine starts and after its end."""
-        with self._change:
-            if self._history is None:
-                self._study = self._copy.name(history.run)
-            self._history = history
-            for trial in history.trials:
-                self._take(trial)
-            self._change.notify()
-
-    def __call__(self, update: Update) -> None:
-        """Takes an update of the engine; never raises and never waits for the storage."""
-        with self._change:
-            match update:
-                case TrialStarted(trial) | TrialQueued(trial) | TrialEnded(trial):
-                    self._take(trial)
-                case MetricReported(number, metric, point) if metric == self._metric:
-                    self._points.setdefault(number, []).append(point)
-                    self._behind.add(number)
-            self._change.notify()
+        """Takes all trials of a history, and at first the name of its study."""
+        if not self._study:
+            self._study = self._study_copy.name(history.run)
+        super().follow(history)
 
     def notes(self) -> tuple[str, ...]:
         """Returns the name of the study, if it is not the experiment's."""
-        if not self._copy.is_apart:
+        if not self._study_copy.is_apart:
             return ()
         return (
-            f"{self._storage.option}: the study of this run is {self._study}; that of the run "
-            "before it stays as it was",
+            f"{self._option}: the study of this run is {self._study}; that of the run before it "
+            "stays as it was",
         )
-
-    @property
-    def _metric(self) -> str | None:
-        if self._history is None:
-            return None
-        return reported_metric(self._history.experiment.spec.objective)
-
-    def _take(self, trial: Trial) -> None:
-        if self._trials.get(trial.number) == trial:
-            return
-        self._trials[trial.number] = trial
-        self._points.pop(trial.number, None)
-        self._behind.add(trial.number)
-
-    def __enter__(self) -> StudySync:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Waits until the study is up to date, and warns if it is not."""
-        with self._change:
-            self._closing = True
-            self._change.notify()
-        self._thread.join(self._patience)
-        with self._change:
-            behind, why = bool(self._behind), self._reason
-        if behind or self._thread.is_alive():
-            self._warn(
-                f"{self._storage.option}: the study is not up to date: "
-                f"{why or f'this took more than {self._patience:g} s'}; the same command, started "
-                "again, brings it there"
-            )
-
-    def _work(self) -> None:
-        delay = 0.0
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._behind or self._closing)
-                self._change.wait_for(lambda: self._closing, delay or _TOGETHER)
-                if not self._behind:
-                    return
-                last = self._closing
-                history, numbers = self._history, sorted(self._behind)
-            assert history is not None, "StudySync.follow comes before updates"
-            try:
-                for number in numbers:
-                    self._copy.update_trial(history, self._next(number))
-            except Exception as error:  # whatever the database's driver raises
-                self._copy.forget()
-                self._failed(error, warns=not delay and not last)
-                if last:
-                    return
-                delay = min(_LONGEST_DELAY, max(_FIRST_DELAY, 2 * delay))
-                continue
-            if delay:
-                self._warn(f"{self._storage.option}: is up to date again")
-            delay, self._reason = 0.0, ""
-
-    def _next(self, number: int) -> Trial:
-        with self._change:
-            self._behind.discard(number)
-            trial = self._trials[number]
-            points = self._points.get(number)
-            return trial if points is None else replace(trial, intermediate=tuple(points))
-
-    def _failed(self, error: Exception, *, warns: bool) -> None:
-        with self._change:
-            # The last write may be lost, so all trials are compared again.
-            self._behind.update(self._trials)
-            self._reason = self._storage.why(error)
-        if warns:
-            self._warn(
-                f"{self._storage.option}: cannot be written: {self._reason}; the run goes on, and "
-                "this is tried again"
-            )
 
 
 @contextmanager

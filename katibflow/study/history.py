@@ -10,7 +10,9 @@ sampler, 0 to 2**32 - 1), ``rounds`` (how many rounds of the pipeline are over; 
 ``programs`` (name of a file of the trials' programs to its SHA-256, see `runners.local.programs`),
 ``place`` (what says where the trials run, an option to its value, as ``--on`` to ``kubernetes``),
 ``kept`` (what the user kept when the Experiment changed: a list with ``trials``, the numbers of the
-trials that had ended by then, and ``changes``, sentences that say what is different since).
+trials that had ended by then, and ``changes``, sentences that say what is different since),
+``warm`` (trials of an earlier experiment, from which the sampler learns and which count for
+nothing: a list of trials with numbers of their own, from 0).
 
 Trial keys: ``number`` (from 0), ``state`` (a `TrialState`), ``assignments`` (parameter name to
 Katib's string), ``observations`` (metric name to ``latest``, ``min``, ``max``), ``intermediate``
@@ -204,6 +206,7 @@ class History:
     programs: Mapping[str, str] = field(default_factory=dict)
     place: Mapping[str, str] = field(default_factory=dict)
     kept: tuple[Kept, ...] = ()
+    warm: tuple[Trial, ...] = ()
 
     def with_trials(self, trials: Iterable[Trial]) -> History:
         """Returns the history with more trials, which replace trials of the same number."""
@@ -353,6 +356,8 @@ def dump_history(history: History) -> str:
         header["place"] = dict(history.place)
     if history.kept:
         header["kept"] = [asdict(each) for each in history.kept]
+    if history.warm:
+        header["warm"] = [trial_to_data(trial) for trial in history.warm]
     lines = [header, *map(trial_to_data, history.trials)]
     text = "".join(
         json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
@@ -437,8 +442,16 @@ def _header(number: int, line: str, source: str) -> History:
                 Kept(tuple(map(_count, each["trials"])), tuple(map(_text, each["changes"])))
                 for each in header.get("kept", ())
             ),
+            warm=tuple(map(trial_from_data, header.get("warm", ()))),
         )
-    except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
+    except (
+        AttributeError,
+        HistoryError,
+        KeyError,
+        TypeError,
+        ValueError,
+        ValidationError,
+    ) as error:
         raise HistoryError(f"{where}: not a header of version {VERSION}: {error}") from error
 
 

@@ -21,6 +21,7 @@ from katibflow.study.optuna_study import quiet_optuna
 from katibflow.suggestion import algorithms
 from katibflow.suggestion.algorithms import Suggestion
 from katibflow.suggestion.algorithms.base import chance, derived_seed
+from katibflow.suggestion.enqueued import enqueued_of
 from katibflow.suggestion.space.search_space import Space, space_of
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Suggester:
         self._algorithm = algorithms.chosen_for(experiment)
         self._settings = algorithms.settings_of(experiment.spec.algorithm)
         self._storage: HistoryStorage | None = None
+        self._enqueued = enqueued_of(experiment, self._space)
+        self._shifted = _Shifted()
 
     def suggest(self, history: History, count: int) -> tuple[Suggestion, ...]:
         """Returns suggestions as the function `suggest` does."""
@@ -109,6 +112,11 @@ class Suggester:
         return tuple(suggestions)
 
     def _next(self, history: History) -> Suggestion | None:
+        if self._enqueued:
+            done = _tried(history)
+            for assignments in self._enqueued:
+                if _key(assignments) not in done:
+                    return Suggestion(assignments)
         if self._algorithm.repeats:
             return self._proposed(history, 0)
         size = self._space.size
@@ -155,7 +163,7 @@ class Suggester:
         objective = history.experiment.spec.objective
         if self._storage is None:
             self._storage = HistoryStorage(self._space, objective, teaches=True)
-        self._storage.follow(history.trials)
+        self._storage.follow(self._shifted.trials(history))
         assert self._algorithm.sampler is not None
         seed = history.seed
         if not self._algorithm.one_seed:
@@ -175,6 +183,25 @@ class Suggester:
         if self._storage.news:
             attributes[STUDY_ATTRIBUTES] = dict(self._storage.news)
         return Suggestion(assignments, attributes)
+
+
+class _Shifted:
+    """Puts the trials of a warm start before a history's own, which move up by their number."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Trial, Trial]] = {}
+
+    def trials(self, history: History) -> tuple[Trial, ...]:
+        """Returns all trials by number; a trial that has not changed stays the same object."""
+        count = len(history.warm)
+        if not count:
+            return history.trials
+        for trial in history.trials:
+            known = self._known.get(trial.number)
+            if known is None or known[0] is not trial:
+                moved = replace(trial, number=trial.number + count)
+                self._known[trial.number] = trial, moved
+        return (*history.warm, *(self._known[trial.number][1] for trial in history.trials))
 
 
 def _drawn(trial: optuna.Trial, dimension: Dimension) -> float | str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from katibflow import collectors, early_stopping
+from katibflow import collectors, early_stopping, tracking
 from katibflow.errors import InvalidExperiment
 from katibflow.experiment import job_rules, timeouts, trial_template
 from katibflow.experiment.counts import count_faults, name_faults
@@ -19,7 +19,7 @@ from katibflow.experiment.parsing import Rule, checked
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import in_file_order, read_file
 from katibflow.study import objectives
-from katibflow.suggestion import algorithms
+from katibflow.suggestion import algorithms, enqueued
 from katibflow.suggestion.space import conditions, search_space
 
 __all__ = ["RULES", "check_document", "load_experiment"]
@@ -60,10 +60,12 @@ def check_document(
 RULES: tuple[Rule, ...] = (
     name_faults,
     timeouts.faults,
+    tracking.faults,
     search_space.faults,
     conditions.faults,
     objectives.faults,
     algorithms.faults,
+    enqueued.faults,
     early_stopping.faults,
     collectors.faults,
     count_faults,

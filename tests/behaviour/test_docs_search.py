@@ -9,18 +9,46 @@ import pytest
 import yaml
 
 from katibflow.experiment.types import Algorithm
+from katibflow.study.history import History
 from katibflow.suggestion.algorithms import ALGORITHMS, algorithm_of
 from katibflow.suggestion.algorithms.base import Ability
+from katibflow.suggestion.suggester import suggest
 from katibflow.validation.rules import check_document
 from tests.paths import ROOT
 from tests.samples import changed
 
 TEXT = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
-FRAGMENTS = [
+WHOLE = [
     fragment
     for block in re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     if "containers" not in (fragment := yaml.safe_load(block))
 ]
+FRAGMENTS = [fragment for fragment in WHOLE if "metadata" not in fragment]
+
+
+def test_the_trials_that_are_shown_to_come_first_do() -> None:
+    (fragment,) = (each for each in WHOLE if "metadata" in each)
+    parameters = [
+        {"name": name, "parameterType": "double", "feasibleSpace": {"min": "0", "max": "1"}}
+        for name in ("lr", "momentum")
+    ]
+    made = changed(
+        {
+            "spec.parameters": parameters,
+            "spec.trialTemplate.trialParameters": [
+                {"name": name, "reference": name} for name in ("lr", "momentum")
+            ],
+            "spec.trialTemplate.trialSpec.spec.template.spec.containers.0.args": [
+                "${trialParameters.lr} ${trialParameters.momentum}"
+            ],
+        }
+    )
+    made["metadata"] = {**made["metadata"], **fragment["metadata"]}
+    of = check_document(made, "docs/search.md")
+    assert [dict(each.assignments) for each in suggest(History(of, "r", 1), 2)] == [
+        {"lr": "0.01", "momentum": "0.9"},
+        {"lr": "0.03", "momentum": "0.5"},
+    ]
 
 
 @pytest.mark.parametrize("fragment", FRAGMENTS, ids=lambda each: " ".join(each))

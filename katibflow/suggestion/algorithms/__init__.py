@@ -37,6 +37,7 @@ from katibflow.suggestion.algorithms.pbt import PBT
 from katibflow.suggestion.algorithms.samplers import BAYESIAN, MULTIVARIATE_TPE, RANDOM, TPE
 from katibflow.suggestion.algorithms.sequences import GRID, SOBOL
 from katibflow.suggestion.algorithms.settings import RANDOM_STATE
+from katibflow.suggestion.enqueued import ENQUEUE, is_asked
 from katibflow.suggestion.space.search_space import space_of
 
 __all__ = [
@@ -45,8 +46,10 @@ __all__ = [
     "SettingRule",
     "Settings",
     "Suggestion",
+    "able",
     "algorithm_of",
     "check_packages",
+    "check_warm_start",
     "chosen_for",
     "count_faults",
     "faults",
@@ -217,14 +220,41 @@ def _ability_faults(parts: Parts, name: str, algorithm: Algorithm) -> Iterator[F
         asked.append((Ability.OBJECTIVES, "spec.objective.goals"))
     if parts.objective is not None and parts.objective.constraints:
         asked.append((Ability.CONSTRAINTS, "spec.objective.constraints"))
+    if parts.metadata is not None and is_asked(parts.metadata.annotations):
+        asked.append((Ability.ENQUEUED, f"metadata.annotations[{ENQUEUE}]"))
     for index, parameter in parts.parameters:
         if parameter.when is not None:
             asked.append((Ability.CONDITIONS, f"spec.parameters[{index}].when"))
     for ability, path in asked:
         if ability in algorithm.lacks:
-            able = [known for known, each in ALGORITHMS.items() if ability not in each.lacks]
-            names = ", ".join([*sorted(able), f"{PREFIX}<sampler>"])
-            yield Fault(path, f"{ability}, for algorithm {name}", f"none; or one of {names}")
+            yield Fault(
+                path, f"{ability}, for algorithm {name}", f"none; or one of {able(ability)}"
+            )
+
+
+def able(ability: Ability) -> str:
+    """Returns the names of the algorithms that have an ability, for errors."""
+    names = [known for known, each in ALGORITHMS.items() if ability not in each.lacks]
+    by_name = f"{PREFIX}<sampler>" if ability is not Ability.WARM_START else f"{PREFIX}TPESampler"
+    return ", ".join([*sorted(names), by_name])
+
+
+def check_warm_start(experiment: Experiment) -> None:
+    """Checks that the algorithm learns from trials that it has not suggested.
+
+    Raises:
+        InputError: It does not.
+    """
+    if Ability.WARM_START in chosen_for(experiment).lacks:
+        name = experiment.spec.algorithm.algorithm_name
+        chosen = next(
+            (known for known, each in ALGORITHMS.items() if each is chosen_for(experiment)), name
+        )
+        found = name if chosen == name else f"{name}, which chooses {chosen} here"
+        raise InputError(
+            f"--warm-start: found algorithm {found}, which learns nothing from trials of another "
+            f"run; allowed: {able(Ability.WARM_START)}"
+        )
 
 
 def count_faults(parts: Parts) -> Iterator[Fault]:

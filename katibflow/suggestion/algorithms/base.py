@@ -104,6 +104,8 @@ class Ability(StrEnum):
     OBJECTIVES = "several objectives"
     CONDITIONS = "parameters with when"
     CONSTRAINTS = "constraints"
+    ENQUEUED = "trials that come first"
+    WARM_START = "a warm start"
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,9 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {"GPSampler": ("torch",), "QMCSampler
 _ALWAYS_ALL = frozenset({"GPSampler", "QMCSampler"})
 """Samplers that model only parameters that every trial has, and draw others at random."""
 
+_LEARNS = frozenset({"GPSampler", "TPESampler"})
+"""Samplers that model all trials; the others keep what they learn in their own trials."""
+
 _ONE_SEED = frozenset({"QMCSampler"})
 """Samplers whose points form one sequence only if the seed stays the same."""
 
@@ -57,7 +60,13 @@ def optuna_sampler(name: str) -> Algorithm | str:
 
         kinds[name] = BoundedGPSampler
     made = _algorithm(kinds[name], _PACKAGES.get(name, ()), one_seed=name in _ONE_SEED)
-    return replace(made, lacks=frozenset({Ability.CONDITIONS})) if name in _ALWAYS_ALL else made
+    lacks = {Ability.CONDITIONS} if name in _ALWAYS_ALL else set()
+    return replace(made, lacks=frozenset(lacks | ({Ability.WARM_START} - _learned(name))))
+
+
+def _learned(name: str) -> set[Ability]:
+    """Returns the ability to learn from trials that the sampler has not suggested, if it has it."""
+    return {Ability.WARM_START} if name in _LEARNS else set()
 
 
 def hub_sampler(name: str) -> Algorithm | str:

@@ -85,7 +85,7 @@ MULTIVARIATE_TPE = Algorithm(
     {**RANDOM_STATE, "n_startup_trials": whole(0), "n_ei_candidates": whole(0)},
     sampler=_multivariate_tpe,
 )
-RANDOM = Algorithm(RANDOM_STATE, sampler=_random)
+RANDOM = Algorithm(RANDOM_STATE, sampler=_random, lacks=frozenset({Ability.WARM_START}))
 TPE = Algorithm(
     {
         **RANDOM_STATE,

@@ -61,11 +61,16 @@ def _sobol_faults(parts: Parts, settings: Settings) -> Iterator[Fault]:
         yield Fault("spec.parameters", f"{count}", allowed)
 
 
-GRID = Algorithm(RANDOM_STATE, sequence=_grid, check=_grid_faults)
+GRID = Algorithm(
+    RANDOM_STATE,
+    sequence=_grid,
+    check=_grid_faults,
+    lacks=frozenset({Ability.WARM_START}),
+)
 SOBOL = Algorithm(
     RANDOM_STATE,
     sequence=_sobol,
     check=_sobol_faults,
     packages=("scipy",),
-    lacks=frozenset({Ability.CONDITIONS}),
+    lacks=frozenset({Ability.CONDITIONS, Ability.WARM_START}),
 )

@@ -1,0 +1,221 @@
+"""A run in a tracker: live, without duplicates after a kill, and whatever the tracker does."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from katibflow.compiler.emit import compile_experiment
+from katibflow.engine.events import MetricReported, TrialEnded, TrialStarted
+from katibflow.errors import InputError, InvalidExperiment, KatibflowError
+from katibflow.runs.running import read_run
+from katibflow.storage.follower import Copy, Follower, Reports
+from katibflow.study.history import History, Observation, Point, Trial, TrialState
+from katibflow.tracking import TRACKERS, read_track, track_of
+from katibflow.tracking.base import metrics_at_end, reports_of
+from katibflow.validation.rules import check_document
+from tests.paths import ROOT
+from tests.shell_trials import document, experiment, waits_for
+
+
+def history(*trials: Trial) -> History:
+    return History(experiment("true"), "abcd1234", 1, trials)
+
+
+def test_a_tracker_is_named_by_its_kind_and_place() -> None:
+    assert read_track("mlflow:http://host:5000/x").place == "http://host:5000/x"
+    assert read_track("mlflow").kind is TRACKERS["mlflow"]
+    with pytest.raises(InputError, match=r'--track: found "mlfow"; allowed: mlflow\[:PLACE\]'):
+        read_track("mlfow")
+
+
+def annotated(text: str) -> dict[str, Any]:
+    made = document("true")
+    made["metadata"] = {**made["metadata"], "annotations": {"katibflow/track": text}}
+    return made
+
+
+def test_the_annotation_names_a_tracker_too_and_the_option_comes_first() -> None:
+    of = check_document(annotated("mlflow:sqlite:///a.db"), "test")
+    named = track_of(of, None)
+    assert named is not None
+    assert named.place == "sqlite:///a.db"
+    assert track_of(of, "none") is None
+    with pytest.raises(InvalidExperiment, match=r"metadata.annotations\[katibflow/track\]: found"):
+        check_document(annotated("tensorboard"), "test")
+
+
+def test_a_pipeline_is_refused_what_its_steps_cannot_do() -> None:
+    pytest.importorskip("kfp")
+    of = check_document(annotated("mlflow"), "e.yaml")
+    with pytest.raises(InputError, match=r"e\.yaml: metadata\.annotations.*none in a pipeline"):
+        compile_experiment(of, source="e.yaml")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mlflow") is not None, reason="mlflow is installed")
+def test_a_client_that_is_not_installed_is_named_with_its_extra() -> None:
+    with pytest.raises(KatibflowError, match=r"mlflow.*katibflow\[mlflow\]"):
+        read_track("mlflow").make()
+
+
+def test_what_no_process_saw_comes_from_the_record() -> None:
+    seen = {"loss": Observation(0.5, 0.25, 1.0), "acc": Observation(0.75, 0.5, 0.75)}
+    points = (Point(0, 0.25), Point(1, 0.5))
+    trial = Trial(0, TrialState.COMPLETE, {"x": "1"}, seen, points)
+    of = history(trial)
+    known = reports_of(of, trial, {})
+    assert known["loss"] == points
+    assert [point.value for point in known["acc"]] == [0.75]
+    live = {"loss": (Point(0, 0.125),)}
+    assert reports_of(of, trial, live)["loss"] == live["loss"]
+    assert metrics_at_end(of, trial) == {"loss.min": 0.25, "acc.min": 0.5}
+
+
+def test_a_tracker_that_is_down_is_told_once_and_tried_again_at_the_end() -> None:
+    """It comes back while the run ends, and then has every trial, in order, and the end last."""
+    said: list[str] = []
+    written: list[tuple[int, str, int]] = []
+    down = threading.Event()
+    down.set()
+    told = threading.Event()
+
+    def update(_: History, trial: Trial, reports: Reports) -> None:
+        if down.is_set():
+            raise OSError("connection refused")
+        written.append((trial.number, trial.state.value, len(reports.get("acc", ()))))
+
+    def warn(text: str) -> None:
+        said.append(text)
+        told.set()
+
+    copy = Copy("--track x", "the tracker", update, lambda: None, str)
+    trial = Trial(0, TrialState.RUNNING, {"x": "1"})
+    with Follower(copy, warn) as follower:
+        follower.follow(history())
+        follower(TrialStarted(trial, False))
+        assert told.wait(10)
+        follower(MetricReported(0, "acc", Point(0, 0.5)))
+        follower(TrialEnded(replace(trial, state=TrialState.COMPLETE), {}))
+        follower.end_with(lambda _: written.append((-1, "end", 0)))
+        down.clear()
+    assert written[-2:] == [(0, "COMPLETE", 1), (-1, "end", 0)]
+    assert [text for text in said if "cannot be written" in text] == said[:1]
+    assert said[0].startswith("--track x: cannot be written: connection refused; the run goes on")
+
+
+# ------------------------------------------------------------------------------- a real server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The address of an MLflow server with SQLite."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path / "server"
+    folder.mkdir()
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+            *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"),
+            *("--artifacts-destination", str(folder / "artifacts")),
+        ],
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert process.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="needs katibflow[mlflow]")
+@pytest.mark.filterwarnings("default")
+def test_mlflow_has_each_trial_once_though_the_run_was_killed(server: str, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    go = tmp_path / "go"
+    script = (
+        "for i in 3 2 1; do echo loss=$((X+i)) acc=0.$i; done; "
+        f"mkdir {tmp_path}/first || mkdir {tmp_path}/second || {{ {waits_for(go)}; }}; "
+        "[ $X -lt 70 ]"
+    )
+    of = document(script, {"spec.objective.additionalMetricNames": ["acc"]})
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(of))
+    page = (ROOT / "docs" / "trackers.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\$ (katibflow .*)$", page, re.MULTILINE)
+    (words,) = ([*shlex.split(line)] for line in shown)
+    assert words[-1] == "mlflow:http://127.0.0.1:5000"
+    command = [sys.executable, "-m", *words[:-1], f"mlflow:{server}"]
+    where = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+    client = MlflowClient(server)
+
+    def children() -> list[Any]:
+        known = client.get_experiment_by_name("sample")
+        if known is None:
+            return []
+        return list(client.search_runs([known.experiment_id], "tags.`katibflow.trial` LIKE '%'"))
+
+    first = subprocess.Popen(command, **where, stdout=subprocess.DEVNULL)  # type: ignore[call-overload]
+    deadline = time.monotonic() + 120
+    while sum("katibflow.state" in each.data.tags for each in children()) < 4:
+        assert time.monotonic() < deadline  # two that ended, and two that have printed
+        time.sleep(0.2)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    go.touch()
+    done = subprocess.run(command, **where, capture_output=True, text=True, timeout=180)  # type: ignore[call-overload]
+    assert "--track" not in done.stderr, done.stderr
+
+    run = read_run(tmp_path / "runs" / "sample")
+    found = {int(each.data.tags["katibflow.trial"]): each for each in children()}
+    assert len(children()) == len(found) == len(run.history.trials) == 6
+    for trial in run.history.trials:
+        each = found[trial.number]
+        assert each.data.params == trial.assignments
+        assert each.data.tags["katibflow.state"] == trial.state
+        status = "FAILED" if trial.state is TrialState.FAIL else "FINISHED"
+        assert each.info.status == status
+        series = client.get_metric_history(each.info.run_id, "loss")
+        x = int(trial.assignments["x"])
+        assert sorted((point.step, point.value) for point in series) == [
+            (0, x + 3),
+            (1, x + 2),
+            (2, x + 1),
+        ]
+        assert "acc" in each.data.metrics
+        assert [file.path for file in client.list_artifacts(each.info.run_id, "logs")]
+    parents = client.search_runs([each.info.experiment_id], "tags.`katibflow.state` = 'run'")
+    (parent,) = parents
+    assert {found[0].data.tags["mlflow.parentRunId"]} == {parent.info.run_id}
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert files >= {"report.html", "study.jsonl"}
+    assert parent.info.status == ("FINISHED" if run.ending.succeeded else "FAILED")

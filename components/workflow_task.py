@@ -1,8 +1,9 @@
 """The program of each pod of an Argo Workflow: gets what the run carries, and runs one step.
 
 The compiler puts this function's source into each pod's command, so the function imports all that
-it needs. What the run carries are raw artifacts of a template that never runs: such a template
-stands in the Workflow object once, while the inputs of one that runs stand in each of its nodes.
+it needs. What the run carries are raw artifacts among the Workflow's own arguments, which no
+template takes: so they stand in the object once, while a template's inputs stand in each of its
+nodes, and every template of a WorkflowTemplate a second time in the status.
 """
 # mypy: disable-error-code="import-untyped"
 
@@ -33,7 +34,7 @@ def workflow_task(step: str, *given: str) -> None:
     except client.ApiException as error:
         advice = (
             "let the service account of the Workflow's pods get workflows.argoproj.io "
-            "(deploy/argo-role.yaml)"
+            "(deploy/role.yaml)"
         )
         raise SystemExit(
             f"katibflow: the run's own Workflow {name} in namespace {namespace}, which has the "
@@ -43,9 +44,8 @@ def workflow_task(step: str, *given: str) -> None:
     stored = workflow.get("status", {}).get("storedWorkflowTemplateSpec")
     carried = {
         artifact["name"]: artifact["raw"]["data"]
-        for template in (stored or workflow["spec"])["templates"]
-        if template["name"] == "carried"
-        for artifact in template["inputs"]["artifacts"]
+        for artifact in (stored or workflow["spec"])["arguments"]["artifacts"]
+        if "raw" in artifact
     }
     folder = os.environ.get("KATIBFLOW_FOLDER", "/tmp/katibflow")
     os.makedirs(folder, exist_ok=True)

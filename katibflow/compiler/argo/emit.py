@@ -172,7 +172,8 @@ def _spec(
                     name=each.name, value=each.default(experiment), description=each.meaning
                 )
                 for each in RUN_PARAMETERS
-            ]
+            ],
+            artifacts=carried(**texts),
         ),
         # Pods that failed stay, with their logs, until the Workflow goes.
         pod_gc=m.PodGC(strategy="OnPodSuccess", delete_delay_duration="600s"),
@@ -183,7 +184,7 @@ def _spec(
             labels={LAYOUT_LABEL: choice.layout},
             labels_from={EXPERIMENT_LABEL: m.LabelValueFrom(expression="workflow.parameters.name")},
         ),
-        templates=[*templates, finish, carried(**texts)],
+        templates=[*templates, finish],
     )
 
 

@@ -16,10 +16,7 @@ from katibflow.compiler.plain import plain_source
 from katibflow.components.workflow_task import workflow_task
 from katibflow.steps.workflow_tasks import PARAMETERS, RUN
 
-__all__ = ["CARRIED", "FOLDER", "Pods", "carried", "pod_security"]
-
-CARRIED = "carried"
-"""The name of the template that never runs, which `components.workflow_task` looks for."""
+__all__ = ["FOLDER", "Pods", "carried", "pod_security"]
 
 FOLDER = "/tmp/katibflow"
 
@@ -118,17 +115,12 @@ def pod_security() -> m.PodSecurityContext:
     )
 
 
-def carried(**texts: str) -> m.Template:
-    """Returns the template that never runs, with the texts that every step reads."""
-    return m.Template(
-        name=CARRIED,
-        inputs=m.Inputs(
-            artifacts=[
-                m.Artifact(name=name, raw=m.RawArtifact(data=text)) for name, text in texts.items()
-            ]
-        ),
-        suspend=m.SuspendTemplate(),
-    )
+def carried(**texts: str) -> list[m.Artifact]:
+    """Returns the texts that every step reads, as arguments of the Workflow.
+
+    `components.workflow_task` reads them there.
+    """
+    return [m.Artifact(name=name, raw=m.RawArtifact(data=text)) for name, text in texts.items()]
 
 
 def _command(packages: Sequence[str]) -> list[str]:

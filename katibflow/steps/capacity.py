@@ -63,7 +63,7 @@ class Growth:
 KFP = Growth(112_000, 7, 11_500, 60, 2_100, 1.5)
 """Kubeflow Pipelines, measured with KFP 2.17.0 and Argo 4.0.8 on 2026-11-28 (docs/kfp.md)."""
 
-ARGO = Growth(24_000, 1.1, 1_300, 25, 450, 4)
+ARGO = Growth(24_000, 1.1, 1_000, 20, 320, 4)
 """Argo alone, measured with Argo 4.0.8 on 2026-11-29 (docs/argo.md)."""
 
 _USUAL_ITEM = 60

@@ -10,13 +10,13 @@ import pytest
 import yaml
 from hera.workflows import models
 
-from benchmarks.bench_argo import grown, packed
 from katibflow.compiler.argo.emit import ArgoOptions, compile_workflow
 from katibflow.compiler.argo.objects import Kind
 from katibflow.errors import InputError
 from katibflow.steps.capacity import ARGO, OBJECT_LIMIT, RUN_SHARE, Capacity
 from katibflow.steps.run_parameters import run_parameters
 from katibflow.validation.reading import read_experiment
+from tests.doubles.argo_nodes import RECORDED, grown, packed
 from tests.paths import ROOT
 from tests.samples import experiment
 
@@ -133,8 +133,7 @@ def test_a_thousand_trials_fit_into_one_workflow() -> None:
 
 
 def test_what_is_reckoned_is_not_less_than_what_argo_stored() -> None:
-    path = ROOT / "tests" / "recorded" / "argo" / "rounds-2-of-2.json.gz"
-    recorded = json.loads(gzip.decompress(path.read_bytes()))
+    recorded = json.loads(gzip.decompress(RECORDED.read_bytes()))
     nodes = recorded["status"].pop("nodes")
     capacity = Capacity.of(experiment(), growth=ARGO)
     rest = len(json.dumps(recorded, separators=(",", ":")))

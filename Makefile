@@ -67,6 +67,7 @@ endef
 compiled: install
 	$(BIN)/katibflow compile examples/mnist.yaml -o compiled/mnist.yaml
 	$(BIN)/katibflow compile examples/mnist.yaml --layout controller -o compiled/mnist-controller.yaml
+	$(BIN)/katibflow compile examples/mnist.yaml --target argo --package katibflow==0.1.0 -o examples/argo/mnist.yaml
 
 docs: install
 	$(BIN)/pdoc --docformat google --output-directory build/docs $(API)

@@ -15,6 +15,7 @@ __all__ = ["EXTRAS", "missing", "require"]
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "kfp": ("kfp", "kfp_server_api", "kubernetes"),
     "kubernetes": ("kubernetes",),
+    "argo": ("hera", "kubernetes"),
     "torch": ("torch",),
     "notebook": ("pandas",),
     "optunahub": ("optunahub",),

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from katibflow.cli.argo_options import (
+    ArgoVersion,
+    Artifacts,
+    ServiceAccount,
+    check_target,
+)
 from katibflow.cli.options import (
     ConfigMapFile,
     ExperimentFile,
@@ -17,8 +24,16 @@ from katibflow.cli.options import (
     Package,
     check_output,
 )
+from katibflow.compiler.argo.objects import NEWEST, Kind
 
-__all__ = ["compile_"]
+__all__ = ["Target", "compile_"]
+
+
+class Target(StrEnum):
+    """What runs a compiled file."""
+
+    KFP = "kfp"
+    ARGO = "argo"
 
 
 def compile_(
@@ -31,23 +46,54 @@ def compile_(
     package: Package = None,
     layout: LayoutOption = Layout.AUTO,
     config_map: ConfigMapFile = None,
+    target: Annotated[
+        Target,
+        typer.Option(help="What runs the file: Kubeflow Pipelines, or Argo Workflows alone."),
+    ] = Target.KFP,
+    as_: Annotated[
+        Kind | None,
+        typer.Option(
+            "--as",
+            help="For Argo: the object to write; by default a WorkflowTemplate, or with "
+            "--schedule a CronWorkflow.",
+        ),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(metavar="CRON", help='For Argo: when to run it, as "0 3 * * *" at 3:00.'),
+    ] = None,
+    service_account: ServiceAccount = None,
+    artifacts: Artifacts = False,
+    argo_version: ArgoVersion = NEWEST,
 ) -> None:
-    """Compile an Experiment to a pipeline that Kubeflow Pipelines runs.
+    """Compile an Experiment to a pipeline that Kubeflow Pipelines or Argo Workflows runs.
 
     \b
     Examples:
       katibflow compile examples/mnist.yaml -o compiled/mnist.yaml
       katibflow compile examples/mnist.yaml --layout controller -o mnist.yaml
+      katibflow compile examples/mnist.yaml --target argo -o sweep.yaml
     """
-    from katibflow.compiler.emit import compile_experiment
     from katibflow.study.files import write_file
     from katibflow.validation.reading import map_in_file, read_experiment
 
     check_output(output, file)
+    if target is Target.KFP:
+        check_target(as_, schedule, service_account, artifacts, argo_version)
     experiment = read_experiment(file, read=map_in_file(config_map))
-    compiled = compile_experiment(
-        experiment, image=image, package=package, layout=layout, source=str(file)
-    )
+    if target is Target.ARGO:
+        from katibflow.compiler.argo.emit import ArgoOptions, compile_workflow
+
+        options = ArgoOptions(as_, schedule, service_account, artifacts, argo_version)
+        compiled = compile_workflow(
+            experiment, options, image=image, package=package, layout=layout, source=str(file)
+        )
+    else:
+        from katibflow.compiler.emit import compile_experiment
+
+        compiled = compile_experiment(
+            experiment, image=image, package=package, layout=layout, source=str(file)
+        )
     for warning in compiled.warnings:
         print(f"{file}: {warning}", file=sys.stderr)
     write_file(output, compiled.text)

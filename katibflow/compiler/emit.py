@@ -30,7 +30,7 @@ from katibflow.steps.capacity import Capacity
 from katibflow.steps.leaving import document_mark
 from katibflow.steps.run_parameters import parameters_of
 
-__all__ = ["BASE_IMAGE", "Compiled", "compile_experiment"]
+__all__ = ["BASE_IMAGE", "Compiled", "check_sources", "compile_experiment", "document_text"]
 
 BASE_IMAGE = "python:3.11-slim"
 """The steps' image, if no other is given."""
@@ -96,18 +96,7 @@ def compile_experiment(
             template is kept in a ConfigMap that was not read, checkpoints have no volume, or the
             Experiment names a tracker.
     """
-    for option, given in (("--image", image), ("--package", package)):
-        if given is not None and (not given.strip() or "{{" in given):
-            raise InputError(f'{option}: found "{given}"; allowed: a name, without {{{{')
-    if image is not None and package is not None:
-        raise InputError("--image and --package: found both; allowed: one of them")
-    if experiment.spec.trial_template.trial_spec is None:
-        raise InputError(
-            "spec.trialTemplate: found no trialSpec; allowed: the template itself, as `finish` is "
-            "told at once what kind of job it stops"
-        )
-    check_checkpoints(experiment, source)
-    tracking.check_compiled(experiment, source)
+    check_sources(experiment, image, package, source)
     # With an image or a package the library is there already.
     pack = pack_library() if image is None and package is None else None
     choice = choose_layout(
@@ -134,7 +123,7 @@ def compile_experiment(
         getattr(dag, choice.layout)(
             parts,
             title=experiment.name,
-            document=_document(experiment),
+            document=document_text(experiment),
             defaults=defaults,
             job=_job(experiment, packages=image is None),
             library=pack.mark if pack is not None else "",
@@ -172,6 +161,29 @@ def compile_experiment(
     )
 
 
+def check_sources(
+    experiment: Experiment, image: str | None, package: str | None, source: str | None
+) -> None:
+    """Checks where the steps get the library from, and that trials can run in a cluster.
+
+    Raises:
+        InputError: Image or package is no name, or both are given; or the Experiment has no
+            trialSpec, checkpoints without a volume, or a tracker.
+    """
+    for option, given in (("--image", image), ("--package", package)):
+        if given is not None and (not given.strip() or "{{" in given):
+            raise InputError(f'{option}: found "{given}"; allowed: a name, without {{{{')
+    if image is not None and package is not None:
+        raise InputError("--image and --package: found both; allowed: one of them")
+    if experiment.spec.trial_template.trial_spec is None:
+        raise InputError(
+            "spec.trialTemplate: found no trialSpec; allowed: the template itself, as `finish` is "
+            "told at once what kind of job it stops"
+        )
+    check_checkpoints(experiment, source)
+    tracking.check_compiled(experiment, source)
+
+
 def _component(
     module: Any, name: str, image: str | None, parameters: Sequence[str]
 ) -> Callable[..., Any]:
@@ -195,7 +207,7 @@ def _documents(pipeline: Any) -> list[dict[str, Any]]:
         return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
-def _document(experiment: Experiment) -> str:
+def document_text(experiment: Experiment) -> str:
     """Returns the Experiment as JSON in which Argo, KFP and Kubernetes find nothing to replace.
 
     They replace text after two braces, and after a dollar sign before another or a bracket. In JSON
@@ -220,7 +232,7 @@ def _job(experiment: Experiment, *, packages: bool) -> dict[str, str]:
         "failureCondition": template.failure_condition,
     }
     return {
-        "document": document_mark(_document(experiment)),
+        "document": document_mark(document_text(experiment)),
         "job": json.dumps({key: value for key, value in job.items() if value is not None}),
         "packages": " ".join(packages_at_the_end()) if packages else "",
     }

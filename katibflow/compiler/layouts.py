@@ -12,10 +12,12 @@ from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment
 from katibflow.steps.capacity import (
     AUTO_SHARE,
+    KFP,
     MAX_ROUNDS,
     OBJECT_LIMIT,
     RUN_SHARE,
     Capacity,
+    Growth,
     rounds_of,
 )
 
@@ -54,6 +56,7 @@ def choose_layout(
     is_part: bool,
     source: str | None = None,
     run_as: Experiment | None = None,
+    growth: Growth = KFP,
 ) -> Choice:
     """Returns the layout for an experiment.
 
@@ -69,6 +72,7 @@ def choose_layout(
         source: The name of the Experiment's origin, for errors; by default the Experiment's name.
         run_as: The Experiment with the run's parameters, as far as they are known; by default
             ``experiment``.
+        growth: How the engine's object grows.
 
     Raises:
         InputError: There is no such layout; or the experiment is larger than a Workflow object, or
@@ -78,7 +82,7 @@ def choose_layout(
         raise InputError(f'layout: found "{layout}"; allowed: {", ".join(LAYOUTS)}')
     where = source or f"experiment {experiment.name}"
     _check_length(experiment, where)
-    capacity = Capacity.of(experiment, library)
+    capacity = Capacity.of(experiment, library, growth)
     limit = OBJECT_LIMIT / (MAX_PARTS if is_part else 1)
     room = int(limit * RUN_SHARE - capacity.base)
     if room < 0:

@@ -69,12 +69,12 @@ class Pack:
 
 
 @cache
-def pack_library() -> Pack:
+def pack_library(*more: str) -> Pack:
     """Returns the library's files as one text; the same files always give the same text.
 
     The files are much alike, so compressed together they take half the size of a ZIP archive.
     """
-    parts = [part for path, text in carried_files().items() for part in (path, text)]
+    parts = [part for path, text in carried_files(*more).items() for part in (path, text)]
     plain = "\0".join(parts).encode()
     text = base64.b85encode(bz2.compress(plain)).decode("ascii")
     digest = hashlib.sha256(plain).hexdigest()[:12]
@@ -84,10 +84,10 @@ def pack_library() -> Pack:
     )
 
 
-def carried_files() -> dict[str, str]:
+def carried_files(*more: str) -> dict[str, str]:
     """Returns the packed files, path in the archive to text: first modules, each by path."""
     root = Path(katibflow.__file__).parent.parent
-    modules = carried_modules()
+    modules = carried_modules(*more)
     folders = sorted({(root / path).parent for path in modules})
     data = [file for folder in folders for file in sorted(folder.iterdir())]
     return modules | {
@@ -97,11 +97,11 @@ def carried_files() -> dict[str, str]:
     }
 
 
-def carried_modules() -> dict[str, str]:
+def carried_modules(*more: str) -> dict[str, str]:
     """Returns the packed modules: path in the archive to plain source text."""
     root = Path(katibflow.__file__).parent.parent
     reached: dict[Path, str] = {}
-    waiting = [*_ROOTS]
+    waiting = [*_ROOTS, *more]
     while waiting:
         name = waiting.pop()
         path = _file_of(root, name)

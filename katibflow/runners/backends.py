@@ -198,6 +198,13 @@ class Backend(Protocol):
             RunnerError: They cannot be read.
         """
 
+    def is_shut_down(self) -> bool:
+        """Returns whether somebody has ended the run of this step, so that no other step follows.
+
+        Raises:
+            RunnerError: That cannot be read.
+        """
+
     def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Stops what still runs of a pipeline's run; returns the names of what it stopped.
 

@@ -15,11 +15,14 @@ from urllib.parse import quote
 from katibflow.experiment.types import Experiment, Parameter
 
 __all__ = [
+    "ARGO",
     "AUTO_SHARE",
+    "KFP",
     "MAX_ROUNDS",
     "OBJECT_LIMIT",
     "RUN_SHARE",
     "Capacity",
+    "Growth",
     "rounds_of",
 ]
 
@@ -35,17 +38,34 @@ AUTO_SHARE = 0.75
 MAX_ROUNDS = 90
 """The greatest number of rounds: Argo stops at depth 100, and the steps inside need six more."""
 
-# Bytes of the Workflow object, measured with KFP 2.17.0 and Argo 4.0.8 on 2026-11-28 (docs/kfp.md).
-_BASE = 112_000
-"""Bytes of the templates, the steps outside of the rounds, and what only the first round adds."""
-_DOCUMENT = 7
-"""Bytes for each byte of the Experiment, which the object repeats as an input of `start`."""
-_ROUND = 11_500
-_DEPTH = 60
-"""Bytes that a round takes more than the one before, as a step's name has all layers' names."""
-_TRIAL = 2_100
-_ITEM = 1.5
-"""Bytes for each byte of a trial's assignments beyond those of two numbers."""
+
+@dataclass(frozen=True)
+class Growth:
+    """How a run's Workflow object grows, in bytes, as it was measured.
+
+    Attributes:
+        base: The templates, the steps outside of the rounds, and what only the first round adds.
+        document: For each byte of the Experiment, as often as the object has it.
+        round: A round without its trials.
+        depth: What a round takes more than the one before, as a step's name has all layers' names.
+        trial: A trial with assignments of two numbers.
+        item: For each byte of a trial's assignments beyond those of two numbers.
+    """
+
+    base: float
+    document: float
+    round: float
+    depth: float
+    trial: float
+    item: float
+
+
+KFP = Growth(112_000, 7, 11_500, 60, 2_100, 1.5)
+"""Kubeflow Pipelines, measured with KFP 2.17.0 and Argo 4.0.8 on 2026-11-28 (docs/kfp.md)."""
+
+ARGO = Growth(24_000, 1.1, 1_000, 20, 320, 4)
+"""Argo alone, measured with Argo 4.0.8 on 2026-11-29 (docs/argo.md)."""
+
 _USUAL_ITEM = 60
 _VALUE_LENGTH = 20
 """The greatest length of a suggested number, in characters."""
@@ -58,30 +78,38 @@ class Capacity:
     Attributes:
         base: Size of all but the rounds.
         round: Size of a round without its trials.
+        depth: What a round takes more than the one before.
         trial: Size of a trial.
     """
 
     base: float
     round: float
+    depth: float
     trial: float
 
     @classmethod
-    def of(cls, experiment: Experiment, library: int = 0) -> Capacity:
+    def of(cls, experiment: Experiment, library: int = 0, growth: Growth = KFP) -> Capacity:
         """Returns the sizes for an experiment.
 
         Args:
             experiment: The experiment.
             library: Length of the library in its pipeline, in characters; 0 without one.
+            growth: How the engine's object grows.
         """
         document = len(json.dumps(experiment.document(), ensure_ascii=False).encode())
         item = sum(map(_assignment_length, experiment.spec.parameters))
         longer = max(0, item - _USUAL_ITEM)
-        return cls(_BASE + library + _DOCUMENT * document, _ROUND, _TRIAL + _ITEM * longer)
+        return cls(
+            growth.base + library + growth.document * document,
+            growth.round,
+            growth.depth,
+            growth.trial + growth.item * longer,
+        )
 
     def of_rounds(self, rounds: int, parallel: int) -> float:
         """Returns the size in bytes of ``rounds`` rounds of ``parallel`` trials each."""
         parallel = min(parallel, OBJECT_LIMIT)  # a trial takes more than a byte, so more cannot fit
-        deeper = _DEPTH * rounds * (rounds - 1) / 2
+        deeper = self.depth * rounds * (rounds - 1) / 2
         return rounds * (self.round + parallel * self.trial) + deeper
 
     def most_rounds(self, parallel: int, room: float) -> int:

@@ -13,7 +13,7 @@ import katibflow
 from katibflow.errors import InputError, RunnerError
 from katibflow.experiment.parsing import checked
 from katibflow.steps.backends import earlier_trials
-from katibflow.steps.capacity import Capacity
+from katibflow.steps.capacity import KFP, Capacity, Growth
 from katibflow.steps.files import Artifact, exits_with_message, write_study
 from katibflow.steps.rounds import after_rounds
 from katibflow.steps.run_parameters import NONE, checked_with, document_rules, initial_study
@@ -38,6 +38,7 @@ def start(
     library: str,
     room: int,
     study: Artifact,
+    growth: Growth = KFP,
 ) -> None:
     """Checks the Experiment with this run's parameters, and writes the study to begin with.
 
@@ -49,9 +50,10 @@ def start(
         library: The mark of the library in the pipeline; "" without one.
         room: Bytes that rounds may take in the Workflow object.
         study: The output for the study.
+        growth: How the engine's object grows.
     """
     _check_version(library)
-    history = first_study(document, parameters, layout, run, room)
+    history = first_study(document, parameters, layout, run, room, growth)
     write_study(study.path, history)
     study.metadata["display_name"] = "study at the start"
     name, spec = history.experiment.name, history.experiment.spec
@@ -64,7 +66,12 @@ def start(
 
 
 def first_study(
-    document: str, parameters: Mapping[str, str], layout: str, run: str, room: int
+    document: str,
+    parameters: Mapping[str, str],
+    layout: str,
+    run: str,
+    room: int,
+    growth: Growth = KFP,
 ) -> History:
     """Returns the study that a run begins with, the same one whenever it is asked for.
 
@@ -74,6 +81,7 @@ def first_study(
         layout: The pipeline's layout.
         run: KFP's id of the run.
         room: Bytes that rounds may take in the Workflow object.
+        growth: How the engine's object grows.
 
     Raises:
         InputError: A parameter is wrong, or there is nothing left to do.
@@ -89,7 +97,8 @@ def first_study(
     resume = parameters.get("resume", NONE)
     history = initial_study(_SOURCE, history, parameters, _known_at_first(history, resume))
     if layout == ROUNDS:
-        capacity, parallel = Capacity.of(history.experiment), history.experiment.spec.parallelism
+        capacity = Capacity.of(history.experiment, growth=growth)
+        parallel = history.experiment.spec.parallelism
         fault = capacity.too_wide(parallel, room)
         if fault is not None:
             raise InputError(fault)

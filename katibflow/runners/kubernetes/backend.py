@@ -116,6 +116,18 @@ class KubernetesBackend:
             api = connect()
             yield from left_logs(api, Identity(api.namespace, experiment, run), template)
 
+    def is_shut_down(self) -> bool:
+        """Returns whether this pod's Workflow was stopped, terminated or deleted."""
+        from katibflow.runners.kubernetes.api import connect
+        from katibflow.runners.kubernetes.owner import is_shut_down, workflow_of_pod
+
+        api = connect()
+        try:
+            owner = workflow_of_pod(api)
+            return owner is not None and is_shut_down(api, owner)
+        finally:
+            api.closed.set()
+
     def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Stops the jobs of a run, and puts their trials on record as interrupted."""
         from katibflow.runners.kubernetes.job_object import is_name

@@ -21,6 +21,7 @@ __all__ = [
     "check_owner",
     "experiments_in",
     "is_gone",
+    "is_shut_down",
     "released",
     "workflow_of_pod",
     "workflows_of",
@@ -28,6 +29,10 @@ __all__ = [
 
 POD = "KFP_POD_NAME"
 """Environment variable with the name of a step's pod, which Kubeflow Pipelines sets."""
+
+WORKFLOW = "KATIBFLOW_WORKFLOW"
+RUN = "KATIBFLOW_RUN"
+"""Environment variables with name and uid of a pod's own Workflow, in Workflows of ours."""
 
 _GROUP = "argoproj.io/"
 _KIND = "Workflow"
@@ -41,6 +46,9 @@ def workflow_of_pod(api: Api) -> dict[str, Any] | None:
     Raises:
         RunnerError: The server does not answer.
     """
+    name, uid = os.environ.get(WORKFLOW), os.environ.get(RUN)
+    if name and uid:
+        return {"apiVersion": f"{_GROUP}v1alpha1", "kind": _KIND, "name": name, "uid": uid}
     pod = os.environ.get(POD)
     if not pod:
         return None
@@ -64,9 +72,31 @@ def is_gone(api: Api, owner: Mapping[str, Any]) -> bool:
         RunnerError: The server does not answer.
     """
     try:
-        body = api.request("GET", api.path(owner["apiVersion"], "workflows", owner["name"]))
+        return _is_another(_read(api, owner), owner)
     except ApiError as error:
         return error.status == 404
+
+
+def is_shut_down(api: Api, owner: Mapping[str, Any]) -> bool:
+    """Returns whether a Workflow was stopped, terminated or deleted; False if it cannot be read.
+
+    Argo writes ``spec.shutdown`` before it ends the pods; a retry of the Workflow takes it away.
+
+    Raises:
+        RunnerError: The server does not answer.
+    """
+    try:
+        body = _read(api, owner)
+    except ApiError as error:
+        return error.status == 404
+    return _is_another(body, owner) or bool(body["spec"].get("shutdown"))
+
+
+def _read(api: Api, owner: Mapping[str, Any]) -> dict[str, Any]:
+    return api.request("GET", api.path(owner["apiVersion"], "workflows", owner["name"]))
+
+
+def _is_another(body: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
     metadata = body["metadata"]
     return "deletionTimestamp" in metadata or metadata.get("uid") != owner["uid"]
 

@@ -19,12 +19,14 @@ __all__ = [
     "POD_RULES",
     "QUEUE_VERBS",
     "RECORD_RULE",
+    "STEP_RULES",
     "missing_role",
     "pages_role",
     "queue_role",
     "records_role",
     "role",
     "shipped_roles",
+    "steps_role",
 ]
 
 JOB_VERBS = ("create", "delete", "get", "list", "patch", "watch")
@@ -47,6 +49,12 @@ QUEUE_VERBS = ("list", "patch")
 
 RECORD_RULE = ("configmaps", ("create", "get", "list", "patch"))
 """The rule that the runner needs to keep records of trials whose finished jobs are deleted."""
+
+STEP_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("workflows", ("get",)),
+    ("workflowtaskresults", ("create", "patch")),
+)
+"""The rules for the pods of an Argo Workflow: they read it, and Argo's part tells results."""
 
 _PAGES = "katibflow-metrics-pages"
 _RECORDS = "katibflow-records"
@@ -80,6 +88,15 @@ def records_role() -> dict[str, Any]:
     return _role(_RECORDS, _core_rules([RECORD_RULE]))
 
 
+def steps_role() -> dict[str, Any]:
+    """Returns a Role with only `STEP_RULES`."""
+    rules = [
+        {"apiGroups": ["argoproj.io"], "resources": [resource], "verbs": list(verbs)}
+        for resource, verbs in STEP_RULES
+    ]
+    return _role("katibflow-argo-steps", rules)
+
+
 def _core_rules(rules: Iterable[tuple[str, tuple[str, ...]]]) -> list[dict[str, Any]]:
     return [
         {"apiGroups": [""], "resources": [resource], "verbs": list(verbs)}
@@ -100,7 +117,7 @@ def shipped_roles() -> str:
     """Returns the text of ``deploy/role.yaml``: a Role for every known kind."""
     kinds = {(kind.group, kind.plural): kind for kind in KINDS.values()}  # whatever its versions
     documents = [role([kind], f"katibflow-{kind.plural}") for kind in kinds.values()]
-    documents += [pages_role(), records_role(), queue_role()]
+    documents += [pages_role(), records_role(), queue_role(), steps_role()]
     return _HEADER + yaml.safe_dump_all(documents, sort_keys=False)
 
 
@@ -115,6 +132,7 @@ _HEADER = """\
 # ask any port of a pod in the namespace.
 # A trialSpec with ttlSecondsAfterFinished needs katibflow-records too: the records of its trials
 # are ConfigMaps.
+# The steps of an Argo Workflow (`katibflow compile --target argo`) need katibflow-argo-steps too.
 # The role of Kubeflow Pipelines' own pipeline-runner covers the kubeflow.org kinds and Job already,
 # but not events: without them trials run, and some that are stuck say less about why.
 # Trials in a queue of Kueue's need katibflow-workloads too: without it their jobs are deleted to

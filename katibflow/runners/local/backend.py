@@ -145,6 +145,10 @@ class LocalBackend:
         """Returns none, as the logs stay where they are."""
         return ()
 
+    def is_shut_down(self) -> bool:
+        """Returns False, as there is no Workflow here."""
+        return False
+
     def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Ends the processes of a pipeline's run, if it has a folder; returns no names."""
         from katibflow.runners.local.runner import LocalRunner

@@ -78,6 +78,10 @@ class PlainBackend:
         """Returns none, as the logs stay where they are."""
         return ()
 
+    def is_shut_down(self) -> bool:
+        """Returns False, as there is no Workflow here."""
+        return False
+
     def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Ends the processes of a pipeline's run."""
         files = list(_folder(experiment, run).glob("*.pid"))

@@ -13,6 +13,7 @@ from katibflow.runners.kubernetes.rbac import (
     records_role,
     role,
     shipped_roles,
+    steps_role,
 )
 from tests.paths import ROOT
 
@@ -25,7 +26,7 @@ def test_the_shipped_roles_are_those_of_the_kinds() -> None:
     documents = list(yaml.safe_load_all(SHIPPED.read_text()))
     resources = {(kind.group, kind.plural): kind for kind in KINDS.values()}
     kinds = [role([kind], f"katibflow-{kind.plural}") for kind in resources.values()]
-    assert documents == [*kinds, pages_role(), records_role(), queue_role()]
+    assert documents == [*kinds, pages_role(), records_role(), queue_role(), steps_role()]
 
 
 def test_a_role_has_no_wildcard_and_no_secrets() -> None:

@@ -1,0 +1,249 @@
+"""Compiles an Experiment to the text of one file for Argo Workflows alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from katibflow.compiler.argo.objects import NEWEST, Kind, check_version, kept_in
+from katibflow.compiler.emit import BASE_IMAGE, Compiled, check_sources, document_text
+from katibflow.compiler.layouts import AUTO, Choice, choose_layout
+from katibflow.compiler.library import Pack, pack_library
+from katibflow.compiler.requirements import VERSIONS, packages_at_the_end, packages_of
+from katibflow.errors import InputError
+from katibflow.experiment.types import Experiment
+from katibflow.extras import require
+from katibflow.steps.capacity import ARGO
+from katibflow.steps.run_parameters import RUN_PARAMETERS
+
+if TYPE_CHECKING:
+    from hera.workflows import models as m
+
+    from katibflow.compiler.argo.pods import Pods
+
+__all__ = ["EXPERIMENT_LABEL", "LAYOUT_LABEL", "ArgoOptions", "compile_workflow"]
+
+EXPERIMENT_LABEL = "katibflow/experiment"
+LAYOUT_LABEL = "katibflow/layout"
+"""Labels of every Workflow of ours: the Experiment's name as the run has it, and the layout."""
+
+_TASKS = "katibflow.steps.workflow_tasks"
+
+_DAY = 24 * 60 * 60
+
+
+@dataclass(frozen=True)
+class ArgoOptions:
+    """What a user says of the file beside the Experiment.
+
+    Attributes:
+        kind: The object; None for a CronWorkflow with a schedule, else a WorkflowTemplate.
+        schedule: When a CronWorkflow starts, as five fields of cron.
+        service_account: The service account of the pods; None for the namespace's default.
+        has_artifacts: Whether an artifact repository is configured, so that the report, the study
+            and the trials' logs are kept there.
+        version: The version of Argo, one of `objects.VERSIONS`.
+        namespace: The object's namespace; None for the Experiment's, or without one the user's.
+    """
+
+    kind: Kind | None = None
+    schedule: str | None = None
+    service_account: str | None = None
+    has_artifacts: bool = False
+    version: str = NEWEST
+    namespace: str | None = None
+
+    @property
+    def object_kind(self) -> Kind:
+        """The object's kind.
+
+        Raises:
+            InputError: The kind and the schedule do not go together.
+        """
+        if self.kind not in (None, Kind.CRONWORKFLOW) and self.schedule is not None:
+            raise InputError(
+                f"--schedule: found {self.schedule} with --as {self.kind}; allowed: --as "
+                f"{Kind.CRONWORKFLOW}"
+            )
+        if self.kind is Kind.CRONWORKFLOW and self.schedule is None:
+            raise InputError(f'--as {self.kind}: found no --schedule; allowed: one, as "0 3 * * *"')
+        if self.schedule is not None and len(self.schedule.split()) != 5:
+            raise InputError(
+                f'--schedule: found "{self.schedule}"; allowed: five fields (minute, hour, day, '
+                'month, weekday), as "0 3 * * *"'
+            )
+        return self.kind or (Kind.CRONWORKFLOW if self.schedule else Kind.WORKFLOWTEMPLATE)
+
+
+def compile_workflow(
+    experiment: Experiment,
+    options: ArgoOptions,
+    *,
+    image: str | None = None,
+    package: str | None = None,
+    layout: str = AUTO,
+    source: str | None = None,
+) -> Compiled:
+    """Compiles an Experiment to a file for Argo Workflows, which needs nothing but what is in it.
+
+    The Workflow has the parameters of `katibflow.steps.run_parameters`, with the Experiment's
+    values. The other arguments are those of `compiler.emit.compile_experiment`.
+
+    Raises:
+        MissingPackage: hera is not installed.
+        InputError: An option is wrong, or the layout cannot hold the experiment.
+    """
+    require("argo", "katibflow compile --target argo")
+    check_version(options.version)
+    kind = options.object_kind
+    check_sources(experiment, image, package, source)
+    pack = pack_library(_TASKS) if image is None and package is None else None
+    choice = choose_layout(
+        experiment,
+        layout,
+        library=len(pack.text) if pack is not None else 0,
+        is_part=False,
+        source=source,
+        growth=ARGO,
+    )
+
+    def packages(step: str, *more: str) -> Sequence[str]:
+        if image is not None:
+            return ()
+        # Every step reads its own Workflow, and the study from the trials' jobs.
+        named = (*packages_of(step, experiment, package), VERSIONS["kubernetes"], *more)
+        return tuple(dict.fromkeys(named))
+
+    spec = _spec(experiment, options, image or BASE_IMAGE, choice, packages, pack)
+    data = kept_in(
+        kind,
+        spec,
+        name=experiment.name,
+        namespace=options.namespace or experiment.metadata.namespace,
+        labels={LAYOUT_LABEL: choice.layout},
+        schedule=options.schedule,
+        version=options.version,
+    )
+    text = f"# Experiment {experiment.name}, compiled by katibflow for Argo Workflows\n"
+    text += yaml.safe_dump(data, sort_keys=False, width=100, allow_unicode=True)
+    return Compiled(text, choice.layout, choice.why, ())
+
+
+def _spec(
+    experiment: Experiment,
+    options: ArgoOptions,
+    image: str,
+    choice: Choice,
+    packages: Callable[..., Sequence[str]],
+    pack: Pack | None,
+) -> m.WorkflowSpec:
+    from hera.workflows import models as m
+
+    from katibflow.compiler.argo.pods import Pods, carried, pod_security
+
+    pods = Pods(image, options.has_artifacts)
+    entry, templates = (_rounds if choice.layout == "rounds" else _controller)(pods, packages)
+    finish = pods.template(
+        "finish",
+        outputs=("best", "result", "summary"),
+        artifacts=(("report", "report.html"), ("study", "study.jsonl")),
+        packages=packages("finish", *(packages_at_the_end() if options.has_artifacts else ())),
+    )
+    settings = {
+        "layout": choice.layout,
+        "library": pack.mark if pack is not None else "",
+        "room": choice.room,
+        "hasPage": options.has_artifacts,
+    }
+    texts = {"experiment": document_text(experiment), "settings": json.dumps(settings)}
+    if pack is not None:
+        texts["library"] = pack.text
+    return m.WorkflowSpec(
+        entrypoint=entry,
+        on_exit=finish.name,
+        service_account_name=options.service_account,
+        arguments=m.Arguments(
+            parameters=[
+                m.Parameter(
+                    name=each.name, value=each.default(experiment), description=each.meaning
+                )
+                for each in RUN_PARAMETERS
+            ],
+            artifacts=carried(**texts),
+        ),
+        # Pods that failed stay, with their logs, until the Workflow goes.
+        pod_gc=m.PodGC(strategy="OnPodSuccess", delete_delay_duration="600s"),
+        ttl_strategy=m.TTLStrategy(seconds_after_success=7 * _DAY, seconds_after_failure=30 * _DAY),
+        security_context=pod_security(),
+        # Argo puts these on each Workflow, whatever it is made from.
+        workflow_metadata=m.WorkflowMetadata(
+            labels={LAYOUT_LABEL: choice.layout},
+            labels_from={EXPERIMENT_LABEL: m.LabelValueFrom(expression="workflow.parameters.name")},
+        ),
+        templates=[*templates, finish],
+    )
+
+
+def _controller(pods: Pods, packages: Callable[..., Sequence[str]]) -> tuple[str, list[m.Template]]:
+    """Returns the layout `controller`: the entrypoint, and its one template."""
+    controller = pods.template(
+        "controller",
+        outputs=["reason"],
+        artifacts=[("logs", "logs")],
+        packages=packages("controller"),
+        follows_jobs=True,
+    )
+    return "controller", [controller]
+
+
+def _rounds(pods: Pods, packages: Callable[..., Sequence[str]]) -> tuple[str, list[m.Template]]:
+    """Returns the layout `rounds`: the entrypoint, and templates, of which `round` calls itself."""
+    from hera.workflows import models as m
+
+    def step(name: str, template: str, arguments: dict[str, str], **more: Any) -> m.WorkflowStep:
+        given = [m.Parameter(name=key, value=value) for key, value in arguments.items()]
+        return m.WorkflowStep(
+            name=name, template=template, arguments=m.Arguments(parameters=given), **more
+        )
+
+    def in_turn(*steps: m.WorkflowStep) -> Any:
+        return [m.ParallelSteps(root=[each]) for each in steps]
+
+    rounds = {"rounds": "{{inputs.parameters.rounds}}"}
+    trial = {**rounds, "trial": "{{item}}"}
+    batch = "{{steps.suggestion.outputs.parameters.batch}}"
+    proceed = "{{steps.decision.outputs.parameters.proceed}} == true"
+    after = {"rounds": "{{steps.decision.outputs.parameters.rounds}}"}
+    return "experiment", [
+        m.Template(
+            name="experiment",
+            steps=in_turn(step("start", "start", {}), step("round", "round", {"rounds": "0"})),
+        ),
+        m.Template(
+            name="round",
+            inputs=m.Inputs(parameters=[m.Parameter(name="rounds")]),
+            steps=in_turn(
+                step("suggestion", "suggestion", rounds),
+                step("launcher", "launcher", trial, with_param=batch),
+                step("decision", "decision", rounds),
+                step("next-round", "round", after, when=proceed),
+            ),
+        ),
+        pods.template("start", packages=packages("start")),
+        pods.template("suggestion", ["rounds"], ["batch"], packages=packages("suggestion")),
+        pods.template(
+            "launcher",
+            ["rounds", "trial"],
+            ["outcome"],
+            [("log", "log.txt")],
+            packages=packages("launcher"),
+            follows_jobs=True,
+        ),
+        pods.template(
+            "decision", ["rounds"], ["proceed", "rounds", "reason"], packages=packages("loop")
+        ),
+    ]

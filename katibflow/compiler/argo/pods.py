@@ -1,0 +1,132 @@
+"""Makes the templates of a Workflow's pods: command, environment, retries, security.
+
+Their security contexts satisfy the Pod Security Standard "restricted".
+"""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hera.workflows import models as m
+
+from katibflow.compiler.plain import plain_source
+from katibflow.components.workflow_task import workflow_task
+from katibflow.steps.workflow_tasks import PARAMETERS, RUN
+
+__all__ = ["FOLDER", "Pods", "carried", "pod_security"]
+
+FOLDER = "/tmp/katibflow"
+
+USER = 65532
+"""The user of the steps' pods: the stock image's own is root, which "restricted" forbids."""
+
+_RETRIES = 3
+_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
+_SAFE_TO_EVICT = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+
+
+@dataclass(frozen=True)
+class Pods:
+    """What the pods of a Workflow have in common.
+
+    Attributes:
+        image: The image.
+        has_artifacts: Whether outputs may be artifacts, as an artifact repository is there.
+    """
+
+    image: str
+    has_artifacts: bool
+
+    def template(
+        self,
+        name: str,
+        inputs: Sequence[str] = (),
+        outputs: Sequence[str] = (),
+        artifacts: Sequence[tuple[str, str]] = (),
+        packages: Sequence[str] = (),
+        follows_jobs: bool = False,
+    ) -> m.Template:
+        """Returns the template of one task's pod.
+
+        Args:
+            name: The task's name, in `steps.workflow_tasks.TASKS` too.
+            inputs: Names of the input parameters, in the order of the task's arguments.
+            outputs: Names of the output parameters, and of their files.
+            artifacts: Names and files of the output artifacts.
+            packages: Requirements for pip.
+            follows_jobs: Whether the task follows jobs, so that moving its pod costs a try.
+        """
+        requests = {each: m.Quantity(root=text) for each, text in _REQUESTS.items()}
+        return m.Template(
+            name=name,
+            inputs=m.Inputs(parameters=[m.Parameter(name=each) for each in inputs]),
+            outputs=m.Outputs(
+                parameters=[
+                    m.Parameter(name=each, value_from=m.ValueFrom(path=f"{FOLDER}/{each}"))
+                    for each in outputs
+                ],
+                artifacts=[
+                    m.Artifact(
+                        name=each,
+                        path=f"{FOLDER}/{file}",
+                        archive=m.ArchiveStrategy(none=m.NoneStrategy()),
+                        optional=True,
+                    )
+                    for each, file in artifacts
+                ]
+                if self.has_artifacts
+                else None,
+            ),
+            metadata=m.Metadata(annotations=_SAFE_TO_EVICT) if follows_jobs else None,
+            retry_strategy=m.RetryStrategy(
+                limit=m.IntOrString(root=_RETRIES),
+                retry_policy="Always",
+                backoff=m.Backoff(duration="10s", factor=m.IntOrString(root=2)),
+            ),
+            container=m.Container(
+                image=self.image,
+                command=_command(packages),
+                args=[name, *(f"{{{{inputs.parameters.{each}}}}}" for each in inputs)],
+                env=[
+                    m.EnvVar(name="HOME", value="/tmp"),
+                    m.EnvVar(name="PYTHONUNBUFFERED", value="1"),
+                    m.EnvVar(name="KATIBFLOW_NAMESPACE", value="{{workflow.namespace}}"),
+                    m.EnvVar(name="KATIBFLOW_WORKFLOW", value="{{workflow.name}}"),
+                    m.EnvVar(name=RUN, value="{{workflow.uid}}"),
+                    m.EnvVar(name=PARAMETERS, value="{{workflow.parameters.json}}"),
+                ],
+                resources=m.ResourceRequirements(requests=requests),
+                security_context=m.SecurityContext(
+                    allow_privilege_escalation=False, capabilities=m.Capabilities(drop=["ALL"])
+                ),
+            ),
+        )
+
+
+def pod_security() -> m.PodSecurityContext:
+    """Returns the security context of all pods, Argo's own containers included."""
+    return m.PodSecurityContext(
+        run_as_non_root=True,
+        run_as_user=USER,
+        seccomp_profile=m.SeccompProfile(type="RuntimeDefault"),
+    )
+
+
+def carried(**texts: str) -> list[m.Artifact]:
+    """Returns the texts that every step reads, as arguments of the Workflow.
+
+    `components.workflow_task` reads them there.
+    """
+    return [m.Artifact(name=name, raw=m.RawArtifact(data=text)) for name, text in texts.items()]
+
+
+def _command(packages: Sequence[str]) -> list[str]:
+    source = plain_source(inspect.getsource(workflow_task))
+    program = f"{source}\nimport sys\nworkflow_task(*sys.argv[1:])"
+    script = 'exec python3 -P -c "$0" "$@"'
+    if packages:
+        script = f"python3 -m pip install -q {' '.join(map(shlex.quote, packages))};{script}"
+    return ["sh", "-ec", script, program]

@@ -15,7 +15,7 @@ WORKERS ?= logical
 # uv installs in a third of pip's time; an index that only pip's settings name is left to pip.
 ALL := '.[all,torch,dev]'
 
-API := $(addprefix katibflow.,api.experiment api.result api.run api.pipeline_task pipelines search reporting errors study.history)
+API := $(addprefix katibflow.,api.experiment api.tuning api.result api.run api.pipeline_task pipelines search reporting errors study.history)
 
 .PHONY: install demo test test-long test-unit lint browser database compiled docs bench clean
 

@@ -20,7 +20,7 @@ _LATER = {
     "Result": "katibflow.api.result",
     "Run": "katibflow.api.run",
     "pipeline_task": "katibflow.api.pipeline_task",
-    "tune": "katibflow.api.experiment",
+    "tune": "katibflow.api.tuning",
 }
 """Maps each public name to its module. A trial that only reports metrics imports none of them."""
 

@@ -2,10 +2,10 @@
 
 from katibflow import search as search
 from katibflow.api.experiment import Experiment as Experiment
-from katibflow.api.experiment import tune as tune
 from katibflow.api.pipeline_task import pipeline_task as pipeline_task
 from katibflow.api.result import Result as Result
 from katibflow.api.run import Run as Run
+from katibflow.api.tuning import tune as tune
 from katibflow.reporting import report_metrics as report_metrics
 
 __all__ = ["Experiment", "Result", "Run", "__version__", "report_metrics", "search", "tune"]

@@ -1,4 +1,4 @@
-"""Makes an Experiment's document from a Python function, with the arguments of Katib's SDK."""
+"""The function `tune`: an Experiment of a Python function, with the arguments of Katib's SDK."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from katibflow.api.experiment import Experiment
 from katibflow.api.function_checks import check_objective
 from katibflow.api.function_source import BOOTSTRAP, Constant, program_of
 from katibflow.api.trial_pod import (
@@ -23,9 +24,99 @@ from katibflow.collectors.text import filter_for, is_readable
 from katibflow.errors import InputError
 from katibflow.search import Space
 
-__all__ = ["experiment_document"]
+__all__ = ["experiment_document", "tune"]
 
 _CONTAINER = "training-container"
+
+
+def tune(
+    objective: Callable[..., Any],
+    parameters: Mapping[str, Space | Constant],
+    *,
+    name: str | None = None,
+    algorithm_name: str = "tpe",
+    algorithm_settings: Mapping[str, Any] | Sequence[Any] | None = None,
+    early_stopping_name: str | None = None,
+    early_stopping_settings: Mapping[str, Any] | Sequence[Any] | None = None,
+    objective_metric_name: str = "objective",
+    additional_metric_names: Sequence[str] | None = (),
+    objective_type: str = "maximize",
+    objective_goal: float | None = None,
+    max_trial_count: int | None = None,
+    parallel_trial_count: int | None = None,
+    max_failed_trial_count: int | None = None,
+    base_image: str | None = None,
+    packages_to_install: Sequence[str] | None = (),
+    pip_index_url: str | None = None,
+    pip_index_urls: Sequence[str] | None = None,
+    env_per_trial: Mapping[str, str] | Sequence[Any] | None = None,
+    resources_per_trial: Mapping[str, Any] | Any = None,
+    trial_active_deadline_seconds: int | None = None,
+    node_selector: Mapping[str, str] | None = None,
+    tolerations: Sequence[Any] | None = None,
+    volumes: Sequence[Any] | None = None,
+    volume_mounts: Sequence[Any] | None = None,
+    pod_template_patch: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    retain_trials: bool = False,
+    namespace: str | None = None,
+    metrics_collector_config: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """Makes an Experiment from a Python function, with the arguments of Katib's SDK.
+
+    The trials run the function's source, as processes here and in containers in a cluster, so the
+    function must import or define inside itself all that it uses. Here it may import the project's
+    modules and read its files.
+
+    Args:
+        objective: The function to tune. It takes one mapping of parameters, or the parameters by
+            their names, and gets numbers as numbers. It returns the objective's value, or a
+            mapping of metrics to values, or prints ``name=value`` lines itself.
+        parameters: Each parameter's search space (``katibflow.search``) or constant, by name.
+        name: The Experiment's name; by default the function's name.
+        algorithm_name: ``tpe``, ``random``, ``grid`` ...: see docs/search.md.
+        algorithm_settings: The algorithm's settings by name, or a list of names and values, as
+            V1beta1AlgorithmSetting.
+        early_stopping_name: ``medianstop``, or a pruner of Optuna's as ``optuna:<class>``.
+        early_stopping_settings: The early stopping rule's settings, in either form.
+        objective_metric_name: The objective metric's name.
+        additional_metric_names: Names of other metrics to record.
+        objective_type: ``maximize`` (as in Katib's SDK) or ``minimize``.
+        objective_goal: The objective's value at which the experiment ends; no goal by default.
+        max_trial_count: The greatest number of trials, from 1; no limit by default.
+        parallel_trial_count: The number of trials at a time, from 1; 3 by default.
+        max_failed_trial_count: The number of failed trials with which the experiment fails; no
+            limit by default.
+        base_image: The trials' image in a cluster; Python of this version by default.
+        packages_to_install: Requirements that pip installs before a trial: in a cluster into its
+            container, on this machine once, into an environment of their own in the cache.
+        pip_index_url: The package index for pip; PyPI by default.
+        pip_index_urls: Several of them, the first as pip's main one.
+        env_per_trial: Environment variables of each trial by name; or a list of V1EnvVar and
+            V1EnvFromSource, or of mappings like them, also from Secrets and ConfigMaps.
+        resources_per_trial: Resources of each worker, as ``{"cpu": 2, "memory": "4Gi", "gpu": 1}``,
+            or a V1ResourceRequirements.
+        trial_active_deadline_seconds: Seconds that a trial's job may take, from 1; no limit by
+            default.
+        node_selector: Labels of the nodes for the trials' pods.
+        tolerations: Tolerations of the pods: mappings, or V1Toleration.
+        volumes: Volumes of the pods: mappings, or V1Volume.
+        volume_mounts: Where the volumes are in the container: mappings, or V1VolumeMount.
+        pod_template_patch: What to change in the pods' template, as ``{"spec": {...}}``: mappings
+            are merged, and lists whose items have names; null takes a key out.
+        workers: The number of processes of a trial, from 1, each of which calls the function; with
+            more than one a trial is a PyTorchJob, with the environment for ``torch.distributed``.
+        retain_trials: Whether the cluster keeps the pods of finished trials.
+        namespace: The jobs' namespace.
+        metrics_collector_config: The metrics collector, as ``{"kind": "Push"}``; by default metrics
+            are read from the trials' output.
+
+    Raises:
+        InputError: The function cannot be run by itself, or an argument is wrong; the error lists
+            all faults.
+    """
+    document = experiment_document(**locals())
+    return Experiment(document, f"tune({objective.__name__})")
 
 
 def experiment_document(

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from katibflow.errors import RunnerError
 
 __all__ = [
+    "OVER",
     "Cron",
     "Every",
     "NotFound",

@@ -87,9 +87,9 @@ def test_packages_are_installed_once_beside_the_users_environment(tmp_path: Path
     from katibflow.api.function_source import program_of
 
     def uses(x: float) -> float:
-        import tinything
+        from importlib import import_module
 
-        return float(tinything.VALUE)
+        return float(import_module("tinything").VALUE)
 
     wheel = _wheel(tmp_path)
     program = program_of(uses, {"x": search.double(0, 1)}, "score", [str(wheel)])

@@ -132,6 +132,7 @@ def check_same(found: Sequence[FrozenTrial], made: History) -> None:
     }
 
 
+@pytest.mark.long
 def test_a_run_is_in_the_storage_when_it_is_over(tmp_path: Path) -> None:
     write(tmp_path, ENDS)
     status, _, err = run(tmp_path, "--storage", SQLITE)

@@ -205,7 +205,7 @@ FINISH = """
 import json, sys
 from types import SimpleNamespace
 from katibflow.components.finish import finish
-names = ("study", "page", "text", "metrics")
+names = ("study", "page", "text", "metrics", "logs")
 made = {name: SimpleNamespace(path=f"end-{name}", metadata={}) for name in names}
 given = json.loads(sys.argv[2])
 finish(**made, run=sys.argv[1], status=SimpleNamespace(state="COMPLETE"), **given)
@@ -237,14 +237,18 @@ def test_finish_ends_what_still_runs_there(copy: Path, tmp_path: Path) -> None:
         text=True,
     )
     with step:
-        assert step.stdout is not None
-        assert any("started" in line for line in step.stdout)
-        (pid,) = (file.read_text() for file in (tmp_path / "runs").glob("*/*.pid"))
-        given = {"name": "sample", "document": "", "packages": "", "job": JOB}
-        given |= {"layout": "rounds", "library": "", "room": ROOM}
-        words = (FINISH, "first", json.dumps(given))
-        done = python(copy, "-c", *words, cwd=tmp_path, env=env)
-        assert done.returncode == 0, done.stderr
-        assert any(line.startswith("trial 0: FAIL ExitCode exit code -9") for line in step.stdout)
-        step.kill()
+        try:
+            assert step.stdout is not None
+            assert any("started" in line for line in step.stdout)
+            (pid,) = (file.read_text() for file in (tmp_path / "runs").glob("*/*.pid"))
+            given = {"name": "sample", "document": "", "packages": "", "job": JOB}
+            given |= {"layout": "rounds", "library": "", "room": ROOM}
+            words = (FINISH, "first", json.dumps(given))
+            done = python(copy, "-c", *words, cwd=tmp_path, env=env)
+            assert done.returncode == 0, done.stderr
+            assert any(
+                line.startswith("trial 0: FAIL ExitCode exit code -9") for line in step.stdout
+            )
+        finally:
+            step.kill()
     assert not psutil.pid_exists(int(pid))

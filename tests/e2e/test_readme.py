@@ -69,7 +69,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def marked(command: str) -> ParameterSet:
-    is_long = "benchmarks/" in command
+    is_long = "benchmarks/" in command or command == "make demo"
     return pytest.param(command, marks=pytest.mark.long if is_long else ())
 
 
@@ -165,6 +165,7 @@ def test_the_python_shown_runs(tmp_path: Path) -> None:
     assert re.search(r"^\{'lr': [\d.e-]+, 'layers': \d\} -\d\.\d+$", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_the_python_shown_has_the_right_types(tmp_path: Path) -> None:
     (tmp_path / "shown.py").write_text(PYTHON[0], encoding="utf-8")
     command = f"{sys.executable} -m mypy --strict --follow-imports=silent shown.py"

@@ -109,6 +109,7 @@ def test_worker_processes_can_import_the_program() -> None:
     assert (done.returncode, done.stdout) == (0, "score=0.5\n"), done.stderr
 
 
+@pytest.mark.long
 def test_packages_are_installed_before_the_function_runs() -> None:
     program = program_of(of_mapping, X, "score", ["absent-package==1"], "http://127.0.0.1:9/simple")
     done = run(program, "x=1")

@@ -159,7 +159,10 @@ def test_a_bad_file_names_all_faults_and_starts_nothing(tmp_path: Path, command:
         (["compile", "good.yaml", "-o", "no/folder/x.yaml"], "found no folder no/folder"),
         (["compile", "good.yaml", "-o", "x", "--image", "a", "--package", "b"], "found both"),
         (["report", "runs/none"], "runs/none: found no study.jsonl"),
-        (["report", "good.yaml"], "good.yaml: found a file; allowed: the folder of a run"),
+        (
+            ["report", "good.yaml"],
+            "good.yaml: found a file that is no history",
+        ),
     ],
     ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
 )

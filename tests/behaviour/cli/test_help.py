@@ -8,6 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from katibflow.cli.app import app
 
 KATIBFLOW = [sys.executable, "-m", "katibflow"]
 BROKEN = """
@@ -37,8 +40,8 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("command", commands())
 def test_help_of_a_command_has_examples_each_on_its_line(command: str) -> None:
-    done = run(*KATIBFLOW, command, "--help", env={"COLUMNS": "100"})
-    assert done.returncode == 0
+    done = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "100"})
+    assert done.exit_code == 0
     lines = [line.strip() for line in done.stdout.splitlines()]
     after = lines[lines.index("Examples:") + 1 :]
     examples = after[: after.index("")]

@@ -216,6 +216,7 @@ def test_cmaes_takes_strange_attributes(attributes: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_cmaes_restarts_with_a_larger_population() -> None:
     """On a flat function it stops soon; ipop then starts over, twice as wide."""
     sizes: dict[str, int] = {}

@@ -76,7 +76,7 @@ def read_history_file(path: Path, warn: Callable[[str], None] | None = None) -> 
 
 
 def _may_be_history(path: Path) -> bool:
-    """Returns whether a file begins as a history does; what reads it tells why it cannot be read."""
+    """Returns whether a file begins as a history does; its reader says why it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(1) in (b"{", b"")

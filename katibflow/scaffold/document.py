@@ -61,7 +61,11 @@ def draft_for(name: str, script: str | None, source: str, python: str) -> Draft:
     try:
         tree = ast.parse(source if script is not None else _EXAMPLE)
     except (SyntaxError, ValueError) as error:
-        raise InputError(f"{script}: found no Python: {error}; allowed: a Python script") from error
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        what = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise InputError(
+            f"{script}{where}: found a syntax error, {what}; allowed: a Python script"
+        ) from error
     options = options_of(tree)
     proposals = {o.name: p for o in options if (p := proposal_for(o)) is not None}
     notes: list[str] = []

@@ -19,7 +19,11 @@ from typing import Any
 
 __all__ = ["absent_paths", "project_of", "relative_script"]
 
-_SCRIPT = re.compile(r"[^/\s$-][^\s$]*\.(?:py|sh|bash|R|r|jl|pl|rb|js)")
+_SUFFIX = r"\.(?:py|sh|bash|R|r|jl|pl|rb|js)"
+_SCRIPT = re.compile(rf"[^/\s$-][^\s$]*{_SUFFIX}")
+_SPACED = re.compile(rf"[^/\s$-][^\n$]*{_SUFFIX}")
+"""A script whose name may have spaces, as may a text for a shell: only a file tells them apart."""
+
 _PROGRAM = re.compile(r"(?:\.{1,2}/)?[\w.-]+(?:/[\w.-]+)+")
 _SHELL = re.compile(r"-[a-z]*c")
 _FILE = re.compile(
@@ -78,7 +82,7 @@ def _names(words: Sequence[str]) -> Iterator[str]:
     for index, word in enumerate(words):
         if index and _SHELL.fullmatch(words[index - 1]):
             yield from () if re.search(r"\bcd\s", word) else _split(word)
-        elif _SCRIPT.fullmatch(word) or (not index and _PROGRAM.fullmatch(word)):
+        elif _SPACED.fullmatch(word) or (not index and _PROGRAM.fullmatch(word)):
             yield word
 
 
@@ -87,7 +91,7 @@ def _split(text: str) -> list[str]:
         words = shlex.split(text, comments=True)
     except ValueError:
         return []
-    return [word for word in (each.rstrip(";") for each in words) if _SCRIPT.fullmatch(word)]
+    return [word for word in (each.rstrip(";") for each in words) if _SPACED.fullmatch(word)]
 
 
 def _is_in(folder: Path, name: str) -> bool:

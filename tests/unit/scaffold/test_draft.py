@@ -139,7 +139,7 @@ def test_a_script_without_options_gets_an_example_and_is_told_so() -> None:
     spec, notes = drafted("print('hello')")
     assert list(spaces(spec)) == ["lr"]
     assert len(notes) == 2
-    with pytest.raises(InputError, match=r"train\.py: found no Python"):
+    with pytest.raises(InputError, match=r"train\.py, line 1: found a syntax error"):
         draft_for("mine", "train.py", "def", "3.11")
 
 

@@ -12,7 +12,7 @@ from katibflow.runners.local.project import absent_paths, project_of, relative_s
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for name in ("train.py", "src/main.py", "json.py", "run.sh"):
+    for name in ("train.py", "src/main.py", "json.py", "run.sh", "my train.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
@@ -25,6 +25,8 @@ def project(tmp_path: Path) -> Path:
         (["python", "-u", "src/main.py"], True),
         (["torchrun", "--nproc_per_node=2", "./train.py"], True),
         (["./run.sh"], True),
+        (["python", "my train.py"], True),
+        (["sh", "-c", "python 'my train.py' --lr=1"], True),
         (["python", "-m", "src.main"], True),
         (["python", "-m", "json.tool"], False),
         (["sh", "-c", "python train.py --lr=1"], True),

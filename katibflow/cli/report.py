@@ -9,6 +9,7 @@ import typer
 
 from katibflow.cli.options import AsJson, check_output
 from katibflow.cli.results import print_result
+from katibflow.errors import InputError
 
 __all__ = ["report"]
 
@@ -33,5 +34,19 @@ def report(
 
     if output is not None:
         check_output(output)
+    if run_folder.is_file() and not _may_be_history(run_folder):
+        raise InputError(
+            f"{run_folder}: found a file that is no history; allowed: the folder of a run, or a "
+            "history, as its study.jsonl"
+        )
     run = read_run(run_folder)
     print_result(run, as_json, write_page(run, output))
+
+
+def _may_be_history(path: Path) -> bool:
+    """Returns whether a file begins as a history does; its reader says why it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1) in (b"{", b"")
+    except OSError:
+        return True

@@ -75,15 +75,6 @@ def read_history_file(path: Path, warn: Callable[[str], None] | None = None) -> 
     return history
 
 
-def _may_be_history(path: Path) -> bool:
-    """Returns whether a file begins as a history does; its reader says why it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(1) in (b"{", b"")
-    except OSError:
-        return True
-
-
 class RunFolder:
     """The files of one local run, or of a history that was downloaded.
 
@@ -109,11 +100,6 @@ class RunFolder:
             InputError: The path is a folder with several histories.
         """
         if path.is_file():
-            if not _may_be_history(path):
-                raise InputError(
-                    f"{path}: found a file that is no history; allowed: the folder of a run, or a "
-                    "history, as its study.jsonl"
-                )
             return cls(path.parent) if path.name == _STUDY else cls(path.parent, path)
         if (path / _STUDY).is_file() or not path.is_dir():
             return cls(path)

@@ -52,9 +52,15 @@ def in_this_process(command: list[str], environment: dict[str, str]) -> int:
     return 0
 
 
+def started(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Starts a pod's command as a process; its `python3` is the Python that runs the tests."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.Popen(command, env={**os.environ, "PATH": path, **environment})
+
+
 def in_processes(command: list[str], environment: dict[str, str]) -> int:
     """Runs a pod's command as a process."""
-    return subprocess.run(command, env={**os.environ, **environment}).returncode
+    return started(command, environment).wait()
 
 
 class NodeFailed(Exception):

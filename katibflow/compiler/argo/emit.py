@@ -21,8 +21,7 @@ from katibflow.steps.capacity import ARGO
 from katibflow.steps.run_parameters import RUN_PARAMETERS
 
 if TYPE_CHECKING:
-    from hera.workflows import models as m
-
+    from katibflow.compiler.argo.models import models as m
     from katibflow.compiler.argo.pods import Pods
 
 __all__ = ["EXPERIMENT_LABEL", "LAYOUT_LABEL", "ArgoOptions", "compile_workflow"]
@@ -34,6 +33,18 @@ LAYOUT_LABEL = "katibflow/layout"
 _TASKS = "katibflow.steps.workflow_tasks"
 
 _DAY = 24 * 60 * 60
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks, so that a person can read the steps' programs."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 @dataclass(frozen=True)
@@ -129,7 +140,7 @@ def compile_workflow(
         version=options.version,
     )
     text = f"# Experiment {experiment.name}, compiled by katibflow for Argo Workflows\n"
-    text += yaml.safe_dump(data, sort_keys=False, width=100, allow_unicode=True)
+    text += yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
     return Compiled(text, choice.layout, choice.why, ())
 
 
@@ -141,8 +152,7 @@ def _spec(
     packages: Callable[..., Sequence[str]],
     pack: Pack | None,
 ) -> m.WorkflowSpec:
-    from hera.workflows import models as m
-
+    from katibflow.compiler.argo.models import models as m
     from katibflow.compiler.argo.pods import Pods, carried, pod_security
 
     pods = Pods(image, options.has_artifacts)
@@ -202,7 +212,7 @@ def _controller(pods: Pods, packages: Callable[..., Sequence[str]]) -> tuple[str
 
 def _rounds(pods: Pods, packages: Callable[..., Sequence[str]]) -> tuple[str, list[m.Template]]:
     """Returns the layout `rounds`: the entrypoint, and templates, of which `round` calls itself."""
-    from hera.workflows import models as m
+    from katibflow.compiler.argo.models import models as m
 
     def step(name: str, template: str, arguments: dict[str, str], **more: Any) -> m.WorkflowStep:
         given = [m.Parameter(name=key, value=value) for key, value in arguments.items()]

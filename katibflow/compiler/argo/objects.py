@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from katibflow.errors import InputError
 
 if TYPE_CHECKING:
-    from hera.workflows import models as m
+    from katibflow.compiler.argo.models import models as m
 
 __all__ = ["NEWEST", "VERSIONS", "Kind", "check_version", "kept_in"]
 
@@ -63,7 +63,7 @@ def kept_in(
         schedule: When a CronWorkflow starts, as five fields of cron.
         version: A version of Argo, one of `VERSIONS`.
     """
-    from hera.workflows import models as m
+    from katibflow.compiler.argo.models import models as m
 
     made: Any
     if kind is Kind.WORKFLOW:

@@ -10,8 +10,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hera.workflows import models as m
-
+from katibflow.compiler.argo.models import models as m
 from katibflow.compiler.plain import plain_source
 from katibflow.components.workflow_task import workflow_task
 from katibflow.steps.workflow_tasks import PARAMETERS, RUN

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from hera.workflows import models
 
 from katibflow.compiler.argo.emit import ArgoOptions, compile_workflow
+from katibflow.compiler.argo.models import models
 from katibflow.compiler.argo.objects import Kind
 from katibflow.errors import InputError
 from katibflow.steps.capacity import ARGO, OBJECT_LIMIT, RUN_SHARE, Capacity
@@ -149,3 +149,9 @@ def test_the_example_is_what_the_library_makes_now() -> None:
     text = compile_workflow(example, ArgoOptions(), package="katibflow==0.1.0").text
     path = ROOT / "examples" / "argo" / "mnist.yaml"
     assert path.read_text(encoding="utf-8") == text, "make compiled"
+
+
+def test_what_hera_changes_in_yaml_is_taken_back() -> None:
+    assert models.Workflow  # it is imported
+    for dumper in (yaml.Dumper, yaml.SafeDumper):
+        assert "|" not in yaml.dump({"text": "a\nb"}, Dumper=dumper)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import subprocess
 import threading
@@ -19,7 +18,7 @@ from katibflow.experiment import job_kinds
 from katibflow.runners.kubernetes.rbac import role, steps_role
 from katibflow.validation.reading import read_experiment
 from tests.behaviour.steps.test_finish import kubeconfig
-from tests.doubles.argo import Engine, in_processes
+from tests.doubles.argo import Engine, in_processes, started
 from tests.doubles.kubernetes.plays import JobPlay, Script, completes
 from tests.doubles.kubernetes.server import ApiServer
 from tests.samples import SEED_FILE
@@ -163,7 +162,7 @@ class Held:
         play.condition("Complete")
 
     def execute(self, command: list[str], environment: dict[str, str]) -> int:
-        self.processes.append(subprocess.Popen(command, env={**os.environ, **environment}))
+        self.processes.append(started(command, environment))
         return self.processes[-1].wait()
 
 

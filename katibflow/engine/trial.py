@@ -184,7 +184,11 @@ def conclude(
     finished = replace(
         trial if outcome.start is None else trial.started(outcome.start),
         end=end or outcome.end or now(),
-        observations={name: observation(points) for name, points in series.items() if points},
+        observations={
+            name: replace(observation(points), text=collector.texts.get(name, ""))
+            for name, points in series.items()
+            if points
+        },
         intermediate=series[metric],
     )
     if outcome.state is JobState.STOPPED:

@@ -1,6 +1,6 @@
 """Searches an architecture by DARTS, on scikit-learn's handwritten digits.
 
-    python3 darts_digits.py --algorithm-settings="{'num_epochs': 3, ...}" \\
+    python3 darts_digits.py --algorithm-settings="{'num_epochs': 3, ...}"
         --search-space="['max_pooling_3x3', 'skip_connection']" --num-layers=3
 
 One network holds all operations of the search space on each connection, each with a weight. Half of
@@ -133,9 +133,8 @@ class Supernet(nn.Module):
         self.names = tuple(names)
         channels, nodes = int(settings["init_channels"]), int(settings["num_nodes"])
         stem = channels * int(settings["stem_multiplier"])
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem)
-        )
+        conv = nn.Conv2d(1, stem, 3, padding=1, bias=False)
+        self.stem = nn.Sequential(conv, nn.BatchNorm2d(stem))
         inside, after = (stem, stem), False
         halving = {1} if layers == 2 else {layers // 3, 2 * layers // 3} if layers > 2 else set()
         self.cells = nn.ModuleList()

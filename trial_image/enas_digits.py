@@ -1,6 +1,6 @@
 """Trains the network that a trial of ENAS is given, on scikit-learn's handwritten digits.
 
-    python3 enas_digits.py --num_epochs=3 \\
+    python3 enas_digits.py --num_epochs=3
         --architecture="[[0], [1, 1]]" --nn_config="{'num_layers': 2, ...}"
 
 ``architecture`` has a list for each layer: the number of its operation, then for the input and each

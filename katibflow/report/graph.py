@@ -64,7 +64,7 @@ def graph_html(graph: Graph, title: str) -> str:
     centers = _centers(graph, widths, widest / 2 + beside + _MARGIN)
     width = widest + 2 * (beside + _MARGIN)
     height = len(rows) * _ROW + _MARGIN
-    lines = "".join(_line(graph, edge, centers, width) for edge in graph.edges)
+    lines = "".join(_line(graph, edge, centers, (width, beside)) for edge in graph.edges)
     boxes = "".join(_box(box, x, y) for box, (x, y) in zip(graph.boxes, centers, strict=True))
     return (
         f'<svg class="graph" role="img" aria-label="{escape(title)}" width="{width:.0f}" '
@@ -89,8 +89,13 @@ def _passed(graph: Graph, edge: tuple[int, int]) -> int:
 
 
 def _line(
-    graph: Graph, edge: tuple[int, int], centers: list[tuple[float, float]], width: float
+    graph: Graph,
+    edge: tuple[int, int],
+    centers: list[tuple[float, float]],
+    room: tuple[float, float],
 ) -> str:
+    """Returns a line; ``room`` has the picture's width, and how much of it is beside the boxes."""
+    width, beside = room
     (x1, y1), (x2, y2) = centers[edge[0]], centers[edge[1]]
     y1, y2 = y1 + _HEIGHT / 2, y2 - _HEIGHT / 2
     passed = _passed(graph, edge)
@@ -100,7 +105,8 @@ def _line(
         return f'<path d="{path}"/>'
     # Around the boxes on the side that is nearer, the further out the more rows it passes.
     is_left = x1 + x2 < width
-    side = _MARGIN + _STEP * passed if is_left else width - _MARGIN - _STEP * passed
+    inset = _MARGIN + beside - _STEP * passed
+    side = inset if is_left else width - inset
     reach = min(_ROW / 2, (y2 - y1) / 4)
     path = (
         f"M{x1:.0f} {y1:.0f}C{x1:.0f} {y1 + reach:.0f} {side:.0f} {y1:.0f} {side:.0f} "

@@ -88,19 +88,19 @@ class TextCollector(Collector):
     def _matches(self, line: str) -> Iterator[tuple[str, float | str]]:
         if not self._patterns:
             for match in _default_matches(line):
-                value = _value(match[2], line, match.start(2))
-                if value is not None:
-                    yield match[1], value
+                number = _value(match[2], line, match.start(2))
+                if number is not None:
+                    yield match[1], number
             return
         text = line.encode("utf-8", "replace").decode("utf-8")
         for pattern in self._patterns:
             for match in pattern.finditer(text):
                 found = (match[2] or "").strip()
-                value: float | str | None = _value(found, text, match.start(2))
-                if value is None and found and self.keeps_texts:
-                    value = found
-                if value is not None:
-                    yield (match[1] or "").strip(), value
+                number = _value(found, text, match.start(2))
+                if number is not None:
+                    yield (match[1] or "").strip(), number
+                elif found and self.keeps_texts:
+                    yield (match[1] or "").strip(), found
 
     def _searched(self) -> str:
         patterns = " or ".join(self._filters or (DEFAULT_FILTER,))

@@ -18,6 +18,7 @@ from _pytest.mark import ParameterSet
 from katibflow.experiment.job_kinds import KINDS
 from katibflow.suggestion.algorithms import ALGORITHMS
 from tests.paths import ROOT
+from tests.warm import client as warm
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -132,13 +133,7 @@ def test_links_lead_to_files() -> None:
 def test_options_named_in_the_text_exist() -> None:
     named = set(re.findall(r"`(--[a-z-]+)", README))
     helped = "".join(
-        subprocess.run(
-            [sys.executable, "-m", "katibflow", command, "--help"],
-            env={**os.environ, "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        warm.run(command, "--help", env={**os.environ, "COLUMNS": "200"}).stdout
         for command in ("run", "validate", "compile", "submit", "report", "dashboard")
     )
     assert named

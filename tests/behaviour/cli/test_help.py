@@ -92,12 +92,8 @@ def test_the_shell_completes_commands_and_options(typed: str, completed: str) ->
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_can_be_shown_for_each_shell(shell: str) -> None:
-    done = run(
-        *KATIBFLOW,
-        "--show-completion",
-        shell,
-        env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
-    )
+    undetected = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = warm.run("--show-completion", shell, env=undetected)
     assert "_KATIBFLOW_COMPLETE" in done.stdout
 
 

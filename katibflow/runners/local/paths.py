@@ -39,7 +39,9 @@ def parse_map(text: str) -> PathMap:
     container, separator, host = text.partition("=")
     what = f'--map {text}: found "{container}"'
     if not separator or not host:
-        raise InputError(f"--map {text}: allowed: CONTAINER=HOST, as /opt/pytorch-mnist=DIR")
+        raise InputError(
+            f'--map: found "{text}"; allowed: CONTAINER=HOST, as /opt/pytorch-mnist=DIR'
+        )
     if not container.startswith("/"):
         raise InputError(f"{what}; allowed: an absolute path in the container")
     normal = PurePosixPath("/" + container.strip("/"))

@@ -184,6 +184,7 @@ def preview(experiment: Experiment, runs: Path, options: Options) -> list[str]:
     from katibflow.suggestion.suggester import Suggester
 
     experiment, setup = _set_up(experiment, options)
+    track_of(experiment, options.track)
     folder = RunFolder(runs / experiment.name)
     if options.fresh:
         history, lines = History(experiment, "0" * 8, 0), [f"would begin anew in {folder.path}"]
@@ -191,6 +192,7 @@ def preview(experiment: Experiment, runs: Path, options: Options) -> list[str]:
         history, changes = _begun(folder, experiment, setup, options)
         opening = opening_lines(folder.path, history, changes, None)
         lines = list(opening) or [f"a new run in {folder.path}"]
+    history = with_warm_start(history, options.warm_start, read_history, options.source)
     spec = experiment.spec
     count = "without a limit" if spec.max_trial_count is None else f"{spec.max_trial_count} trials"
     lines.append(

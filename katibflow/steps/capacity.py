@@ -51,6 +51,8 @@ class Growth:
         depth: What a round takes more than the one before, as a step's name has all layers' names.
         trial: A trial with assignments of two numbers.
         item: For each byte of a trial's assignments beyond those of two numbers.
+        copy: What the experiment takes each further time that it is in the same object, as in a
+            loop, without its rounds.
     """
 
     base: float
@@ -59,9 +61,10 @@ class Growth:
     depth: float
     trial: float
     item: float
+    copy: float = 0
 
 
-KFP = Growth(112_000, 7, 11_500, 60, 2_100, 1.5)
+KFP = Growth(112_000, 7, 11_500, 60, 2_100, 1.5, 20_000)
 """Kubeflow Pipelines, measured with KFP 2.17.0 and Argo 4.0.8 on 2026-11-28 (docs/kfp.md)."""
 
 ARGO = Growth(24_000, 1.1, 1_000, 20, 320, 4)

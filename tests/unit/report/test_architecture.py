@@ -8,6 +8,7 @@ import pytest
 
 from katibflow.report.architecture import architecture_html, graphs_of
 from katibflow.report.page import render_report
+from katibflow.report.table import Output, Style, columns_of, rows_of
 from katibflow.study.ending import Ending
 from katibflow.study.history import History, Observation, Trial, TrialState
 from tests.nas import KATIBS, model
@@ -60,6 +61,17 @@ def test_a_cell_of_darts_has_its_operations_between_its_nodes() -> None:
 def test_what_cannot_be_read_is_not_drawn(architecture: str) -> None:
     assert graphs_of(drawn(architecture), "") == {}
     assert graphs_of(drawn(architecture), "Genotype(normal=exit())") == {}
+
+
+def test_a_long_text_is_cut_in_a_table_and_whole_for_programs() -> None:
+    trials = (drawn("[[5]]", "x" * 500),)
+    of = model(KATIBS["enas-cpu"])
+    (column,) = (
+        each for each in columns_of(of, trials, Output.SHOW) if each.name == "params_nn_config"
+    )
+    (row,) = rows_of(of, trials)
+    assert column.cell(row, Style()) == "x" * 60 + "..."
+    assert column.value(row) == "x" * 500
 
 
 def test_the_report_draws_the_best_trial_without_a_script() -> None:

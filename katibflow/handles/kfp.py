@@ -196,9 +196,15 @@ class KfpRuns:
 
     def find(self, wanted: str, where: Where) -> Sequence[RunHandle]:
         """Returns the run of an id, of the first letters of one, or of a name, if there is one."""
+        from katibflow.client.base import NotFound
         from katibflow.client.reading import find_experiment_run
 
-        pipelines, cluster = _reached(where)
+        try:
+            pipelines, cluster = _reached(where)
+        except NotFound:
+            if _is_named(where):
+                raise
+            return ()  # a cluster without Kubeflow Pipelines
         try:
             found = find_experiment_run(pipelines, wanted)
         except NoSuchRun:
@@ -213,7 +219,7 @@ class KfpRuns:
         try:
             pipelines, cluster = _reached(where)
         except NotFound:
-            if where.on == NAME or self.configured(where) is Configured.GIVEN:
+            if _is_named(where):
                 raise
             return  # a cluster without Kubeflow Pipelines
         missing: list[None] = []
@@ -224,6 +230,13 @@ class KfpRuns:
                 f"runs that succeeded and have no jobs in this cluster: {len(missing)}; their "
                 "jobs were deleted, or are elsewhere (--context, --namespace)"
             )
+
+
+def _is_named(where: Where) -> bool:
+    """Returns whether the user names Kubeflow Pipelines, and not only a cluster."""
+    from katibflow.client.access import is_given
+
+    return where.on == NAME or is_given(_access(where))
 
 
 def _access(where: Where) -> Access:

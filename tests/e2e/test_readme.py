@@ -27,6 +27,7 @@ CONSOLE = [block for language, block in BLOCKS if language == "console"]
 COMMANDS = [line[2:] for block in CONSOLE for line in block.splitlines() if line.startswith("$ ")]
 CLUSTER = ".venv/bin/katibflow run examples/mnist.yaml --on kubernetes --namespace kubeflow"
 SUBMIT = ".venv/bin/katibflow submit examples/mnist.yaml --host http://localhost:8080"
+SUBMIT_TO_ARGO = ".venv/bin/katibflow submit examples/mnist.yaml --to argo"
 RUN_ELSEWHERE = {
     "make test": "the suite itself",
     "python3 -m pip install .": "tests/lint/test_wheel.py",
@@ -34,6 +35,7 @@ RUN_ELSEWHERE = {
     ".venv/bin/katibflow dashboard runs/mnist-pytorch": "tests/behaviour/test_dashboard.py",
     CLUSTER: "tests/behaviour/kubernetes/test_cli_on_kubernetes.py",
     SUBMIT: "tests/behaviour/kfp/test_docs_kfp.py",
+    SUBMIT_TO_ARGO: "tests/behaviour/argo/test_docs_argo.py",
 }
 
 

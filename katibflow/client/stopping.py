@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from katibflow.client.base import Pipelines, Run
+from katibflow.client.base import Run, Runs
 from katibflow.client.reading import ExperimentRun
 from katibflow.client.records import Records
 from katibflow.client.run_view import Clock, RunStatus, RunView, now_in_utc
 from katibflow.client.stalls import has_trials, resuming
-from katibflow.client.workflow_reader import WorkflowReader
+from katibflow.client.workflow_reader import Workflows
 from katibflow.errors import RunnerError
 from katibflow.runners.kubernetes.job_object import RUN
 from katibflow.study.history import History
@@ -68,7 +68,7 @@ class Stopped:
         return [
             self.engine_problem,
             f"{name} was asked to end, and the engine does not act: nothing has changed in "
-            f"{WAIT:.0f} s, and Kubeflow Pipelines goes on to show it as {self.run.state}",
+            f"{WAIT:.0f} s, and {self.run.engine.title} goes on to show it as {self.run.state}",
             self._jobs_text(),
             "a new run goes on from its trials:" if self.goes_on else "none of its trials is left:",
             f"  {self.command}",
@@ -88,10 +88,10 @@ class Stopped:
 
 
 def stop_run(
-    pipelines: Pipelines,
+    runs: Runs,
     experiment_run: ExperimentRun,
     records: Records | None,
-    reader: WorkflowReader | None,
+    reader: Workflows | None,
     pause: Callable[[], object],
     now: Clock = now_in_utc,
 ) -> Stopped:
@@ -100,7 +100,7 @@ def stop_run(
     Where there are signs that the engine may not act, this waits up to `WAIT` seconds for it.
 
     Args:
-        pipelines: The installation that has the run.
+        runs: Has the run.
         experiment_run: The run.
         records: Reads and stops the run's jobs; None where they cannot be read.
         reader: Reads the run's Workflow; None where there is no cluster.
@@ -110,10 +110,10 @@ def stop_run(
     Raises:
         RunnerError: The server refuses.
     """
-    run = pipelines.run(experiment_run.run.run_id)
+    run = runs.run(experiment_run.run.run_id)
     if run.is_over:
         return _after_its_end(run, records)
-    run, asked = _asked_to_end(pipelines, run)
+    run, asked = _asked_to_end(runs, run)
     view = RunView(experiment_run, records, reader, now)
     history = _history(records)
     before = view.status(run, history)
@@ -122,7 +122,7 @@ def stop_run(
     until = now().timestamp() + WAIT
     while now().timestamp() < until:
         pause()
-        run = pipelines.run(run.run_id)
+        run = runs.run(run.run_id)
         if run.is_over or _moved(before, view.status(run, _history(records))):
             return Stopped(run, asked, before.engine_problem)
     jobs, obstacle = _jobs_stopped(records, _REASON)
@@ -160,18 +160,18 @@ def _jobs_stopped(records: Records | None, reason: str) -> tuple[tuple[str, ...]
         return None, str(error)
 
 
-def _asked_to_end(pipelines: Pipelines, run: Run) -> tuple[Run, bool]:
+def _asked_to_end(runs: Runs, run: Run) -> tuple[Run, bool]:
     """Asks a run to end, unless it ends already; returns the run and whether it was asked."""
     if run.state == "CANCELING":
         return run, False
     try:
-        pipelines.stop(run.run_id)
+        runs.stop(run.run_id)
     except RunnerError:
-        run = pipelines.run(run.run_id)
+        run = runs.run(run.run_id)
         if run.is_over or run.state == "CANCELING":
             return run, False
         raise
-    return pipelines.run(run.run_id), True
+    return runs.run(run.run_id), True
 
 
 def _moved(before: RunStatus, after: RunStatus) -> bool:

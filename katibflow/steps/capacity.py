@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from katibflow.experiment.types import Experiment, Parameter
+from katibflow.suggestion.algorithms import algorithm_of
 
 __all__ = [
     "ARGO",
@@ -104,7 +105,7 @@ class Capacity:
             growth: How the engine's object grows.
         """
         document = len(json.dumps(experiment.document(), ensure_ascii=False).encode())
-        item = sum(map(_assignment_length, experiment.spec.parameters))
+        item = _assignments_length(experiment)
         longer = max(0, item - _USUAL_ITEM)
         return cls(
             growth.base + library + growth.document * document,
@@ -145,6 +146,16 @@ class Capacity:
 def rounds_of(trials: int, parallel: int) -> int:
     """Returns the number of rounds for a number of trials."""
     return -(-trials // parallel)
+
+
+def _assignments_length(experiment: Experiment) -> int:
+    """Returns the greatest length of a trial's assignments in `messages.item_text`."""
+    longest = algorithm_of(experiment.spec.algorithm).longest
+    if longest is None:
+        return sum(map(_assignment_length, experiment.spec.parameters))
+    return len(
+        "".join(f"&{quote(name)}={quote(text)}" for name, text in longest(experiment).items())
+    )
 
 
 def _assignment_length(parameter: Parameter) -> int:

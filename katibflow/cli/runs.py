@@ -178,8 +178,9 @@ def stop(run: RunName, where: Where, as_json: AsJson = False) -> None:
     """Stop a run and its trials. Stopping a run that is over is no error.
 
     A run on this machine ends as by Ctrl-C in its own terminal, and can go on later. In Kubeflow
-    Pipelines the run is terminated, and its exit handler stops the trials' jobs; where its engine
-    does not act, the jobs are stopped from here. Exit status 1 if that cannot be done.
+    Pipelines the run is terminated, in Argo stopped, and its exit handler stops the trials' jobs;
+    where its engine does not act, the jobs are stopped from here. Exit status 1 if that cannot be
+    done.
 
     \b
     Examples:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from katibflow.engine.events import Update, Watcher
 from katibflow.engine.loop import Result, run_experiment
 from katibflow.errors import HistoryError, RunnerError
+from katibflow.experiment.architecture import template_of
 from katibflow.experiment.trial_template import render
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import dump_document
@@ -202,7 +203,7 @@ def preview(experiment: Experiment, runs: Path, options: Options) -> list[str]:
         values = ", ".join(f"{name}={value}" for name, value in suggestion.assignments.items())
         lines.append(f"a trial, for example of {values}:")
         manifest = render(
-            spec.trial_template,
+            template_of(spec),
             suggestion.assignments,
             name=job_name(experiment, history.run, history.next_number),
             namespace=setup.place.get("--namespace") or experiment.metadata.namespace or "default",

@@ -8,6 +8,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from katibflow.experiment.bootstrap import BOOTSTRAP
 
 _SCRIPT = """
@@ -55,6 +57,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_function_imports_and_reads_what_is_in_its_project(tmp_path: Path) -> None:
     scripts = tmp_path / "scripts"
     (tmp_path / "data").mkdir()

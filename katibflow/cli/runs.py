@@ -119,6 +119,7 @@ def show(
       katibflow show 0a1b2c3d --follow
     """
     from katibflow.report.data import trials_data
+    from katibflow.study.reasons import ExperimentReason
 
     found = find_run(run, where)
     if follow:
@@ -131,7 +132,8 @@ def show(
         print(json.dumps({**now.data(), "history": trials}))
         return
     if now.history is not None:
-        print(*trial_lines(now.history, terminal_width()), sep="\n")
+        is_stopped = now.ending.reason == ExperimentReason.INTERRUPTED
+        print(*trial_lines(now.history, terminal_width(), is_stopped), sep="\n")
     elif now.steps:
         print(*table_lines(("STEP", "STATE", "TIMES"), now.steps), sep="\n")
     print(f"{now.ending.reason}: {now.ending.message}")

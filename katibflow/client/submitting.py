@@ -7,7 +7,7 @@ user; nothing is printed here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -33,7 +33,7 @@ from katibflow.steps.run_parameters import (
 )
 from katibflow.steps.starting import check_first_trials
 from katibflow.study.history import History
-from katibflow.study.resume import NONE, read_resume
+from katibflow.study.resume import NONE, EarlierTrial, read_resume
 from katibflow.validation.rules import check_document
 
 __all__ = [
@@ -304,14 +304,13 @@ def check_earlier(api: Api, ready: Ready, resume: str) -> None:
         InputError: Earlier trials do not fit, or leave nothing to do.
         RunnerError: Earlier trials cannot be read.
     """
-    if read_resume(resume) == NONE:
+    given = {**ready.parameters, "resume": read_resume(resume)}
+    if {given["resume"], given.get("warmStart", NONE).strip().lower() or NONE} == {NONE}:
         return
     empty = History(ready.experiment, "new", 0)
-    runner = KubernetesRunner(
-        api,
-        experiment=ready.experiment.name,
-        run=empty.run,
-        template=ready.experiment.spec.trial_template,
-    )
-    given = {**ready.parameters, "resume": resume}
-    check_first_trials(initial_study(_PARAMETERS, empty, given, runner.earlier()))
+
+    def earlier(name: str) -> Sequence[EarlierTrial]:
+        template = ready.experiment.spec.trial_template
+        return KubernetesRunner(api, experiment=name, run=empty.run, template=template).earlier()
+
+    check_first_trials(initial_study(_PARAMETERS, empty, {**given, "resume": resume}, earlier))

@@ -231,7 +231,7 @@ class KfpRun:
         from katibflow.client.trial_logs import lines_of_trial
 
         api = self._cluster.required_api(self._experiment_run.run)
-        records = JobRecords(api, self._experiment_run)
+        records = JobRecords.of(api, self._experiment_run)
         template = self._experiment_run.experiment.spec.trial_template
         return lines_of_trial(
             api, lambda: records.history().trials, trial, template, follow=follow, poll=poll

@@ -63,13 +63,13 @@ class _Following(Follower):
 
 @contextmanager
 def tracking(
-    tracked: Tracked | None, folder: Path, warn: Callable[[str], None]
+    tracked: Tracked | None, files: Files, warn: Callable[[str], None]
 ) -> Iterator[Tracking]:
     """Opens the tracker of a run, for the length of a ``with`` block.
 
     Args:
         tracked: The tracker; None for a run without one.
-        folder: The run's folder.
+        files: The files of the run.
         warn: Takes each warning for the user, in any thread.
 
     Raises:
@@ -79,5 +79,5 @@ def tracking(
         yield _NoTracking()
         return
     option = f"--track {tracked.text.partition(':')[0]}"  # a place may have a password
-    with _Following(tracked.make(), option, Files(folder), warn) as following:
+    with _Following(tracked.make(), option, files, warn) as following:
         yield following

@@ -172,7 +172,7 @@ def test_mlflow_has_each_trial_once_though_the_run_was_killed(server: str, tmp_p
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(of))
     page = (ROOT / "docs" / "trackers.md").read_text(encoding="utf-8")
     shown = re.findall(r"^\$ (katibflow .*)$", page, re.MULTILINE)
-    (words,) = ([*shlex.split(line)] for line in shown)
+    words = shlex.split(shown[0])
     assert words[-1] == "mlflow:http://127.0.0.1:5000"
     command = [sys.executable, "-m", *words[:-1], f"mlflow:{server}"]
     where = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}

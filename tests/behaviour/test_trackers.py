@@ -13,21 +13,25 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from katibflow.compiler.emit import compile_experiment
+from katibflow import tracking
+from katibflow.compiler.requirements import packages_of
 from katibflow.engine.events import MetricReported, TrialEnded, TrialStarted
 from katibflow.errors import InputError, InvalidExperiment, KatibflowError
+from katibflow.extras import EXTRAS
 from katibflow.runs.running import read_run
+from katibflow.steps.tracked import track_end, track_trials
 from katibflow.storage.follower import Copy, Follower, Reports
+from katibflow.study.ending import Ending
 from katibflow.study.history import History, Observation, Point, Trial, TrialState
-from katibflow.tracking import TRACKERS, read_track, track_of
-from katibflow.tracking.base import metrics_at_end, reports_of
+from katibflow.tracking import TRACKERS, check_compiled, read_track, requirements, track_of
+from katibflow.tracking.base import Files, metrics_at_end, reports_of
 from katibflow.validation.rules import check_document
 from tests.paths import ROOT
 from tests.shell_trials import document, experiment, waits_for
@@ -60,11 +64,73 @@ def test_the_annotation_names_a_tracker_too_and_the_option_comes_first() -> None
         check_document(annotated("tensorboard"), "test")
 
 
-def test_a_pipeline_is_refused_what_its_steps_cannot_do() -> None:
-    pytest.importorskip("kfp")
-    of = check_document(annotated("mlflow"), "e.yaml")
-    with pytest.raises(InputError, match=r"e\.yaml: metadata\.annotations.*none in a pipeline"):
-        compile_experiment(of, source="e.yaml")
+@pytest.mark.parametrize("text", ["mlflow", "wandb:p"])
+def test_a_pipeline_is_refused_what_its_steps_cannot_do(text: str) -> None:
+    of = check_document(annotated(text), "e.yaml")
+    with pytest.raises(
+        InputError, match=r"e\.yaml: metadata\.annotations.*in a pipeline: none, or"
+    ):
+        check_compiled(of, "e.yaml")
+
+
+def test_the_steps_that_write_to_a_tracker_install_its_client_only_then() -> None:
+    of = check_document(annotated("mlflow:http://m:5000"), "test")
+    for step in ("loop", "controller", "report"):
+        assert requirements(of)[0] in packages_of(step, of)
+        assert requirements(of)[0] not in packages_of(step, experiment("true"))
+    assert requirements(of)[0] not in packages_of("launcher", of)
+
+
+@dataclass
+class Written:
+    """A tracker that keeps what it is told, for runs of this process."""
+
+    place: str
+    trials: list[tuple[int, str]] = field(default_factory=list)
+    ends: list[tuple[str, str, bool]] = field(default_factory=list)
+
+    def update(self, history: History, trial: Trial, reports: Reports, files: Files) -> None:
+        self.trials.append((trial.number, trial.state.value))
+
+    def end(self, history: History, ending: Ending, report: Path, files: Files) -> None:
+        self.ends.append((ending.reason, report.read_text(), files.study.is_file()))
+
+    def forget(self) -> None:
+        pass
+
+    def why(self, error: BaseException) -> str:
+        return str(error)
+
+
+def test_steps_write_the_trials_of_a_study_and_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[Written] = []
+
+    class Kept(Written):
+        def __init__(self, place: str) -> None:
+            super().__init__(place)
+            made.append(self)
+
+    monkeypatch.setattr(sys.modules[__name__], "Kept", Kept, raising=False)
+    kind = replace(TRACKERS["mlflow"], extra="kfp", module=__name__, name="Kept")
+    monkeypatch.setattr(tracking, "TRACKERS", {"mlflow": kind})
+    monkeypatch.setitem(EXTRAS, "kfp", ("json",))  # type: ignore[arg-type]  # is always there
+    of = check_document(annotated("mlflow:http://m:5000"), "test")
+    trial = Trial(0, TrialState.COMPLETE, {"x": "1"}, {"loss": Observation(1, 1, 1)})
+    study = History(of, "abcd1234", 1, (trial,))
+    track_trials(study)
+    page = tmp_path / "page"
+    page.write_text("<html>")
+    track_end(study, Ending(True, "Done", "done"), str(page))
+    round_, end = made
+    assert (round_.place, round_.trials, round_.ends) == ("http://m:5000", [(0, "COMPLETE")], [])
+    assert end.ends == [("Done", "<html>", True)]
+    monkeypatch.setitem(EXTRAS, "kfp", ("no_such_module",))  # type: ignore[arg-type]
+    monkeypatch.setattr(tracking, "TRACKERS", {"mlflow": replace(kind, requirement="./absent")})
+    track_trials(study)
+    assert len(made) == 2
+    assert "the run is not written to its tracker: pip install ./absent" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mlflow") is not None, reason="mlflow is installed")
@@ -219,3 +285,41 @@ def test_mlflow_has_each_trial_once_though_the_run_was_killed(server: str, tmp_p
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert files >= {"report.html", "study.jsonl"}
     assert parent.info.status == ("FINISHED" if run.ending.succeeded else "FAILED")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="needs katibflow[wandb]")
+@pytest.mark.filterwarnings("default")
+def test_wandb_has_a_file_for_each_trial_and_one_for_the_run(tmp_path: Path) -> None:
+    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.sdk.internal.datastore import DataStore
+
+    page = (ROOT / "docs" / "trackers.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^\$ (katibflow .*wandb.*)$", page, re.MULTILINE)
+    command = [sys.executable, "-m", *shlex.split(line)]
+    of = document("echo loss=$X; echo loss=1; [ $X -lt 70 ]")
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(of))
+    where = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+    for _ in range(2):  # the second finds all of them written
+        done = subprocess.run(command, **where, capture_output=True, text=True, timeout=300)  # type: ignore[call-overload]
+        assert "--track" not in done.stderr, done.stderr
+    run = read_run(tmp_path / "runs" / "sample")
+    files = sorted((run.folder.path / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(files) == len(run.history.trials) + 1
+    found: dict[str, list[Any]] = {}
+    for file in files:
+        store = DataStore()
+        store.open_for_scan(str(file))
+        while (data := store.scan_data()) is not None:
+            record = Record()
+            record.ParseFromString(data)
+            found.setdefault(file.stem, []).append(record)
+    for trial in run.history.trials:
+        records = found[f"run-{run.history.run}-{trial.number}"]
+        (head,) = (each.run for each in records if each.HasField("run"))
+        assert (head.job_type, head.project) == ("trial", "my-project")
+        config = {each.key: each.value_json for each in head.config.update}
+        assert config["x"] == f'"{trial.assignments["x"]}"'
+        rows = [each.history for each in records if each.HasField("history")]
+        assert len(rows) == len(trial.intermediate)
+    assert f"run-{run.history.run}-run" in found

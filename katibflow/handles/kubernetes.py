@@ -25,6 +25,7 @@ from katibflow.handles.base import (
     Where,
     state_of,
 )
+from katibflow.handles.engine_runs import FOLLOW_POLL, STOP_POLL, lines_or_error
 
 if TYPE_CHECKING:
     from katibflow.client.job_runs import JobRun
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["NAME", "SOURCE", "KubernetesRun", "KubernetesRuns", "StoppedJobs"]
 
 NAME = "kubernetes"
-_POLL = 5.0  # seconds
-_STOP_POLL = 2.0  # seconds
 _GIVE_UP = 5.0  # seconds
 _LOOKS = 30
 _BETWEEN = timedelta(seconds=60)
@@ -190,7 +189,7 @@ class KubernetesRun:
         """Shows the run until no job of it goes on, or until ``pause`` returns True."""
         from katibflow.handles.following import follow_by_looking
 
-        seconds = _POLL if poll is None else poll
+        seconds = FOLLOW_POLL if poll is None else poll
         return follow_by_looking(self.snapshot, lambda now: now.is_over, pause, stream, seconds)
 
     def logs(
@@ -199,25 +198,14 @@ class KubernetesRun:
         """Yields what a trial's pods printed, or all trials', as long as the pods are there."""
         from katibflow.client.trial_logs import lines_of_trial
 
-        records, seconds = self._records(), _POLL if poll is None else poll
-        template = records.history().experiment.spec.trial_template
+        records, seconds = self._records(), FOLLOW_POLL if poll is None else poll
         if trial is None:
             what, lines = f"no pod of {self.name} is left, or has begun", self._all(follow, seconds)
         else:
-            what, lines = lines_of_trial(
-                self._api,
-                lambda: records.history().trials,
-                trial,
-                template,
-                follow=follow,
-                poll=seconds,
-            )
-        is_empty = True
-        for each in lines:
-            is_empty = False
-            yield each
-        if is_empty:
-            raise RunnerError(f"{what}; the run's folder, where it was begun, keeps the logs")
+            what, lines = lines_of_trial(self._api, records, trial, follow=follow, poll=seconds)
+        yield from lines_or_error(
+            lines, f"{what}; the run's folder, where it was begun, keeps the logs"
+        )
 
     def _all(self, follow: bool, poll: float) -> LogLines:
         from katibflow.client.log_following import follow_logs, in_turn
@@ -258,7 +246,7 @@ class KubernetesRun:
             )
         before, records = self.state(), self._records()
         stopped: dict[str, None] = {}
-        pause, seconds = threading.Event(), _STOP_POLL if poll is None else poll
+        pause, seconds = threading.Event(), STOP_POLL if poll is None else poll
         left: Sequence[str] = records.going()
         for _ in range(_LOOKS):
             if not left:

@@ -23,6 +23,9 @@ from katibflow.tracking import Tracked, check_compiled, track_of
 from katibflow.tracking.base import Files
 from katibflow.tracking.following import Tracking, tracking
 
+_PATIENCE = 120.0
+"""Seconds: two steps that write at the same time, as one waits no longer, would write twice."""
+
 __all__ = ["step_tracking", "track_end", "track_trials"]
 
 
@@ -34,7 +37,7 @@ def step_tracking(history: History, files: Files) -> Iterator[Tracking]:
         history: The study.
         files: The files that the tracker keeps.
     """
-    with tracking(_usable(history), files, _say) as open_tracker:
+    with tracking(_usable(history), files, _say, _PATIENCE) as open_tracker:
         yield open_tracker
 
 

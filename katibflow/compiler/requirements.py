@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from katibflow import collectors, early_stopping, tracking
+from katibflow import collectors, early_stopping
 from katibflow.compiler.library import CARRIED, LOADERS
 from katibflow.experiment.types import Experiment, ExperimentSpec
 from katibflow.suggestion.algorithms import algorithm_of
@@ -19,7 +19,6 @@ __all__ = [
     "PACKAGES",
     "READERS",
     "SUGGESTERS",
-    "TRACKING",
     "VERSIONS",
     "packages_at_the_end",
     "packages_of",
@@ -61,9 +60,6 @@ AT_THE_END = ("jinja2", "optuna", "plotly")
 READERS = ("launcher", "controller")
 """The steps that follow trials, which read metrics and may stop trials early."""
 
-TRACKING = ("loop", "controller", "report")
-"""The steps that write to the Experiment's tracker; `finish` installs its client only then."""
-
 SUGGESTERS = ("suggestion", "controller")
 """The steps that ask an algorithm for new trials."""
 
@@ -88,8 +84,6 @@ def packages_of(step: str, experiment: Experiment, package: str | None = None) -
     wanted = dict.fromkeys(PACKAGES.get(step, ()))
     if step in _OF_THE_LIBRARY:
         wanted.update(dict.fromkeys(_for_the_experiment(step, experiment.spec)))
-    if step in TRACKING:
-        wanted.update(dict.fromkeys(tracking.requirements(experiment)))
     pinned = [VERSIONS.get(each, each) for each in wanted]
     return (*pinned, package) if package is not None and step in _OF_THE_LIBRARY else (*pinned,)
 

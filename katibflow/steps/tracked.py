@@ -95,7 +95,8 @@ def _usable(history: History) -> Tracked | None:
 def _install(tracked: Tracked) -> str:
     """Installs a tracker's client unless it is there; returns why it cannot, or "".
 
-    A run parameter names the tracker only after the pipeline was compiled.
+    It is installed here, not when a step begins, as a run parameter may name the tracker, and as a
+    step does not fail without it.
     """
     (module, *_) = EXTRAS[tracked.kind.extra]
     if importlib.util.find_spec(module) is not None:

@@ -142,11 +142,5 @@ def check_compiled(experiment: Experiment, source: str | None) -> None:
         )
 
 
-def requirements(experiment: Experiment) -> tuple[str, ...]:
-    """Returns what pip installs in a step that writes to the Experiment's tracker."""
-    tracked = track_of(experiment, None)
-    return (tracked.kind.requirement,) if tracked is not None and tracked.kind.requirement else ()
-
-
 def _allowed() -> str:
     return "; or ".join(f"{name}[:PLACE], with {kind.place}" for name, kind in TRACKERS.items())

@@ -22,7 +22,6 @@ import pytest
 import yaml
 
 from katibflow import steps, tracking
-from katibflow.compiler.requirements import packages_of
 from katibflow.engine.events import MetricReported, TrialEnded, TrialStarted
 from katibflow.errors import InputError, InvalidExperiment, KatibflowError
 from katibflow.extras import EXTRAS
@@ -32,7 +31,7 @@ from katibflow.steps.tracked import track_end, track_trials
 from katibflow.storage.follower import Copy, Follower, Reports
 from katibflow.study.ending import Ending
 from katibflow.study.history import History, Observation, Point, Trial, TrialState
-from katibflow.tracking import TRACKERS, check_compiled, read_track, requirements, track_of
+from katibflow.tracking import TRACKERS, check_compiled, read_track, track_of
 from katibflow.tracking.base import Files, metrics_at_end, reports_of
 from katibflow.validation.rules import check_document
 from tests.paths import ROOT
@@ -81,14 +80,6 @@ def test_a_pipeline_is_refused_what_its_steps_cannot_do(text: str) -> None:
         InputError, match=r"e\.yaml: metadata\.annotations.*in a pipeline: none, or"
     ):
         check_compiled(of, "e.yaml")
-
-
-def test_the_steps_that_write_to_a_tracker_install_its_client_only_then() -> None:
-    of = check_document(annotated("mlflow:http://m:5000"), "test")
-    for step in ("loop", "controller", "report"):
-        assert requirements(of)[0] in packages_of(step, of)
-        assert requirements(of)[0] not in packages_of(step, experiment("true"))
-    assert requirements(of)[0] not in packages_of("launcher", of)
 
 
 @dataclass

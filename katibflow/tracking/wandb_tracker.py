@@ -143,13 +143,16 @@ class WandbTracker:
                 x_disable_stats=True,
             ),
         )
-        for step, values in sorted(series.items()):
-            run.log(dict(values), step=step)
-        run.summary.update(dict(summary))
-        place = Path(run.dir)
-        for title, path in kept.items():
-            if path.is_file():
-                shutil.copyfile(path, place / title)
-                run.save(title, base_path=str(place), policy="now")
-        run.finish(exit_code=int(failed))
+        place, is_written = Path(run.dir), False
+        try:
+            for step, values in sorted(series.items()):
+                run.log(dict(values), step=step)
+            run.summary.update(dict(summary))
+            for title, path in kept.items():
+                if path.is_file():
+                    copy = shutil.copyfile(path, place / title)
+                    run.save(str(copy), base_path=str(place), policy="now")
+            is_written = True
+        finally:
+            run.finish(exit_code=int(failed or not is_written))
         (place.parent / _WHOLE).touch()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from katibflow.runners.kubernetes.api import Api
     from katibflow.study.history import History
 
-__all__ = ["NAME", "SOURCE", "KubernetesRun", "KubernetesRuns", "StoppedJobs"]
+__all__ = ["NAME", "SOURCE", "KubernetesRun", "KubernetesRuns", "StoppedJobs", "is_between_trials"]
 
 NAME = "kubernetes"
 _GIVE_UP = 5.0  # seconds

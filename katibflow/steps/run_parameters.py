@@ -13,7 +13,6 @@ Every command reads the table, so large imports wait until a value is checked.
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from katibflow.errors import Fault, InputError
 from katibflow.experiment import timeouts
 from katibflow.experiment.counts import count_faults, name_faults
+from katibflow.steps.warm_start import check_warm_start, with_warm_start
 from katibflow.suggestion.enqueued import ENQUEUE
 from katibflow.suggestion.enqueued import faults as enqueued_faults
 from katibflow.tracking import TRACK
@@ -48,9 +48,6 @@ __all__ = [
     "with_more",
     "with_parameters",
 ]
-
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_RUN = re.compile(r"[0-9a-f]{8}")
 
 NONE = "none"
 """The value that removes the Experiment's own value."""
@@ -176,49 +173,6 @@ def _take_over(
     resume = given.get("resume", NONE)
     known = () if _is_nothing(resume) else earlier(history.experiment.name)
     return with_more(take_over(source, history, resume, known), given)
-
-
-def _check_warm_start(text: str) -> None:
-    name, _, run = text.strip().partition("/")
-    if not _is_nothing(text) and not (_NAME.fullmatch(name) and (not run or _RUN.fullmatch(run))):
-        raise InputError(
-            f'warmStart: found "{text}"; allowed: {NONE}, the name of an earlier Experiment, or '
-            "NAME/RUN, of which RUN is the label katibflow/run of its jobs"
-        )
-
-
-def _warm(source: str, history: History, given: Mapping[str, str], earlier: Earlier) -> History:
-    """Returns the study with an earlier Experiment's trials, from which the sampler learns."""
-    from katibflow.study.warm_start import warmed
-    from katibflow.suggestion.algorithms import check_warm_start
-
-    text = given.get("warmStart", NONE)
-    if _is_nothing(text):
-        return history
-    _check_warm_start(text)
-    check_warm_start(history.experiment)
-    name, _, run = text.strip().partition("/")
-    known = [each for each in earlier(name) if each.run != history.run and run in ("", each.run)]
-    for search in dict.fromkeys(each.search for each in known):
-        _check_same_search(source, history, search, text)
-    made = warmed(history, (each.trial for each in known))
-    if made is None:
-        raise InputError(
-            f'warmStart: found "{text}", of which no trial that has ended is on record; allowed: '
-            f"{NONE}, or an Experiment, or a run of it, with one"
-        )
-    return made
-
-
-def _check_same_search(source: str, history: History, search: str, text: str) -> None:
-    from katibflow.study.resume import check_searched
-
-    try:
-        check_searched(source, history.experiment, json.loads(search), text, "warmStart none")
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f'warmStart: found "{text}", whose jobs do not say what they searched; allowed: {NONE}'
-        ) from error
 
 
 RUN_PARAMETERS: tuple[RunParameter, ...] = (
@@ -348,8 +302,8 @@ RUN_PARAMETERS: tuple[RunParameter, ...] = (
         example="sample",
         default=lambda experiment: NONE,
         left_out="`none`",
-        check=_check_warm_start,
-        begin=_warm,
+        check=check_warm_start,
+        begin=with_warm_start,
     ),
 )
 """The table, in the order in which help and documents list the parameters."""

@@ -22,6 +22,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "optunahub": ("optunahub",),
     "dashboard": ("optuna_dashboard",),
     "mlflow": ("mlflow",),
+    "wandb": ("wandb",),
     "gpu": ("pynvml",),
 }
 """Extra to its modules. A module of several extras belongs to the last of them in errors."""

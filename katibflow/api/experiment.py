@@ -160,7 +160,7 @@ class Experiment:
             storage: An Optuna storage to which the run is copied while it goes on: a URL, as
                 ``sqlite:///studies.db``, or a journal's file.
             track: The tracker that the run is written to while it goes on, as
-                ``mlflow:http://host:5000``.
+                ``mlflow:http://host:5000`` or ``wandb:project``.
             warm_start: The folder of an earlier run of the same search space, as ``runs/mnist``:
                 the algorithm learns from its trials, which count for nothing else.
             fresh: Whether to begin anew. The folder of an earlier run is kept under a dated name.

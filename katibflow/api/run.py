@@ -49,8 +49,8 @@ class Run:
 
         Args:
             run: The run's folder or history file; or its name, its id, or the id's first letters.
-            on: The only place to look: ``local``, ``kfp`` or ``argo``; by default each to
-                which something leads.
+            on: The only place to look: ``local``, ``kfp``, ``argo`` or ``kubernetes``; by default
+                each to which something leads.
             runs: Folder that holds a folder for each run on this machine.
             host: The address of Kubeflow Pipelines; see `Experiment.submit`.
             namespace: The namespace of the runs and their jobs.
@@ -103,7 +103,7 @@ class Run:
 
     @property
     def on(self) -> str:
-        """Where the run is: ``local``, ``kfp`` or ``argo``."""
+        """Where the run is: ``local``, ``kfp``, ``argo`` or ``kubernetes``."""
         return self._handle.on
 
     @property
@@ -189,6 +189,9 @@ class Run:
         the run is terminated, in Argo stopped, and its last step then stops the trials. If its
         steps have not changed for long, or its Workflow is full, this waits half a minute for the
         engine to act, and else stops the trials' jobs from here.
+
+        Of a run of which only the jobs are known here, the jobs are stopped; the program that runs
+        the trials sees that, and ends.
 
         Args:
             poll: Seconds between two requests in that time, above 0; 2 by default.

@@ -65,7 +65,7 @@ def run(
     track: Annotated[
         str | None,
         typer.Option(
-            metavar="mlflow[:URI]",
+            metavar="mlflow[:URI]|wandb[:PROJECT]",
             help="Write the run, while it goes on, to a tracker: a run for the experiment and one "
             "below it for each trial.",
         ),

@@ -179,8 +179,9 @@ def stop(run: RunName, where: Where, as_json: AsJson = False) -> None:
 
     A run on this machine ends as by Ctrl-C in its own terminal, and can go on later. In Kubeflow
     Pipelines the run is terminated, in Argo stopped, and its exit handler stops the trials' jobs;
-    where its engine does not act, the jobs are stopped from here. Exit status 1 if that cannot be
-    done.
+    where its engine does not act, the jobs are stopped from here. Of a run of which only the jobs
+    are known here, the jobs are stopped, and the program that runs the trials ends. Exit status 1
+    if that cannot be done.
 
     \b
     Examples:

@@ -134,7 +134,7 @@ class Cluster:
             InputError: The user names a context that the kubeconfig does not have.
         """
         api = self.api(experiment_run.run)
-        return JobRecords(api, experiment_run) if api is not None else None
+        return JobRecords.of(api, experiment_run) if api is not None else None
 
     def reader(self, run: Run) -> WorkflowReader | None:
         """Returns the reader of a run's Workflow, or None if there is no cluster.

@@ -18,7 +18,7 @@ from katibflow.runners.kubernetes.job_object import Identity
 from katibflow.runners.kubernetes.runner import KubernetesRunner, connect
 from katibflow.steps.run_parameters import with_more
 from katibflow.study.history import History, Trial, TrialState
-from katibflow.study.resume import run_name, taken_over_before
+from katibflow.study.resume import ALL, run_name, taken_over_before
 
 __all__ = ["NAMESPACE", "JobRecords", "Records", "cluster_of"]
 
@@ -26,6 +26,7 @@ NAMESPACE = "kubeflow"
 """The namespace of all runs in an installation without users, unless the user names another."""
 
 _TIMING = Timing(give_up=20.0)
+_NONE: Mapping[str, str] = {}
 
 
 class Records(Protocol):
@@ -72,13 +73,22 @@ def cluster_of(namespace: str, context: str | None) -> Api:
 
 
 class JobRecords:
-    """Finds a run's trials by the labels of their jobs; implements `Records`."""
+    """Finds a run's trials by the labels of their jobs; implements `Records`.
 
-    def __init__(self, api: Api, experiment_run: ExperimentRun) -> None:
-        experiment = experiment_run.experiment
-        self._empty = History(experiment, run_name(experiment_run.run.run_id), 0)
-        self._resume = experiment_run.resume
-        self._parameters = {name: str(text) for name, text in experiment_run.run.parameters.items()}
+    Args:
+        api: Requests in the namespace of the jobs.
+        empty: The run's history without trials; its ``run`` is the jobs' label.
+        resume: The run's parameter ``resume``; `ALL` also where nobody knows it.
+        parameters: The run's parameters.
+    """
+
+    def __init__(
+        self, api: Api, empty: History, resume: str = ALL, parameters: Mapping[str, str] = _NONE
+    ) -> None:
+        experiment = empty.experiment
+        self._empty = empty
+        self._resume = resume
+        self._parameters = parameters
         self._taken: tuple[Trial, ...] | None = None
         self._api = api
         self._may_read_pods = True
@@ -88,6 +98,17 @@ class JobRecords:
             experiment=experiment.name,
             run=self._empty.run,
             template=experiment.spec.trial_template,
+        )
+
+    @classmethod
+    def of(cls, api: Api, experiment_run: ExperimentRun) -> JobRecords:
+        """Returns the records of a run in Kubeflow Pipelines."""
+        run = experiment_run.run
+        return cls(
+            api,
+            History(experiment_run.experiment, run_name(run.run_id), 0),
+            experiment_run.resume,
+            {name: str(text) for name, text in run.parameters.items()},
         )
 
     def history(self) -> History:
@@ -142,3 +163,16 @@ class JobRecords:
     def stop(self, reason: str) -> Sequence[str]:
         """Stops the jobs that have not ended, as the step `finish` does; returns their names."""
         return self._runner.interrupt(reason)
+
+    def halt(self, reason: str) -> Sequence[str]:
+        """Stops the jobs that have not ended; returns their names.
+
+        The trials stay on record as running, so that the run goes on with them later. A program
+        that runs them sees that, and ends.
+
+        Raises:
+            RunnerError: Not all of them could be stopped.
+        """
+        names = self._runner.going()
+        self._runner.sweep((), reason)
+        return names

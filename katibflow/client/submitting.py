@@ -7,7 +7,7 @@ user; nothing is printed here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -32,7 +32,7 @@ from katibflow.steps.run_parameters import (
 )
 from katibflow.steps.starting import check_first_trials
 from katibflow.study.history import History
-from katibflow.study.resume import NONE, read_resume
+from katibflow.study.resume import NONE, EarlierTrial, read_resume
 from katibflow.validation.rules import check_document
 
 __all__ = [
@@ -297,13 +297,13 @@ def check_earlier(api: Api, experiment: Experiment, given: Mapping[str, str]) ->
         InputError: Earlier trials do not fit, or leave nothing to do.
         RunnerError: Earlier trials cannot be read.
     """
-    if read_resume(given["resume"]) == NONE:
+    warm = given.get("warmStart", NONE).strip().lower() or NONE
+    if {read_resume(given["resume"]), warm} == {NONE}:
         return
     empty = History(experiment, "new", 0)
-    runner = KubernetesRunner(
-        api,
-        experiment=experiment.name,
-        run=empty.run,
-        template=experiment.spec.trial_template,
-    )
-    check_first_trials(initial_study(_PARAMETERS, empty, given, runner.earlier()))
+
+    def earlier(name: str) -> Sequence[EarlierTrial]:
+        template = experiment.spec.trial_template
+        return KubernetesRunner(api, experiment=name, run=empty.run, template=template).earlier()
+
+    check_first_trials(initial_study(_PARAMETERS, empty, given, earlier))

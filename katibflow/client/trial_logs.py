@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 from katibflow.client.log_following import follow_logs, in_turn
 from katibflow.client.logs import trial_logs, trial_sources
-from katibflow.client.reading import ExperimentRun
 from katibflow.client.records import JobRecords
 from katibflow.errors import InputError
 from katibflow.runners.kubernetes.api import Api
@@ -16,13 +15,13 @@ __all__ = ["lines_of_trial", "trial_of"]
 
 
 def lines_of_trial(
-    api: Api, experiment_run: ExperimentRun, number: int, *, follow: bool, poll: float
+    api: Api, records: JobRecords, number: int, *, follow: bool, poll: float
 ) -> tuple[str, Iterator[tuple[str, str | None]]]:
     """Returns why there may be no line, and the names of pods with each line of theirs.
 
     Args:
         api: Requests in the namespace of the trial's pods.
-        experiment_run: The run.
+        records: Reads the run's trials.
         number: The trial's number.
         follow: Whether to go on until the trial is over.
         poll: Seconds between two looks at which pods there are.
@@ -31,9 +30,8 @@ def lines_of_trial(
         InputError: The run has no trial of that number.
         RunnerError: The cluster refuses.
     """
-    records = JobRecords(api, experiment_run)
-    template = experiment_run.experiment.spec.trial_template
-    trial = trial_of(records.history().trials, number)
+    history = records.history()
+    template, trial = history.experiment.spec.trial_template, trial_of(history.trials, number)
     state = f"{trial.state} {trial.reason} {trial.message}".rstrip()
     why = f"no pod of trial {number} is left, or has begun; on record it is {state}"
     manifest, container = template.trial_spec or {}, template.primary_container_name

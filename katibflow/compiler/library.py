@@ -20,6 +20,7 @@ from pathlib import Path
 import katibflow
 from katibflow.compiler.plain import plain_text
 from katibflow.runners.backends import BACKENDS
+from katibflow.tracking import TRACKERS
 
 __all__ = [
     "CARRIED",
@@ -46,6 +47,7 @@ _ROOTS = (
     "katibflow.steps",
     *BACKENDS.values(),
     *(f"katibflow.components.{name}" for name in CARRIED),
+    *(kind.module for kind in TRACKERS.values() if kind.requirement),
 )
 
 _DATA = frozenset({".css", ".j2", ".js"})

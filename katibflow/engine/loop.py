@@ -30,7 +30,7 @@ from katibflow.engine.silence import SILENCE, Silences
 from katibflow.engine.trial import collect, conclude, new_trial, now, run_trial
 from katibflow.errors import KatibflowError
 from katibflow.experiment.timeouts import Limits
-from katibflow.runners.base import Runner
+from katibflow.runners.base import JobState, Runner
 from katibflow.runners.events import Event, LogLine, MetricLine, Notice, Queued, Started
 from katibflow.runners.stopping import StopReason, StopRequest
 from katibflow.study.decision import Decision, decide, used_up
@@ -295,6 +295,9 @@ class _Run:
                 self._limits,
                 _Others(trial.number, lambda: self._history.trials, self._reports),
             )
+            if outcome.state is JobState.STOPPED and request.reason is None:
+                self._halted.set()  # nobody here asked for it: the run was stopped elsewhere
+                self._events.put(_Interrupted(StopReason(outcome.message)))
             finished = conclude(experiment, trial, outcome, collector)
             if finished.state is TrialState.KILLED and self._halted.is_set():
                 reason = self._interrupted

@@ -114,7 +114,7 @@ class ArgoRun(EngineRun):
         if trial is None:
             what, lines = lines_of_steps(api, self._argo, found.run, follow=follow, poll=seconds)
         else:
-            what, lines = lines_of_trial(api, found, trial, follow=follow, poll=seconds)
+            what, lines = lines_of_trial(api, self._records(), trial, follow=follow, poll=seconds)
         yield from lines_or_error(lines, what)
 
     def stop(self, *, poll: float | None = None) -> Stopped:
@@ -137,7 +137,7 @@ class ArgoRun(EngineRun):
     def _records(self) -> JobRecords:
         from katibflow.client.records import JobRecords
 
-        return JobRecords(self._argo.api, self._experiment_run)
+        return JobRecords.of(self._argo.api, self._experiment_run)
 
     def _view(self) -> RunView:
         from katibflow.client.run_view import RunView

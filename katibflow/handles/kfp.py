@@ -150,6 +150,7 @@ class KfpRun(EngineRun):
         return what, log_lines(self._pipelines, self.run_id, poll)
 
     def _pod_logs(self, trial: int | None, follow: bool, poll: float) -> tuple[str, LogLines]:
+        from katibflow.client.records import JobRecords
         from katibflow.client.step_logs import lines_of_steps
         from katibflow.client.trial_logs import lines_of_trial
 
@@ -158,7 +159,8 @@ class KfpRun(EngineRun):
         if trial is None:
             run = experiment_run.run
             return lines_of_steps(api, self._pipelines, run, follow=follow, poll=poll)
-        return lines_of_trial(api, experiment_run, trial, follow=follow, poll=poll)
+        records = JobRecords.of(api, experiment_run)
+        return lines_of_trial(api, records, trial, follow=follow, poll=poll)
 
     def stop(self, *, poll: float | None = None) -> Stopped:
         """Terminates the run; its last step then stops the trials that still run.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -15,10 +16,12 @@ SOURCES: Mapping[str, str] = {
     "local": "katibflow.handles.local",
     "kfp": "katibflow.handles.kfp",
     "argo": "katibflow.handles.argo",
+    "kubernetes": "katibflow.handles.kubernetes",
 }
 """Name of a source to the module that has it as ``SOURCE``, in the order in which runs are shown.
 
-Each module imports late what is slow, as all of them are imported to look for a name.
+Each module imports late what is slow, as all of them are imported to look for a name. Of a run that
+several sources have, as its folder here and its jobs in a cluster, the first one's handle counts.
 """
 
 
@@ -51,7 +54,7 @@ def find_run(wanted: str, where: Where) -> RunHandle:
     for name, source, configured in _asked(where):
         asked.append(source)
         try:
-            found += source.find(wanted, where)
+            found += _new(source.find(wanted, where), found)
         except KatibflowError as error:
             if configured is Configured.GIVEN:
                 raise
@@ -66,6 +69,22 @@ def find_run(wanted: str, where: Where) -> RunHandle:
         raise failures[0]
     allowed = "; or ".join(source.wanted for source in asked)
     raise InputError(f'RUN: found "{wanted}"; allowed: {allowed}')
+
+
+def _new(runs: Iterable[RunHandle], known: Sequence[RunHandle]) -> Iterator[RunHandle]:
+    """Yields the runs that no source has yielded before, by the label of their jobs."""
+    labels: set[str] | None = None
+    for each in runs:
+        if labels is None:
+            labels = {label for one in known if one.on != each.on for label in _labels(one)}
+        if labels.isdisjoint(_labels(each) if labels else ()):
+            yield each
+
+
+def _labels(run: RunHandle) -> list[str]:
+    with suppress(KatibflowError):  # its own lines tell why it cannot be read
+        return [run.job_run]
+    return []
 
 
 _PATHS = "local"
@@ -115,9 +134,11 @@ def latest_runs(where: Where, limit: int) -> Iterator[Listed]:
     Raises:
         InputError: There is no such source.
     """
+    known: list[RunHandle] = []
     for name, source, configured in _asked(where):
         try:
-            for each in source.latest(where, limit):
+            for each in _new(source.latest(where, limit), known):
+                known.append(each)
                 yield Listed(name, configured, each)
         except KatibflowError as error:
             yield Listed(name, configured, error)

@@ -23,7 +23,7 @@ from katibflow.report.table import Row as TableRow
 from katibflow.study.history import TrialState, time_text
 from katibflow.study.objectives import goals_text
 
-__all__ = ["LineProgress", "Progress", "TableProgress", "progress_for", "time_left"]
+__all__ = ["LineProgress", "Progress", "TableProgress", "bar", "progress_for", "time_left"]
 
 _STYLES = {
     TrialState.RUNNING: "cyan",
@@ -93,6 +93,28 @@ def time_left(status: Status, since: datetime, now: datetime) -> float | None:
     if most is None or not own:
         return None
     return max(0, most - status.ended) * (now - since).total_seconds() / own
+
+
+def bar(status: Status, since: datetime | None, now: datetime) -> list[RenderableType]:
+    """Returns how far a run is as a bar with the time so far; none without maxTrialCount.
+
+    Args:
+        status: The trials as they are now.
+        since: When the run began, with a time zone; None to leave out the time.
+        now: The present time, with a time zone.
+    """
+    most = status.experiment.spec.max_trial_count
+    if most is None:
+        return []
+    ended = min(status.ended, most)
+    row = Table.grid(padding=(0, 1))
+    cells: list[RenderableType] = [ProgressBar(total=most, completed=ended, width=_BAR)]
+    cells.append(Text(f"{100 * ended // most}%"))
+    if since is not None:
+        seconds = round((now - since).total_seconds())
+        cells.append(Text(f"{timedelta(seconds=seconds)} elapsed", style="dim"))
+    row.add_row(*cells)
+    return [row]
 
 
 def _left_text(status: Status, since: datetime | None) -> str:
@@ -203,22 +225,11 @@ class TableProgress:
         for row in table_rows:
             table.add_row(*(_cell(column, row) for column in columns))
         left_out = [each.heading for each in every if each not in columns]
-        return Group(table, *self._bar(), *self._lines(len(rows) - len(shown), left_out))
-
-    def _bar(self) -> list[RenderableType]:
-        """Returns how far the run is as a bar with the time so far; none without maxTrialCount."""
-        most = self._status.experiment.spec.max_trial_count
-        if most is None:
-            return []
-        ended = min(self._status.ended, most)
-        row = Table.grid(padding=(0, 1))
-        cells: list[RenderableType] = [ProgressBar(total=most, completed=ended, width=_BAR)]
-        cells.append(Text(f"{100 * ended // most}%"))
-        if self._since is not None:
-            seconds = round((datetime.now(UTC) - self._since).total_seconds())
-            cells.append(Text(f"{timedelta(seconds=seconds)} elapsed", style="dim"))
-        row.add_row(*cells)
-        return [row]
+        return Group(
+            table,
+            *bar(status, self._since, datetime.now(UTC)),
+            *self._lines(len(rows) - len(shown), left_out),
+        )
 
     def _lines(self, hidden: int, left_out: Sequence[str]) -> list[Text]:
         status = self._status

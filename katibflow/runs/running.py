@@ -36,6 +36,7 @@ from katibflow.study.job_name import job_name
 from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, why_over
 from katibflow.tracking import track_of
+from katibflow.tracking.base import Files
 from katibflow.tracking.following import tracking
 
 if TYPE_CHECKING:
@@ -43,7 +44,16 @@ if TYPE_CHECKING:
     from katibflow.runners.backends import RunSetup
     from katibflow.runners.stopping import StopReason, StopRequest
 
-__all__ = ["Run", "Show", "preview", "read_history", "read_run", "run_to_end", "write_page"]
+__all__ = [
+    "Run",
+    "Show",
+    "ending_on_record",
+    "preview",
+    "read_history",
+    "read_run",
+    "run_to_end",
+    "write_page",
+]
 
 Show = Callable[["Status"], AbstractContextManager[Watcher]]
 """Opens the watcher that shows a run, given the status that the run begins with."""
@@ -126,10 +136,11 @@ def run_to_end(
 
     experiment, setup = _set_up(experiment, options)
     folder = RunFolder(runs / experiment.name)
+    tracked = track_of(experiment, options.track)
     run = None if options.fresh else folder.run_on_record()
     with (
         study_sync(options.storage, experiment, warn, run=run, fresh=options.fresh) as sync,
-        tracking(track_of(experiment, options.track), folder.path, warn) as tracker,
+        tracking(tracked, Files.in_folder(folder.path), warn) as tracker,
         _opened(folder, experiment, setup, options.fresh, stop) as aside,
     ):
         history, changes = _begun(folder, experiment, setup, options)
@@ -313,7 +324,7 @@ def read_run(path: Path, warn: Callable[[str], None] = _to_stderr) -> Run:
     folder = RunFolder.of(path)
     history = _on_record(folder, warn)
     is_driven = folder.has_trials and is_in_use(folder.path)
-    return Run(folder, history, _ending_on_record(history, is_driven), is_driven=is_driven)
+    return Run(folder, history, ending_on_record(history, is_driven), is_driven=is_driven)
 
 
 def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> History:
@@ -368,7 +379,7 @@ def write_page(run: Run, path: Path | None = None, refresh: float | None = None)
 
 def _write_live(folder: RunFolder, history: History, refresh: float) -> None:
     """Writes the page of a run that goes on, which loads itself again."""
-    write_page(Run(folder, history, _ending_on_record(history, True)), refresh=refresh)
+    write_page(Run(folder, history, ending_on_record(history, True)), refresh=refresh)
 
 
 def _ending_of(result: Result) -> Ending:
@@ -383,7 +394,13 @@ def _ending_of(result: Result) -> Ending:
     return Ending(None, ExperimentReason.INTERRUPTED, text)
 
 
-def _ending_on_record(history: History, is_in_use: bool) -> Ending:
+def ending_on_record(history: History, is_in_use: bool) -> Ending:
+    """Returns how a run ended, by its trials alone, or that it has not.
+
+    Args:
+        history: The run's Experiment and trials.
+        is_in_use: Whether a program runs it now.
+    """
     decision = decide(history.experiment, history.trials)
     running = sum(trial.state is TrialState.RUNNING for trial in history.trials)
     if not decision.finished and not running and is_used_up(history):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from katibflow.errors import InputError
-from katibflow.study.history import History, TrialState
+from katibflow.study.history import History
 from katibflow.study.resume import check_resume
+from katibflow.study.warm_start import warmed
 from katibflow.suggestion.algorithms import check_warm_start
 
 __all__ = ["with_warm_start"]
@@ -41,16 +41,9 @@ def with_warm_start(
         )
     earlier = read(path)
     check_resume(source, history.experiment, earlier.experiment, "a run without --warm-start")
-    counting = (t for t in (*earlier.warm, *earlier.trials) if t.state in _TEACHING)
-    # Attributes may name other trials by number, so the trials come without them.
-    warm = tuple(
-        replace(trial, number=number, attributes={}) for number, trial in enumerate(counting)
-    )
-    if not warm:
+    warm = warmed(history, (*earlier.warm, *earlier.trials))
+    if warm is None:
         raise InputError(
             f"--warm-start {path}: found no trial that has ended; allowed: a run with one"
         )
-    return replace(history, warm=warm)
-
-
-_TEACHING = frozenset({TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL})
+    return warm

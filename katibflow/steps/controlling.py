@@ -6,7 +6,7 @@ takes up again those that `finish` had to stop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,12 @@ from katibflow.runners.stopping import StopRequest
 from katibflow.steps.backends import runner_for
 from katibflow.steps.files import Artifact, exits_with_message, read_study, write_study
 from katibflow.steps.stopping import write_left_logs
+from katibflow.steps.tracked import step_tracking
 from katibflow.study.history import History, Trial
 from katibflow.study.interruption import taken_up_again
 from katibflow.study.objectives import value_text
 from katibflow.study.reasons import ExperimentReason
+from katibflow.tracking.base import Files
 
 __all__ = ["controller"]
 
@@ -54,14 +56,17 @@ def controller(
         known = taken_up_again(runner.records())
         _earlier_logs(history, known, Path(logs.path))
         history = history.with_trials(known)
-        result = run_experiment(
-            history,
-            LoggedRunner(runner, partial(_log_of, Path(logs.path))),
-            watch=_lines(Status.of(history.experiment, history.trials)),
-            stop=stop or StopRequest(),
-            limits=limits_of(history.experiment),
-            records_interrupted=True,
-        )
+        files = Files(Path(before_path), partial(_logs_of, Path(logs.path)))
+        with step_tracking(history, files) as tracker:
+            tracker.follow(history)
+            result = run_experiment(
+                history,
+                LoggedRunner(runner, partial(_log_of, Path(logs.path))),
+                watch=_lines(Status.of(history.experiment, history.trials), tracker),
+                stop=stop or StopRequest(),
+                limits=limits_of(history.experiment),
+                records_interrupted=True,
+            )
     finally:
         runner.close()
     write_study(study.path, result.history, before_path)
@@ -98,11 +103,22 @@ def _log_of(folder: Path, job: TrialJob) -> Logs:
     return {LogLine: folder / f"{job.trial.number:04}.log"}
 
 
-def _lines(status: Status) -> Callable[[Update], None]:
-    """Returns a watcher that prints a line for each event and each metric."""
+def _logs_of(folder: Path, number: int) -> Mapping[str, Path]:
+    log = folder / f"{number:04}.log"
+    return {"log": log} if log.is_file() else {}
+
+
+def _lines(status: Status, tracker: Callable[[Update], None]) -> Callable[[Update], None]:
+    """Returns a watcher that prints a line for each event and each metric, and tells the tracker.
+
+    Args:
+        status: The trials to begin with.
+        tracker: Takes each event too.
+    """
 
     def tell(update: Update) -> None:
         nonlocal status
+        tracker(update)
         status = status.after(update)
         if isinstance(update, MetricReported):
             value = value_text(update.point.value)

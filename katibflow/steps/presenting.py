@@ -16,6 +16,7 @@ from katibflow.steps.files import Artifact, exits_with_message, read_study
 from katibflow.steps.markdown import markdown
 from katibflow.steps.published import publish
 from katibflow.steps.rounds import after_rounds
+from katibflow.steps.tracked import track_end
 from katibflow.study.best import best_of
 from katibflow.study.decision import Decision
 from katibflow.study.ending import Ending
@@ -96,6 +97,7 @@ def write_report(
     Path(text.path).write_text(table, encoding="utf-8")
     print(table)
     publish(history)
+    track_end(history, ending, page.path)
     metrics.metadata.update(_metrics(history))
     for artifact in (page, text, metrics):
         artifact.metadata["display_name"] = "report"

@@ -14,6 +14,7 @@ from katibflow.steps.files import Artifact, exits_with_message, read_study, writ
 from katibflow.steps.markdown import markdown
 from katibflow.steps.messages import item_text
 from katibflow.steps.published import publish
+from katibflow.steps.tracked import track_trials
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History
 from katibflow.study.reasons import ExperimentReason
@@ -99,6 +100,7 @@ def loop(study_path: str, text: Artifact, reason_path: str) -> bool:
     Path(reason_path).write_text(reason, encoding="utf-8")
     print(reason or f"another round, of {decision.wanted} trials at most")
     publish(history)
+    track_trials(history)
     return not decision.finished
 
 

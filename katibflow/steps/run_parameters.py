@@ -21,6 +21,11 @@ from typing import TYPE_CHECKING, Any
 from katibflow.errors import Fault, InputError
 from katibflow.experiment import timeouts
 from katibflow.experiment.counts import count_faults, name_faults
+from katibflow.steps.warm_start import check_warm_start, with_warm_start
+from katibflow.suggestion.enqueued import ENQUEUE
+from katibflow.suggestion.enqueued import faults as enqueued_faults
+from katibflow.tracking import TRACK
+from katibflow.tracking import faults as tracking_faults
 
 if TYPE_CHECKING:
     from katibflow.experiment.parsing import Parts
@@ -50,7 +55,10 @@ NONE = "none"
 Document = dict[str, Any]
 Put = Callable[[Document, str], None]
 Rule = Callable[["Parts"], Iterator[Fault]]
-Begin = Callable[[str, "History", Mapping[str, str], Iterable["EarlierTrial"]], "History"]
+Earlier = Callable[[str], Iterable["EarlierTrial"]]
+"""Reads all trials on record of an Experiment's name."""
+
+Begin = Callable[[str, "History", Mapping[str, str], Earlier], "History"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class RunParameter:
         faults: Checks the document with the value in it; None if the fields' types suffice.
         check: Checks the text of a value that is not in the document; None without a check.
         begin: Applies the value to the study that a run begins with. Its arguments are a name for
-            errors, the study, all parameters and the trials of earlier runs.
+            errors, the study, all parameters and what reads the trials of earlier runs.
 
     Raises:
         ValueError: Both ``put`` and ``begin`` are None.
@@ -157,12 +165,14 @@ def _check_resume(text: str) -> None:
 
 
 def _take_over(
-    source: str, history: History, given: Mapping[str, str], earlier: Iterable[EarlierTrial]
+    source: str, history: History, given: Mapping[str, str], earlier: Earlier
 ) -> History:
     """Returns the study with earlier runs' trials; maxTrialCount ``+10`` counts from there."""
     from katibflow.study.resume import take_over
 
-    return with_more(take_over(source, history, given.get("resume", NONE), earlier), given)
+    resume = given.get("resume", NONE)
+    known = () if _is_nothing(resume) else earlier(history.experiment.name)
+    return with_more(take_over(source, history, resume, known), given)
 
 
 RUN_PARAMETERS: tuple[RunParameter, ...] = (
@@ -244,6 +254,30 @@ RUN_PARAMETERS: tuple[RunParameter, ...] = (
         faults=timeouts.faults,
     ),
     RunParameter(
+        "enqueue",
+        option="--enqueue",
+        metavar="JSON|none",
+        help='Trials that come first, as [{"lr": 0.01}]; in place of the Experiment\'s.',
+        meaning='assignments of the trials that come first, as JSON: `[{"lr": 0.01}]`',
+        example='[{"x": 3}]',
+        default=_annotated(ENQUEUE),
+        left_out="the Experiment's annotation",
+        put=_annotation(ENQUEUE),
+        faults=enqueued_faults,
+    ),
+    RunParameter(
+        "track",
+        option="--track",
+        metavar="mlflow:URI|none",
+        help="Write the run to a tracker, as mlflow:http://HOST:5000, which its pods reach.",
+        meaning="tracker that the steps write to: `mlflow:` and the address, for its pods",
+        example="mlflow:http://mlflow.ml:5000",
+        default=_annotated(TRACK),
+        left_out="the Experiment's annotation",
+        put=_annotation(TRACK),
+        faults=tracking_faults,
+    ),
+    RunParameter(
         "resume",
         option="--resume",
         metavar="all|none|RUN",
@@ -256,6 +290,20 @@ RUN_PARAMETERS: tuple[RunParameter, ...] = (
         left_out="`none`, or `all` if resumePolicy is LongRunning or FromVolume",
         check=_check_resume,
         begin=_take_over,
+    ),
+    RunParameter(
+        "warmStart",
+        option="--warm-start",
+        metavar="NAME[/RUN]|none",
+        help="An earlier Experiment, by its name in this namespace, or one run of it: the "
+        "algorithm learns from its trials, which do not count.",
+        meaning="an earlier Experiment, or `NAME/RUN`, with the same parameters and objective: the "
+        "algorithm learns from its trials, which do not count",
+        example="sample",
+        default=lambda experiment: NONE,
+        left_out="`none`",
+        check=check_warm_start,
+        begin=with_warm_start,
     ),
 )
 """The table, in the order in which help and documents list the parameters."""
@@ -384,7 +432,7 @@ def parameters_for_start(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def initial_study(
-    source: str, history: History, given: Mapping[str, str], earlier: Iterable[EarlierTrial]
+    source: str, history: History, given: Mapping[str, str], earlier: Earlier
 ) -> History:
     """Returns the study that a run begins with.
 
@@ -392,7 +440,7 @@ def initial_study(
         source: A name of the values' origin, for errors.
         history: The study without trials, its Experiment changed by `with_parameters`.
         given: The run's parameters, by name.
-        earlier: All trials on record of the Experiment's name; read only if they matter.
+        earlier: Reads all trials on record of an Experiment's name; called only if they matter.
 
     Raises:
         InputError: Earlier trials do not fit, or a value is wrong.

@@ -94,8 +94,10 @@ def first_study(
         lambda changed: checked(changed, _SOURCE, document_rules()),
     )
     history = History(experiment, run_name(run), new_seed(experiment, run))
-    resume = parameters.get("resume", NONE)
-    history = initial_study(_SOURCE, history, parameters, _known_at_first(history, resume))
+    resume = read_resume(parameters.get("resume", NONE))
+    history = initial_study(
+        _SOURCE, history, parameters, lambda name: _known_at_first(history, resume, name)
+    )
     if layout == ROUNDS:
         capacity = Capacity.of(history.experiment, growth=growth)
         parallel = history.experiment.spec.parallelism
@@ -107,16 +109,32 @@ def first_study(
     return history
 
 
-def _known_at_first(history: History, resume: str) -> Iterator[EarlierTrial]:
-    """Yields all trials on record, as the first try of this run found them.
+def _known_at_first(history: History, resume: str, name: str) -> Iterator[EarlierTrial]:
+    """Yields all trials on record of a name, as the first try of this run found them.
 
     Trials of others that have ended since would change the numbers of this run's own.
+
+    Args:
+        history: This run's study, without trials.
+        resume: The value of resume, from `read_resume`.
+        name: The Experiment's, or another one's.
     """
-    earlier = list(earlier_trials(history))
-    own = [each.trial.number for each in earlier if each.run == history.run]
-    if own:
-        earlier = first_to_end(history.run, read_resume(resume), min(own), earlier)
-    yield from earlier
+    of_this_name = list(earlier_trials(history))
+    own = [each.trial for each in of_this_name if each.run == history.run]
+    if name == history.experiment.name:
+        first = min((trial.number for trial in own), default=None)
+        yield from (
+            of_this_name
+            if first is None
+            else first_to_end(history.run, resume, first, of_this_name)
+        )
+        return
+    begun = min((trial.queued for trial in own if trial.queued), default=None)
+    metadata = history.experiment.metadata.model_copy(update={"name": name})
+    other = history.experiment.model_copy(update={"metadata": metadata})
+    for each in earlier_trials(replace(history, experiment=other)):
+        if begun is None or (each.trial.end or begun) < begun:
+            yield each
 
 
 def _check_version(library: str) -> None:

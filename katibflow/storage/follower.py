@@ -53,8 +53,8 @@ class Follower:
     Args:
         copy: The copy.
         warn: Takes each warning for the user, in any thread.
-        patience: Seconds that the end of a run waits for a copy that is slow or gone; 20 by
-            default.
+        patience: Seconds without a trial written after which the end of a run no longer waits for
+            a copy that is slow or gone; 20 by default.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Follower:
         self._at_end: Callable[[History], None] | None = None
         self._behind: set[int] = set()
         self._closing = False
+        self._written = 0
         self._reason = ""
         # A daemon, since a database's driver that hangs must not keep the program from its end.
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
@@ -124,14 +125,17 @@ class Follower:
         with self._change:
             self._closing = True
             self._change.notify()
-        self._thread.join(self._patience)
+        written = -1
+        while self._thread.is_alive() and written != self._written:
+            written = self._written
+            self._thread.join(self._patience)
         with self._change:
             behind, why = self._is_behind, self._reason
         if behind or self._thread.is_alive():
             self._warn(
                 f"{self._copy.option}: {self._copy.what} is not up to date: "
-                f"{why or f'this took more than {self._patience:g} s'}; the same command, started "
-                "again, brings it there"
+                f"{why or f'nothing was written for {self._patience:g} s'}; the same command, "
+                "started again, brings it there"
             )
 
     def _work(self) -> None:
@@ -149,6 +153,7 @@ class Follower:
             try:
                 for number in numbers:
                     self._copy.update(history, *self._next(number))
+                    self._written += 1
                 if at_end is not None:
                     at_end(history)
             except Exception as error:  # whatever the copy's driver raises

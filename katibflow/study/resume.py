@@ -47,6 +47,8 @@ ALL = "all"
 _SEARCH_LIMIT = 16_000
 """Bytes. An object can have 256 KiB of annotations, of which a record takes up to 200,000."""
 
+_COUNTS = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount")
+
 _CHANGED = "+changed"
 """The end of a value of resume with which trials count whose Experiment has changed since."""
 
@@ -128,11 +130,13 @@ def read_resume(text: str) -> str:
 def search_text(experiment: Experiment) -> str:
     """Returns what an Experiment searches, and how, as JSON.
 
-    It has the result of `searched` and, as ``compared``, what `study.changes` compares, with hashes
-    of long texts. What would make it longer than 16,000 bytes is left out: first ``compared``, then
-    everything.
+    It has the result of `searched`, the ``counts`` of trials and, as ``compared``, what
+    `study.changes` compares, with hashes of long texts. What would make it longer than 16,000 bytes
+    is left out: first ``compared``, then everything.
     """
-    data = searched(experiment)
+    spec = experiment.document()["spec"]
+    counts = {key: spec[key] for key in _COUNTS if key in spec}
+    data = {**searched(experiment), "counts": counts}
     for each in ({**data, "compared": shortened(compared(experiment))}, data):
         text = json.dumps(each, ensure_ascii=False, separators=(",", ":"))
         if len(text.encode()) <= _SEARCH_LIMIT:

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from katibflow.errors import Fault
-from katibflow.experiment.types import Experiment
 
 if TYPE_CHECKING:
     from katibflow.experiment.parsing import Parts
+    from katibflow.experiment.types import Experiment
     from katibflow.suggestion.space.search_space import Space
 
 __all__ = ["ENQUEUE", "enqueued_of", "faults", "is_asked", "read_enqueued"]

@@ -39,12 +39,14 @@ class Kind:
         module: The module that has its class, which is imported when a run begins.
         name: The name of that class, which is made with the place that the user gave.
         place: What may follow the kind's name, in words.
+        requirement: What pip installs in a pipeline's steps; "" if steps cannot write to it.
     """
 
     extra: str
     module: str
     name: str
     place: str
+    requirement: str = ""
 
 
 TRACKERS: Mapping[str, Kind] = {
@@ -54,6 +56,13 @@ TRACKERS: Mapping[str, Kind] = {
         "MlflowTracker",
         "a tracking URI, as http://HOST:5000 or sqlite:///mlflow.db; MLFLOW_TRACKING_URI by "
         "default",
+        requirement="mlflow-skinny==3.17.2",
+    ),
+    "wandb": Kind(
+        "wandb",
+        "katibflow.tracking.wandb_tracker",
+        "WandbTracker",
+        "a project's name, the Experiment's by default; the run's folder gets W&B's offline files",
     ),
 }
 """The trackers by the name that the user gives."""
@@ -121,14 +130,15 @@ def check_compiled(experiment: Experiment, source: str | None) -> None:
         source: The name of its origin in the error; None for its own name.
 
     Raises:
-        InputError: The Experiment names a tracker.
+        InputError: The Experiment names a tracker that steps cannot write to, or no place of it.
     """
-    text = experiment.metadata.annotations.get(TRACK, "none")
-    if text != "none":
+    tracked = track_of(experiment, None)
+    if tracked is not None and not (tracked.kind.requirement and tracked.place):
+        able = " or ".join(f"{name}:URI" for name, kind in TRACKERS.items() if kind.requirement)
         raise InputError(
-            f'{source or experiment.name}: metadata.annotations[{TRACK}]: found "{text}"; allowed: '
-            "none in a pipeline, whose steps install no tracker's client; `katibflow run` writes "
-            "to one, also with --on kubernetes"
+            f"{source or experiment.name}: metadata.annotations[{TRACK}]: found "
+            f'"{tracked.text}"; allowed in a pipeline: none, or {able} with an address that its '
+            "pods reach"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,20 +21,26 @@ class Files:
     """The files of a run that a tracker keeps.
 
     Attributes:
-        folder: The run's folder.
-        logs: Returns the logs of a trial by replica.
+        study: The study's file; it need not exist.
+        logs: Returns the logs of a trial, by replica.
     """
 
-    folder: Path
+    study: Path
+    logs: Callable[[int], Mapping[str, Path]]
 
-    def logs(self, number: int) -> Mapping[str, Path]:
-        """Returns the logs of a trial, by replica."""
-        found = sorted(self.folder.glob(f"trials/*{number}/*.log"))
-        return {
-            path.stem: path
-            for path in found
-            if path.parent.name.isdigit() and int(path.parent.name) == number
-        }
+    @classmethod
+    def in_folder(cls, folder: Path) -> Files:
+        """Returns the files of a run's folder."""
+
+        def logs(number: int) -> Mapping[str, Path]:
+            found = sorted(folder.glob(f"trials/*{number}/*.log"))
+            return {
+                path.stem: path
+                for path in found
+                if path.parent.name.isdigit() and int(path.parent.name) == number
+            }
+
+        return cls(folder / "study.jsonl", logs)
 
 
 class Tracker(Protocol):

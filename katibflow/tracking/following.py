@@ -47,12 +47,19 @@ class _Following(Follower):
     """Follows a run for a tracker."""
 
     def __init__(
-        self, tracker: Tracker, option: str, files: Files, warn: Callable[[str], None]
+        self,
+        tracker: Tracker,
+        option: str,
+        files: Files,
+        warn: Callable[[str], None],
+        patience: float,
     ) -> None:
         def update(history: History, trial: Trial, reports: Reports) -> None:
             tracker.update(history, trial, reports, files)
 
-        super().__init__(Copy(option, "the tracker", update, tracker.forget, tracker.why), warn)
+        super().__init__(
+            Copy(option, "the tracker", update, tracker.forget, tracker.why), warn, patience
+        )
         self._tracker = tracker
         self._files = files
 
@@ -63,14 +70,19 @@ class _Following(Follower):
 
 @contextmanager
 def tracking(
-    tracked: Tracked | None, folder: Path, warn: Callable[[str], None]
+    tracked: Tracked | None,
+    files: Files,
+    warn: Callable[[str], None],
+    patience: float = 20.0,
 ) -> Iterator[Tracking]:
     """Opens the tracker of a run, for the length of a ``with`` block.
 
     Args:
         tracked: The tracker; None for a run without one.
-        folder: The run's folder.
+        files: The files of the run.
         warn: Takes each warning for the user, in any thread.
+        patience: Seconds without anything written after which the end no longer waits; 20 by
+            default.
 
     Raises:
         MissingPackage: The tracker's client is not installed.
@@ -79,5 +91,5 @@ def tracking(
         yield _NoTracking()
         return
     option = f"--track {tracked.text.partition(':')[0]}"  # a place may have a password
-    with _Following(tracked.make(), option, Files(folder), warn) as following:
+    with _Following(tracked.make(), option, files, warn, patience) as following:
         yield following

@@ -128,7 +128,7 @@ class MlflowTracker:
             self._client.log_metric(run, _named(name), value, step=len(history.trials))
         self._client.set_tag(run, "katibflow.reason", ending.reason)
         self._client.set_tag(run, "mlflow.note.content", ending.message[:_LONGEST_TAG])
-        for path in (report, files.folder / "study.jsonl"):
+        for path in (report, files.study):
             if path.is_file():
                 self._client.log_artifact(run, str(path))
         status = {True: "FINISHED", False: "FAILED", None: "KILLED"}[ending.succeeded]

@@ -26,6 +26,7 @@ COMMANDS = [
     for language, block in BLOCKS
     if language == "console"
     for line in block.splitlines()
+    if "--on kubernetes" not in line  # those are in kubernetes/test_from_another_machine.py
 ]
 
 

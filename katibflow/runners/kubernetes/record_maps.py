@@ -23,7 +23,8 @@ class RecordMaps:
     Args:
         api: Requests in the namespace.
         identity: The namespace, experiment and run.
-        owner: apiVersion, kind, name and uid of the object whose deletion deletes the records too.
+        owner: apiVersion, kind, name and uid of the Workflow that has the jobs made. Its deletion
+            deletes no record.
         search: What the experiment searches, as on the jobs.
     """
 
@@ -42,7 +43,7 @@ class RecordMaps:
             ApiError: The server refuses.
             RunnerError: The server is out of reach.
         """
-        metadata = record_metadata(trial, self._identity, self._owner, self._search)
+        metadata = record_metadata(trial, self._identity, self._owner, self._search, is_owned=False)
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
         path = self._api.path("v1", "configmaps")
         try:

@@ -134,7 +134,7 @@ def test_a_cluster_that_cannot_be_read_is_noted_and_the_steps_are_shown(
         play.state("SUCCEEDED")
         return False
 
-    records = JobRecords(cluster_of("", None), experiment_run)
+    records = JobRecords.of(cluster_of("", None), experiment_run)
     _, history = follow(pipelines, experiment_run.run.run_id, records, shown, pause)
     assert history is None
     assert shown.texts == ["running", "succeeded"]
@@ -161,7 +161,7 @@ def test_the_end_is_told_of_the_trials_as_they_are_after_it(
             cluster.server.rules = rules
         return False
 
-    records = JobRecords(cluster_of("", None), experiment_run)
+    records = JobRecords.of(cluster_of("", None), experiment_run)
     _, history = follow(pipelines, experiment_run.run.run_id, records, shown, pause)
     assert history is not None
     assert [trial.state for trial in history.trials] == [TrialState.COMPLETE]

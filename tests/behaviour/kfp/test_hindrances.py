@@ -65,7 +65,7 @@ def test_a_stuck_trial_is_named_while_the_run_goes_on(
     cluster.server.create("pods", recorded_pod(case, reason, name, 0))
     pipelines = connect(Access(kfp_server.url))
     experiment_run = find_experiment_run(pipelines, run["run_id"])
-    records = JobRecords(cluster_of("", None), experiment_run)
+    records = JobRecords.of(cluster_of("", None), experiment_run)
     shown, looks = Shown(), iter([False, True])
     follow(pipelines, run["run_id"], records, shown, lambda: next(looks))
     first, notice = shown.updates  # told once, though it was seen twice
@@ -90,7 +90,7 @@ def test_the_kubelet_s_two_words_for_an_image_are_one_notice(
         for reason in ("ErrImagePull", "ImagePullBackOff")
     ]
     experiment_run = find_experiment_run(connect(Access(kfp_server.url)), run["run_id"])
-    records = JobRecords(cluster_of("", None), experiment_run)
+    records = JobRecords.of(cluster_of("", None), experiment_run)
     said = []
     for pod in (pods[0], pods[1], pods[0]):
         cluster.server.put("pods", pod)
@@ -123,7 +123,7 @@ def test_trials_of_earlier_runs_are_told_as_such(
     put_trial(cluster.server, run["run_id"], 2)
     pipelines = connect(Access(kfp_server.url))
     experiment_run = find_experiment_run(pipelines, run["run_id"])
-    records = JobRecords(cluster_of("", None), experiment_run)
+    records = JobRecords.of(cluster_of("", None), experiment_run)
     shown = Shown()
     follow(pipelines, run["run_id"], records, shown, lambda: True)
     assert [trial.number for trial in shown.taken] == [0, 1]

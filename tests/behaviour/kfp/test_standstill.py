@@ -99,7 +99,7 @@ class Scene:
         put_workflow(self.lab, self.run_id, body)
 
     def records(self) -> JobRecords:
-        return JobRecords(cluster_of("", None), self.experiment_run)
+        return JobRecords.of(cluster_of("", None), self.experiment_run)
 
     def reader(self) -> WorkflowReader:
         return WorkflowReader(cluster_of("", None))

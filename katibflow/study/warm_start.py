@@ -1,0 +1,28 @@
+"""Gives a history the trials of an earlier experiment, from which the sampler learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from katibflow.study.history import History, Trial, TrialState
+
+__all__ = ["warmed"]
+
+_TEACHING = frozenset({TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL})
+
+
+def warmed(history: History, trials: Iterable[Trial]) -> History | None:
+    """Returns the history with trials of an earlier experiment before its own; None without one.
+
+    Attributes may name other trials by number, so the trials come without them.
+
+    Args:
+        history: The history that the run begins with.
+        trials: The earlier experiment's, of which those count that have ended by themselves.
+    """
+    warm = tuple(
+        replace(trial, number=number, attributes={})
+        for number, trial in enumerate(each for each in trials if each.state in _TEACHING)
+    )
+    return replace(history, warm=warm) if warm else None

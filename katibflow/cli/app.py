@@ -20,6 +20,7 @@ from katibflow.cli.runs import best, list_, show, stop
 from katibflow.cli.submit import submit
 from katibflow.cli.validate import validate
 from katibflow.errors import InputError, KatibflowError
+from katibflow.printing import say
 
 __all__ = ["app", "main"]
 
@@ -56,7 +57,7 @@ app.command()(dashboard)
 
 def _version(asked: bool) -> None:
     if asked:
-        print(__version__)
+        say(__version__)
         raise typer.Exit
 
 
@@ -92,5 +93,5 @@ def main() -> NoReturn:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    print(message, file=sys.stderr)
+    say(message, file=sys.stderr)
     sys.exit(status)

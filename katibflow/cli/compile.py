@@ -25,6 +25,7 @@ from katibflow.cli.options import (
     check_output,
 )
 from katibflow.compiler.argo.objects import NEWEST, Kind
+from katibflow.printing import say
 
 __all__ = ["Target", "compile_"]
 
@@ -95,7 +96,7 @@ def compile_(
             experiment, image=image, package=package, layout=layout, source=str(file)
         )
     for warning in compiled.warnings:
-        print(f"{file}: {warning}", file=sys.stderr)
+        say(f"{file}: {warning}", file=sys.stderr)
     write_file(output, compiled.text)
-    print(f"layout {compiled.layout}: {compiled.why}")
-    print(f"{output}: {len(compiled.text.encode()) / 1024:.0f} KB")
+    say(f"layout {compiled.layout}: {compiled.why}")
+    say(f"{output}: {len(compiled.text.encode()) / 1024:.0f} KB")

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from katibflow.errors import InputError
+from katibflow.printing import say
 
 __all__ = ["dashboard"]
 
@@ -59,7 +60,7 @@ def dashboard(
         opened = Storage(storage or "").existing()
     with server(opened, host, port) as serving:
         address = f"http://{host}:{serving.server_port}{path}"
-        print(f"{address} (Ctrl-C ends it)", flush=True)
+        say(f"{address} (Ctrl-C ends it)")
         if browser and _has_screen():
             typer.launch(address)
         try:
@@ -75,4 +76,4 @@ def _has_screen() -> bool:
 
 
 def _warn(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    say(text, file=sys.stderr)

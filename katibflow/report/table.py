@@ -257,7 +257,10 @@ def _parameter(name: str, parameter: Parameter | None, outputs: frozenset[Output
         assigned = row.trial.assignments.get(name, "")
         if parameter is None or parameter.type is not ParameterType.DOUBLE or not assigned:
             return assigned
-        return style.number(float(assigned))
+        try:
+            return style.number(float(assigned))
+        except ValueError:  # in a history of somebody else
+            return assigned
 
     return Column(
         f"params_{name}",

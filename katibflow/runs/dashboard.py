@@ -18,6 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from katibflow.errors import InputError, KatibflowError, RunnerError
 from katibflow.extras import missing
+from katibflow.printing import say
 from katibflow.runs.folder import RunFolder
 from katibflow.runs.running import read_history
 from katibflow.storage.sync import StudyCopy
@@ -77,7 +78,7 @@ class HistoryOnDisk:
     def _warn_once(self, fault: str) -> None:
         if fault not in self._warned:
             self._warned.add(fault)
-            print(fault, file=sys.stderr, flush=True)
+            say(fault, file=sys.stderr)
 
     def wait(self) -> None:
         """Waits until a file of the run has changed."""

@@ -19,6 +19,7 @@ from katibflow.errors import HistoryError, RunnerError
 from katibflow.experiment.trial_template import render
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import dump_document
+from katibflow.printing import say
 from katibflow.report.page import render_report, write_report
 from katibflow.runs.beginning import opening_lines, with_kept
 from katibflow.runs.folder import RunFolder, read_history_file, with_records
@@ -87,7 +88,7 @@ class Run:
 
 
 def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    say(text, file=sys.stderr)
 
 
 def run_to_end(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from katibflow.experiment.types import Objective
+from katibflow.printing import visible
 from katibflow.study.history import Trial
 from katibflow.study.objectives import (
     best_trials,
@@ -125,7 +126,10 @@ class Best:
         for trial in self.trials:
             lines += [
                 f"{self._words.line} {trial.number}, {values_text(self.objective, trial)}",
-                *(f"  {parameter}={text}" for parameter, text in trial.assignments.items()),
+                *(
+                    f"  {visible(f'{parameter}={text}', lines=False)}"
+                    for parameter, text in trial.assignments.items()
+                ),
             ]
         return lines
 
@@ -153,7 +157,8 @@ class Best:
             numbers = ", ".join(str(trial.number) for trial in self.trials)
             return f"{self.title}: trial{'s' if self.trials[1:] else ''} {numbers}"
         value = value_text(self._first_value)
-        return f"best {reported_metric(self.objective)}={value} in trial {self.trials[0].number}"
+        metric = visible(reported_metric(self.objective), lines=False)
+        return f"best {metric}={value} in trial {self.trials[0].number}"
 
     @property
     def short(self) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from katibflow.errors import Fault
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import MetricConstraint, Objective
+from katibflow.printing import visible
 from katibflow.study.history import Trial, TrialState
 from katibflow.study.reasons import TrialReason
 
@@ -60,7 +61,9 @@ def values_text(objective: Objective, trial: Trial) -> str:
     """Returns a trial's objectives as "loss=0.1 latency=4", without those that have no value."""
     paired = zip(objective.aims, objective_values(objective, trial), strict=True)
     return " ".join(
-        f"{aim.metric}={value_text(value)}" for aim, value in paired if value is not None
+        f"{visible(aim.metric, lines=False)}={value_text(value)}"
+        for aim, value in paired
+        if value is not None
     )
 
 

@@ -99,12 +99,12 @@ class LocalBackend:
         from katibflow.runners.local.host import Host
         from katibflow.runners.local.paths import parse_map
         from katibflow.runners.local.runner import LocalRunner
-        from katibflow.study.files import write_atomically
+        from katibflow.study.files import make_folder, write_atomically
         from katibflow.study.resume import search_text
 
         maps = os.environ.get("KATIBFLOW_MAPS") or ""
         folder = _run_folder(history.experiment.name, history.run)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if not (folder / _SEARCH_FILE).exists():
             write_atomically(folder / _SEARCH_FILE, search_text(history.experiment))
         mapped = tuple(map(parse_map, filter(None, maps.split(os.pathsep))))

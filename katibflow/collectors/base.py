@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from katibflow.study.history import Point
+from katibflow.study.series import Series
 
 __all__ = ["RFC3339", "Collector", "Reports", "time_of"]
 
@@ -46,7 +47,7 @@ class Collector:
 
     def begin(self) -> None:
         """Forgets what was read, as the trial begins (anew)."""
-        self._series: dict[str, list[Point]] = {name: [] for name in self._metrics}
+        self._series = {name: Series() for name in self._metrics}
         self._near_misses = {name: _NearMisses(name) for name in self._metrics}
         self._lines = 0
         self._notes: dict[str, None] = {}
@@ -82,14 +83,15 @@ class Collector:
     def _point(
         self, name: str, value: float, time: str | None = None, epoch: int | None = None
     ) -> tuple[str, Point]:
-        points = self._series[name]
-        points.append(Point(step=len(points), value=value, time=time, epoch=epoch))
-        return name, points[-1]
+        series = self._series[name]
+        point = Point(step=series.count, value=value, time=time, epoch=epoch)
+        series.append(point)
+        return name, point
 
     @property
     def series(self) -> Mapping[str, tuple[Point, ...]]:
-        """Returns each metric's points so far."""
-        return {name: tuple(points) for name, points in self._series.items()}
+        """Returns each metric's points so far, thinned if there are very many."""
+        return {name: series.points for name, series in self._series.items()}
 
     def search_report(self) -> str:
         """Returns a text that says what was searched, for an objective metric that did not come.

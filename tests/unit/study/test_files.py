@@ -1,82 +1,99 @@
-"""Tests how the files of a run are written and read: for their user alone, and through no link."""
+"""Files that are written whole or not at all, and are on disk where that was asked for."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
 from pathlib import Path
 
 import pytest
 
-from katibflow.errors import HistoryError
-from katibflow.runners.local.lock import RunLock
-from katibflow.runners.local.state_files import read_state
-from katibflow.runners.local.trial_folder import TrialFolder
-from katibflow.runs.folder import read_history_file
-from katibflow.study.files import make_folder, open_regular, read_regular, write_atomically
-from katibflow.study.history import Trial, TrialState
+from katibflow.errors import InputError
+from katibflow.study.files import make_folder, write_atomically, write_file
+from tests.paths import ROOT
 
 
-def mode(path: Path) -> int:
-    return path.stat().st_mode & 0o777
+class Disk:
+    """Notes in which order files are synced and replaced."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
+        sync, replace = os.fsync, Path.replace
+
+        def noted_sync(descriptor: int) -> None:
+            kind = "folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file"
+            self.done.append(f"sync {kind}")
+            sync(descriptor)
+
+        def noted_replace(source: Path, target: Path) -> Path:
+            self.done.append(f"replace {target.name}")
+            return replace(source, target)
+
+        patch.setattr(os, "fsync", noted_sync)
+        patch.setattr(Path, "replace", noted_replace)
 
 
-def test_the_files_of_a_run_are_its_users_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "x"
-    make_folder(folder)
-    write_atomically(folder / "study.jsonl", "x")
-    trial = TrialFolder(folder / "trials" / "0000", 0)
-    with RunLock(folder), trial.locked():
-        trial.write_record(Trial(0, TrialState.RUNNING, {}))
-        trial.new_attempt("x", {"kind": "Job"}, 1)
-    found = list((tmp_path / "runs").rglob("*"))
-    assert {mode(path) for path in found if path.is_dir()} == {0o700}
-    assert {mode(path) for path in found if path.is_file()} == {0o600}
-    assert len(found) == 10
+@pytest.mark.parametrize("content", ["old and new \N{INFINITY}", b"\0\xff" * 100_000, ""])
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / f"{'n' * 240}.json"
+    path.write_text("before")
+    write_atomically(path, content)
+    written = path.read_bytes()
+    assert written == (content.encode() if isinstance(content, str) else content)
+    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_that_is_there_is_replaced_and_is_private_then(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    path.write_text("old")
-    path.chmod(0o644)
-    write_atomically(path, "new")
-    assert (path.read_text(), mode(path)) == ("new", 0o600)
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda path: open_regular(path, os.O_RDWR | os.O_CREAT),
-        lambda path: RunLock(path.parent).__enter__(),
-        lambda path: write_atomically(path, "mine"),
-    ],
-)
-def test_a_link_in_the_place_of_a_file_leads_nowhere(
-    tmp_path: Path, write: Callable[[Path], object]
+def test_a_durable_file_is_on_disk_before_its_name_and_its_name_before_the_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = tmp_path / "target"
-    target.write_text("another's")
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "lock").symlink_to(target)
-    try:
-        write(folder / "lock")
-    except Exception as error:
-        assert str(folder / "lock") in str(error)
-    assert target.read_text() == "another's"
+    disk = Disk(monkeypatch)
+    write_atomically(tmp_path / "a", "x")
+    assert disk.done == ["replace a"]
+    disk.done.clear()
+    write_atomically(tmp_path / "a", "y", durable=True)
+    assert disk.done == ["sync file", "replace a", "sync folder"]
 
 
-def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path: Path) -> None:
-    pipe = tmp_path / "study.jsonl"
-    os.mkfifo(pipe)
-    with pytest.raises(OSError, match="is no regular file"):
-        read_regular(pipe)
-    with pytest.raises(HistoryError, match=r"study\.jsonl: cannot be read: is no regular file"):
-        read_history_file(pipe)
-    assert read_state(pipe, 1) == {}
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, "new", durable=True)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_bytes_that_are_no_utf8_and_depth_hide_nothing_else(tmp_path: Path) -> None:
-    deep = tmp_path / "deep.json"
-    deep.write_text("[" * 100_000)
-    assert read_state(deep, 1) == {}
+def test_folders_are_on_disk_with_those_above_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    assert disk.done == ["sync folder"] * 2
+    make_folder(tmp_path / "a" / "b")
+    assert disk.done == ["sync folder"] * 2
+
+
+def test_a_file_that_the_user_named_may_be_a_device_and_may_be_refused(tmp_path: Path) -> None:
+    write_file(Path("/dev/null"), "text")
+    assert not Path("/dev/null").is_file()
+    with pytest.raises(InputError, match=r"none/a: cannot be written: No such file"):
+        write_file(tmp_path / "none" / "a", "text")
+
+
+def test_files_are_made_durable_and_replaced_in_one_module() -> None:
+    ways = re.compile(
+        r"\bfsync\b|\bos\.(replace|rename)\b|NamedTemporaryFile|mkstemp|draft\.replace"
+    )
+    folders = (ROOT / "katibflow", ROOT / "components")
+    files = [file for folder in folders for file in folder.rglob("*.py")]
+    assert len(files) > 100
+    found = {str(f.relative_to(ROOT)) for f in files if ways.search(f.read_text("utf-8"))}
+    assert found == {"katibflow/study/files.py"}

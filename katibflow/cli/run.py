@@ -152,6 +152,7 @@ def run(
       katibflow run examples/mnist.yaml --storage sqlite:///studies.db
     """
     from katibflow.progress.display import progress_for
+    from katibflow.runners.folder_records import daemons_end
     from katibflow.runners.stopping import StopRequest
     from katibflow.runs.options import Options
     from katibflow.runs.overrides import Overrides, checked_with_overrides, parse_env
@@ -183,7 +184,7 @@ def run(
         return
     stream = sys.stderr if as_json else sys.stdout
     stop = StopRequest()
-    with caught(stop, again=lambda number: _leave(stop, number, stream)):
+    with caught(stop, again=lambda number: _leave(stop, number, stream)), daemons_end():
         done = run_to_end(
             experiment,
             runs,

@@ -1,9 +1,11 @@
 """Gets the packed library from the run's own Workflow, for the steps that come without it.
 
-The compiler puts this function's source before that of each component that calls it, so the
-function imports all that it needs.
+The compiler puts this function's source, and that of `unpacking`, before that of each component
+that calls it, so the function imports all else that it needs.
 """
 # mypy: disable-error-code="import-untyped"
+
+from katibflow.components.unpacking import unpack_library
 
 __all__ = ["load_library"]
 
@@ -19,12 +21,8 @@ def load_library(library: str, run: str, archive: str) -> None:
         run: KFP's id of the run.
         archive: The archive's path; its folder is created if needed.
     """
-    import base64
-    import bz2
     import os
     import re
-    import sys
-    import zipfile
 
     os.makedirs(os.path.dirname(archive), exist_ok=True)
     if not library or "KUBERNETES_SERVICE_HOST" not in os.environ:
@@ -64,9 +62,4 @@ def load_library(library: str, run: str, archive: str) -> None:
             f"{namespace} and in none of them {library}, the code of the steps; compile with "
             "--image or --package, which carry no code"
         )
-    text = found[1].translate(str.maketrans(",.:/[]'", "{}$`&<>"))
-    parts = bz2.decompress(base64.b85decode(text)).decode().split("\0")
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as files:
-        for path, source in zip(parts[::2], parts[1::2], strict=True):
-            files.writestr(path, source)
-    sys.path.insert(0, archive)
+    unpack_library(found[1], archive)

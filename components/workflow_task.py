@@ -1,11 +1,13 @@
 """The program of each pod of an Argo Workflow: gets what the run carries, and runs one step.
 
-The compiler puts this function's source into each pod's command, so the function imports all that
-it needs. What the run carries are raw artifacts among the Workflow's own arguments, which no
-template takes: so they stand in the object once, while a template's inputs stand in each of its
-nodes, and every template of a WorkflowTemplate a second time in the status.
+The compiler puts this function's source, and that of `unpacking`, into each pod's command, so the
+function imports all else that it needs. What the run carries are raw artifacts among the Workflow's
+own arguments, which no template takes: so they stand in the object once, while a template's inputs
+stand in each of its nodes, and every template of a WorkflowTemplate a second time in the status.
 """
 # mypy: disable-error-code="import-untyped"
+
+from katibflow.components.unpacking import unpack_library
 
 __all__ = ["workflow_task"]
 
@@ -17,11 +19,7 @@ def workflow_task(step: str, *given: str) -> None:
         step: The step's name, as `katibflow.steps.workflow_tasks` knows it.
         given: The step's inputs.
     """
-    import base64
-    import bz2
     import os
-    import sys
-    import zipfile
 
     from kubernetes import client, config
 
@@ -50,13 +48,7 @@ def workflow_task(step: str, *given: str) -> None:
     folder = os.environ.get("KATIBFLOW_FOLDER", "/tmp/katibflow")
     os.makedirs(folder, exist_ok=True)
     if "library" in carried:
-        text = carried["library"].translate(str.maketrans(",.:/[]'", "{}$`&<>"))
-        parts = bz2.decompress(base64.b85decode(text)).decode().split("\0")
-        archive = f"{folder}/library.zip"
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as files:
-            for path, source in zip(parts[::2], parts[1::2], strict=True):
-                files.writestr(path, source)
-        sys.path.insert(0, archive)
+        unpack_library(carried["library"], f"{folder}/library.zip")
     from katibflow.steps.workflow_tasks import run_task
 
     run_task(step, given, carried["experiment"], carried["settings"], folder)

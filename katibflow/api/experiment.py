@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, overload
 from katibflow.api.arguments import check_run_arguments
 from katibflow.api.result import Result
 from katibflow.api.run_keywords import given_texts, with_run_keywords
+from katibflow.compiler.targets import target_of
 from katibflow.engine.signals import caught
 from katibflow.errors import InputError, KatibflowError
 from katibflow.experiment.config_map import ReadConfigMap, source_of, with_template
@@ -133,6 +134,7 @@ class Experiment:
         env_file: str | Path | Sequence[str | Path] | None = None,
         python: str | Path | None = None,
         gpus: int | None = None,
+        clean_env: bool = False,
         progress: bool = True,
         **others: Any,
     ) -> Result:
@@ -177,6 +179,8 @@ class Experiment:
                 environment; by default the one that runs this.
             gpus: How many GPUs of this machine the trials share that ask for some, in place of
                 those that are found; 0 runs them without.
+            clean_env: Whether trials inherit only PATH, HOME and the like of this process's
+                environment.
             progress: Whether to show the progress on standard output.
             **others: Options of other backends, by name.
 
@@ -203,6 +207,7 @@ class Experiment:
             "python": None if python is None else str(python),
             "env_file": _paths(env_file),
             "gpus": gpus,
+            "clean_env": clean_env or None,
             **others,
         }
         overrides = Overrides(
@@ -244,8 +249,16 @@ class Experiment:
         layout: str = "auto",
         image: str | None = None,
         package: str | None = None,
+        target: str = "kfp",
+        kind: str | None = None,
+        schedule: str | None = None,
+        service_account: str | None = None,
+        artifacts: bool = False,
+        argo_version: str | None = None,
     ) -> Path:
-        """Compiles the Experiment to a file for Kubeflow Pipelines, and warns of the file's limits.
+        """Compiles the Experiment to a file for Kubeflow Pipelines, or for Argo Workflows alone.
+
+        It warns of the file's limits.
 
         Args:
             output: Path of the file to write.
@@ -254,6 +267,13 @@ class Experiment:
             image: An image with katibflow for all steps, in place of the code in the file.
             package: A release to install in each step, as ``katibflow==X``, in place of the code in
                 the file.
+            target: What runs the file: ``kfp`` or ``argo``.
+            kind: For Argo: ``workflow``, ``workflowtemplate`` or ``cronworkflow``; by default a
+                WorkflowTemplate, or with ``schedule`` a CronWorkflow.
+            schedule: For Argo: a cron expression, as ``"0 3 * * *"`` for every day at 3:00 (UTC).
+            service_account: For Argo: the pods' service account; by default the namespace's.
+            artifacts: For Argo: whether to keep report, study and logs in its artifact repository.
+            argo_version: For Argo: its version, as ``"3.7"``; by default the newest.
 
         Returns:
             The path of the file.
@@ -261,11 +281,16 @@ class Experiment:
         Raises:
             InputError: The layout cannot hold the Experiment, or the file cannot be written.
         """
-        from katibflow.compiler.emit import compile_experiment
+        from katibflow.client.compiling import ForArgo, compile_for
 
-        model = self._with_template(None)
-        compiled = compile_experiment(
-            model, image=image, package=package, layout=layout, source=self._source
+        compiled = compile_for(
+            target_of(target, "target"),
+            self._with_template(None),
+            ForArgo(kind, schedule, service_account, artifacts, argo_version),
+            image=image,
+            package=package,
+            layout=layout,
+            source=self._source,
         )
         for warning in compiled.warnings:
             warnings.warn(f"{self._source}: {warning}", stacklevel=2)
@@ -283,6 +308,7 @@ class Experiment:
     def submit(
         self,
         *,
+        to: str = "kfp",
         host: str | None = None,
         namespace: str | None = None,
         context: str | None = None,
@@ -294,6 +320,9 @@ class Experiment:
         package: str | None = None,
         schedule: None = None,
         every: None = None,
+        service_account: str | None = None,
+        artifacts: bool = False,
+        argo_version: str | None = None,
         **run_parameters: Any,
     ) -> Run: ...
 
@@ -301,6 +330,7 @@ class Experiment:
     def submit(
         self,
         *,
+        to: str = "kfp",
         host: str | None = None,
         namespace: str | None = None,
         context: str | None = None,
@@ -312,9 +342,15 @@ class Experiment:
         package: str | None = None,
         schedule: str | None = None,
         every: str | None = None,
+        service_account: str | None = None,
+        artifacts: bool = False,
+        argo_version: str | None = None,
         **run_parameters: Any,
     ) -> Run | Recurring:
-        """Compiles the Experiment, uploads it unless it is there, and starts a run of it.
+        """Compiles the Experiment and starts a run of it, in Kubeflow Pipelines or Argo alone.
+
+        For Kubeflow Pipelines the pipeline is uploaded unless it is there. For Argo a Workflow is
+        created through the kubeconfig, or from a pod of the cluster.
 
         With ``schedule`` or ``every`` this creates a recurring run instead; each of its runs is a
         study of its own, unless ``resume`` is given.
@@ -323,6 +359,7 @@ class Experiment:
         value.
 
         Args:
+            to: What runs it: ``kfp`` or ``argo``.
             host: The installation's address; by default ``KF_PIPELINES_ENDPOINT``, the cluster
                 that this process runs in, or the kubeconfig's.
             namespace: The namespace of the run and its jobs; needed where users have their own.
@@ -336,6 +373,9 @@ class Experiment:
             package: Release to install in each step; see ``compile``.
             schedule: A cron expression, as ``"0 3 * * *"`` for every day at 3:00 (UTC).
             every: The time from one start to the next, as ``"6h"``.
+            service_account: For Argo: the pods' service account; by default the namespace's.
+            artifacts: For Argo: whether to keep report, study and logs in its artifact repository.
+            argo_version: For Argo: its version, as ``"3.7"``; by default the newest.
             **run_parameters: What the run changes, see `katibflow.steps.run_parameters`.
 
         Returns:
@@ -345,16 +385,21 @@ class Experiment:
             InputError: The Experiment cannot run there, or does not fit the parameters.
             RunnerError: The server cannot be reached, or refuses.
         """
-        require("kfp", "Experiment.submit")
+        target = target_of(to, "to")
+        require(target, "Experiment.submit")
         from katibflow.api.run import Recurring, Run
-        from katibflow.client.cluster import access_of
-        from katibflow.client.submitting import Submission, submit, trigger_of
-        from katibflow.handles.kfp import KfpRun
+        from katibflow.client.schedules import trigger_of
+        from katibflow.client.submitting import Submission
+        from katibflow.handles.submitting import Destination
+        from katibflow.handles.submitting import submit as submit_to
         from katibflow.runners.kubernetes.config_maps import map_in_cluster
 
         given = given_texts(run_parameters, parameters)
         trigger = trigger_of(schedule, every)
-        access = access_of(host, namespace, context, ca_file)
+        destination = Destination(
+            target, host, namespace, context, ca_file, service_account, artifacts, argo_version
+        )
+        destination.check(kfp_experiment)
         submission = Submission(
             self._with_template(map_in_cluster(context)),
             self._source,
@@ -364,10 +409,9 @@ class Experiment:
             package,
             kfp_experiment,
         )
-        submitted = submit(submission, access, _WarningListener(self._source), trigger)
-        if isinstance(submitted.made, Recurring):
-            return submitted.made
-        return Run(KfpRun(submitted.pipelines, submitted.made, submitted.cluster))
+        listener = _WarningListener(self._source)
+        made = submit_to(submission, destination, listener, trigger, _to_stderr)
+        return made if isinstance(made, Recurring) else Run(made)
 
     @with_run_keywords
     def task(
@@ -436,8 +480,9 @@ class _WarningListener:
         self._source = source
 
     def warning(self, text: str) -> None:
-        # Frames up to the caller: this method, `submitting.submit` and `Experiment.submit`.
-        warnings.warn(f"{self._source}: {text}", stacklevel=4)
+        # Frames up to the caller: this method, the client's, two of the handles', and
+        # `Experiment.submit`.
+        warnings.warn(f"{self._source}: {text}", stacklevel=6)
 
     def line(self, text: str) -> None:
         pass
@@ -446,7 +491,11 @@ class _WarningListener:
         if isinstance(error, InputError):
             return  # the run needs no cluster, and reading its trials later raises the error
         # The frames as above, and two methods of the cluster.
-        warnings.warn(f"earlier trials cannot be seen from here: {error}", stacklevel=6)
+        warnings.warn(f"earlier trials cannot be seen from here: {error}", stacklevel=8)
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _paths(given: str | Path | Sequence[str | Path] | None) -> list[str]:

@@ -50,7 +50,7 @@ class Run:
 
         Args:
             run: The run's folder or history file; or its name, its id, or the id's first letters.
-            on: The only place to look: ``local`` or ``kfp``; by default each to
+            on: The only place to look: ``local``, ``kfp`` or ``argo``; by default each to
                 which something leads.
             runs: Folder that holds a folder for each run on this machine.
             host: The address of Kubeflow Pipelines; see `Experiment.submit`.
@@ -104,12 +104,12 @@ class Run:
 
     @property
     def on(self) -> str:
-        """Where the run is: ``local`` or ``kfp``."""
+        """Where the run is: ``local``, ``kfp`` or ``argo``."""
         return self._handle.on
 
     @property
     def run_id(self) -> str:
-        """The run's id, which ``katibflow show`` takes too; in Kubeflow Pipelines KFP's own."""
+        """The run's id, which ``katibflow show`` takes too; KFP's own, or the Workflow's uid."""
         return self._handle.run_id
 
     @property
@@ -187,9 +187,9 @@ class Run:
         """Stops the run and its trials. Stopping a run again is no error.
 
         A run on this machine ends as by Ctrl-C, and this returns when it has. In Kubeflow Pipelines
-        the run is terminated, and its last step then stops the trials. If its steps have not
-        changed for long, or its Workflow is full, this waits half a minute for the engine to act,
-        and else stops the trials' jobs from here.
+        the run is terminated, in Argo stopped, and its last step then stops the trials. If its
+        steps have not changed for long, or its Workflow is full, this waits half a minute for the
+        engine to act, and else stops the trials' jobs from here.
 
         Args:
             poll: Seconds between two requests in that time, above 0; 2 by default.

@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from katibflow.compiler.argo.objects import NEWEST, VERSIONS, Kind
-from katibflow.errors import InputError
+from katibflow.compiler.argo.objects import NEWEST, VERSIONS
 
-__all__ = ["ArgoVersion", "Artifacts", "ServiceAccount", "check_target"]
+__all__ = ["ArgoVersion", "Artifacts", "ServiceAccount"]
 
 ServiceAccount = Annotated[
     str | None,
@@ -22,30 +21,9 @@ Artifacts = Annotated[
     ),
 ]
 ArgoVersion = Annotated[
-    str, typer.Option(metavar="X.Y", help=f"For Argo: its version, of {', '.join(VERSIONS)}.")
+    str | None,
+    typer.Option(
+        metavar="X.Y",
+        help=f"For Argo: its version, of {', '.join(VERSIONS)}; by default {NEWEST}.",
+    ),
 ]
-
-
-def check_target(
-    kind: Kind | None,
-    schedule: str | None,
-    service_account: str | None,
-    artifacts: bool,
-    version: str,
-) -> None:
-    """Checks that no option for Argo is given with another target.
-
-    Raises:
-        InputError: One is.
-    """
-    given = {
-        "--as": kind,
-        "--schedule": schedule,
-        "--service-account": service_account,
-        "--artifacts": artifacts or None,
-        "--argo-version": version if version != NEWEST else None,
-    }
-    for option, value in given.items():
-        if value is not None:
-            found = "it" if value is True else value
-            raise InputError(f"{option}: found {found}; allowed: only with --target argo")

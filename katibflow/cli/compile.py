@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,6 @@ from katibflow.cli.argo_options import (
     ArgoVersion,
     Artifacts,
     ServiceAccount,
-    check_target,
 )
 from katibflow.cli.options import (
     ConfigMapFile,
@@ -24,17 +22,11 @@ from katibflow.cli.options import (
     Package,
     check_output,
 )
-from katibflow.compiler.argo.objects import NEWEST, Kind
+from katibflow.compiler.argo.objects import Kind
+from katibflow.compiler.targets import Target, check_options
 from katibflow.printing import say
 
-__all__ = ["Target", "compile_"]
-
-
-class Target(StrEnum):
-    """What runs a compiled file."""
-
-    KFP = "kfp"
-    ARGO = "argo"
+__all__ = ["compile_"]
 
 
 def compile_(
@@ -61,11 +53,13 @@ def compile_(
     ] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(metavar="CRON", help='For Argo: when to run it, as "0 3 * * *" at 3:00.'),
+        typer.Option(
+            metavar="CRON", help='For Argo: when to run it, as "0 3 * * *" at 3:00 (UTC).'
+        ),
     ] = None,
     service_account: ServiceAccount = None,
     artifacts: Artifacts = False,
-    argo_version: ArgoVersion = NEWEST,
+    argo_version: ArgoVersion = None,
 ) -> None:
     """Compile an Experiment to a pipeline that Kubeflow Pipelines or Argo Workflows runs.
 
@@ -75,26 +69,22 @@ def compile_(
       katibflow compile examples/mnist.yaml --layout controller -o mnist.yaml
       katibflow compile examples/mnist.yaml --target argo -o sweep.yaml
     """
+    from katibflow.client.compiling import ForArgo, compile_for
     from katibflow.study.files import write_file
     from katibflow.validation.reading import map_in_file, read_experiment
 
     check_output(output, file)
-    if target is Target.KFP:
-        check_target(as_, schedule, service_account, artifacts, argo_version)
-    experiment = read_experiment(file, read=map_in_file(config_map))
-    if target is Target.ARGO:
-        from katibflow.compiler.argo.emit import ArgoOptions, compile_workflow
-
-        options = ArgoOptions(as_, schedule, service_account, artifacts, argo_version)
-        compiled = compile_workflow(
-            experiment, options, image=image, package=package, layout=layout, source=str(file)
-        )
-    else:
-        from katibflow.compiler.emit import compile_experiment
-
-        compiled = compile_experiment(
-            experiment, image=image, package=package, layout=layout, source=str(file)
-        )
+    options = ForArgo(as_, schedule, service_account, artifacts, argo_version)
+    check_options(target, options.given(), "--target")
+    compiled = compile_for(
+        target,
+        read_experiment(file, read=map_in_file(config_map)),
+        options,
+        image=image,
+        package=package,
+        layout=layout,
+        source=str(file),
+    )
     for warning in compiled.warnings:
         say(f"{file}: {warning}", file=sys.stderr)
     write_file(output, compiled.text)

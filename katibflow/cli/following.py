@@ -11,6 +11,7 @@ import typer
 
 from katibflow.cli.options import EXPERIMENT_FAILED, interrupted
 from katibflow.cli.results import best_lines
+from katibflow.client.base import NotFound
 from katibflow.engine.signals import caught
 from katibflow.errors import RunnerError
 from katibflow.printing import say
@@ -38,6 +39,8 @@ def follow_to_end(run: RunHandle, poll: float | None, as_json: bool) -> typer.Ex
     try:
         with caught(stop):
             now = run.follow(stopped.wait, lambda: sys.stderr if as_json else sys.stdout, poll=poll)
+    except NotFound:
+        raise  # somebody has deleted the run, so it does not go on
     except RunnerError as error:
         raise RunnerError(f"{error}\n{how}") from error
     if stop.reason is not None and not now.is_over:

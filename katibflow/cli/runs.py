@@ -13,7 +13,7 @@ import typer
 from katibflow.cli.finding import Poll, RunName, with_where
 from katibflow.cli.following import follow_to_end
 from katibflow.cli.options import EXPERIMENT_FAILED, AsJson
-from katibflow.cli.results import best_lines, trial_lines
+from katibflow.cli.results import best_lines, terminal_width, trial_lines
 from katibflow.cli.tables import age_text, table_lines
 from katibflow.errors import KatibflowError, RunnerError
 from katibflow.handles.base import Configured, Where
@@ -132,7 +132,7 @@ def show(
         print(json.dumps({**now.data(), "history": trials}))
         return
     if now.history is not None:
-        say(*trial_lines(now.history))
+        say(*trial_lines(now.history, terminal_width()))
     elif now.steps:
         say(*table_lines(("STEP", "STATE", "TIMES"), now.steps))
     say(f"{now.ending.reason}: {now.ending.message}")
@@ -177,8 +177,9 @@ def stop(run: RunName, where: Where, as_json: AsJson = False) -> None:
     """Stop a run and its trials. Stopping a run that is over is no error.
 
     A run on this machine ends as by Ctrl-C in its own terminal, and can go on later. In Kubeflow
-    Pipelines the run is terminated, and its exit handler stops the trials' jobs; where its engine
-    does not act, the jobs are stopped from here. Exit status 1 if that cannot be done.
+    Pipelines the run is terminated, in Argo stopped, and its exit handler stops the trials' jobs;
+    where its engine does not act, the jobs are stopped from here. Exit status 1 if that cannot be
+    done.
 
     \b
     Examples:

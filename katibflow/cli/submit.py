@@ -1,4 +1,4 @@
-"""The command ``katibflow submit``: runs an Experiment in Kubeflow Pipelines, or schedules it."""
+"""The command ``katibflow submit``: runs an Experiment in a pipelines' engine, or schedules it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from katibflow.cli.finding import CaFile, Context, Host, Namespace, Poll
+from katibflow.cli.argo_options import ArgoVersion, Artifacts, ServiceAccount
+from katibflow.cli.finding import CaFile, Context, Host, Namespace, Poll, print_warning
 from katibflow.cli.following import follow_to_end
 from katibflow.cli.options import (
     AsJson,
@@ -21,8 +22,11 @@ from katibflow.cli.options import (
     Package,
 )
 from katibflow.cli.run_options import with_run_options
+from katibflow.compiler.targets import Target
 from katibflow.errors import KatibflowError
 from katibflow.extras import require
+from katibflow.handles import submitting as handles
+from katibflow.handles.submitting import Destination
 from katibflow.printing import say
 
 __all__ = ["submit"]
@@ -31,6 +35,9 @@ __all__ = ["submit"]
 @with_run_options(before="kfp_experiment")
 def submit(
     file: ExperimentFile,
+    to: Annotated[
+        Target, typer.Option(help="What runs it: Kubeflow Pipelines, or Argo Workflows alone.")
+    ] = Target.KFP,
     host: Host = None,
     namespace: Namespace = None,
     context: Context = None,
@@ -54,30 +61,37 @@ def submit(
     package: Package = None,
     layout: LayoutOption = Layout.AUTO,
     config_map: ConfigMapFile = None,
+    service_account: ServiceAccount = None,
+    artifacts: Artifacts = False,
+    argo_version: ArgoVersion = None,
     as_json: AsJson = False,
     **run_parameters: str | None,
 ) -> None:
-    """Run an Experiment in Kubeflow Pipelines and follow it to its end.
+    """Run an Experiment in Kubeflow Pipelines or Argo Workflows, and follow it to its end.
 
-    The pipeline is compiled, and uploaded unless that version is there. Ctrl-C leaves the run
-    alone. Exit status as of `katibflow run`.
+    For Kubeflow Pipelines the pipeline is compiled, and uploaded unless that version is there. For
+    Argo a Workflow is created through the kubeconfig, or from a pod of the cluster. Ctrl-C leaves
+    the run alone. Exit status as of `katibflow run`.
 
     \b
     Examples:
       katibflow submit examples/mnist.yaml --host http://localhost:8080
       katibflow submit examples/mnist.yaml --max-trials 20 --goal 0.1 --no-wait
       katibflow submit examples/mnist.yaml --name nightly --schedule "0 3 * * *"
+      katibflow submit examples/mnist.yaml --to argo --service-account katibflow
     """
-    require("kfp", "katibflow submit")
-    from katibflow.client import submitting
-    from katibflow.client.cluster import access_of
-    from katibflow.handles.kfp import KfpRun
+    destination = Destination(
+        to, host, namespace, context, ca_file, service_account, artifacts, argo_version
+    )
+    destination.check(kfp_experiment)
+    require(to, "katibflow submit")
+    from katibflow.client.schedules import trigger_of
+    from katibflow.client.submitting import Recurring, Submission
     from katibflow.runners.kubernetes.config_maps import map_in_cluster
     from katibflow.validation.reading import map_in_file, read_experiment
 
-    trigger = submitting.trigger_of(schedule, every)
-    access = access_of(host, namespace, context, ca_file)
-    submission = submitting.Submission(
+    trigger = trigger_of(schedule, every)
+    submission = Submission(
         read_experiment(file, read=map_in_file(config_map) or map_in_cluster(context)),
         str(file),
         {key: value for key, value in run_parameters.items() if value is not None},
@@ -86,17 +100,16 @@ def submit(
         package,
         kfp_experiment,
     )
-    submitted = submitting.submit(submission, access, _PrintingListener(file, as_json), trigger)
-    made, pipelines = submitted.made, submitted.pipelines
-    if isinstance(made, submitting.Recurring):
+    listener = _PrintingListener(file, as_json)
+    made = handles.submit(submission, destination, listener, trigger, print_warning)
+    if isinstance(made, Recurring):
         if as_json:
             data = {"name": made.name, "recurringRun": made.recurring_run_id, "link": made.link}
             print(json.dumps(data))
     elif wait:
-        raise follow_to_end(KfpRun(pipelines, made, submitted.cluster), poll, as_json)
+        raise follow_to_end(made, poll, as_json)
     elif as_json:
-        run = KfpRun(pipelines, made, submitted.cluster)
-        print(json.dumps({"run": run.run_id, "name": run.name, "link": run.link}))
+        print(json.dumps({"run": made.run_id, "name": made.name, "link": made.link}))
 
 
 class _PrintingListener:

@@ -1,5 +1,5 @@
-"""Talks to Kubeflow Pipelines: uploads, starts, schedules, follows, lists and stops runs.
+"""Talks to Kubeflow Pipelines, or to Argo alone: starts, schedules, follows, lists and stops runs.
 
-It also reads what the cluster has of a run: its Workflow, its pods and its trials' jobs. Compiling
-is in `compiler`, printing for the command line in `cli`.
+It also uploads pipelines, and reads what the cluster has of a run: its Workflow, its pods and its
+trials' jobs. Compiling is in `compiler`, printing for the command line in `cli`.
 """

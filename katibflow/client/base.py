@@ -13,12 +13,15 @@ from typing import Any, Protocol
 from katibflow.errors import RunnerError
 
 __all__ = [
+    "KUBEFLOW",
     "OVER",
     "Cron",
+    "Engine",
     "Every",
     "NotFound",
     "Pipelines",
     "Run",
+    "Runs",
     "Step",
     "Trigger",
     "Unreachable",
@@ -34,6 +37,27 @@ class Unreachable(RunnerError):
 
 class NotFound(RunnerError):
     """The server has no object of that name or id."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs pipelines, as far as what is told of a run differs.
+
+    Attributes:
+        title: Its name.
+        submit: The words of the command that starts a run in it.
+        namespace: The namespace of Argo's controller, where it is usually installed.
+    """
+
+    title: str
+    submit: tuple[str, ...]
+    namespace: str
+
+
+KUBEFLOW = Engine(
+    "Kubeflow Pipelines", ("katibflow", "submit", "EXPERIMENT.yaml"), namespace="kubeflow"
+)
+"""Kubeflow Pipelines; other engines are where their runs are read."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +83,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as Kubeflow Pipelines describes it.
+    """A run as Kubeflow Pipelines describes it, or another engine in the same terms.
 
     Attributes:
         run_id: The run's id, a UUID.
@@ -77,6 +101,8 @@ class Run:
         causes: Why steps failed, a sentence each, from Kubernetes; empty if unknown.
         is_stopped: Whether somebody has terminated the run; Kubeflow Pipelines then calls it
             FAILED in the end.
+        engine: What runs it.
+        pods: The label selector of its steps' pods; "" for that of Kubeflow Pipelines.
     """
 
     run_id: str
@@ -92,6 +118,8 @@ class Run:
     changed: datetime | None = None
     causes: tuple[str, ...] = ()
     is_stopped: bool = False
+    engine: Engine = KUBEFLOW
+    pods: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -124,14 +152,24 @@ class Every:
 Trigger = Cron | Every
 
 
-class Pipelines(Protocol):
-    """An installation of Kubeflow Pipelines. Every method may raise the errors listed here.
+class Runs(Protocol):
+    """What has runs, whatever runs them. Every method may raise the errors listed here.
 
     Raises:
-        Unreachable: The installation does not answer.
-        NotFound: The installation has no such object.
-        RunnerError: The installation refuses.
+        Unreachable: The server does not answer.
+        NotFound: The server has no such object.
+        RunnerError: The server refuses.
     """
+
+    def run(self, run_id: str) -> Run:
+        """Returns a run as it is now, with its steps."""
+
+    def stop(self, run_id: str) -> None:
+        """Ends a run; its last step then stops its jobs."""
+
+
+class Pipelines(Runs, Protocol):
+    """An installation of Kubeflow Pipelines; for errors see `Runs`."""
 
     @property
     def namespace(self) -> str:
@@ -168,9 +206,6 @@ class Pipelines(Protocol):
     def schedules(self, experiment: str) -> Sequence[tuple[str, str]]:
         """Returns name and id of each recurring run in KFP's experiment of that name."""
 
-    def run(self, run_id: str) -> Run:
-        """Returns a run as it is now, with its steps."""
-
     def runs(self, limit: int) -> Sequence[Run]:
         """Returns the latest runs, the newest first.
 
@@ -197,9 +232,6 @@ class Pipelines(Protocol):
             run_id: The run's id.
             pod: The name of the pod; or the node's, for a log that Argo has archived.
         """
-
-    def stop(self, run_id: str) -> None:
-        """Terminates a run."""
 
     def link(self, path: str) -> str:
         """Returns the address of a page in KFP's UI, or "" if it is not known.

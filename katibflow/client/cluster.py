@@ -13,7 +13,7 @@ from pathlib import Path
 from katibflow.client.access import Access
 from katibflow.client.base import Pipelines, Run
 from katibflow.client.kfp_logs import kfp_logs, kfp_workflow, published_history
-from katibflow.client.logs import failed_steps, last_lines, names_of_failed
+from katibflow.client.logs import failed_steps, last_lines, names_of_failed, titled
 from katibflow.client.reading import FIRST_STEPS, ExperimentRun
 from katibflow.client.records import NAMESPACE, JobRecords, Records, cluster_of
 from katibflow.client.run_view import RunStatus, RunView, now_in_utc
@@ -199,13 +199,7 @@ class Cluster:
             found = list(failed_steps(api, run)) if api is not None else self._failed_steps(run)
         except RunnerError:
             found = self._failed_steps(run)
-        told = FIRST_STEPS if fault else ()
-        return [
-            line
-            for name, lines in found
-            if name not in told
-            for line in (f"==> {name} <==", *lines)
-        ]
+        return titled(found, FIRST_STEPS if fault else ())
 
     def lines_of(self, step: str, run: Run) -> list[str]:
         """Returns the last lines of a run's step, from Kubeflow Pipelines' API; none without one.
@@ -216,10 +210,9 @@ class Cluster:
         """
         try:
             logs = kfp_logs(self._pipelines, run.run_id, lambda node: node.step == step)
-            found = list(last_lines((node.step, lines) for node, lines in logs))
+            return titled(last_lines((node.step, lines) for node, lines in logs))
         except RunnerError:
             return []
-        return [line for name, lines in found for line in (f"==> {name} <==", *lines)]
 
     def _failed_steps(self, run: Run) -> list[tuple[str, list[str]]]:
         """Returns the same as `logs.failed_steps`, from Kubeflow Pipelines' API."""

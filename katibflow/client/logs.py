@@ -5,16 +5,15 @@ Logs of pods that are gone are not here: Kubeflow Pipelines keeps those as artif
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from katibflow.client.base import Run
 from katibflow.client.step_output import StepOutput
 from katibflow.client.tasks import LAST_STEP
-from katibflow.client.workflow import KFP_RUN, NODE, step_of
+from katibflow.client.workflow import KFP_RUN, step_of_pod
 from katibflow.errors import RunnerError
 from katibflow.experiment.job_kinds import kind_of
 from katibflow.runners.kubernetes.api import Api, ApiError, Lost
@@ -31,6 +30,7 @@ __all__ = [
     "names_of_failed",
     "step_logs",
     "step_sources",
+    "titled",
     "trial_logs",
     "trial_sources",
 ]
@@ -56,8 +56,6 @@ class LogSource:
 _MOST = 60
 """The greatest number of lines of a failed step: a message of ours may have a Role to apply."""
 
-_OWN = re.compile(r"\.executor(\(\d+\))?$")  # Argo's node for a step's own container
-
 
 def trial_logs(
     api: Api, trial: Trial, manifest: Mapping[str, Any], container: str | None
@@ -79,7 +77,7 @@ def trial_logs(
         yield pod["metadata"]["name"], _lines(api, pod["metadata"]["name"], chosen)
 
 
-def step_logs(api: Api, run_id: str) -> Iterator[tuple[str, Iterator[str]]]:
+def step_logs(api: Api, run: Run) -> Iterator[tuple[str, Iterator[str]]]:
     """Yields name and log of each step of a run whose pod still exists, the oldest first.
 
     The log has the engine's lines too; `step_output` tells them apart.
@@ -87,11 +85,15 @@ def step_logs(api: Api, run_id: str) -> Iterator[tuple[str, Iterator[str]]]:
     Raises:
         RunnerError: The cluster refuses.
     """
-    for pod in _pods(api, [f"{KFP_RUN}={run_id}"]):
-        metadata = pod["metadata"]
-        node = (metadata.get("annotations") or {}).get(NODE, "")
-        if _OWN.search(node):
-            yield step_of(node), _lines(api, metadata["name"], "main")
+    for pod in _pods(api, [_steps_of(run)]):
+        step = step_of_pod(pod)
+        if step is not None:
+            yield step, _lines(api, pod["metadata"]["name"], "main")
+
+
+def _steps_of(run: Run) -> str:
+    """Returns the label selector of a run's steps."""
+    return run.pods or f"{KFP_RUN}={run.run_id}"
 
 
 def failed_steps(api: Api, run: Run, count: int = 10) -> Iterator[tuple[str, list[str]]]:
@@ -110,8 +112,20 @@ def failed_steps(api: Api, run: Run, count: int = 10) -> Iterator[tuple[str, lis
     """
     wanted = names_of_failed(run)
     yield from last_lines(
-        ((name, lines) for name, lines in step_logs(api, run.run_id) if name in wanted), count
+        ((name, lines) for name, lines in step_logs(api, run) if name in wanted), count
     )
+
+
+def titled(found: Iterable[tuple[str, Sequence[str]]], told: Sequence[str] = ()) -> list[str]:
+    """Returns steps' lines below a line with each step's name.
+
+    Args:
+        found: Names and lines.
+        told: Names of steps that are left out.
+    """
+    return [
+        line for name, lines in found if name not in told for line in (f"==> {name} <==", *lines)
+    ]
 
 
 def names_of_failed(run: Run) -> set[str]:
@@ -150,16 +164,16 @@ def trial_sources(
         yield _source(body["metadata"]["name"], body, chosen)
 
 
-def step_sources(api: Api, run_id: str) -> Iterator[LogSource]:
+def step_sources(api: Api, run: Run) -> Iterator[LogSource]:
     """Yields the logs of a run's steps, as they are now; see `step_logs`.
 
     Raises:
         RunnerError: The cluster refuses.
     """
-    for body in _pods(api, [f"{KFP_RUN}={run_id}"]):
-        node = (body["metadata"].get("annotations") or {}).get(NODE, "")
-        if _OWN.search(node):
-            yield _source(step_of(node), body, "main")
+    for body in _pods(api, [_steps_of(run)]):
+        step = step_of_pod(body)
+        if step is not None:
+            yield _source(step, body, "main")
 
 
 def _source(title: str, body: Mapping[str, Any], container: str) -> LogSource:

@@ -21,8 +21,10 @@ from katibflow.steps.run_parameters import check_texts, parameters_of, with_para
 from katibflow.validation.rules import check_document
 
 __all__ = [
+    "FIRST_LETTERS",
     "FIRST_STEPS",
     "ExperimentRun",
+    "experiment_run_of",
     "experiment_runs_of",
     "find_experiment_run",
     "full_run_id",
@@ -31,7 +33,9 @@ __all__ = [
 ]
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_PART = re.compile(r"[0-9a-f]{8}")
+FIRST_LETTERS = re.compile(r"[0-9a-f]{8}")
+"""The part of an id that `list` shows, and that the jobs of a run carry."""
+
 FIRST_STEPS = ("start", "controller")
 """The steps that check the run's parameters, one of which each layout has."""
 
@@ -76,11 +80,18 @@ def experiment_runs_of(pipelines: Pipelines, run: Run) -> tuple[ExperimentRun, .
     return tuple(
         experiment_run
         for each in found
-        if (experiment_run := _experiment_run(run, each)) is not None
+        if (experiment_run := experiment_run_of(run, each)) is not None
     )
 
 
-def _experiment_run(run: Run, inputs: Mapping[str, str]) -> ExperimentRun | None:
+def experiment_run_of(run: Run, inputs: Mapping[str, str]) -> ExperimentRun | None:
+    """Returns the Experiment of a run, or None if it is none that this release can read.
+
+    Args:
+        run: The run.
+        inputs: The Experiment as JSON, its layout and the run's parameters, by the names that they
+            have as inputs of the run's first step.
+    """
     try:
         document = json.loads(inputs["experiment"])
         compiled = Experiment.model_validate(document)
@@ -193,7 +204,7 @@ def full_run_id(pipelines: Pipelines, text: str) -> str:
     """
     found = [
         run.run_id
-        for run in (pipelines.runs(_LOOKED_THROUGH) if _PART.fullmatch(text) else ())
+        for run in (pipelines.runs(_LOOKED_THROUGH) if FIRST_LETTERS.fullmatch(text) else ())
         if run.run_id.startswith(text)
     ]
     return found[0] if len(found) == 1 else text

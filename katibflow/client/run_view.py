@@ -25,7 +25,7 @@ from katibflow.client.stalls import (
     stall_text,
 )
 from katibflow.client.workflow import Workflow
-from katibflow.client.workflow_reader import WorkflowReader
+from katibflow.client.workflow_reader import Workflows
 from katibflow.errors import RunnerError
 from katibflow.study.history import History
 
@@ -83,7 +83,7 @@ class RunView:
         self,
         experiment_run: ExperimentRun,
         records: Records | None = None,
-        reader: WorkflowReader | None = None,
+        reader: Workflows | None = None,
         now: Clock = now_in_utc,
         reported: Callable[[str], Workflow | None] | None = None,
     ) -> None:

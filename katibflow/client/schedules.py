@@ -13,10 +13,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from katibflow.client.base import Cron, Every
+from katibflow.client.base import Cron, Every, Trigger
 from katibflow.errors import InputError
 
-__all__ = ["read_cron", "read_interval"]
+__all__ = ["argo_schedule", "read_cron", "read_interval", "trigger_of"]
 
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
@@ -140,3 +140,42 @@ def read_interval(text: str) -> Every:
             f'--every: found "{text}"; allowed: a time above 0 with units, as 30m, 6h, 1h30m, 1d'
         )
     return Every(seconds)
+
+
+def trigger_of(schedule: str | None, every: str | None) -> Trigger | None:
+    """Returns the trigger of a recurring run, or None for a run that is started now.
+
+    Args:
+        schedule: A cron expression, or None.
+        every: The time between two starts, as ``6h``, or None.
+
+    Raises:
+        InputError: Both are given, or one is wrong.
+    """
+    if schedule is not None and every is not None:
+        raise InputError("--schedule and --every: found both; allowed: one of them")
+    if schedule is not None:
+        return read_cron(schedule)
+    return read_interval(every) if every is not None else None
+
+
+def argo_schedule(trigger: Trigger) -> str:
+    """Returns a trigger as a CronWorkflow has it, which knows five fields and no seconds.
+
+    Source: robfig/cron v3 ``ParseStandard``, which Argo uses.
+
+    Raises:
+        InputError: It names seconds.
+    """
+    if isinstance(trigger, Every):
+        return f"@every {trigger.seconds}s"
+    seconds, *fields = trigger.expression.split()
+    if not fields:
+        return seconds  # a word, as @daily
+    if seconds != "0":
+        raise InputError(
+            f'--schedule: found "{trigger.expression}"; allowed: five fields, as in crontab '
+            '(minute hour day month weekday: "0 3 * * *" is 3:00 every day), as Argo knows no '
+            "seconds"
+        )
+    return " ".join(fields)

@@ -223,10 +223,12 @@ def advice(
         )
     if stall.waiting:
         space = f" -n {namespace}" if namespace else ""
-        return (f"  kubectl describe pods{space} -l {KFP_RUN}={run_id}",)
+        pods = experiment_run.run.pods or f"{KFP_RUN}={run_id}"
+        return (f"  kubectl describe pods{space} -l {pods}",)
     commands = (
         "  kubectl get pods -A -l app=workflow-controller",
-        "  kubectl logs -n kubeflow deploy/workflow-controller --tail=50",
+        f"  kubectl logs -n {experiment_run.run.engine.namespace} deploy/workflow-controller "
+        "--tail=50",
     )
     if stall.engine_seen:
         return commands
@@ -247,7 +249,7 @@ def resuming(experiment_run: ExperimentRun, history: History | None = None) -> s
         history: Its trials, or None if they are not known; `resume` refuses a run without any.
     """
     resume = run_name(experiment_run.run.run_id) if experiment_run.resume == NONE else ALL
-    words = ["katibflow", "submit", "EXPERIMENT.yaml"]
+    words = [*experiment_run.run.engine.submit]
     words += ["--layout", "controller"] if experiment_run.layout == ROUNDS else []
     words += ["--resume", resume] if has_trials(history) or resume == ALL else []
     table = run_parameters()

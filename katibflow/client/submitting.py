@@ -18,7 +18,6 @@ from katibflow.client.base import Pipelines, Run, Trigger, Version
 from katibflow.client.cluster import Cluster
 from katibflow.client.package_index import check_release
 from katibflow.client.reading import ExperimentRun, full_run_id, link_of
-from katibflow.client.schedules import read_cron, read_interval
 from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.layouts import AUTO
 from katibflow.errors import InputError, KatibflowError
@@ -43,11 +42,11 @@ __all__ = [
     "SubmissionListener",
     "Submitted",
     "check_earlier",
+    "checked",
     "prepare",
     "schedule",
     "start",
     "submit",
-    "trigger_of",
     "upload",
 ]
 
@@ -112,10 +111,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class Recurring:
-    """A recurring run that was created.
+    """A recurring run that was created, or a CronWorkflow of Argo's.
 
     Attributes:
-        recurring_run_id: KFP's id of the recurring run.
+        recurring_run_id: KFP's id of the recurring run, or the CronWorkflow's uid.
         name: The recurring run's name, which is the Experiment's.
         link: The address of its page in the UI, or its id if the address is not known.
     """
@@ -180,11 +179,12 @@ def submit(
     listener.line(f"layout {ready.layout}: {ready.why}")
     pipelines = connect(access)
     cluster = Cluster(pipelines, access, listener.cluster_unavailable)
-    given = ready.parameters.get("resume")
-    if given is not None:
-        ready = ready.resuming(full_run_id(pipelines, given.strip().lower()))
+    asked = ready.parameters.get("resume")
+    if asked is not None:
+        ready = ready.resuming(full_run_id(pipelines, asked.strip().lower()))
     resume = ready.parameters.get("resume", NONE) if trigger is not None else ready.resume
-    cluster.if_readable(lambda api: check_earlier(api, ready, resume))
+    given = {**ready.parameters, "resume": resume}
+    cluster.if_readable(lambda api: check_earlier(api, ready.experiment, given))
     version, is_new = upload(pipelines, ready)
     done = "uploaded" if is_new else "there already"
     listener.line(f"pipeline {ready.pipeline}, version {ready.version}: {done}")
@@ -199,36 +199,13 @@ def submit(
     return Submitted(pipelines, cluster, experiment_run)
 
 
-def trigger_of(schedule: str | None, every: str | None) -> Trigger | None:
-    """Returns the trigger of a recurring run, or None for a run that is started now.
-
-    Args:
-        schedule: A cron expression, or None.
-        every: The time between two starts, as ``6h``, or None.
-
-    Raises:
-        InputError: Both are given, or one is wrong.
-    """
-    if schedule is not None and every is not None:
-        raise InputError("--schedule and --every: found both; allowed: one of them")
-    if schedule is not None:
-        return read_cron(schedule)
-    return read_interval(every) if every is not None else None
-
-
 def prepare(submission: Submission) -> Ready:
     """Checks a submission and compiles its pipeline.
 
     Raises:
         InputError: The Experiment cannot be compiled, or does not fit its parameters.
     """
-    experiment = checked_with(
-        submission.experiment.document(),
-        submission.parameters,
-        lambda document: check_document(document, _PARAMETERS),
-    )
-    check_texts(submission.parameters)
-    resume = {**parameters_of(submission.experiment), **submission.parameters}["resume"]
+    experiment, resume = checked(submission)
     compiled = compile_experiment(
         submission.experiment,
         image=submission.image,
@@ -250,6 +227,22 @@ def prepare(submission: Submission) -> Ready:
         resume=resume,
         kfp_experiment=submission.kfp_experiment or experiment.name,
     )
+
+
+def checked(submission: Submission) -> tuple[Experiment, str]:
+    """Returns the Experiment with the run's parameters in it, and the parameter ``resume``.
+
+    Raises:
+        InputError: The Experiment does not fit its parameters.
+    """
+    experiment = checked_with(
+        submission.experiment.document(),
+        submission.parameters,
+        lambda document: check_document(document, _PARAMETERS),
+    )
+    check_texts(submission.parameters)
+    resume = {**parameters_of(submission.experiment), **submission.parameters}["resume"]
+    return experiment, resume
 
 
 def upload(pipelines: Pipelines, ready: Ready) -> tuple[Version, bool]:
@@ -292,26 +285,25 @@ def schedule(pipelines: Pipelines, ready: Ready, version: Version, trigger: Trig
     return pipelines.schedule(ready.kfp_experiment, name, version, parameters, trigger)
 
 
-def check_earlier(api: Api, ready: Ready, resume: str) -> None:
+def check_earlier(api: Api, experiment: Experiment, given: Mapping[str, str]) -> None:
     """Checks the trials of earlier runs as the run's first step will check them.
 
     Args:
         api: The API for the namespace of the trials' jobs.
-        ready: The compiled submission.
-        resume: The run's parameter ``resume``.
+        experiment: The Experiment with the run's parameters in it.
+        given: The run's parameters that were given, and ``resume``.
 
     Raises:
         InputError: Earlier trials do not fit, or leave nothing to do.
         RunnerError: Earlier trials cannot be read.
     """
-    if read_resume(resume) == NONE:
+    if read_resume(given["resume"]) == NONE:
         return
-    empty = History(ready.experiment, "new", 0)
+    empty = History(experiment, "new", 0)
     runner = KubernetesRunner(
         api,
-        experiment=ready.experiment.name,
+        experiment=experiment.name,
         run=empty.run,
-        template=ready.experiment.spec.trial_template,
+        template=experiment.spec.trial_template,
     )
-    given = {**ready.parameters, "resume": resume}
     check_first_trials(initial_study(_PARAMETERS, empty, given, runner.earlier()))

@@ -9,13 +9,14 @@ begun have no state.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from katibflow.client.base import Step
+from katibflow.client.base import Run, Step
 
-__all__ = ["DRIVER", "LAST_STEP", "PASSED", "is_frame", "steps_of"]
+__all__ = ["DRIVER", "LAST_STEP", "PASSED", "counted", "is_frame", "steps_of"]
 
 LAST_STEP = "finish"
 """The step that stops the trials' jobs, however the run ended."""
@@ -67,3 +68,14 @@ def steps_of(tasks: Sequence[Any]) -> tuple[Step, ...]:
         if not (is_repeated or is_engine_s or _ATTEMPT.search(name)):
             found.append(Step(name, task.state or "PENDING"))
     return tuple(found)
+
+
+def counted(run: Run) -> tuple[tuple[str, str, str], ...]:
+    """Returns how often each of a run's steps is in which state, without the engine's own."""
+    steps = [
+        each
+        for each in run.steps
+        if not (is_frame(each.name) or (each.name.endswith(DRIVER) and each.state in PASSED))
+    ]
+    counts = Counter((each.name, each.state) for each in steps)
+    return tuple((name, state, str(count)) for (name, state), count in counts.items())

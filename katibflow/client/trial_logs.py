@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from katibflow.client.log_following import follow_logs, in_turn
 from katibflow.client.logs import trial_logs, trial_sources
+from katibflow.client.reading import ExperimentRun
+from katibflow.client.records import JobRecords
 from katibflow.errors import InputError
-from katibflow.experiment.types import TrialTemplate
 from katibflow.runners.kubernetes.api import Api
 from katibflow.study.history import Trial
 
@@ -15,21 +16,14 @@ __all__ = ["lines_of_trial", "trial_of"]
 
 
 def lines_of_trial(
-    api: Api,
-    trials: Callable[[], Sequence[Trial]],
-    number: int,
-    template: TrialTemplate,
-    *,
-    follow: bool,
-    poll: float,
+    api: Api, experiment_run: ExperimentRun, number: int, *, follow: bool, poll: float
 ) -> tuple[str, Iterator[tuple[str, str | None]]]:
     """Returns why there may be no line, and the names of pods with each line of theirs.
 
     Args:
         api: Requests in the namespace of the trial's pods.
-        trials: Reads the run's trials as they are now.
+        experiment_run: The run.
         number: The trial's number.
-        template: The Experiment's trialTemplate.
         follow: Whether to go on until the trial is over.
         poll: Seconds between two looks at which pods there are.
 
@@ -37,7 +31,9 @@ def lines_of_trial(
         InputError: The run has no trial of that number.
         RunnerError: The cluster refuses.
     """
-    trial = trial_of(trials(), number)
+    records = JobRecords(api, experiment_run)
+    template = experiment_run.experiment.spec.trial_template
+    trial = trial_of(records.history().trials, number)
     state = f"{trial.state} {trial.reason} {trial.message}".rstrip()
     why = f"no pod of trial {number} is left, or has begun; on record it is {state}"
     manifest, container = template.trial_spec or {}, template.primary_container_name
@@ -45,7 +41,9 @@ def lines_of_trial(
         return why, in_turn(trial_logs(api, trial, manifest, container))
 
     def has_ended() -> bool:
-        return any(each.number == number and each.state.is_finished for each in trials())
+        return any(
+            each.number == number and each.state.is_finished for each in records.history().trials
+        )
 
     lines = follow_logs(
         api,

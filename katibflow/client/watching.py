@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TextIO
 
-from katibflow.client.base import Pipelines, Run
+from katibflow.client.base import Run, Runs
 from katibflow.client.following import follow
 from katibflow.client.kfp_logs import LogFeed
 from katibflow.client.reading import ExperimentRun
@@ -21,22 +21,24 @@ __all__ = ["watch"]
 
 
 def watch(
-    pipelines: Pipelines,
+    runs: Runs,
     experiment_run: ExperimentRun,
     records: Records | None,
     view: RunView,
     pause: Callable[[], bool],
     stream: Callable[[], TextIO] | None,
+    feed: LogFeed | None = None,
 ) -> tuple[Run, History | None]:
     """Shows a run until it is over, or until ``pause`` returns True.
 
     Args:
-        pipelines: The installation that has the run.
+        runs: Has the run.
         experiment_run: The run.
         records: Reads the run's trials; None where they cannot be read.
         view: Reads the run's status.
         pause: Waits a while; returns True to stop following.
         stream: Returns the stream for the next line; None to show nothing.
+        feed: Reads what the step `controller` prints; see `following.follow`.
 
     Returns:
         The run as last read, and its trials, or None if they could not be read.
@@ -44,17 +46,16 @@ def watch(
     Raises:
         RunnerError: The server refuses, or is unreachable for 10 minutes.
     """
+    run_id = experiment_run.run.run_id
     if stream is None:
-        return follow(pipelines, experiment_run.run.run_id, records, _Blank(), pause, view=view)
+        return follow(runs, run_id, records, _Blank(), pause, view=view)
     shown = None
     if records is not None:
         status = Status.of(experiment_run.experiment, ())
         shown = progress_for(status, stream(), since=experiment_run.run.created)
     with shown or nullcontext():
         screen = Terminal(shown, stream)
-        run_id = experiment_run.run.run_id
-        feed = LogFeed(pipelines, run_id)
-        return follow(pipelines, run_id, records, screen, pause, view=view, feed=feed)
+        return follow(runs, run_id, records, screen, pause, view=view, feed=feed)
 
 
 class _Blank:

@@ -23,11 +23,14 @@ from datetime import datetime
 from typing import Any
 
 from katibflow.client.base import Step
+from katibflow.client.tasks import is_frame
+from katibflow.compiler.argo.objects import LAYOUT_LABEL
 from katibflow.steps.capacity import OBJECT_LIMIT
 
 __all__ = [
     "KFP_RUN",
     "NODE",
+    "WORKFLOW",
     "Failure",
     "StepNode",
     "StepPod",
@@ -35,13 +38,19 @@ __all__ = [
     "read_pod",
     "read_workflow",
     "step_of",
+    "step_of_pod",
 ]
 
 KFP_RUN = "pipeline/runid"
 """Label with KFP's id of a run, on its Workflow and on its steps' pods."""
 
+WORKFLOW = "workflows.argoproj.io/workflow"
+"""Label with the Workflow's name, on all pods of its steps."""
+
 NODE = "workflows.argoproj.io/node-name"
 """Annotation of a step's pod with the full name of its node."""
+
+_OWN = re.compile(r"\.executor(\(\d+\))?$")  # in KFP, the node of a step's own container
 
 _ATTEMPT = re.compile(r"\(\d+\)$")  # KFP 2.17 puts a Retry node around every step
 _TASKS = ("driver", "executor", "importer")  # last words of the templates that steps have
@@ -137,6 +146,7 @@ def read_workflow(body: Mapping[str, Any], limit: int = OBJECT_LIMIT) -> Workflo
     """
     metadata, status = body["metadata"], body.get("status") or {}
     nodes: Nodes = status.get("nodes") or _unpacked(status.get("compressedNodes") or "")
+    is_ours = LAYOUT_LABEL in (metadata.get("labels") or {})  # for Argo alone
     times = [
         datetime.fromisoformat(node[key])
         for node in nodes.values()
@@ -150,8 +160,8 @@ def read_workflow(body: Mapping[str, Any], limit: int = OBJECT_LIMIT) -> Workflo
         size=_size(body),
         limit=limit,
         changed=max(times, default=datetime.fromisoformat(metadata["creationTimestamp"])),
-        steps=tuple(_steps(nodes)),
-        failures=tuple(dict.fromkeys(_failures(nodes))),
+        steps=tuple(_own_steps(nodes) if is_ours else _steps(nodes)),
+        failures=tuple(dict.fromkeys(_own_failures(nodes) if is_ours else _failures(nodes))),
         nodes=tuple(_containers(metadata["name"], nodes)),
     )
 
@@ -160,6 +170,18 @@ def step_of(node: str) -> str:
     """Returns the step of a node, from the node's full name, as ``run(0).root(0).start(0)``."""
     *outer, last = [_ATTEMPT.sub("", part) for part in node.split(".")]
     return outer[-1] if last == _INNER and outer else last
+
+
+def step_of_pod(body: Mapping[str, Any]) -> str | None:
+    """Returns the step that a pod runs, or None for one of the engine's own."""
+    metadata = body["metadata"]
+    labels = metadata.get("labels") or {}
+    if WORKFLOW in labels and KFP_RUN not in labels:
+        # Argo's POD_NAMES v2: the Workflow, the template, and a hash
+        inner: str = metadata["name"].removeprefix(f"{labels[WORKFLOW]}-")
+        return inner.rpartition("-")[0] or inner
+    node = (metadata.get("annotations") or {}).get(NODE, "")
+    return step_of(node) if _OWN.search(node) else None
 
 
 def read_pod(body: Mapping[str, Any]) -> StepPod:
@@ -175,8 +197,9 @@ def read_pod(body: Mapping[str, Any]) -> StepPod:
         for each in status.get("conditions") or ()
         if each.get("type") == "PodScheduled" and each.get("status") == "False"
     ]
-    name = (metadata.get("annotations") or {}).get(NODE) or metadata["name"]
-    return StepPod(step_of(name), status.get("phase") or "Pending", next(filter(None, reasons), ""))
+    node = (metadata.get("annotations") or {}).get(NODE) or metadata["name"]
+    step = step_of_pod(body) or step_of(node)
+    return StepPod(step, status.get("phase") or "Pending", next(filter(None, reasons), ""))
 
 
 def _unpacked(text: str) -> Nodes:
@@ -212,6 +235,36 @@ def _steps(nodes: Nodes) -> Iterator[Step]:
         if is_task and not is_attempt:
             phase = node.get("phase") or "Pending"
             yield Step(step_of(node["name"]), _STATES.get(phase, phase.upper()))
+
+
+def _own_steps(nodes: Nodes) -> Iterator[Step]:
+    """Yields the steps of a Workflow for Argo alone, by their templates, the first to begin first.
+
+    Parameters stand in the nodes' names, dots and brackets included.
+    """
+    for node in sorted(nodes.values(), key=lambda node: node.get("startedAt") or ""):
+        if _is_step(node):
+            phase = node.get("phase") or "Pending"
+            yield Step(node["templateName"], _STATES.get(phase, phase.upper()))
+
+
+def _is_step(node: Mapping[str, Any]) -> bool:
+    """Returns whether a node is a task with all of its tries; the exit handler's says retried."""
+    kind, name = node.get("type"), node.get("templateName", "")
+    is_try = kind == "Pod" and bool((node.get("nodeFlag") or {}).get("retried"))
+    return kind in ("Pod", "Retry") and not is_try and not is_frame(name)
+
+
+def _own_failures(nodes: Nodes) -> Iterator[Failure]:
+    """Yields the failed tasks of a Workflow for Argo alone, with the reason of the last try."""
+    for node in sorted(nodes.values(), key=lambda node: node.get("finishedAt") or ""):
+        if _is_step(node) and node.get("phase") in _FAILED:
+            tries = [nodes[each] for each in node.get("children") or () if each in nodes]
+            tries = [each for each in tries if each.get("phase") in _FAILED] or [node]
+            last = max(tries, key=lambda each: each.get("finishedAt") or "")
+            message = _one_line(last.get("message") or node.get("message"))
+            if message:
+                yield Failure(node["templateName"], message)
 
 
 def _containers(workflow: str, nodes: Nodes) -> Iterator[StepNode]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from katibflow.client.workflow import KFP_RUN, StepPod, Workflow, read_pod, read_workflow
 from katibflow.errors import RunnerError
 from katibflow.runners.kubernetes.api import Api, ApiError
 
-__all__ = ["WorkflowReader"]
+__all__ = ["WorkflowReader", "Workflows"]
 
 _LASTING = (401, 403, 404)
 """HTTP statuses after which a request is not repeated: no right, or no such kind."""
@@ -28,8 +28,28 @@ _OPEN = "status.phase!=Succeeded,status.phase!=Failed"
 Found = TypeVar("Found")
 
 
+class Workflows(Protocol):
+    """Has the Workflows of runs, and their pods; fails without raising errors."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the Workflows."""
+
+    def workflow(self, run_id: str, expected: bool = True) -> Workflow | None:
+        """Returns a run's Workflow; see `WorkflowReader.workflow`."""
+
+    def is_missing(self, run_id: str) -> bool:
+        """Returns whether the last look at a run's Workflow found that there is none."""
+
+    def pods(self, run_id: str) -> tuple[StepPod, ...] | None:
+        """Returns the pods of a run's steps that have not ended, or None if they are not known."""
+
+    def new_problems(self) -> tuple[str, ...]:
+        """Returns why something could not be read; returns each reason once."""
+
+
 class WorkflowReader:
-    """Reads the Workflows and pods of one namespace.
+    """Reads the Workflows and pods of runs of Kubeflow Pipelines in one namespace.
 
     Args:
         api: The API for the namespace of the runs.

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from katibflow.compiler.plain import plain_source
 from katibflow.components.loading import load_library
+from katibflow.components.unpacking import unpack_library
 from katibflow.steps.files import LIBRARY
 
 __all__ = ["carried_command", "own_command"]
@@ -59,7 +60,8 @@ def own_command(
     """
     function = source[source.index("def ") :]
     if loads_library:
-        function = f"{inspect.getsource(load_library)}\n{function}"
+        loading = (inspect.getsource(each) for each in (unpack_library, load_library))
+        function = "\n".join([*loading, function])
     imports = "from typing import *\nfrom kfp.dsl import *\n"
     script = [
         *_installs(packages, kfp),

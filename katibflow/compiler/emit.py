@@ -26,11 +26,19 @@ from katibflow.experiment.job_kinds import kind_of
 from katibflow.experiment.types import Experiment
 from katibflow.extras import require
 from katibflow.runners.kubernetes.checkpoints import check_checkpoints
-from katibflow.steps.capacity import Capacity
+from katibflow.steps.capacity import KFP as KFP_GROWTH
+from katibflow.steps.capacity import Capacity, Growth
 from katibflow.steps.leaving import document_mark
 from katibflow.steps.run_parameters import parameters_of
 
-__all__ = ["BASE_IMAGE", "Compiled", "check_sources", "compile_experiment", "document_text"]
+__all__ = [
+    "BASE_IMAGE",
+    "Compiled",
+    "check_sources",
+    "compile_experiment",
+    "document_text",
+    "layout_warnings",
+]
 
 BASE_IMAGE = "python:3.11-slim"
 """The steps' image, if no other is given."""
@@ -70,6 +78,7 @@ def compile_experiment(
     is_part: bool = False,
     source: str | None = None,
     run_as: Experiment | None = None,
+    copies: int | None = 1,
 ) -> Compiled:
     """Compiles an Experiment to a pipeline file for Kubeflow Pipelines v2.
 
@@ -89,6 +98,7 @@ def compile_experiment(
         source: The name of the Experiment's origin, for errors; by default the Experiment's name.
         run_as: The Experiment with a run's parameters, for which the layout is chosen and the
             warnings hold; by default ``experiment``.
+        copies: How often a part is in its pipeline, as in a loop; None if only the run knows.
 
     Raises:
         MissingPackage: KFP's SDK is not installed.
@@ -106,6 +116,7 @@ def compile_experiment(
         is_part=is_part,
         source=source,
         run_as=run_as,
+        copies=copies,
     )
     require("kfp", "katibflow compile")
     dag = import_module(f"katibflow.pipelines.{choice.layout}")
@@ -157,7 +168,7 @@ def compile_experiment(
         _text(spec, platform, experiment.name, defaults),
         choice.layout,
         choice.why,
-        tuple(_warnings(run_as or experiment, choice)),
+        tuple(layout_warnings(run_as or experiment, choice)),
     )
 
 
@@ -247,11 +258,20 @@ def _carry(spec: Mapping[str, Any], pack: Pack) -> None:
     container["command"] = [source.replace(f"'{PACK}'", f'"{pack.mark}:{pack.text}"')]
 
 
-def _warnings(experiment: Experiment, choice: Choice) -> list[str]:
+def layout_warnings(
+    experiment: Experiment, choice: Choice, growth: Growth = KFP_GROWTH
+) -> list[str]:
+    """Returns warnings about what the layout means for an experiment, a sentence each.
+
+    Args:
+        experiment: The Experiment with the run's parameters.
+        choice: The layout that was chosen.
+        growth: How the engine's object grows.
+    """
     if choice.layout != "rounds" or experiment.spec.max_trial_count is not None:
         return []
     parallel = experiment.spec.parallelism
-    rounds = Capacity.of(experiment).most_rounds(parallel, choice.room)
+    rounds = Capacity.of(experiment, growth=growth).most_rounds(parallel, choice.room)
     return [
         f"spec.maxTrialCount is missing: the run ends after {rounds} rounds at the latest, which "
         f"is {rounds * parallel} trials; --layout controller has no such end"

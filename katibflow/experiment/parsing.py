@@ -26,6 +26,7 @@ from katibflow.experiment.types import (
     Experiment,
     Metadata,
     MetricsCollectorSpec,
+    NasConfig,
     Objective,
     Parameter,
     TrialTemplate,
@@ -42,6 +43,7 @@ class Parts:
     Attributes:
         parameters: Each readable parameter with its index in the file's list.
         complete: Whether ``parameters`` holds all parameters of the file.
+        searches_architecture: Whether the file has a ``nasConfig``, readable or not.
     """
 
     metadata: Metadata | None
@@ -55,6 +57,8 @@ class Parts:
     parallel_trial_count: int | None
     max_trial_count: int | None
     max_failed_trial_count: int | None
+    nas_config: NasConfig | None = None
+    searches_architecture: bool = False
 
 
 def parse(document: Mapping[str, Any]) -> tuple[Experiment | None, Parts, tuple[Fault, ...]]:
@@ -122,6 +126,8 @@ def _parts(document: Mapping[str, Any]) -> Parts:
         parallel_trial_count=_read(Count, spec.get("parallelTrialCount")),
         max_trial_count=_read(Count, spec.get("maxTrialCount")),
         max_failed_trial_count=_read(Count, spec.get("maxFailedTrialCount")),
+        nas_config=_read(NasConfig, spec.get("nasConfig")),
+        searches_architecture=spec.get("nasConfig") is not None,
     )
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from katibflow.errors import InputError, KatibflowError, NoSuchRun, RunnerError
+from katibflow.errors import InputError, KatibflowError, NoSuchRun
 from katibflow.handles.base import (
     Configured,
     LogLines,
@@ -19,28 +18,26 @@ from katibflow.handles.base import (
     Streams,
     Where,
 )
+from katibflow.handles.engine_runs import (
+    FOLLOW_POLL,
+    STOP_POLL,
+    EngineRun,
+    lines_or_error,
+)
 
 if TYPE_CHECKING:
     from katibflow.client.access import Access
-    from katibflow.client.base import Pipelines, Run
+    from katibflow.client.base import Pipelines
     from katibflow.client.cluster import Cluster
     from katibflow.client.reading import ExperimentRun
-    from katibflow.client.run_view import RunStatus
     from katibflow.client.stopping import Stopped
-    from katibflow.study.history import History
 
 __all__ = ["NAME", "SOURCE", "KfpRun", "KfpRuns", "unavailable_text"]
 
 NAME = "kfp"
-_UNSEEN = (
-    "no trials can be read: their jobs are read by a kubeconfig, and Kubeflow Pipelines' API has "
-    "trials once a round, or the run, is over"
-)
-_FOLLOW_POLL = 5.0  # seconds
-_STOP_POLL = 2.0  # seconds
 
 
-class KfpRun:
+class KfpRun(EngineRun):
     """A run in Kubeflow Pipelines; a `RunHandle`.
 
     Args:
@@ -51,6 +48,10 @@ class KfpRun:
     """
 
     on = NAME
+    unseen = (
+        "no trials can be read: their jobs are read by a kubeconfig, and Kubeflow Pipelines' API "
+        "has trials once a round, or the run, is over"
+    )
 
     def __init__(
         self,
@@ -59,32 +60,10 @@ class KfpRun:
         cluster: Cluster,
         on_missing: Callable[[], None] | None = None,
     ) -> None:
+        super().__init__(pipelines, experiment_run)
         self._pipelines = pipelines
-        self._experiment_run = experiment_run
         self._cluster = cluster
         self._on_missing = on_missing
-
-    @property
-    def run_id(self) -> str:
-        """KFP's id of the run."""
-        return self._experiment_run.run.run_id
-
-    @property
-    def name(self) -> str:
-        """The run's name in the UI."""
-        return self._experiment_run.run.name
-
-    @property
-    def argument(self) -> str:
-        """KFP's id of the run."""
-        return self.run_id
-
-    @property
-    def job_run(self) -> str:
-        """The label ``katibflow/run`` of the run's jobs."""
-        from katibflow.study.resume import run_name
-
-        return run_name(self.run_id)
 
     @property
     def link(self) -> str:
@@ -92,12 +71,6 @@ class KfpRun:
         from katibflow.client.reading import link_of
 
         return link_of(self._pipelines, self._experiment_run.run)
-
-    files = None
-
-    def state(self) -> str:
-        """Returns the run's present state in KFP."""
-        return self._pipelines.run(self.run_id).state
 
     def snapshot(self, *, brief: bool = False) -> Snapshot:
         """Returns the run as it is now; a brief one is of the run as it was found."""
@@ -107,7 +80,7 @@ class KfpRun:
             history = cluster.history_at_end(experiment_run, experiment_run.run, history)
         if brief:
             status = cluster.status_if_overdue(experiment_run, history)
-            return self._snapshot(experiment_run.run, history, status, ())
+            return self._snapshot(experiment_run.run, history, status)
         run = self._pipelines.run(self.run_id)
         view = cluster.view(experiment_run)
         seen = view.status(run, history)
@@ -120,36 +93,11 @@ class KfpRun:
             problems += tuple(cluster.lines_of("controller", seen.run))
         return self._snapshot(seen.run, history, seen, problems)
 
-    def _snapshot(
-        self,
-        run: Run,
-        history: History | None,
-        status: RunStatus | None,
-        problems: tuple[str, ...],
-    ) -> Snapshot:
-        from katibflow.client.following import ending_of
-        from katibflow.client.stalls import stall_data
-
-        return Snapshot(
-            on=NAME,
-            run_id=run.run_id,
-            name=run.name,
-            experiment=self._experiment_run.experiment.name,
-            state=run.state,
-            created=run.created,
-            history=history,
-            ending=ending_of(run, history, self._experiment_run.fault),
-            link=self.link,
-            stall=stall_data(status.stall, status.message) if status is not None else None,
-            problems=problems,
-            unseen="" if history is not None else f"{_UNSEEN}: {self.link}",
-            steps=() if history is not None else _counted(run),
-        )
-
     def follow(
         self, pause: Pause, stream: Streams | None, *, poll: float | None = None
     ) -> Snapshot:
         """Shows the run until it is over; goes on for a run that has stalled, and says so once."""
+        from katibflow.client.kfp_logs import LogFeed
         from katibflow.client.watching import watch
 
         experiment_run, cluster = self._experiment_run, self._cluster
@@ -158,8 +106,9 @@ class KfpRun:
             experiment_run,
             cluster.records(experiment_run),
             cluster.view(experiment_run),
-            lambda: pause(_FOLLOW_POLL if poll is None else poll),
+            lambda: pause(FOLLOW_POLL if poll is None else poll),
             stream,
+            LogFeed(self._pipelines, self.run_id),
         )
         problems: tuple[str, ...] = ()
         if run.is_over:
@@ -174,7 +123,7 @@ class KfpRun:
 
         Of a step's log, the lines of Kubeflow Pipelines' launcher and of Argo are left out.
         """
-        seconds = _FOLLOW_POLL if poll is None else poll
+        seconds = FOLLOW_POLL if poll is None else poll
         try:
             self._cluster.required_api(self._experiment_run.run)
         except InputError as error:
@@ -182,16 +131,8 @@ class KfpRun:
                 raise
             what, lines = self._published_logs(trial, seconds if follow else None, error)
         else:
-            if trial is None:
-                what, lines = self._step_logs(follow, seconds)
-            else:
-                what, lines = self._trial_logs(trial, follow, seconds)
-        is_empty = True
-        for each in lines:
-            is_empty = False
-            yield each
-        if is_empty:
-            raise RunnerError(f"{what}; {self.link} keeps logs as artifacts")
+            what, lines = self._pod_logs(trial, follow, seconds)
+        yield from lines_or_error(lines, f"{what}; {self.link} keeps logs as artifacts")
 
     def _published_logs(
         self, trial: int | None, poll: float | None, error: InputError
@@ -208,48 +149,30 @@ class KfpRun:
         what = f"Kubeflow Pipelines' API has no log of a step of {self.name}"
         return what, log_lines(self._pipelines, self.run_id, poll)
 
-    def _step_logs(self, follow: bool, poll: float) -> tuple[str, LogLines]:
-        from katibflow.client.log_following import follow_logs, in_turn
-        from katibflow.client.logs import step_logs, step_sources
-        from katibflow.client.step_output import StepOutput, own_lines
-
-        api = self._cluster.required_api(self._experiment_run.run)
-        what = f"no pod of a step of {self.name} is left, or has begun"
-        if not follow:
-            logs = step_logs(api, self.run_id)
-            return what, in_turn((step, own_lines(log)) for step, log in logs)
-        return what, follow_logs(
-            api,
-            lambda: step_sources(api, self.run_id),
-            lambda: self._pipelines.run(self.run_id).is_over,
-            poll,
-            lambda: StepOutput().is_own,
-        )
-
-    def _trial_logs(self, trial: int, follow: bool, poll: float) -> tuple[str, LogLines]:
-        from katibflow.client.records import JobRecords
+    def _pod_logs(self, trial: int | None, follow: bool, poll: float) -> tuple[str, LogLines]:
+        from katibflow.client.step_logs import lines_of_steps
         from katibflow.client.trial_logs import lines_of_trial
 
-        api = self._cluster.required_api(self._experiment_run.run)
-        records = JobRecords(api, self._experiment_run)
-        template = self._experiment_run.experiment.spec.trial_template
-        return lines_of_trial(
-            api, lambda: records.history().trials, trial, template, follow=follow, poll=poll
-        )
+        experiment_run = self._experiment_run
+        api = self._cluster.required_api(experiment_run.run)
+        if trial is None:
+            run = experiment_run.run
+            return lines_of_steps(api, self._pipelines, run, follow=follow, poll=poll)
+        return lines_of_trial(api, experiment_run, trial, follow=follow, poll=poll)
 
     def stop(self, *, poll: float | None = None) -> Stopped:
         """Terminates the run; its last step then stops the trials that still run.
 
         If the run's steps have not changed for long, or its Workflow is full, this waits half a
-        minute for the engine to act, and else stops the trials' jobs from here.
+        minute for the engine to act, and else stops the trials' jobs from here. So it does with the
+        jobs that a run that is over has left.
         """
         from katibflow.client.stopping import stop_run
 
-        experiment_run, records, reader = self._experiment_run, None, None
-        if not experiment_run.run.is_over:
-            records = self._cluster.records(experiment_run)
-            reader = self._cluster.reader(experiment_run.run)
-        pause, seconds = threading.Event(), _STOP_POLL if poll is None else poll
+        experiment_run = self._experiment_run
+        records = self._cluster.records(experiment_run)
+        reader = self._cluster.reader(experiment_run.run)
+        pause, seconds = threading.Event(), STOP_POLL if poll is None else poll
         return stop_run(
             self._pipelines, experiment_run, records, reader, lambda: pause.wait(seconds)
         )
@@ -273,9 +196,15 @@ class KfpRuns:
 
     def find(self, wanted: str, where: Where) -> Sequence[RunHandle]:
         """Returns the run of an id, of the first letters of one, or of a name, if there is one."""
+        from katibflow.client.base import NotFound
         from katibflow.client.reading import find_experiment_run
 
-        pipelines, cluster = _reached(where)
+        try:
+            pipelines, cluster = _reached(where)
+        except NotFound:
+            if _is_named(where):
+                raise
+            return ()  # a cluster without Kubeflow Pipelines
         try:
             found = find_experiment_run(pipelines, wanted)
         except NoSuchRun:
@@ -290,7 +219,7 @@ class KfpRuns:
         try:
             pipelines, cluster = _reached(where)
         except NotFound:
-            if where.on == NAME or self.configured(where) is Configured.GIVEN:
+            if _is_named(where):
                 raise
             return  # a cluster without Kubeflow Pipelines
         missing: list[None] = []
@@ -301,6 +230,13 @@ class KfpRuns:
                 f"runs that succeeded and have no jobs in this cluster: {len(missing)}; their "
                 "jobs were deleted, or are elsewhere (--context, --namespace)"
             )
+
+
+def _is_named(where: Where) -> bool:
+    """Returns whether the user names Kubeflow Pipelines, and not only a cluster."""
+    from katibflow.client.access import is_given
+
+    return where.on == NAME or is_given(_access(where))
 
 
 def _access(where: Where) -> Access:
@@ -323,19 +259,6 @@ def _reached(where: Where) -> tuple[Pipelines, Cluster]:
 def unavailable_text(error: KatibflowError) -> str:
     """Returns why the trials' jobs cannot be read; what else it says is for who runs trials."""
     return f"the trials' jobs cannot be seen from here: {str(error).partition(chr(10))[0]}"
-
-
-def _counted(run: Run) -> tuple[tuple[str, str, str], ...]:
-    """Returns how often each of a run's steps is in which state, without the engine's own."""
-    from katibflow.client.tasks import DRIVER, PASSED, is_frame
-
-    steps = [
-        each
-        for each in run.steps
-        if not (is_frame(each.name) or (each.name.endswith(DRIVER) and each.state in PASSED))
-    ]
-    counts = Counter((each.name, each.state) for each in steps)
-    return tuple((name, state, str(count)) for (name, state), count in counts.items())
 
 
 SOURCE: RunSource = KfpRuns()

@@ -14,6 +14,7 @@ __all__ = ["SOURCES", "Listed", "find_run", "latest_runs", "source_of"]
 SOURCES: Mapping[str, str] = {
     "local": "katibflow.handles.local",
     "kfp": "katibflow.handles.kfp",
+    "argo": "katibflow.handles.argo",
 }
 """Name of a source to the module that has it as ``SOURCE``, in the order in which runs are shown.
 

@@ -18,6 +18,7 @@ from _pytest.mark import ParameterSet
 from katibflow.experiment.job_kinds import KINDS
 from katibflow.suggestion.algorithms import ALGORITHMS
 from tests.paths import ROOT
+from tests.warm import client as warm
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -26,6 +27,7 @@ CONSOLE = [block for language, block in BLOCKS if language == "console"]
 COMMANDS = [line[2:] for block in CONSOLE for line in block.splitlines() if line.startswith("$ ")]
 CLUSTER = ".venv/bin/katibflow run examples/mnist.yaml --on kubernetes --namespace kubeflow"
 SUBMIT = ".venv/bin/katibflow submit examples/mnist.yaml --host http://localhost:8080"
+SUBMIT_TO_ARGO = ".venv/bin/katibflow submit examples/mnist.yaml --to argo"
 RUN_ELSEWHERE = {
     "make test": "the suite itself",
     "python3 -m pip install .": "tests/lint/test_wheel.py",
@@ -33,6 +35,7 @@ RUN_ELSEWHERE = {
     ".venv/bin/katibflow dashboard runs/mnist-pytorch": "tests/behaviour/test_dashboard.py",
     CLUSTER: "tests/behaviour/kubernetes/test_cli_on_kubernetes.py",
     SUBMIT: "tests/behaviour/kfp/test_docs_kfp.py",
+    SUBMIT_TO_ARGO: "tests/behaviour/argo/test_docs_argo.py",
 }
 
 
@@ -69,7 +72,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def marked(command: str) -> ParameterSet:
-    is_long = "benchmarks/" in command or command == "make demo"
+    is_long = "benchmarks/" in command or command == "make demo" or "examples/seed.yaml" in command
     return pytest.param(command, marks=pytest.mark.long if is_long else ())
 
 
@@ -96,7 +99,7 @@ def test_command_runs_and_prints_what_the_readme_shows(checkout: Path, command: 
 def test_the_files_of_a_run_are_where_the_readme_says(checkout: Path) -> None:
     run_command = next(each for each in COMMANDS if "katibflow run" in each)
     assert run(".venv/bin/python trial_image/make_digits.py", checkout).returncode == 0
-    assert run(run_command, checkout).returncode == 0
+    assert run(f"{run_command} --max-trials 2", checkout).returncode == 0
     files = re.findall(r"^\| `(runs/\S+)` \|", README, re.MULTILINE)
     assert len(files) == 4
     for name in files:
@@ -132,13 +135,7 @@ def test_links_lead_to_files() -> None:
 def test_options_named_in_the_text_exist() -> None:
     named = set(re.findall(r"`(--[a-z-]+)", README))
     helped = "".join(
-        subprocess.run(
-            [sys.executable, "-m", "katibflow", command, "--help"],
-            env={**os.environ, "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        warm.run(command, "--help", env={**os.environ, "COLUMNS": "200"}).stdout
         for command in ("run", "validate", "compile", "submit", "report", "dashboard")
     )
     assert named

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from katibflow.compiler.argo.objects import NEWEST, Kind, check_version, kept_in
-from katibflow.compiler.emit import BASE_IMAGE, Compiled, check_sources, document_text
+from katibflow.compiler.argo.objects import (
+    EXPERIMENT_LABEL,
+    LAYOUT_LABEL,
+    NEWEST,
+    Kind,
+    check_version,
+    kept_in,
+)
+from katibflow.compiler.emit import (
+    BASE_IMAGE,
+    Compiled,
+    check_sources,
+    document_text,
+    layout_warnings,
+)
 from katibflow.compiler.layouts import AUTO, Choice, choose_layout
 from katibflow.compiler.library import Pack, pack_library
 from katibflow.compiler.requirements import VERSIONS, packages_at_the_end, packages_of
@@ -24,11 +37,7 @@ if TYPE_CHECKING:
     from katibflow.compiler.argo.models import models as m
     from katibflow.compiler.argo.pods import Pods
 
-__all__ = ["EXPERIMENT_LABEL", "LAYOUT_LABEL", "ArgoOptions", "compile_workflow"]
-
-EXPERIMENT_LABEL = "katibflow/experiment"
-LAYOUT_LABEL = "katibflow/layout"
-"""Labels of every Workflow of ours: the Experiment's name as the run has it, and the layout."""
+__all__ = ["ArgoOptions", "CompiledWorkflow", "compile_workflow", "workflow_object"]
 
 _TASKS = "katibflow.steps.workflow_tasks"
 
@@ -53,7 +62,7 @@ class ArgoOptions:
 
     Attributes:
         kind: The object; None for a CronWorkflow with a schedule, else a WorkflowTemplate.
-        schedule: When a CronWorkflow starts, as five fields of cron.
+        schedule: When a CronWorkflow starts, as five fields of cron or a word as ``@daily``.
         service_account: The service account of the pods; None for the namespace's default.
         has_artifacts: Whether an artifact repository is configured, so that the report, the study
             and the trials' logs are kept there.
@@ -82,12 +91,30 @@ class ArgoOptions:
             )
         if self.kind is Kind.CRONWORKFLOW and self.schedule is None:
             raise InputError(f'--as {self.kind}: found no --schedule; allowed: one, as "0 3 * * *"')
-        if self.schedule is not None and len(self.schedule.split()) != 5:
+        is_word = self.schedule is not None and self.schedule.startswith("@")
+        if self.schedule is not None and not is_word and len(self.schedule.split()) != 5:
             raise InputError(
                 f'--schedule: found "{self.schedule}"; allowed: five fields (minute, hour, day, '
                 'month, weekday), as "0 3 * * *"'
             )
         return self.kind or (Kind.CRONWORKFLOW if self.schedule else Kind.WORKFLOWTEMPLATE)
+
+
+@dataclass(frozen=True)
+class CompiledWorkflow:
+    """A compiled object of Argo's.
+
+    Attributes:
+        body: The object as data, under the API's names.
+        layout: ``rounds`` or ``controller``.
+        why: Why it has that layout, in a sentence.
+        warnings: Warnings for the user, a sentence each.
+    """
+
+    body: dict[str, Any]
+    layout: str
+    why: str
+    warnings: tuple[str, ...]
 
 
 def compile_workflow(
@@ -101,14 +128,52 @@ def compile_workflow(
 ) -> Compiled:
     """Compiles an Experiment to a file for Argo Workflows, which needs nothing but what is in it.
 
-    The Workflow has the parameters of `katibflow.steps.run_parameters`, with the Experiment's
-    values. The other arguments are those of `compiler.emit.compile_experiment`.
+    The arguments are those of `workflow_object`.
 
     Raises:
         MissingPackage: hera is not installed.
         InputError: An option is wrong, or the layout cannot hold the experiment.
     """
-    require("argo", "katibflow compile --target argo")
+    made = workflow_object(
+        experiment, options, image=image, package=package, layout=layout, source=source
+    )
+    text = f"# Experiment {experiment.name}, compiled by katibflow for Argo Workflows\n"
+    text += yaml.dump(made.body, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+    return Compiled(text, made.layout, made.why, made.warnings)
+
+
+def workflow_object(
+    experiment: Experiment,
+    options: ArgoOptions,
+    *,
+    image: str | None = None,
+    package: str | None = None,
+    layout: str = AUTO,
+    source: str | None = None,
+    run_as: Experiment | None = None,
+    given: Mapping[str, str] | None = None,
+) -> CompiledWorkflow:
+    """Compiles an Experiment to an object of Argo's, as data.
+
+    The Workflow has the parameters of `katibflow.steps.run_parameters`, with the Experiment's
+    values unless others are given.
+
+    Args:
+        experiment: A checked Experiment.
+        options: What the user says beside the Experiment.
+        image: As of `compiler.emit.compile_experiment`, like the next three.
+        package: See there.
+        layout: See there.
+        source: See there.
+        run_as: The Experiment with the values that are given, of which the object has its name,
+            and for which the layout is chosen; by default ``experiment``.
+        given: Values of parameters in place of the Experiment's, by name.
+
+    Raises:
+        MissingPackage: hera is not installed.
+        InputError: An option is wrong, or the layout cannot hold the experiment.
+    """
+    require("argo", "a Workflow for Argo")
     check_version(options.version)
     kind = options.object_kind
     check_sources(experiment, image, package, source)
@@ -119,6 +184,7 @@ def compile_workflow(
         library=len(pack.text) if pack is not None else 0,
         is_part=False,
         source=source,
+        run_as=run_as,
         growth=ARGO,
     )
 
@@ -129,19 +195,18 @@ def compile_workflow(
         named = (*packages_of(step, experiment, package), VERSIONS["kubernetes"], *more)
         return tuple(dict.fromkeys(named))
 
-    spec = _spec(experiment, options, image or BASE_IMAGE, choice, packages, pack)
-    data = kept_in(
+    spec = _spec(experiment, options, image or BASE_IMAGE, choice, packages, pack, given or {})
+    body = kept_in(
         kind,
         spec,
-        name=experiment.name,
+        name=(run_as or experiment).name,
         namespace=options.namespace or experiment.metadata.namespace,
         labels={LAYOUT_LABEL: choice.layout},
         schedule=options.schedule,
         version=options.version,
     )
-    text = f"# Experiment {experiment.name}, compiled by katibflow for Argo Workflows\n"
-    text += yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
-    return Compiled(text, choice.layout, choice.why, ())
+    warnings = tuple(layout_warnings(run_as or experiment, choice, ARGO))
+    return CompiledWorkflow(body, choice.layout, choice.why, warnings)
 
 
 def _spec(
@@ -151,9 +216,10 @@ def _spec(
     choice: Choice,
     packages: Callable[..., Sequence[str]],
     pack: Pack | None,
+    given: Mapping[str, str],
 ) -> m.WorkflowSpec:
     from katibflow.compiler.argo.models import models as m
-    from katibflow.compiler.argo.pods import Pods, carried, pod_security
+    from katibflow.compiler.argo.pods import Pods, carried, executor_patch, pod_security
 
     pods = Pods(image, options.has_artifacts)
     entry, templates = (_rounds if choice.layout == "rounds" else _controller)(pods, packages)
@@ -179,7 +245,9 @@ def _spec(
         arguments=m.Arguments(
             parameters=[
                 m.Parameter(
-                    name=each.name, value=each.default(experiment), description=each.meaning
+                    name=each.name,
+                    value=given.get(each.name, each.default(experiment)),
+                    description=each.meaning,
                 )
                 for each in RUN_PARAMETERS
             ],
@@ -189,6 +257,7 @@ def _spec(
         pod_gc=m.PodGC(strategy="OnPodSuccess", delete_delay_duration="600s"),
         ttl_strategy=m.TTLStrategy(seconds_after_success=7 * _DAY, seconds_after_failure=30 * _DAY),
         security_context=pod_security(),
+        pod_spec_patch=executor_patch(),
         # Argo puts these on each Workflow, whatever it is made from.
         workflow_metadata=m.WorkflowMetadata(
             labels={LAYOUT_LABEL: choice.layout},

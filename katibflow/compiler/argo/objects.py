@@ -10,9 +10,23 @@ from katibflow.errors import InputError
 if TYPE_CHECKING:
     from katibflow.compiler.argo.models import models as m
 
-__all__ = ["NEWEST", "VERSIONS", "Kind", "check_version", "kept_in"]
+__all__ = [
+    "API",
+    "EXPERIMENT_LABEL",
+    "LAYOUT_LABEL",
+    "NEWEST",
+    "VERSIONS",
+    "Kind",
+    "check_version",
+    "kept_in",
+]
 
-_API = "argoproj.io/v1alpha1"
+API = "argoproj.io/v1alpha1"
+"""The API's group and version of all objects of Argo's."""
+
+EXPERIMENT_LABEL = "katibflow/experiment"
+LAYOUT_LABEL = "katibflow/layout"
+"""Labels of every Workflow of ours: the Experiment's name as the run has it, and the layout."""
 
 
 class Kind(StrEnum):
@@ -27,6 +41,9 @@ VERSIONS = ("3.5", "3.6", "3.7", "4.0")
 """The minor versions of Argo Workflows that compiled files are for."""
 
 NEWEST = VERSIONS[-1]
+
+_TIMEZONE = "UTC"
+"""The time zone of schedules, which is otherwise that of Argo's controller."""
 
 _ONE_SCHEDULE = ("3.5",)
 """Versions whose CronWorkflow has ``schedule``, a text; later ones have ``schedules``, a list."""
@@ -68,19 +85,22 @@ def kept_in(
     made: Any
     if kind is Kind.WORKFLOW:
         metadata = m.ObjectMeta(generate_name=f"{name}-", namespace=namespace, labels=labels)
-        made = m.Workflow(api_version=_API, kind="Workflow", metadata=metadata, spec=spec)
+        made = m.Workflow(api_version=API, kind="Workflow", metadata=metadata, spec=spec)
     else:
         metadata = m.ObjectMeta(name=name, namespace=namespace, labels=labels)
         if kind is Kind.WORKFLOWTEMPLATE:
             made = m.WorkflowTemplate(
-                api_version=_API, kind="WorkflowTemplate", metadata=metadata, spec=spec
+                api_version=API, kind="WorkflowTemplate", metadata=metadata, spec=spec
             )
         else:
             cron = m.CronWorkflowSpec(
-                schedules=[schedule or ""], concurrency_policy="Forbid", workflow_spec=spec
+                schedules=[schedule or ""],
+                timezone=_TIMEZONE,
+                concurrency_policy="Forbid",
+                workflow_spec=spec,
             )
             made = m.CronWorkflow(
-                api_version=_API, kind="CronWorkflow", metadata=metadata, spec=cron
+                api_version=API, kind="CronWorkflow", metadata=metadata, spec=cron
             )
     data: dict[str, Any] = made.model_dump(by_alias=True, exclude_none=True)
     if kind is Kind.CRONWORKFLOW and version in _ONE_SCHEDULE:

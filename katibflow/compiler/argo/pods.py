@@ -6,16 +6,18 @@ Their security contexts satisfy the Pod Security Standard "restricted".
 from __future__ import annotations
 
 import inspect
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from katibflow.compiler.argo.models import models as m
 from katibflow.compiler.plain import plain_source
+from katibflow.components.unpacking import unpack_library
 from katibflow.components.workflow_task import workflow_task
 from katibflow.steps.workflow_tasks import PARAMETERS, RUN
 
-__all__ = ["FOLDER", "Pods", "carried", "pod_security"]
+__all__ = ["FOLDER", "Pods", "carried", "executor_patch", "pod_security"]
 
 FOLDER = "/tmp/katibflow"
 
@@ -98,20 +100,37 @@ class Pods:
                     m.EnvVar(name=PARAMETERS, value="{{workflow.parameters.json}}"),
                 ],
                 resources=m.ResourceRequirements(requests=requests),
-                security_context=m.SecurityContext(
-                    allow_privilege_escalation=False, capabilities=m.Capabilities(drop=["ALL"])
-                ),
+                security_context=_container_security(),
             ),
         )
 
 
 def pod_security() -> m.PodSecurityContext:
-    """Returns the security context of all pods, Argo's own containers included."""
+    """Returns the security context of all pods; `executor_patch` has what containers need."""
     return m.PodSecurityContext(
         run_as_non_root=True,
         run_as_user=USER,
         seccomp_profile=m.SeccompProfile(type="RuntimeDefault"),
     )
+
+
+def _container_security() -> m.SecurityContext:
+    return m.SecurityContext(
+        allow_privilege_escalation=False, capabilities=m.Capabilities(drop=["ALL"])
+    )
+
+
+def executor_patch() -> str:
+    """Returns the patch, as JSON, that gives Argo's own containers the steps' security context.
+
+    Argo gives them one only if its ConfigMap says so, and as it is installed that does not.
+    """
+    context = _container_security().model_dump(by_alias=True, exclude_none=True)
+
+    def of(name: str) -> list[dict[str, object]]:
+        return [{"name": name, "securityContext": context}]
+
+    return json.dumps({"initContainers": of("init"), "containers": of("wait")})
 
 
 def carried(**texts: str) -> list[m.Artifact]:
@@ -123,7 +142,8 @@ def carried(**texts: str) -> list[m.Artifact]:
 
 
 def _command(packages: Sequence[str]) -> list[str]:
-    source = plain_source(inspect.getsource(workflow_task))
+    functions = (inspect.getsource(each) for each in (unpack_library, workflow_task))
+    source = plain_source("\n".join(functions))
     program = f"{source}\nimport sys\nworkflow_task(*sys.argv[1:])"
     script = 'exec python3 -P -c "$0" "$@"'
     if packages:

@@ -58,6 +58,12 @@ class LocalBackend:
             metavar="N",
             type=int,
         ),
+        Option(
+            "clean_env",
+            "Let trials inherit only PATH, HOME and the like of this command's environment. What "
+            "the Experiment, --env and --env-file name they have all the same.",
+            type=bool,
+        ),
     )
 
     def check(self, experiment: Experiment, given: Given, source: str) -> None:
@@ -197,6 +203,7 @@ def _host(experiment: Experiment, given: Given, source: str) -> Host:
         has_files=bool(files),
         side_by_side=at_once,
         gpus=gpus,
+        is_clean=bool(given.get("clean_env")),
     )
 
 

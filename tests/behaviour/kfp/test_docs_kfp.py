@@ -65,37 +65,42 @@ class Place(NamedTuple):
 def plays_mnist(
     lab: Lab, ago: timedelta = timedelta(), state: str = "SUCCEEDED"
 ) -> Callable[[Play], None]:
-    """Eight trials that ended so long ago: their jobs as the launchers leave them."""
-    experiment = read_experiment(ROOT / "examples" / "mnist.yaml")
+    """A run with eight trials that ended so long ago."""
 
     def script(play: Play) -> None:
         if state == "SUCCEEDED":
             play.looked_at()
             play.state("RUNNING")
-        run = run_name(play.run_id)
-        runner = lab.runner(
-            experiment=experiment.name,
-            run=run,
-            template=experiment.spec.trial_template,
-            search=search_text(experiment),
-        )
-        for number in range(8):
-            value = round(0.42 - 0.03 * number, 2)
-            end = datetime.now(UTC) - ago
-            runner.record(
-                Trial(
-                    number,
-                    TrialState.COMPLETE,
-                    {"lr": f"{(number + 1) / 100}", "momentum": "0.9", "batchSize": "64"},
-                    {"loss": Observation(value, value, value)},
-                    start=(end - timedelta(seconds=39)).isoformat(),
-                    end=end.isoformat(),
-                    job=job_name(experiment, run, number),
-                )
-            )
+        put_mnist_trials(lab, play.run_id, ago)
         play.state(state)
 
     return script
+
+
+def put_mnist_trials(lab: Lab, run_id: str, ago: timedelta = timedelta()) -> None:
+    """Eight trials that ended so long ago: their jobs as the launchers leave them."""
+    experiment = read_experiment(ROOT / "examples" / "mnist.yaml")
+    run = run_name(run_id)
+    runner = lab.runner(
+        experiment=experiment.name,
+        run=run,
+        template=experiment.spec.trial_template,
+        search=search_text(experiment),
+    )
+    for number in range(8):
+        value = round(0.42 - 0.03 * number, 2)
+        end = datetime.now(UTC) - ago
+        runner.record(
+            Trial(
+                number,
+                TrialState.COMPLETE,
+                {"lr": f"{(number + 1) / 100}", "momentum": "0.9", "batchSize": "64"},
+                {"loss": Observation(value, value, value)},
+                start=(end - timedelta(seconds=39)).isoformat(),
+                end=end.isoformat(),
+                job=job_name(experiment, run, number),
+            )
+        )
 
 
 @pytest.fixture(scope="module")

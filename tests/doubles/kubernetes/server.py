@@ -44,6 +44,7 @@ GROUPS = {
     "trainjobs": "trainer.kubeflow.org/v1alpha1",
     "rayjobs": "ray.io/v1",
     "workflows": "argoproj.io/v1alpha1",
+    "cronworkflows": "argoproj.io/v1alpha1",
     "workloads": "kueue.x-k8s.io/v1beta2",
     "sparks": "example.com/v1",
 }
@@ -102,11 +103,14 @@ class ApiServer(HttpDouble):
         self.faults: list[Fault] = []
         self.rules = list(rules) if rules is not None else None
         self.script: Callable[[Any], None] | None = None
+        self.argo: Callable[[dict[str, Any]], None] = lambda body: None
+        """What Argo does with a Workflow of an Experiment that was created, in its own thread."""
         self.admit: Callable[[str, dict[str, Any]], None] = lambda plural, body: None
         self.admits_first = False  # before it sees that the name is taken, as a quota is checked
         self.silent_watches = 0  # the next ones of which nothing is ever heard
         self.words: Callable[[str], str] = lambda text: text
         """What it says where it would say that text."""
+        self.absent: set[str] = set()  # kinds that nobody has installed
         self.can_suspend = True
         self.drops_suspend = False  # as the definition of an old operator's kind does
         self.page_size = 0  # makes pages smaller than the client asks for
@@ -310,7 +314,7 @@ class _Handler(Handler):
             if fault and not fault.applied:
                 self._status(fault.status, "Fault", fault.message, fault.headers)
                 return
-            if GROUPS.get(plural) != version:
+            if GROUPS.get(plural) != version or plural in cluster.absent:
                 self._text(404, "404 page not found\n")
                 return
             group = version.rpartition("/")[0]
@@ -324,7 +328,8 @@ class _Handler(Handler):
                     | ({"name": request.name} if request.name else {}),
                 )
             if namespace != NAMESPACE:
-                raise Refused(404, "NotFound", f'namespaces "{namespace}" not found')
+                details = {"kind": "namespaces", "name": namespace}
+                raise Refused(404, "NotFound", f'namespaces "{namespace}" not found', details)
             answer = self._answer(plural, version, request)
             if fault:
                 self.close_connection = True  # it was done, and the answer is lost
@@ -350,11 +355,7 @@ class _Handler(Handler):
                 return metadata_only(page) if _METADATA in request.accept else page
             case "create", _:
                 body = cluster.create(plural, request.body)
-                if cluster.script and plural != "configmaps" and not is_stopped(body):
-                    from tests.doubles.kubernetes.plays import JobPlay
-
-                    play = JobPlay(cluster, plural, body)
-                    threading.Thread(target=play.run, args=(cluster.script,), daemon=True).start()
+                self._play(plural, body)
                 return body
             case "get", _:
                 found = cluster.objects[plural].get(request.name)
@@ -375,6 +376,18 @@ class _Handler(Handler):
                     for item in cluster.select(plural, request.query):
                         cluster.delete(plural, item["metadata"]["name"])
                 return {"kind": "Status", "status": "Success"}
+
+    def _play(self, plural: str, body: dict[str, Any]) -> None:
+        """Starts what the cluster does with an object that was created."""
+        cluster = self.double
+        if "katibflow/layout" in body["metadata"].get("labels", {}):
+            if plural == "workflows":
+                threading.Thread(target=cluster.argo, args=(body,), daemon=True).start()
+        elif cluster.script and plural != "configmaps" and not is_stopped(body):
+            from tests.doubles.kubernetes.plays import JobPlay
+
+            play = JobPlay(cluster, plural, body)
+            threading.Thread(target=play.run, args=(cluster.script,), daemon=True).start()
 
     def _list(self, plural: str, version: str, query: Mapping[str, str]) -> dict[str, Any]:
         cluster = self.double

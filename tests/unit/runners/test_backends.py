@@ -94,7 +94,8 @@ def test_options_are_told_with_their_backends() -> None:
         (
             "local",
             {"rockets": 2},
-            "rockets: found 2; allowed: maps, python, env_file, gpus, clean_env, namespace, context, resume",
+            "rockets: found 2; allowed: maps, python, env_file, gpus, clean_env, "
+            "namespace, context, resume",
         ),
     ],
 )

@@ -32,6 +32,7 @@ from katibflow.study.changes import Change
 from katibflow.study.decision import decide, used_up
 from katibflow.study.ending import Ending
 from katibflow.study.failures import Failure, gave_nothing
+from katibflow.study.files import PRIVATE
 from katibflow.study.history import History, TrialState
 from katibflow.study.job_name import job_name
 from katibflow.study.reasons import ExperimentReason
@@ -351,6 +352,7 @@ def write_page(run: Run, path: Path | None = None, refresh: float | None = None)
     Raises:
         RunnerError: The file cannot be written.
     """
+    mode = PRIVATE if path is None else 0o666
     path = path or run.folder.report
     start = path.resolve().parent
     logs = {
@@ -361,7 +363,7 @@ def write_page(run: Run, path: Path | None = None, refresh: float | None = None)
         for number, trial_logs in run.folder.logs().items()
     }
     try:
-        write_report(path, render_report(run.history, run.ending, logs, refresh))
+        write_report(path, render_report(run.history, run.ending, logs, refresh), mode)
     except OSError as error:
         raise RunnerError(f"{path}: cannot be written: {error.strerror}") from error
     return path

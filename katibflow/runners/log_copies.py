@@ -36,6 +36,7 @@ class _Copy:
 
     def __init__(self, path: Path, position: Path | None = None) -> None:
         self.after, size = _read_position(position, path)
+        self._path = path
         self._file = _opened(path, is_there=bool(self.after))
         self._size = size
         self._position = position
@@ -48,7 +49,7 @@ class _Copy:
             self._size = 0
         self._file.truncate(self._size)
         self._file.seek(0)
-        with open(self._file.name, "rb") as lines:
+        with open(open_regular(self._path), "rb") as lines:
             for line in lines:
                 yield line.removesuffix(b"\n").decode("utf-8", "replace")
         self._file.seek(self._size)

@@ -4,6 +4,7 @@
 # make test-long runs the tests that take minutes and are left out above
 # make test-unit runs the tests that need no process and no server: seconds
 # make lint      checks style, types, layers, and what a wheel holds
+# make fuzz      feeds the readers of foreign files with changed ones, for a minute
 # make docs      writes the reference of the Python API to build/docs
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ ALL := '.[all,torch,dev]'
 
 API := $(addprefix katibflow.,api.experiment api.tuning api.result api.run api.pipeline_task pipelines search reporting errors study.history)
 
-.PHONY: install demo test test-long test-unit lint browser database compiled docs bench clean
+.PHONY: install demo test test-long test-unit lint fuzz browser database compiled docs bench clean
 
 install: .venv/installed
 
@@ -63,6 +64,9 @@ define debian
   $$sudo apt-get update --quiet=2 && $$sudo apt-get install --quiet=2 --yes $(1) >/dev/null; \
 } || echo "$(1) could not be installed: the tests that need it are skipped"
 endef
+
+fuzz: install
+	$(BIN)/python -m tests.fuzz 60
 
 compiled: install
 	$(BIN)/katibflow compile examples/mnist.yaml -o compiled/mnist.yaml

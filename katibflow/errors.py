@@ -17,8 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
+
+from katibflow.printing import visible
 
 __all__ = [
+    "MOST_FAULTS",
     "Fault",
     "HistoryError",
     "InputError",
@@ -31,6 +35,15 @@ __all__ = [
     "SuggestionError",
 ]
 
+MOST_FAULTS = 1000
+"""Faults of an input that are looked for; nobody reads more, and a foreign file may have any."""
+
+_SHOWN_FAULTS = 50
+"""Faults that an error's text has."""
+
+_LONGEST_FOUND = 500
+"""Characters of a value that a fault's text has."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -41,7 +54,8 @@ class Fault:
         found: The value in the file, as a short text; empty if the field is missing.
         allowed: The values that would be right, as a phrase that follows "allowed:".
 
-    ``str`` makes one line of a fault and escapes the characters that cannot be printed.
+    ``str`` makes one line of a fault, cuts a long value or path, and escapes the characters that
+    cannot be printed.
     """
 
     path: str
@@ -49,13 +63,13 @@ class Fault:
     allowed: str
 
     def __str__(self) -> str:
-        found = f"found {self.found}" if self.found else "missing"
-        text = f"{self.path}: {found}; allowed: {self.allowed}"
-        if text.isprintable():
-            return text
-        return "".join(
-            sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
-        )
+        found = f"found {_cut(self.found)}" if self.found else "missing"
+        text = f"{_cut(self.path)}: {found}; allowed: {self.allowed}"
+        return visible(text, lines=False)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_FOUND else f"{text[:_LONGEST_FOUND]}..."
 
 
 class KatibflowError(Exception):
@@ -69,15 +83,22 @@ class InputError(KatibflowError):
 class InvalidExperiment(InputError):
     """An Experiment has faults.
 
+    The text has the first 50 of them, and how many more there are.
+
     Args:
         source: The file's name, or another name of the text's origin.
-        faults: All faults, in the file's order.
+        faults: All faults, in the file's order; `MOST_FAULTS` of them are kept.
     """
 
     def __init__(self, source: str, faults: Iterable[Fault]) -> None:
         self.source = source
-        self.faults = tuple(faults)
-        super().__init__("\n".join(f"{source}: {fault}" for fault in self.faults))
+        found = tuple(islice(faults, MOST_FAULTS + 1))
+        self.faults = found[:MOST_FAULTS]
+        lines = [f"{source}: {fault}" for fault in self.faults[:_SHOWN_FAULTS]]
+        if len(self.faults) > len(lines):
+            count = f"{len(self.faults) - len(lines)} more faults"
+            lines.append(f"{source}: {'more than ' if len(found) > MOST_FAULTS else ''}{count}")
+        super().__init__("\n".join(lines))
 
 
 class NoSuchRun(InputError):

@@ -99,10 +99,11 @@ _RULES: Mapping[str, _Rule] = {
     "env_file": _Rule(_is_paths, "the path of a file, or a list of paths"),
     "python": _Rule(_is_path, "the path of an interpreter or of a virtual environment"),
     "gpus": _Rule(_is_whole, "a whole number from 0"),
+    "clean_env": _SWITCH,
     "progress": _SWITCH,
 }
 
-_OPTIONAL = frozenset(_RULES) - {"on", "runs", "drain", "fresh", "keep", "progress"}
+_OPTIONAL = frozenset(_RULES) - {"on", "runs", "clean_env", "drain", "fresh", "keep", "progress"}
 """Arguments that may be None."""
 
 

@@ -134,6 +134,7 @@ class Experiment:
         env_file: str | Path | Sequence[str | Path] | None = None,
         python: str | Path | None = None,
         gpus: int | None = None,
+        clean_env: bool = False,
         progress: bool = True,
         **others: Any,
     ) -> Result:
@@ -178,6 +179,8 @@ class Experiment:
                 environment; by default the one that runs this.
             gpus: How many GPUs of this machine the trials share that ask for some, in place of
                 those that are found; 0 runs them without.
+            clean_env: Whether trials inherit only PATH, HOME and the like of this process's
+                environment.
             progress: Whether to show the progress on standard output.
             **others: Options of other backends, by name.
 
@@ -204,6 +207,7 @@ class Experiment:
             "python": None if python is None else str(python),
             "env_file": _paths(env_file),
             "gpus": gpus,
+            "clean_env": clean_env or None,
             **others,
         }
         overrides = Overrides(

@@ -14,6 +14,7 @@ from katibflow.client.submitting import Recurring
 from katibflow.errors import KatibflowError, RunnerError
 from katibflow.handles.base import Configured, RunHandle, Snapshot, StopOutcome, Where
 from katibflow.handles.registry import find_run, latest_runs
+from katibflow.printing import say
 
 if TYPE_CHECKING:
     from katibflow.handles.base import LogLines
@@ -228,7 +229,7 @@ def _where(
     ca_file: Any,
 ) -> Where:
     def warn(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        say(text, file=sys.stderr)
 
     file = None if ca_file is None else Path(ca_file)
     return Where(warn, on, Path(runs), host, namespace, context, file)

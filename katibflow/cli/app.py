@@ -21,6 +21,7 @@ from katibflow.cli.submit import submit
 from katibflow.cli.usage import Checked, UsageError, usage_text
 from katibflow.cli.validate import validate
 from katibflow.errors import InputError, KatibflowError
+from katibflow.printing import say
 
 __all__ = ["app", "main"]
 
@@ -57,7 +58,7 @@ app.command(cls=Checked)(dashboard)
 
 def _version(asked: bool) -> None:
     if asked:
-        print(__version__)
+        say(__version__)
         raise typer.Exit
 
 
@@ -97,5 +98,5 @@ def main() -> NoReturn:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    print(message, file=sys.stderr)
+    say(message, file=sys.stderr)
     sys.exit(status)

@@ -24,6 +24,7 @@ from katibflow.cli.options import (
 )
 from katibflow.compiler.argo.objects import Kind
 from katibflow.compiler.targets import Target, check_options
+from katibflow.printing import say
 
 __all__ = ["compile_"]
 
@@ -85,7 +86,7 @@ def compile_(
         source=str(file),
     )
     for warning in compiled.warnings:
-        print(f"{file}: {warning}", file=sys.stderr)
+        say(f"{file}: {warning}", file=sys.stderr)
     write_file(output, compiled.text)
-    print(f"layout {compiled.layout}: {compiled.why}")
-    print(f"{output}: {len(compiled.text.encode()) / 1024:.0f} KB")
+    say(f"layout {compiled.layout}: {compiled.why}")
+    say(f"{output}: {len(compiled.text.encode()) / 1024:.0f} KB")

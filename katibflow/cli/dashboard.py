@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from katibflow.errors import InputError
+from katibflow.printing import say
 
 __all__ = ["dashboard"]
 
@@ -34,6 +36,10 @@ def dashboard(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = 8080,
+    writable: Annotated[
+        bool,
+        typer.Option("--writable", help="Let the page change the storage: notes, deleted studies."),
+    ] = False,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open it in a browser, if there is one.")
     ] = True,
@@ -57,15 +63,24 @@ def dashboard(
         path = f"/dashboard/studies/{study}"
     else:
         opened = Storage(storage or "").existing()
-    with server(opened, host, port) as serving:
+    if not _is_this_machine(host):
+        _warn(f"--host {host}: whoever reaches this machine there sees the study; nobody is asked")
+    with server(opened, host, port, writable=writable) as serving:
         address = f"http://{host}:{serving.server_port}{path}"
-        print(f"{address} (Ctrl-C ends it)", flush=True)
+        say(f"{address} (Ctrl-C ends it)")
         if browser and _has_screen():
             typer.launch(address)
         try:
             serving.serve_forever()
         except KeyboardInterrupt:
             print()
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _has_screen() -> bool:
@@ -75,4 +90,4 @@ def _has_screen() -> bool:
 
 
 def _warn(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    say(text, file=sys.stderr)

@@ -15,6 +15,7 @@ import typer
 from katibflow.cli.options import RunsFolder
 from katibflow.handles.base import Where
 from katibflow.handles.registry import SOURCES, source_of
+from katibflow.printing import say
 
 __all__ = [
     "CaFile",
@@ -70,7 +71,7 @@ RunName = Annotated[
 
 def print_warning(text: str) -> None:
     """Prints a warning as a line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    say(text, file=sys.stderr)
 
 
 def with_where(command: Callable[..., None]) -> Callable[..., None]:

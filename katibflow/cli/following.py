@@ -14,6 +14,7 @@ from katibflow.cli.results import best_lines
 from katibflow.client.base import NotFound
 from katibflow.engine.signals import caught
 from katibflow.errors import RunnerError
+from katibflow.printing import say
 
 if TYPE_CHECKING:
     from katibflow.handles.base import RunHandle
@@ -43,15 +44,15 @@ def follow_to_end(run: RunHandle, poll: float | None, as_json: bool) -> typer.Ex
     except RunnerError as error:
         raise RunnerError(f"{error}\n{how}") from error
     if stop.reason is not None and not now.is_over:
-        print(how, file=sys.stderr)
+        say(how, file=sys.stderr)
         return interrupted(stop.reason)
     for line in now.problems:
-        print(line, file=sys.stderr)
+        say(line, file=sys.stderr)
     if as_json:
         print(json.dumps(now.data()))
     else:
-        print(f"{now.ending.reason}: {now.ending.message}")
+        say(f"{now.ending.reason}: {now.ending.message}")
         if now.history is not None:
-            print(*best_lines(now.history), sep="\n")
-        print(f"run: {now.link}")
+            say(*best_lines(now.history))
+        say(f"run: {now.link}")
     return typer.Exit(0 if now.ending.succeeded else EXPERIMENT_FAILED)

@@ -11,6 +11,7 @@ import typer
 
 from katibflow.cli.options import check_output
 from katibflow.errors import InputError
+from katibflow.printing import say
 
 __all__ = ["init"]
 
@@ -56,8 +57,8 @@ def init(
     draft = draft_for(name_of(name), relative, source, "{}.{}".format(*sys.version_info))
     _write({output: draft.text.encode()}, force)
     for note in draft.notes:
-        print(f"{output}: note: {note}", file=sys.stderr)
-    print(f"katibflow run {output}")
+        say(f"{output}: note: {note}", file=sys.stderr)
+    say(f"katibflow run {output}")
 
 
 def _write_example(name: str, script: Path | None, force: bool) -> None:
@@ -69,7 +70,7 @@ def _write_example(name: str, script: Path | None, force: bool) -> None:
         raise InputError(f"--example: found a script, {script}, too; allowed: one of them")
     found = EXAMPLES[name]
     _write({Path(path): content for path, content in found.files().items()}, force)
-    print(*found.commands(), sep="\n")
+    say(*found.commands())
 
 
 def _write(files: dict[Path, bytes], force: bool) -> None:
@@ -80,4 +81,4 @@ def _write(files: dict[Path, bytes], force: bool) -> None:
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        print(f"{path}: written", file=sys.stderr)
+        say(f"{path}: written", file=sys.stderr)

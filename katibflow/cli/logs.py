@@ -9,6 +9,7 @@ import typer
 from katibflow.cli.finding import Poll, RunName, with_where
 from katibflow.handles.base import Where
 from katibflow.handles.registry import find_run
+from katibflow.printing import say
 
 __all__ = ["logs"]
 
@@ -42,7 +43,7 @@ def logs(
     last: str | None = None
     for name, line in find_run(run, where).logs(trial, follow=follow, poll=poll):
         if name != last or line is None:
-            print(f"==> {name} <==", flush=True)
+            say(f"==> {name} <==")
         if line is not None:
-            print(line, flush=True)
+            say(line)
         last = name

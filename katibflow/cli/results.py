@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from katibflow.cli.tables import COLUMN_GAP, age_text, table_lines
+from katibflow.printing import say
 
 if TYPE_CHECKING:
     from katibflow.runs.running import Run
@@ -51,14 +52,14 @@ def print_result(run: Run, as_json: bool, page: Path) -> None:
         data = result_data(run.history, run.ending)
         print(json.dumps({**data, "failures": failures, **paths}))
         return
-    print(f"{run.ending.reason}: {run.ending.message}")
+    say(f"{run.ending.reason}: {run.ending.message}")
     if run.gave_nothing:
         # What went wrong comes last, where it is read.
-        print(f"report: {page}", *_nothing_lines(run), sep="\n")
+        say(f"report: {page}", *_nothing_lines(run))
         return
     share = succeeded_text(run.history.trials)
-    print(*([share] if share else []), *best_lines(run.history), sep="\n")
-    print(*_kept_lines(run.history), *_failure_lines(run), f"report: {page}", sep="\n")
+    say(*([share] if share else []), *best_lines(run.history))
+    say(*_kept_lines(run.history), *_failure_lines(run), f"report: {page}")
 
 
 def _kept_lines(history: History) -> list[str]:

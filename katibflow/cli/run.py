@@ -22,6 +22,7 @@ from katibflow.cli.options import (
 )
 from katibflow.cli.results import print_result
 from katibflow.engine.signals import caught
+from katibflow.printing import say
 from katibflow.runners.backends import DEFAULT, backend_of
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def run(
       katibflow run examples/mnist.yaml --storage sqlite:///studies.db
     """
     from katibflow.progress.display import progress_for
+    from katibflow.runners.folder_records import daemons_end
     from katibflow.runners.stopping import StopRequest
     from katibflow.runs.options import Options
     from katibflow.runs.overrides import Overrides, checked_with_overrides, parse_env
@@ -178,11 +180,11 @@ def run(
         keep=keep,
     )
     if dry_run:
-        print(*preview(experiment, runs, options), sep="\n")
+        say(*preview(experiment, runs, options))
         return
     stream = sys.stderr if as_json else sys.stdout
     stop = StopRequest()
-    with caught(stop, again=lambda number: _leave(stop, number, stream)):
+    with caught(stop, again=lambda number: _leave(stop, number, stream)), daemons_end():
         done = run_to_end(
             experiment,
             runs,
@@ -202,8 +204,8 @@ def _leave(stop: StopRequest, number: int, stream: TextIO) -> NoReturn:
     if stream.isatty():
         stream.write("\x1b[?25h")  # the table of a terminal hides the cursor
     text = stop.left or "no trial is known to run"
-    print(f"\nkatibflow: leaves at once, by a second signal\n{text}", file=sys.stderr)
-    print("the same command goes on from here", file=sys.stderr)
+    say(f"\nkatibflow: leaves at once, by a second signal\n{text}", file=sys.stderr)
+    say("the same command goes on from here", file=sys.stderr)
     for each in (stream, sys.stderr):
         with suppress(OSError, ValueError):
             each.flush()

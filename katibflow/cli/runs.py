@@ -18,6 +18,7 @@ from katibflow.cli.tables import age_text, table_lines
 from katibflow.errors import KatibflowError, RunnerError
 from katibflow.handles.base import Configured, Where
 from katibflow.handles.registry import find_run, latest_runs, source_of
+from katibflow.printing import say, visible
 
 if TYPE_CHECKING:
     from katibflow.handles.base import Snapshot
@@ -58,20 +59,20 @@ def list_(
                     failures.append(error)
                 else:
                     what = source_of(source).summary
-                    print(f"runs {what} cannot be listed: {error}", file=sys.stderr)
+                    say(f"runs {what} cannot be listed: {error}", file=sys.stderr)
         data += [run.data() for run in shown]
         if shown and not as_json:
             # Each source's as soon as they are known: another may take long to answer.
             lines = table_lines(_HEAD, [_row(run) for run in shown])
-            print(*([""] if tables else []), *lines, sep="\n", flush=True)
+            say(*([""] if tables else []), *lines)
             tables += 1
         for run in shown:
             if run.stall is not None:
-                print(f"{run.name}: {run.stall['message']}", file=sys.stderr)
+                say(f"{run.name}: {run.stall['message']}", file=sys.stderr)
     if as_json:
         print(json.dumps({"runs": data}))
     elif not tables and not failures:
-        print(*table_lines(_HEAD, []), sep="\n")
+        say(*table_lines(_HEAD, []))
     if failures:
         raise failures[0]
 
@@ -126,22 +127,22 @@ def show(
         raise follow_to_end(found, poll, as_json)
     now = found.snapshot()
     for line in now.problems:
-        print(line, file=sys.stderr)
+        say(line, file=sys.stderr)
     if as_json:
         trials = trials_data(now.history) if now.history is not None else None
         print(json.dumps({**now.data(), "history": trials}))
         return
     if now.history is not None:
         is_stopped = now.ending.reason == ExperimentReason.INTERRUPTED
-        print(*trial_lines(now.history, terminal_width(), is_stopped), sep="\n")
+        say(*trial_lines(now.history, terminal_width(), is_stopped))
     elif now.steps:
-        print(*table_lines(("STEP", "STATE", "TIMES"), now.steps), sep="\n")
-    print(f"{now.ending.reason}: {now.ending.message}")
+        say(*table_lines(("STEP", "STATE", "TIMES"), now.steps))
+    say(f"{now.ending.reason}: {now.ending.message}")
     if now.stall is not None:
-        print(now.stall["message"])
+        say(now.stall["message"])
     if now.history is not None:
-        print(*best_lines(now.history), sep="\n")
-    print(f"run: {now.link}")
+        say(*best_lines(now.history))
+    say(f"run: {now.link}")
 
 
 @with_where
@@ -165,11 +166,11 @@ def best(run: RunName, where: Where, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(data))
     elif isinstance(data, list) and data:
-        print(*best_lines(now.history), sep="\n")
+        say(*best_lines(now.history))
     elif data:
-        print(*(f"{name}={value}" for name, value in data["assignments"].items()), sep="\n")
+        say(*(visible(f"{n}={v}", lines=False) for n, v in data["assignments"].items()))
     if not data:
-        print(*best_lines(now.history), sep="\n", file=sys.stderr)
+        say(*best_lines(now.history), file=sys.stderr)
         raise typer.Exit(EXPERIMENT_FAILED)
 
 
@@ -194,10 +195,8 @@ def stop(run: RunName, where: Where, as_json: AsJson = False) -> None:
     if as_json:
         data = {"on": found.on, "run": found.run_id, "name": found.name}
         text = "\n".join(stopped.lines())
-        print(
-            json.dumps({**data, "asked": stopped.asked, "done": stopped.is_done, "message": text})
-        )
+        say(json.dumps({**data, "asked": stopped.asked, "done": stopped.is_done, "message": text}))
     else:
-        print(*stopped.lines(), sep="\n")
+        say(*stopped.lines())
     if not stopped.is_done:
         raise typer.Exit(EXPERIMENT_FAILED)

@@ -27,6 +27,7 @@ from katibflow.errors import KatibflowError
 from katibflow.extras import require
 from katibflow.handles import submitting as handles
 from katibflow.handles.submitting import Destination
+from katibflow.printing import say
 
 __all__ = ["submit"]
 
@@ -119,12 +120,12 @@ class _PrintingListener:
         self._stream = sys.stderr if as_json else sys.stdout
 
     def warning(self, text: str) -> None:
-        print(f"{self._file}: {text}", file=sys.stderr)
+        say(f"{self._file}: {text}", file=sys.stderr)
 
     def line(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        say(text, file=self._stream)
 
     def cluster_unavailable(self, error: KatibflowError) -> None:
         from katibflow.handles.kfp import unavailable_text
 
-        print(unavailable_text(error), file=sys.stderr)
+        say(unavailable_text(error), file=sys.stderr)

@@ -11,6 +11,7 @@ import typer
 
 from katibflow.cli.options import BAD_INPUT, AsJson, ConfigMapFile
 from katibflow.errors import InputError
+from katibflow.printing import say
 
 if TYPE_CHECKING:
     from katibflow.experiment.types import Experiment
@@ -49,16 +50,16 @@ def validate(
                 {"path": fault.path, "found": fault.found, "allowed": fault.allowed}
                 for fault in error.faults
             ]
-            print(error, file=sys.stderr)
+            say(str(error), file=sys.stderr)
         except InputError as error:
             faults = [{"path": "", "found": str(error), "allowed": ""}]
-            print(error, file=sys.stderr)
+            say(str(error), file=sys.stderr)
         else:
             if not as_json:
-                print(f"{file}: {_summary(experiment)}")
+                say(f"{file}: {_summary(experiment)}")
             differences = katib_differences_of(experiment)
             for note in differences:
-                print(f"{file}: note: {note}", file=sys.stderr)
+                say(f"{file}: note: {note}", file=sys.stderr)
         report = {"file": str(file), "valid": not faults, "faults": faults, "notes": differences}
         reports.append(report)
     if as_json:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TextIO
 
 from katibflow.engine.events import TrialsTakenOver, Update, Watcher
+from katibflow.printing import say
 from katibflow.study.history import Trial
 
 __all__ = ["Terminal"]
@@ -39,10 +40,10 @@ class Terminal:
 
     def steps(self, text: str) -> None:
         """Prints how far the run is."""
-        print(f"{datetime.now():%H:%M:%S} {text}", file=self._stream(), flush=True)
+        say(f"{datetime.now():%H:%M:%S} {text}", file=self._stream())
 
     def note(self, text: str) -> None:
         """Prints a problem to standard error, unless it is the same as the last one."""
         if text != self._noted:
-            print(text, file=sys.stderr, flush=True)
+            say(text, file=sys.stderr)
         self._noted = text

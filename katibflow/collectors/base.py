@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from katibflow.study.history import Point
+from katibflow.study.series import Series
 
 __all__ = ["RFC3339", "Collector", "Reports", "time_of"]
 
@@ -51,7 +52,7 @@ class Collector:
 
     def begin(self) -> None:
         """Forgets what was read, as the trial begins (anew)."""
-        self._series: dict[str, list[Point]] = {name: [] for name in self._metrics}
+        self._series = {name: Series() for name in self._metrics}
         self._texts: dict[str, str] = {}
         self._near_misses = {name: _NearMisses(name) for name in self._metrics}
         self._lines = 0
@@ -89,9 +90,10 @@ class Collector:
         self, name: str, value: float, time: str | None = None, epoch: int | None = None
     ) -> tuple[str, Point]:
         self._texts.pop(name, None)
-        points = self._series[name]
-        points.append(Point(step=len(points), value=value, time=time, epoch=epoch))
-        return name, points[-1]
+        series = self._series[name]
+        point = Point(step=series.count, value=value, time=time, epoch=epoch)
+        series.append(point)
+        return name, point
 
     def _told(self, name: str, text: str, time: str | None = None) -> tuple[str, Point]:
         """Adds a report that is a text: a point without a number, and the text beside it."""
@@ -106,8 +108,8 @@ class Collector:
 
     @property
     def series(self) -> Mapping[str, tuple[Point, ...]]:
-        """Returns each metric's points so far."""
-        return {name: tuple(points) for name, points in self._series.items()}
+        """Returns each metric's points so far, thinned if there are very many."""
+        return {name: series.points for name, series in self._series.items()}
 
     def search_report(self) -> str:
         """Returns a text that says what was searched, for an objective metric that did not come.

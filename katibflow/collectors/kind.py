@@ -72,3 +72,5 @@ def path_faults(path: str | None) -> Iterator[Fault]:
     """Yields the faults of the path of a file or folder."""
     if path and (not path.startswith("/") or normpath(path) in ("/", "//")):
         yield Fault(f"{PATH}.path", f'"{path}"', "an absolute path in the container, below /")
+    elif path and ".." in path.split("/"):
+        yield Fault(f"{PATH}.path", f'"{path}"', "an absolute path in the container, without ..")

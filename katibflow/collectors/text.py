@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from katibflow.collectors.base import RFC3339, Collector
@@ -16,6 +15,7 @@ from katibflow.collectors.kind import Kind, filters_of
 from katibflow.collectors.known_formats import FORMATS, filter_of, suggested
 from katibflow.errors import MissingPackage
 from katibflow.study.history import Observation, Point
+from katibflow.study.series import instant
 
 __all__ = [
     "DEFAULT_FILTER",
@@ -195,19 +195,10 @@ def observation(points: Sequence[Point]) -> Observation:
 
     Source: ``trial_controller_util.go`` in Katib.
     """
-    latest = max(points, key=lambda point: (_instant(point.time), point.step))
+    latest = max(points, key=lambda point: (instant(point.time), point.step))
     finite = [point.value for point in points if math.isfinite(point.value)]
     return Observation(
         latest=latest.value,
         min=min(finite, default=math.nan),
         max=max(finite, default=math.nan),
     )
-
-
-def _instant(text: str | None) -> float:
-    if text is None:
-        return -math.inf
-    try:
-        return datetime.fromisoformat(text.upper().replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return -math.inf

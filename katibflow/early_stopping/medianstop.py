@@ -30,7 +30,7 @@ def _median_stop(spec: ExperimentSpec, settings: Settings, trials: Iterable[Tria
     for trial in trials:
         if trial.state is not TrialState.COMPLETE:
             continue
-        first = [point.value for point in trial.intermediate[:start_step]]
+        first = [point.value for point in trial.intermediate if point.step < start_step]
         if first and all(map(math.isfinite, first)):
             averages.append(sum(first) / len(first))
     if not averages or len(averages) < settings.get("min_trials_required", _MIN_TRIALS):

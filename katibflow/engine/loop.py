@@ -9,7 +9,7 @@ that the watcher has seen.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
@@ -34,10 +34,11 @@ from katibflow.runners.base import JobState, Runner
 from katibflow.runners.events import Event, LogLine, MetricLine, Notice, Queued, Started
 from katibflow.runners.stopping import StopReason, StopRequest
 from katibflow.study.decision import Decision, decide, used_up
-from katibflow.study.history import History, Point, Trial, TrialState
+from katibflow.study.history import History, Trial, TrialState
 from katibflow.study.interruption import interrupted
 from katibflow.study.objectives import reported_metric
 from katibflow.study.reasons import TrialReason
+from katibflow.study.series import Series
 from katibflow.suggestion.suggester import Suggester, why_over
 
 __all__ = ["Result", "run_experiment"]
@@ -133,7 +134,7 @@ class _Others(Collection[Trial]):
         self,
         number: int,
         trials: Callable[[], tuple[Trial, ...]],
-        reports: Mapping[int, Sequence[Point]],
+        reports: Mapping[int, Series],
     ) -> None:
         self._number = number
         self._trials = trials
@@ -144,7 +145,8 @@ class _Others(Collection[Trial]):
             if trial.number == self._number:
                 continue
             if trial.state is TrialState.RUNNING:
-                yield replace(trial, intermediate=tuple(self._reports.get(trial.number, ())))
+                reports = self._reports.get(trial.number)
+                yield replace(trial, intermediate=reports.points if reports else ())
             else:
                 yield trial
 
@@ -176,7 +178,7 @@ class _Run:
         self._suggester = Suggester(history.experiment)
         self._events: SimpleQueue[Update | _Internal] = SimpleQueue()
         self._active: dict[int, tuple[threading.Thread, StopRequest]] = {}
-        self._reports: dict[int, list[Point]] = {}
+        self._reports: dict[int, Series] = {}
         self._interrupted: StopReason | None = None
         self._error: BaseException | None = None
         self._halted = threading.Event()
@@ -252,7 +254,7 @@ class _Run:
     def _start(self, trial: Trial, *, resumed: bool = False) -> None:
         self._history = self._history.with_trials([trial])
         request = StopRequest()
-        self._reports[trial.number] = []
+        self._reports[trial.number] = Series()
         thread = threading.Thread(
             target=self._follow, args=(trial, request, resumed), name=f"trial-{trial.number}"
         )

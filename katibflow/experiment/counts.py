@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from katibflow.errors import Fault
+from katibflow.experiment.yaml_reader import found
 
 if TYPE_CHECKING:
     from katibflow.experiment.parsing import Parts
 
-__all__ = ["NAME_LENGTH", "count_faults", "name_faults"]
+__all__ = ["MOST", "NAME_LENGTH", "count_faults", "name_faults"]
 
 NAME_LENGTH = 40
+MOST = 2**31 - 1
+"""The largest count, as Katib's are of 32 bits."""
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -48,6 +51,19 @@ def count_faults(parts: Parts) -> Iterator[Fault]:
     """Yields the faults of the counts of trials."""
     parallel, most = parts.parallel_trial_count, parts.max_trial_count
     failed = parts.max_failed_trial_count
+    too_large = [
+        (key, value)
+        for key, value in (
+            ("parallelTrialCount", parallel),
+            ("maxTrialCount", most),
+            ("maxFailedTrialCount", failed),
+        )
+        if value is not None and value > MOST
+    ]
+    for key, value in too_large:
+        yield Fault(f"spec.{key}", found(value), f"at most {MOST}")
+    if too_large:
+        return
     if parallel is not None and parallel <= 0:
         yield Fault("spec.parallelTrialCount", str(parallel), "a whole number above 0")
     if most is not None and most <= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ def faults(parts: Parts) -> Iterator[Fault]:
     if template.trial_spec is None:
         return
     spec = template.trial_spec
-    unnamed = [key for key in ("apiVersion", "kind") if not _is_word(spec.get(key))]
+    unnamed = [key for key, form in _FORMS.items() if not _is_word(spec.get(key), form)]
     for key in unnamed:
         given = found(spec[key]) if spec.get(key) is not None else ""
         yield Fault(f"{where}.trialSpec.{key}", given, f'a string, as "{_EXAMPLES[key]}"')
@@ -60,8 +61,15 @@ def faults(parts: Parts) -> Iterator[Fault]:
 _EXAMPLES = {"apiVersion": "batch/v1", "kind": "Job"}
 
 
-def _is_word(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
+# A kind and its version become part of names, of paths of the API and of compiled files.
+_FORMS = {
+    "apiVersion": re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[a-z0-9]{1,63}"),
+    "kind": re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}"),
+}
+
+
+def _is_word(value: object, form: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and form.fullmatch(value) is not None
 
 
 def _gjson_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from itertools import chain, islice
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from katibflow.errors import Fault, InvalidExperiment
+from katibflow.errors import MOST_FAULTS, Fault, InvalidExperiment
 from katibflow.experiment.spelling import did_you_mean
 from katibflow.experiment.types import (
     Algorithm,
@@ -70,7 +71,8 @@ def parse(document: Mapping[str, Any]) -> tuple[Experiment | None, Parts, tuple[
     try:
         experiment = Experiment.model_validate(document)
     except ValidationError as error:
-        return None, _parts(document), tuple(_faults(error, document))
+        found = tuple(islice(_faults(error, document), MOST_FAULTS + 1))
+        return None, _parts(document), found
     return experiment, _parts(document), ()
 
 
@@ -92,7 +94,8 @@ def checked(document: Mapping[str, Any], source: str, rules: Iterable[Rule]) -> 
     experiment, parts, found = parse(document)
     paths = {fault.path for fault in found}
     broken = (fault for rule in rules for fault in rule(parts))
-    faults = [*found, *(fault for fault in broken if fault.path not in paths)]
+    others = (fault for fault in broken if fault.path not in paths)
+    faults = list(islice(chain(found, others), MOST_FAULTS + 1))
     if faults or experiment is None:
         raise InvalidExperiment(source, in_file_order(faults, document))
     return experiment

@@ -86,9 +86,23 @@ def render(
             )
         return values[key]
 
-    rendered = _rendered(spec, lambda text: _REFERENCE.sub(resolve, text))
+    rendered = _rendered(spec, lambda text: _replaced(text, resolve))
     assert isinstance(rendered, dict)
     return rendered
+
+
+def _found(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """Yields the references in a text.
+
+    Nothing is searched behind the last brace: there each reference that nothing closes would cost
+    a look at the whole rest of the text.
+    """
+    return pattern.finditer(text, 0, text.rfind("}") + 1)
+
+
+def _replaced(text: str, resolve: Callable[[re.Match[str]], str]) -> str:
+    end = text.rfind("}") + 1
+    return _REFERENCE.sub(resolve, text[:end]) + text[end:]
 
 
 def _rendered(value: Any, change: Callable[[str], str], key: str = "", within: str = "") -> Any:
@@ -143,7 +157,7 @@ def _meta_value(key: str, spec: Mapping[str, Any], name: str, namespace: str) ->
     if indexed:
         value = mapping(mapping(spec.get("metadata")).get(indexed[1].lower())).get(indexed[2])
     is_scalar = isinstance(value, str | int | float) and not isinstance(value, bool)
-    if not is_scalar or _REFERENCE.search(str(value)):
+    if not is_scalar or next(_found(_REFERENCE, str(value)), None):
         raise InputError(f"${{trialSpec.{key}}} resolves to nothing; allowed: {_META_KEYS}")
     return str(value)
 
@@ -262,9 +276,9 @@ def _reference_faults(template: TrialTemplate, where: str) -> Iterator[Fault]:
     names = {parameter.name for parameter in template.trial_parameters}
     reported: set[str] = set()
     for path, text in _strings(template.trial_spec, where):
-        for match in _UNMARKED.finditer(text):
+        for match in _found(_UNMARKED, text):
             yield Fault(path, f"{match[0]} without a $", f"${match[0]}")
-        for match in _REFERENCE.finditer(text):
+        for match in _found(_REFERENCE, text):
             if match[0] in reported:
                 continue
             if match[1] == "trialSpec":

@@ -31,7 +31,10 @@ __all__ = [
 
 MAX_FILE_BYTES = 2_000_000
 MAX_DEPTH = 100
-MAX_VALUES = 200_000
+MAX_VALUES = 30_000
+"""Values of a text; those behind an alias or a merge key count each time that it stands there."""
+MAX_CHARACTERS = 4_000_000
+"""Characters of all values of a text, counted in the same way."""
 _MOST_WORDS = 100
 
 _TEXT_FIELD = re.compile(
@@ -220,15 +223,14 @@ def read_documents(text: str, source: str) -> list[dict[str, Any]]:
             is no mapping, or is more nested or (through aliases) larger than any Experiment is.
     """
     try:
-        _check_depth(text, source)
+        _check_size(text, source)
         documents = [doc for doc in yaml.load_all(text, Loader=_Loader) if doc is not None]
         objects = [each for document in documents for each in _items(document)]
         wrong = next((each for each in objects if not isinstance(each, dict)), None)
         if not objects or wrong is not None:
             what = found(wrong) if objects else "0 documents"
             raise InputError(f"{source}: found {what}; allowed: one Experiment (a YAML mapping)")
-        reader = _Plain(source)
-        plain = [reader.of(each, "") for each in objects]
+        plain = [_plain(each, "", source) for each in objects]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -249,50 +251,81 @@ def _items(document: Any) -> list[Any]:
     return [document]
 
 
-def _check_depth(text: str, source: str) -> None:
-    """Checks how deep the YAML is nested, before PyYAML loads it: deep YAML crashes the process."""
-    depth = 0
+def _check_size(text: str, source: str) -> None:
+    """Checks how deep and how large the YAML is, before PyYAML loads it.
+
+    Deep YAML crashes the process, and aliases make a small text large. So this follows the events
+    of the text alone, and takes a time that is bounded by `MAX_VALUES` of them.
+    """
+    size = _Size()
     for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
+        wrong = size.after(event)
+        if wrong:
             mark: Any = event.start_mark
             raise InputError(
-                f"{source}, line {mark.line + 1}: found values nested deeper than {MAX_DEPTH}; "
-                "allowed: an Experiment's YAML"
+                f"{source}, line {mark.line + 1}: {wrong}; allowed: an Experiment's YAML"
             )
 
 
-class _Plain:
+class _Size:
+    """Counts the values and the characters that a YAML text stands for, event by event."""
+
+    def __init__(self) -> None:
+        self._now = (0, 0)
+        self._open: list[tuple[str | None, tuple[int, int]]] = []
+        self._anchors: dict[str, tuple[int, int]] = {}
+
+    def after(self, event: object) -> str:
+        """Counts an event; returns what is too large by now, or nothing."""
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._anchors = {}
+            self._add(1, 0)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self._open.append((event.anchor, self._now))
+            self._add(1, 0)
+        elif isinstance(event, yaml.ScalarEvent):
+            self._add(1, len(event.value))
+            if event.anchor:
+                self._anchors[event.anchor] = (1, len(event.value))
+        elif isinstance(event, yaml.AliasEvent):
+            # One inside of its own value, or of no value, is an error of its own when it is loaded.
+            self._add(*self._anchors.get(str(event.anchor), (1, 0)))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = self._open.pop()
+            if anchor:
+                self._anchors[anchor] = (self._now[0] - before[0], self._now[1] - before[1])
+        return self._too_large()
+
+    def _add(self, values: int, characters: int) -> None:
+        self._now = (self._now[0] + values, self._now[1] + characters)
+
+    def _too_large(self) -> str:
+        if len(self._open) > MAX_DEPTH:
+            return f"found values nested deeper than {MAX_DEPTH}"
+        for count, most, what in zip(
+            self._now, (MAX_VALUES, MAX_CHARACTERS), ("values", "characters"), strict=True
+        ):
+            if count > most:
+                return f"found more than {most} {what}, those behind aliases counted each time"
+        return ""
+
+
+def _plain(value: object, path: str, source: str) -> object:
     """Turns constructed YAML into dicts, lists, str, int, float, bool and None."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._values = 0
-
-    def of(self, value: object, path: str) -> object:
-        self._values += 1
-        if self._values > MAX_VALUES:
-            raise InputError(
-                f"{self._source}: found more than {MAX_VALUES} values, those behind aliases "
-                "counted each time; allowed: an Experiment's YAML"
-            )
-        if isinstance(value, dict):
-            return {key: self.of(item, f"{path}.{key}") for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.of(item, f"{path}[{index}]") for index, item in enumerate(value)]
-        if isinstance(value, _Integer | _Float):
-            if _TEXT_FIELD.fullmatch(path):
-                return value.text
-            return int(value) if isinstance(value, _Integer) else float(value)
-        if value is None or isinstance(value, str | bool):
-            return value
-        raise InputError(
-            f"{self._source}: {path[1:]}: found a YAML {type(value).__name__}; "
-            "allowed: a mapping, a list, text, a number, true or false"
-        )
+    if isinstance(value, dict):
+        return {key: _plain(item, f"{path}.{key}", source) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, f"{path}[{index}]", source) for index, item in enumerate(value)]
+    if isinstance(value, _Integer | _Float):
+        if _TEXT_FIELD.fullmatch(path):
+            return value.text
+        return int(value) if isinstance(value, _Integer) else float(value)
+    if value is None or isinstance(value, str | bool):
+        return value
+    raise InputError(
+        f"{source}: {path[1:]}: found a YAML {type(value).__name__}; "
+        "allowed: a mapping, a list, text, a number, true or false"
+    )
 
 
 def mapping(value: object) -> Mapping[str, Any]:

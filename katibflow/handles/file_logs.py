@@ -9,6 +9,7 @@ from pathlib import Path
 from katibflow.errors import InputError, RunnerError
 from katibflow.handles.base import LogLines
 from katibflow.runs.running import Run
+from katibflow.study.files import open_regular
 from katibflow.study.history import TrialState
 
 __all__ = ["followed_files", "lines_in_files"]
@@ -76,7 +77,7 @@ class _Tail:
             RunnerError: The file cannot be read.
         """
         try:
-            with self._path.open("rb") as file:
+            with open(open_regular(self._path), "rb") as file:
                 file.seek(self._at)
                 for piece in file:
                     self._at += len(piece)

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from katibflow.engine.events import TrialEnded, Update
+from katibflow.printing import say, visible
 from katibflow.progress.status import Row, Status, describe
 from katibflow.report.table import Column, Output, Style, columns_of, fitting
 from katibflow.report.table import Row as TableRow
@@ -156,7 +157,7 @@ class LineProgress:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        print(f"{self._clock():%H:%M:%S} {text}", file=self._stream, flush=True)
+        say(f"{self._clock():%H:%M:%S} {text}", file=self._stream)
 
     def __enter__(self) -> LineProgress:
         for line in self._status.opening:
@@ -192,7 +193,7 @@ class TableProgress:
 
     def __enter__(self) -> TableProgress:
         for line in self._status.opening:
-            self._console.print(Text(line))
+            self._console.print(_text(line))
         self._live.start(refresh=True)
         return self
 
@@ -221,7 +222,9 @@ class TableProgress:
             # The column of notices has no heading. It takes the width that the others leave, so
             # that a long notice never pushes a value out.
             width, ratio = (widths[column.name] - _BETWEEN, None) if heading else (None, 1)
-            table.add_column(heading, justify=side, no_wrap=True, min_width=width, ratio=ratio)
+            table.add_column(
+                _text(heading), justify=side, no_wrap=True, min_width=width, ratio=ratio
+            )
         for row in table_rows:
             table.add_row(*(_cell(column, row) for column in columns))
         left_out = [each.heading for each in every if each not in columns]
@@ -236,22 +239,27 @@ class TableProgress:
         spec = status.experiment.spec
         notes = [f"{hidden} more trials"] if hidden else []
         notes += [f"no room for {', '.join(left_out)}"] if left_out else []
-        lines = [Text(f"({'; '.join(notes)})", style="dim")] if notes else []
+        lines = [_text(f"({'; '.join(notes)})", "dim")] if notes else []
         of = f" of {spec.max_trial_count}" if spec.max_trial_count is not None else ""
         text = f"{status.ended}{of} trials ended"
         facts = (status.standing, goals_text(spec.objective)) if status.best.trials else ()
         text += "".join(f", {each}" for each in facts if each)
         text += _left_text(status, self._since)
-        lines.append(Text(text, style="bold"))
+        lines.append(_text(text, "bold"))
         if status.alarm:
-            lines.append(Text(status.alarm, style="bold red"))
+            lines.append(_text(status.alarm, "bold red"))
         if status.decision is not None:
-            lines.append(Text(f"{status.decision.reason}: {status.decision.message}"))
+            lines.append(_text(f"{status.decision.reason}: {status.decision.message}"))
         return lines
 
 
+def _text(text: str, style: str = "") -> Text:
+    """Returns a text as rich draws it: no markup in it counts, and no escape sequence."""
+    return Text(visible(text), style=style)
+
+
 def _cell(column: Column, row: TableRow) -> Text:
-    text = column.cell(row, _STYLE)
+    text = visible(column.cell(row, _STYLE), lines=False)
     match column.name:
         case "number":
             return Text(f"{text} *", style="bold green") if row.is_best else Text(text)

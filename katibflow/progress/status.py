@@ -20,6 +20,7 @@ from katibflow.engine.events import (
     Update,
 )
 from katibflow.experiment.types import Experiment
+from katibflow.printing import visible
 from katibflow.report.table import Row as TableRow
 from katibflow.study.best import Best, best_of
 from katibflow.study.decision import Decision
@@ -184,7 +185,7 @@ def describe(status: Status, update: Update) -> str | None:
             standing = f" ({status.standing})" if status.best.trials else ""
             return f"{len(trials)} trials of earlier runs count{standing}"
         case TrialNotice(trial, text):
-            return f"trial {trial.number}: {text}"
+            return f"trial {trial.number}: {text}".replace("\n", "\n  ")
         case TrialEnded(trial):
             text = f"trial {trial.number} {trial.state.lower()}{_seconds(trial)}"
             values = values_text(status.experiment.spec.objective, trial)
@@ -193,7 +194,8 @@ def describe(status: Status, update: Update) -> str | None:
             # The message may have many lines, so it comes last.
             text += f" ({status.standing})" if status.best.trials else ""
             if trial.state is not TrialState.COMPLETE or trial.message:
-                text += f": {trial.reason}: {trial.message}"
+                # A line of a message must not look like the line of another trial.
+                text += f": {trial.reason}: {trial.message}".replace("\n", "\n  ")
             is_last = status.first[-1:] == (trial,)
             return f"{text}\n{status.alarm}" if status.alarm and is_last else text
         case Interrupted(text, running):
@@ -206,7 +208,9 @@ def describe(status: Status, update: Update) -> str | None:
 
 
 def _assignments(trial: Trial) -> str:
-    return " ".join(f"{name}={value}" for name, value in trial.assignments.items())
+    return " ".join(
+        visible(f"{name}={value}", lines=False) for name, value in trial.assignments.items()
+    )
 
 
 def _seconds(trial: Trial) -> str:

@@ -70,17 +70,18 @@ def render_report(
     )
 
 
-def write_report(path: Path, html: str) -> None:
+def write_report(path: Path, html: str, mode: int = 0o666) -> None:
     """Writes the page so that a reader sees either the old file or the whole new one.
 
     Args:
         path: The file; its folder must exist.
         html: The page's text.
+        mode: The file's mode, less the user's umask; by default others may read it.
 
     Raises:
         OSError: The file cannot be written.
     """
-    write_atomically(path, html.encode("utf-8", errors="replace"), durable=True)
+    write_atomically(path, html.encode("utf-8", errors="replace"), durable=True, mode=mode)
 
 
 def _policy(scripts: list[str]) -> str:

@@ -275,7 +275,10 @@ def _parameter(name: str, parameter: Parameter | None, outputs: frozenset[Output
             return f"{assigned[:_MOST_SHOWN]}..."
         if parameter is None or parameter.type is not ParameterType.DOUBLE or not assigned:
             return assigned
-        return style.number(float(assigned))
+        try:
+            return style.number(float(assigned))
+        except ValueError:  # in a history of somebody else
+            return assigned
 
     return Column(
         f"params_{name}",

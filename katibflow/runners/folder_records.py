@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from katibflow.runners.local.daemons import daemons_end
 from katibflow.runners.local.lock import Holder, LockWait, RunLock, holder_of, is_held
 from katibflow.runners.local.runner import LocalRunner
 from katibflow.study.history import Trial
@@ -16,6 +17,7 @@ __all__ = [
     "FolderRecords",
     "Holder",
     "await_release",
+    "daemons_end",
     "end_leftovers",
     "holder_of",
     "is_in_use",

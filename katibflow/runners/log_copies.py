@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from katibflow.errors import RunnerError
 from katibflow.runners.base import JobOutcome, Runner, TrialJob
 from katibflow.runners.events import Event, LogLine, MetricLine, Observer, Started
 from katibflow.runners.stopping import StopRequest
+from katibflow.study.files import open_regular, read_regular
 from katibflow.study.history import Trial
 
 __all__ = ["LoggedRunner", "Logs", "copied", "position_of"]
@@ -34,7 +36,8 @@ class _Copy:
 
     def __init__(self, path: Path, position: Path | None = None) -> None:
         self.after, size = _read_position(position, path)
-        self._file = path.open("r+b" if self.after else "wb", buffering=0)
+        self._path = path
+        self._file = _opened(path, is_there=bool(self.after))
         self._size = size
         self._position = position
         self._width = 0
@@ -46,7 +49,7 @@ class _Copy:
             self._size = 0
         self._file.truncate(self._size)
         self._file.seek(0)
-        with open(self._file.name, "rb") as lines:
+        with open(open_regular(self._path), "rb") as lines:
             for line in lines:
                 yield line.removesuffix(b"\n").decode("utf-8", "replace")
         self._file.seek(self._size)
@@ -60,7 +63,7 @@ class _Copy:
             return
         if self._marks is None:  # not truncated: it says something at every moment
             is_there = self._position.exists()
-            self._marks = self._position.open("r+b" if is_there else "wb", buffering=0)
+            self._marks = _opened(self._position, is_there=is_there)
             self._width = self._position.stat().st_size
         text = json.dumps({"version": 1, "bytes": self._size, "position": position})
         self._width = max(self._width, len(text))  # what is overwritten leaves no rest
@@ -74,13 +77,18 @@ class _Copy:
             self._marks.close()
 
 
+def _opened(path: Path, *, is_there: bool) -> BinaryIO:
+    flags = os.O_RDWR | (0 if is_there else os.O_CREAT | os.O_TRUNC)
+    return open(open_regular(path, flags), "r+b", buffering=0)
+
+
 def _read_position(path: Path | None, copy: Path) -> tuple[str, int]:
     """Returns the last position in a copy and the copy's bytes up to there, or "" and 0."""
     try:
-        data = json.loads(path.read_text()) if path is not None else {}
+        data = json.loads(read_regular(path)) if path is not None else {}
         position, size = str(data.get("position", "")), int(data.get("bytes", 0))
         is_there = data.get("version") == 1 and copy.stat().st_size >= size
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, RecursionError, ValueError, TypeError, AttributeError):
         return "", 0
     return (position, size) if is_there else ("", 0)
 

@@ -18,8 +18,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from katibflow.errors import InputError, KatibflowError, RunnerError
 from katibflow.extras import missing
+from katibflow.printing import say
 from katibflow.runs.folder import RunFolder
 from katibflow.runs.running import read_history
+from katibflow.runs.web_guard import guarded
 from katibflow.storage.sync import StudyCopy
 from katibflow.study.history import History
 
@@ -77,7 +79,7 @@ class HistoryOnDisk:
     def _warn_once(self, fault: str) -> None:
         if fault not in self._warned:
             self._warned.add(fault)
-            print(fault, file=sys.stderr, flush=True)
+            say(fault, file=sys.stderr)
 
     def wait(self) -> None:
         """Waits until a file of the run has changed."""
@@ -158,7 +160,9 @@ class _Handler(WSGIRequestHandler):
 
 
 @contextmanager
-def server(storage: BaseStorage, host: str, port: int) -> Iterator[WSGIServer]:
+def server(
+    storage: BaseStorage, host: str, port: int, *, writable: bool = False
+) -> Iterator[WSGIServer]:
     """Makes the dashboard's server, for the length of a ``with`` block.
 
     The server is bound to its port and does not serve yet; ``server_port`` is the port it got.
@@ -167,6 +171,7 @@ def server(storage: BaseStorage, host: str, port: int) -> Iterator[WSGIServer]:
         storage: The storage that the dashboard shows.
         host: The name or address to listen on.
         port: The port to listen on; 0 takes a free one.
+        writable: Whether the page may change the storage; False by default.
 
     Raises:
         InputError: The server cannot listen there.
@@ -176,7 +181,7 @@ def server(storage: BaseStorage, host: str, port: int) -> Iterator[WSGIServer]:
         from optuna_dashboard import wsgi  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
         raise missing("optuna_dashboard", "katibflow dashboard") from error
-    app = wsgi(storage)
+    app = guarded(wsgi(storage), host, writable=writable)
     try:
         made = make_server(host, port, app, server_class=_Server, handler_class=_Handler)
     except (OSError, OverflowError) as error:

@@ -26,7 +26,7 @@ from katibflow.study.changes import (
     changes_text,
     compared,
 )
-from katibflow.study.files import make_folder, sync_folder, write_atomically
+from katibflow.study.files import make_folder, read_regular, sync_folder, write_atomically
 from katibflow.study.history import History, Trial, dump_history, load_history, readable_history
 from katibflow.study.resume import check_resume
 from katibflow.suggestion.suggester import new_seed
@@ -64,9 +64,9 @@ def read_history_file(path: Path, warn: Callable[[str], None] | None = None) -> 
         HistoryError: The file, its header or, without ``warn``, a line cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise HistoryError(f"{path}: cannot be read: {error}") from error
+        text = read_regular(path, follow=True).decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise HistoryError(f"{path}: cannot be read: {error.strerror or error}") from error
     if warn is None:
         return load_history(text, str(path))
     history, faults = readable_history(text, str(path))

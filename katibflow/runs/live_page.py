@@ -18,8 +18,9 @@ from katibflow.engine.events import (
     Update,
 )
 from katibflow.errors import KatibflowError
-from katibflow.study.history import History, Point
+from katibflow.study.history import History
 from katibflow.study.objectives import reported_metric
+from katibflow.study.series import Series
 
 __all__ = ["LivePage"]
 
@@ -47,7 +48,7 @@ class LivePage:
         self._history = history
         self._write = write
         self._period = period
-        self._points: dict[int, list[Point]] = {}
+        self._points: dict[int, Series] = {}
         self._metric = reported_metric(history.experiment.spec.objective)
         self._change = threading.Condition()
         self._is_new = bool(history.trials)
@@ -64,7 +65,7 @@ class LivePage:
                 case TrialsTakenOver(trials):
                     self._history = self._history.with_trials(trials)
                 case MetricReported(number, metric, point) if metric == self._metric:
-                    self._points.setdefault(number, []).append(point)
+                    self._points.setdefault(number, Series()).append(point)
                 case _:
                     return
             self._is_new = True
@@ -105,7 +106,7 @@ class LivePage:
     def _now(self) -> History:
         """Returns the history, its running trials with their reports so far."""
         return self._history.with_trials(
-            replace(trial, intermediate=tuple(self._points[trial.number]))
+            replace(trial, intermediate=self._points[trial.number].points)
             for trial in self._history.trials
             if trial.number in self._points
         )

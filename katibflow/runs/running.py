@@ -20,6 +20,7 @@ from katibflow.experiment.architecture import template_of
 from katibflow.experiment.trial_template import render
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import dump_document
+from katibflow.printing import say
 from katibflow.report.page import render_report, write_report
 from katibflow.runs.beginning import opening_lines, with_kept
 from katibflow.runs.folder import RunFolder, read_history_file, with_records
@@ -31,6 +32,7 @@ from katibflow.study.changes import Change
 from katibflow.study.decision import decide, used_up
 from katibflow.study.ending import Ending
 from katibflow.study.failures import Failure, gave_nothing
+from katibflow.study.files import PRIVATE
 from katibflow.study.history import History, TrialState
 from katibflow.study.job_name import job_name
 from katibflow.study.reasons import ExperimentReason
@@ -98,7 +100,7 @@ class Run:
 
 
 def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    say(text, file=sys.stderr)
 
 
 def run_to_end(
@@ -361,6 +363,7 @@ def write_page(run: Run, path: Path | None = None, refresh: float | None = None)
     Raises:
         RunnerError: The file cannot be written.
     """
+    mode = PRIVATE if path is None else 0o666
     path = path or run.folder.report
     start = path.resolve().parent
     logs = {
@@ -371,7 +374,7 @@ def write_page(run: Run, path: Path | None = None, refresh: float | None = None)
         for number, trial_logs in run.folder.logs().items()
     }
     try:
-        write_report(path, render_report(run.history, run.ending, logs, refresh))
+        write_report(path, render_report(run.history, run.ending, logs, refresh), mode)
     except OSError as error:
         raise RunnerError(f"{path}: cannot be written: {error.strerror}") from error
     return path

@@ -15,6 +15,7 @@ from typing import Self
 from katibflow.engine.events import MetricReported, TrialEnded, TrialQueued, TrialStarted, Update
 from katibflow.study.history import History, Point, Trial
 from katibflow.study.objectives import reported_metric
+from katibflow.study.series import Series
 
 __all__ = ["Copy", "Follower", "Reports"]
 
@@ -69,7 +70,7 @@ class Follower:
         self._change = threading.Condition()
         self._history: History | None = None
         self._trials: dict[int, Trial] = {}
-        self._points: dict[int, dict[str, list[Point]]] = {}
+        self._points: dict[int, dict[str, Series]] = {}
         self._at_end: Callable[[History], None] | None = None
         self._behind: set[int] = set()
         self._closing = False
@@ -93,7 +94,7 @@ class Follower:
                 case TrialStarted(trial) | TrialQueued(trial) | TrialEnded(trial):
                     self._take(trial)
                 case MetricReported(number, metric, point):
-                    self._points.setdefault(number, {}).setdefault(metric, []).append(point)
+                    self._points.setdefault(number, {}).setdefault(metric, Series()).append(point)
                     self._behind.add(number)
             self._change.notify()
 
@@ -179,7 +180,7 @@ class Follower:
         with self._change:
             self._behind.discard(number)
             trial = self._trials[number]
-            reports = {name: tuple(each) for name, each in self._points.get(number, {}).items()}
+            reports = {name: each.points for name, each in self._points.get(number, {}).items()}
             assert self._history is not None
             points = reports.get(reported_metric(self._history.experiment.spec.objective))
             if points is not None and not trial.state.is_finished:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from katibflow.experiment.types import Objective
+from katibflow.printing import visible
 from katibflow.study.history import Trial
 from katibflow.study.objectives import (
     best_trials,
@@ -126,7 +127,10 @@ class Best:
         for trial in self.trials:
             lines += [
                 f"{self._words.line} {trial.number}, {values_text(self.objective, trial)}",
-                *(f"  {parameter}={text}" for parameter, text in trial.assignments.items()),
+                *(
+                    f"  {visible(f'{parameter}={text}', lines=False)}"
+                    for parameter, text in trial.assignments.items()
+                ),
             ]
         return lines
 
@@ -158,7 +162,8 @@ class Best:
         if found_text(self.objective, first):
             return f"{reported_metric(self.objective)} found in trial {first.number}"
         value = value_text(self._first_value)
-        return f"best {reported_metric(self.objective)}={value} in trial {self.trials[0].number}"
+        metric = visible(reported_metric(self.objective), lines=False)
+        return f"best {metric}={value} in trial {self.trials[0].number}"
 
     @property
     def short(self) -> str:

@@ -1,26 +1,80 @@
 """Writes files whole: a reader sees the old file or the new one, and never a part of it.
 
 All records, histories and reports are written here; what they contain is decided elsewhere.
+
+A run's folder belongs to its user alone: folders have mode 0700 and files 0600, since templates and
+logs may hold what is secret. Its files are read and written without following links, and only
+regular files are read: a folder from somebody else may have a link or a pipe in a file's place.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from pathlib import Path
 
 from katibflow.errors import InputError
 
-__all__ = ["make_folder", "sync_folder", "write_atomically", "write_file"]
+__all__ = [
+    "PRIVATE",
+    "make_folder",
+    "open_regular",
+    "read_regular",
+    "sync_folder",
+    "write_atomically",
+    "write_file",
+]
+
+PRIVATE = 0o600
+"""The mode of a run's files."""
 
 
-def write_atomically(path: Path, content: bytes | str, durable: bool = False) -> None:
+def open_regular(path: str | Path, flags: int = os.O_RDONLY, *, follow: bool = False) -> int:
+    """Opens a regular file and returns its descriptor; a file that it makes is its user's alone.
+
+    It never waits for the other end of a pipe.
+
+    Args:
+        path: The file.
+        flags: How to open it, as for ``os.open``; to read by default.
+        follow: Whether the file may be a symbolic link; False by default.
+
+    Raises:
+        OSError: The file cannot be opened, is a link, or is no regular file.
+    """
+    link = 0 if follow else os.O_NOFOLLOW
+    descriptor = os.open(path, flags | link | os.O_CLOEXEC | os.O_NONBLOCK, PRIVATE)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(None, "is no regular file", str(path))
+    return descriptor
+
+
+def read_regular(path: str | Path, *, follow: bool = False) -> bytes:
+    """Returns the contents of a regular file.
+
+    Args:
+        path: The file.
+        follow: Whether the file may be a symbolic link; False by default.
+
+    Raises:
+        OSError: The file cannot be read, is a link, or is no regular file.
+    """
+    with open(open_regular(path, follow=follow), "rb") as file:
+        return file.read()
+
+
+def write_atomically(
+    path: Path, content: bytes | str, durable: bool = False, *, mode: int = PRIVATE
+) -> None:
     """Replaces a file as a whole; a failure leaves the old file and nothing else.
 
     Args:
         path: The file; its folder must exist.
         content: The new content; a text is written as UTF-8.
         durable: Whether the file and its name must be on disk when this returns; False by default.
+        mode: The file's mode; by default only its user can read and write it.
 
     Raises:
         OSError: The file cannot be written.
@@ -28,7 +82,9 @@ def write_atomically(path: Path, content: bytes | str, durable: bool = False) ->
     data = content.encode() if isinstance(content, str) else content
     draft = path.with_name(f".{path.name[:100]}.{os.getpid()}.{threading.get_native_id()}.tmp")
     try:
-        with draft.open("wb", buffering=0) as file:
+        draft.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(draft, flags, mode), "wb", buffering=0) as file:
             view = memoryview(data)
             while view:
                 view = view[file.write(view) :]
@@ -53,13 +109,15 @@ def write_file(path: Path, text: str) -> None:
         if target.exists() and not target.is_file():  # as /dev/stdout
             target.write_text(text, encoding="utf-8")
         else:
-            write_atomically(target, text)
+            write_atomically(target, text, mode=0o666)  # less the user's umask
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and the folders above it, all of them on disk when this returns.
+    """Makes a folder for its user alone, on disk when this returns.
+
+    The folders above it that are not there are made for its user alone, too.
 
     Raises:
         OSError: A folder cannot be made.
@@ -68,7 +126,7 @@ def make_folder(path: Path) -> None:
         return
     if not path.parent.is_dir():
         make_folder(path.parent)
-    path.mkdir(exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
     sync_folder(path.parent)
 
 

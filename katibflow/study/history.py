@@ -46,6 +46,7 @@ from katibflow.experiment.types import Experiment, StrategyValue
 
 __all__ = [
     "FORMAT",
+    "MOST_TRIALS",
     "SEEDS",
     "VERSION",
     "History",
@@ -64,6 +65,12 @@ __all__ = [
 
 FORMAT = "katibflow-history"
 VERSION = 1
+
+MOST_TRIALS = 1_000_000
+"""A trial's number is below it."""
+
+_WIDEST_GAP = 10_000
+"""Numbers without a trial that a history can have; each costs work wherever it is read."""
 
 SEEDS = 2**32
 """The number of seeds: a seed is below it."""
@@ -243,6 +250,22 @@ def _count(value: object) -> int:
     return value
 
 
+def _number(value: object) -> int:
+    if _count(value) >= MOST_TRIALS:
+        raise ValueError(f"the trial's number is not below {MOST_TRIALS}")
+    return _count(value)
+
+
+def _optional_time(value: object) -> str | None:
+    """Returns a time as it stands; one that no clock can show in UTC is no time."""
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(_text(value))
+    if moment.tzinfo is not None:
+        moment.astimezone(UTC)
+    return _text(value)
+
+
 def _seed(value: object) -> int:
     if _count(value) >= SEEDS:
         raise ValueError(f"the seed {value!r} is not below 2**32")
@@ -312,7 +335,7 @@ def trial_from_data(data: Mapping[str, Any]) -> Trial:
     """
     try:
         return Trial(
-            number=_count(data["number"]),
+            number=_number(data["number"]),
             state=TrialState(data["state"]),
             assignments={name: _text(value) for name, value in data["assignments"].items()},
             observations={
@@ -333,9 +356,9 @@ def trial_from_data(data: Mapping[str, Any]) -> Trial:
                 )
                 for point in data.get("intermediate", ())
             ),
-            queued=_optional_text(data.get("queued")),
-            start=_optional_text(data.get("start")),
-            end=_optional_text(data.get("end")),
+            queued=_optional_time(data.get("queued")),
+            start=_optional_time(data.get("start")),
+            end=_optional_time(data.get("end")),
             job=_optional_text(data.get("job")),
             reason=_text(data.get("reason", "")),
             message=_text(data.get("message", "")),
@@ -416,6 +439,8 @@ def readable_history(text: str, source: str = "history") -> tuple[History, tuple
             trial = trial_from_data(_object(line))
             if trial.number in trials:
                 raise HistoryError(f"trial {trial.number} is there already")
+            if trial.number > len(lines) + _WIDEST_GAP:
+                raise HistoryError(f"trial {trial.number} is one of {len(lines) - 1} trials")
         except HistoryError as error:
             faults.append(f"{source}, line {number}: {error}")
         else:
@@ -455,6 +480,7 @@ def _header(number: int, line: str, source: str) -> History:
         AttributeError,
         HistoryError,
         KeyError,
+        OverflowError,
         TypeError,
         ValueError,
         ValidationError,
@@ -463,6 +489,10 @@ def _header(number: int, line: str, source: str) -> History:
 
 
 def _object(line: str) -> Mapping[str, Any]:
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        raise HistoryError("not UTF-8 text") from error
     try:
         data = json.loads(line)
     except (RecursionError, ValueError) as error:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from katibflow.errors import Fault
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import MetricConstraint, Objective
+from katibflow.printing import visible
 from katibflow.study.history import Trial, TrialState
 from katibflow.study.reasons import TrialReason
 
@@ -63,7 +64,9 @@ def values_text(objective: Objective, trial: Trial) -> str:
         return f"{reported_metric(objective)}={found}"
     paired = zip(objective.aims, objective_values(objective, trial), strict=True)
     return " ".join(
-        f"{aim.metric}={value_text(value)}" for aim, value in paired if value is not None
+        f"{visible(aim.metric, lines=False)}={value_text(value)}"
+        for aim, value in paired
+        if value is not None
     )
 
 

@@ -66,3 +66,14 @@ def test_the_tree_in_the_text_is_the_tree_in_the_code() -> None:
 )
 def test_parents(child: str, parent: str) -> None:
     assert getattr(errors, child).__bases__ == (getattr(errors, parent),)
+
+
+def test_a_long_value_and_many_faults_are_cut_and_counted() -> None:
+    error = InvalidExperiment("x", [Fault("a" * 600, "1" * 4000, "2")])
+    assert str(error) == f"x: {'a' * 500}...: found {'1' * 500}...; allowed: 2"
+    faults = [Fault(f"a{n}", "", "b") for n in range(2000)]
+    few = InvalidExperiment("x", faults[:60])
+    assert str(few).splitlines()[49:] == ["x: a49: missing; allowed: b", "x: 10 more faults"]
+    many = InvalidExperiment("x", faults)
+    assert str(many).splitlines()[-1] == "x: more than 950 more faults"
+    assert len(many.faults) == 1000

@@ -34,7 +34,7 @@ from katibflow.runners.local.state_files import (
     read_state,
     to_json,
 )
-from katibflow.study.files import write_atomically
+from katibflow.study.files import open_regular, read_regular, write_atomically
 from katibflow.study.history import time_text
 
 __all__ = [
@@ -109,8 +109,8 @@ class Attempt:
     def gpus(self) -> tuple[str, ...]:
         """Returns what names the trial's GPUs; nothing if it has none."""
         try:
-            text = (self.folder / _GPUS).read_text(encoding="utf-8")
-        except OSError:
+            text = read_regular(self.folder / _GPUS).decode()
+        except (OSError, UnicodeDecodeError):
             return ()
         return tuple(text.strip().split(",")) if text.endswith("\n") else ()
 
@@ -154,8 +154,8 @@ class Attempt:
         """
         exclusive = 0 if is_dead else os.O_EXCL
         try:
-            descriptor = os.open(
-                f"{self.base(replica)}.pid", os.O_WRONLY | os.O_CREAT | exclusive | os.O_CLOEXEC
+            descriptor = open_regular(
+                f"{self.base(replica)}.pid", os.O_WRONLY | os.O_CREAT | exclusive
             )
         except FileExistsError:
             return False

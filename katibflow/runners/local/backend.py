@@ -58,6 +58,12 @@ class LocalBackend:
             metavar="N",
             type=int,
         ),
+        Option(
+            "clean_env",
+            "Let trials inherit only PATH, HOME and the like of this command's environment. What "
+            "the Experiment, --env and --env-file name they have all the same.",
+            type=bool,
+        ),
     )
 
     def check(self, experiment: Experiment, given: Given, source: str) -> None:
@@ -99,12 +105,12 @@ class LocalBackend:
         from katibflow.runners.local.host import Host
         from katibflow.runners.local.paths import parse_map
         from katibflow.runners.local.runner import LocalRunner
-        from katibflow.study.files import write_atomically
+        from katibflow.study.files import make_folder, write_atomically
         from katibflow.study.resume import search_text
 
         maps = os.environ.get("KATIBFLOW_MAPS") or ""
         folder = _run_folder(history.experiment.name, history.run)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if not (folder / _SEARCH_FILE).exists():
             write_atomically(folder / _SEARCH_FILE, search_text(history.experiment))
         mapped = tuple(map(parse_map, filter(None, maps.split(os.pathsep))))
@@ -197,6 +203,7 @@ def _host(experiment: Experiment, given: Given, source: str) -> Host:
         has_files=bool(files),
         side_by_side=at_once,
         gpus=gpus,
+        is_clean=bool(given.get("clean_env")),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,8 +25,10 @@ from katibflow.runners.local.metrics_sources import LocalSource, opened
 from katibflow.runners.local.ports import never_connected
 from katibflow.runners.local.processes import adopt
 from katibflow.runners.local.replicas import Replicas, with_log
+from katibflow.runners.local.state_files import unwritable
 from katibflow.runners.local.trial_folder import TrialFolder
 from katibflow.runners.stopping import StopRequest
+from katibflow.study.files import open_regular
 
 __all__ = [
     "STRAGGLER_GRACE",
@@ -137,7 +140,8 @@ def follow(
     Raises:
         RunnerError: A process cannot be started or ended, or the folder cannot be written.
     """
-    folder.log(plan.replicas[0].name).touch()
+    with unwritable(folder.path):
+        os.close(open_regular(folder.log(plan.replicas[0].name), os.O_WRONLY | os.O_CREAT))
     # The events: the name of a replica that ended, or None for any other. A SimpleQueue, as a
     # signal handler may put into it.
     happened: SimpleQueue[str | None] = SimpleQueue()

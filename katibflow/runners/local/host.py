@@ -14,7 +14,10 @@ from katibflow.errors import InputError
 from katibflow.runners.local.devices import Gpus
 from katibflow.runners.local.paths import PathMap
 
-__all__ = ["Host", "parse_python", "read_env_files"]
+__all__ = ["SYSTEM", "Host", "parse_python", "read_env_files"]
+
+SYSTEM = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER")
+"""Variables that a program needs to know the system, and that hold no secret."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -32,6 +35,7 @@ class Host:
         has_files: Whether the user gave a file of variables, even an empty one.
         side_by_side: How many trials run at a time, which share the processors.
         gpus: The GPUs that trials share; None if they ask for none.
+        is_clean: Whether trials get only the variables of `SYSTEM` from those around this process.
     """
 
     maps: tuple[PathMap, ...] = ()
@@ -41,6 +45,14 @@ class Host:
     has_files: bool = False
     side_by_side: int = 1
     gpus: Gpus | None = None
+    is_clean: bool = False
+
+    @property
+    def around(self) -> Mapping[str, str]:
+        """The variables around this process that trials inherit."""
+        if not self.is_clean:
+            return os.environ
+        return {name: os.environ[name] for name in SYSTEM if name in os.environ}
 
     @property
     def interpreter(self) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from katibflow.study.files import open_regular
 
 __all__ = ["MAX_LINE_BYTES", "LineSplitter", "LogTail", "last_lines"]
 
@@ -63,10 +66,17 @@ class LineSplitter:
 
 
 class LogTail:
-    """Reads one log from its first byte on; the file may appear later."""
+    """Reads one log from its first byte on; the file may appear later.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The log.
+        follow: Whether the log may be a link, as a file that the trial itself makes; False by
+            default.
+    """
+
+    def __init__(self, path: Path, *, follow: bool = False) -> None:
         self._path = path
+        self._follow = follow
         self._descriptor: int | None = None
         self._splitter = LineSplitter()
 
@@ -78,9 +88,12 @@ class LogTail:
         """
         if self._descriptor is None:
             try:
-                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return [], False
+                self._descriptor = open_regular(self._path, follow=self._follow)
+            except OSError as error:
+                # What is a pipe or a link in the file's place has no lines.
+                if error.errno in (None, errno.ENOENT, errno.ELOOP, errno.ENXIO):
+                    return [], False
+                raise
         data = os.read(self._descriptor, _CHUNK)
         return (self._splitter.feed(data) if data else []), len(data) == _CHUNK
 
@@ -102,7 +115,7 @@ class LogTail:
 def last_lines(path: Path, number: int) -> list[str]:
     """Returns the last lines of a log, read from its end, or none without a log."""
     try:
-        with path.open("rb") as file:
+        with open(open_regular(path), "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - MAX_LINE_BYTES))
             data = file.read(MAX_LINE_BYTES)

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 from katibflow.errors import RunBusy
 from katibflow.runners.local.state_files import unwritable
-from katibflow.study.files import make_folder
+from katibflow.study.files import make_folder, open_regular
 
 __all__ = ["Holder", "LockWait", "RunLock", "held", "holder_of", "is_held"]
 
@@ -69,7 +71,7 @@ class RunLock:
     def __enter__(self) -> RunLock:
         with unwritable(self._path):
             make_folder(self._path.parent)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT)
             try:
                 self._acquire(descriptor)
                 os.ftruncate(descriptor, 0)
@@ -87,7 +89,15 @@ class RunLock:
                 return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = _read_holder(descriptor).pid
+                is_ours = os.fstat(descriptor).st_uid == os.geteuid()
             if time.monotonic() >= deadline or holder == os.getpid():
+                if not is_ours:
+                    raise RunBusy(
+                        f"{self._path.parent}: in use by another user's process; wait for its end"
+                    ) from None
+                # What the file says may be of another machine, or of a process long gone.
+                if holder is not None and not _has_open(holder, descriptor):
+                    holder = None
                 raise RunBusy(
                     f"{self._path.parent}: in use by process {holder or 'unknown'}; wait for its "
                     f"end, or stop it: katibflow stop {self._path.parent}"
@@ -126,8 +136,7 @@ def held(path: str | Path) -> Iterator[int]:
     Raises:
         OSError: The file cannot be written.
     """
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o644)
+    descriptor = open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         # Another process that tests the lock has it for a moment.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -142,7 +151,7 @@ def holder_of(folder: Path) -> Holder | None:
     if not is_held(path):
         return None
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path)
     except OSError:
         return None
     try:
@@ -153,13 +162,28 @@ def holder_of(folder: Path) -> Holder | None:
 
 def _read_holder(descriptor: int) -> Holder:
     pid, *more = os.pread(descriptor, 64, 0).decode("ascii", "replace").split() or [""]
-    return Holder(int(pid) if pid.isdecimal() else None, _STOPPING in more)
+    number = int(pid) if pid.isdecimal() and len(pid) < 20 else None
+    return Holder(number, _STOPPING in more)
+
+
+def _has_open(pid: int, descriptor: int) -> bool:
+    """Returns whether a process has a file open, as far as this one may know."""
+    own = os.fstat(descriptor)
+    try:
+        files = psutil.Process(pid).open_files()
+    except (psutil.Error, OverflowError, ValueError):
+        return False
+    for file in files:
+        with suppress(OSError):
+            if os.path.samestat(own, os.stat(file.path)):
+                return True
+    return False
 
 
 def is_held(path: str | Path) -> bool:
     """Returns whether a process holds the file's lock; False if there is no file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path)
     except OSError:
         return False
     try:
@@ -183,7 +207,7 @@ class LockWait:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = open_regular(path)
 
     def __call__(self) -> None:
         """Blocks until nobody holds the lock; it may be called only once."""

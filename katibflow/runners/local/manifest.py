@@ -238,7 +238,7 @@ def command_of(
     return Command(
         arguments=tuple(map_paths(word, maps) for word in composed.words),
         environment={
-            **os.environ,
+            **host.around,
             "PATH": host.search_path,
             **{name: map_paths(value, maps) for name, value in composed.values.items()},
             **marks,

@@ -57,7 +57,7 @@ def maps_of(
     if not isinstance(files, Files):
         return maps
     place = place_of(folder, plan, replica)
-    place.mkdir(exist_ok=True)
+    place.mkdir(mode=0o700, exist_ok=True)
     given = list(texts)
     own = list(_own_maps(files, place, maps))
     view = _View(files, place, maps)
@@ -120,7 +120,7 @@ class _View:
         if top == self._metrics.folder:
             root = self._place
         else:
-            root.mkdir(exist_ok=True)
+            root.mkdir(mode=0o700, exist_ok=True)
         self.fill(PurePosixPath(top), root)
         for folder in folders:
             yield PathMap(folder, root / PurePosixPath(folder).relative_to(top), is_exact=True)

@@ -26,6 +26,7 @@ from katibflow.runners.local.metrics_folders import place_of
 from katibflow.runners.local.ports import listener_of
 from katibflow.runners.local.processes import describe_exit
 from katibflow.runners.local.trial_folder import TrialFolder
+from katibflow.study.files import open_regular, read_regular
 
 __all__ = ["LocalSource", "opened"]
 
@@ -78,7 +79,7 @@ def opened(
                 page.scraper.close()
         case Files() | SideContainer():
             place = place_of(attempt.folder, plan, plan.replicas[0].name)
-            place.mkdir(exist_ok=True)
+            place.mkdir(mode=0o700, exist_ok=True)
             with _reading(plan, place, folder.log(plan.observer), attempt) as reading:
                 yield reading
 
@@ -92,7 +93,7 @@ def _reading(plan: JobPlan, place: Path, log: Path, attempt: Attempt) -> Iterato
     path = log
     if isinstance(source, Files):
         path = place / PurePosixPath(source.path).name
-    tail = LogTail(path)
+    tail = LogTail(path, follow=path is not log)
     try:
         yield _TextReading(plan, path, tail, attempt)
     finally:
@@ -158,7 +159,7 @@ class _FolderReading:
             try:
                 if path.stat().st_size <= offset:
                     continue
-                with path.open("rb") as file:
+                with open(open_regular(path, follow=True), "rb") as file:
                     file.seek(offset)
                     data = file.read(_CHUNK)
             except OSError:  # it is gone again
@@ -196,7 +197,7 @@ class _Page:
         self._folder = folder
         self._own = attempt.metrics_port
         self._samples = attempt.folder / "samples.prom"
-        self._earlier = self._samples.read_text("utf-8") if self._samples.exists() else ""
+        self._earlier = _earlier(self._samples)
         self.scraper = Scraper(source.reader(), self._fetch, SCRAPE_PERIOD, wake)
         self.scraper.mark_known(self._earlier)
 
@@ -213,7 +214,7 @@ class _Page:
         before, self._earlier = self._earlier.splitlines(), ""
         lines = self.scraper.take()
         if lines:
-            with self._samples.open("a", encoding="utf-8") as file:
+            with open(open_regular(self._samples, _APPEND), "a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in lines)
         return [MetricLine(line) for line in (*before, *lines)]
 
@@ -236,6 +237,13 @@ class _Page:
             return _get(port, self._source.path)
         except ConnectionRefusedError as error:
             raise NoPage(f"nobody listens on {where}") from error
+
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+
+
+def _earlier(samples: Path) -> str:
+    return read_regular(samples).decode() if samples.exists() else ""
 
 
 def _get(port: int, path: str) -> str:

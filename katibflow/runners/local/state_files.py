@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from katibflow.errors import RunnerError
+from katibflow.study.files import read_regular
 
 __all__ = [
     "VERSION_KEY",
@@ -21,6 +22,9 @@ __all__ = [
 
 VERSION_KEY = "version"
 """Key of a file's version; files without one, of early releases, have version 1."""
+
+
+_LONGEST_NUMBER = 20
 
 
 @contextmanager
@@ -61,8 +65,8 @@ def read_state(path: Path, newest: int) -> Mapping[str, Any]:
         RunnerError: The file has a version above ``newest``.
     """
     try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        data = json.loads(read_regular(path))
+    except (OSError, RecursionError, ValueError):
         return {}
     if not isinstance(data, dict):
         return {}
@@ -72,11 +76,11 @@ def read_state(path: Path, newest: int) -> Mapping[str, Any]:
 def read_number(path: str) -> int | None:
     """Returns the number in a file, or None if it is absent or its newline is not there yet."""
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            text = file.read()
+        text = read_regular(path).decode("ascii", "replace")
     except OSError:
         return None
-    return int(text) if text.endswith("\n") and text.strip().isdigit() else None
+    is_number = text.endswith("\n") and text.strip().isdigit() and len(text) <= _LONGEST_NUMBER
+    return int(text) if is_number else None
 
 
 def to_json(data: Mapping[str, Any], version: int) -> bytes:

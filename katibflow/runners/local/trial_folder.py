@@ -33,13 +33,15 @@ from katibflow.runners.local.state_files import (
     to_json,
     unwritable,
 )
-from katibflow.study.files import make_folder, sync_folder, write_atomically
-from katibflow.study.history import Trial, time_text, trial_from_data, trial_to_data
+from katibflow.study.files import make_folder, read_regular, sync_folder, write_atomically
+from katibflow.study.history import MOST_TRIALS, Trial, time_text, trial_from_data, trial_to_data
 
 __all__ = ["RECORD_VERSION", "TrialFolder", "digest", "trial_folders"]
 
 RECORD_VERSION = 2
 """The version of ``record.json``; files of the first version did not carry it."""
+
+_LONGEST_NAME = len(str(MOST_TRIALS))
 
 
 class TrialFolder:
@@ -69,7 +71,9 @@ class TrialFolder:
         """Makes the folder; its name is durable only once the first record is."""
         with unwritable(self.path):
             make_folder(self.path.parent)
-            self.path.mkdir(exist_ok=True)
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            if self.path.is_symlink():
+                raise OSError(None, "is a link; allowed: a folder", str(self.path))
 
     def log(self, replica: str) -> Path:
         """Returns the log file of a replica's output."""
@@ -88,7 +92,7 @@ class TrialFolder:
         """
         path = self.path / "record.json"
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_regular(path).decode()
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -101,7 +105,7 @@ class TrialFolder:
             trial = trial_from_data(
                 {key: value for key, value in data.items() if key != VERSION_KEY}
             )
-        except (json.JSONDecodeError, HistoryError) as error:
+        except (RecursionError, ValueError, HistoryError) as error:
             raise RunnerError(f"{path}: not a trial's record: {error}; {self._way_out}") from error
         if trial.number != self.number:
             raise RunnerError(f"{path}: is the record of trial {trial.number}; {self._way_out}")
@@ -128,7 +132,7 @@ class TrialFolder:
         self._make()
         with unwritable(path):
             is_first = not path.exists()
-            if not is_first and path.read_bytes() == text:
+            if not is_first and not path.is_symlink() and read_regular(path) == text:
                 return
             write_atomically(path, text, durable=True)
             if is_first:
@@ -166,7 +170,7 @@ class TrialFolder:
                 if old.exists():
                     shutil.rmtree(old)
             if source is None:
-                draft.mkdir(parents=True)
+                draft.mkdir(mode=0o700, parents=True)
             else:
                 shutil.copytree(source, draft, symlinks=True)
             draft.rename(self.checkpoints)
@@ -183,7 +187,7 @@ class TrialFolder:
             numbers = self._attempts()
             latest = numbers[-1] if numbers else 0
             folder = self.path / f"attempt-{latest + 1}"
-            folder.mkdir(parents=True)
+            folder.mkdir(mode=0o700, parents=True)
             for number in numbers:
                 # A shell of the old attempt that has not begun yet finds no folder and gives up.
                 shutil.rmtree(self.path / f"attempt-{number}", ignore_errors=True)
@@ -209,7 +213,7 @@ class TrialFolder:
         except FileNotFoundError:
             return []
         numbers = (name.removeprefix("attempt-") for name in names if name.startswith("attempt-"))
-        return sorted(int(number) for number in numbers if number.isdigit())
+        return sorted(int(number) for number in numbers if number.isdigit() and len(number) < 20)
 
 
 def trial_folders(folder: Path) -> list[TrialFolder]:
@@ -220,10 +224,14 @@ def trial_folders(folder: Path) -> list[TrialFolder]:
     """
     with unwritable(folder):
         try:
-            names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+            names = [each.name for each in os.scandir(folder) if each.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             return []
-    numbers = {int(name): name for name in names if name.isascii() and name.isdigit()}
+    numbers = {
+        int(name): name
+        for name in names
+        if name.isascii() and name.isdigit() and len(name) <= _LONGEST_NAME
+    }
     return [TrialFolder(folder / numbers[number], number) for number in sorted(numbers)]
 
 

@@ -77,6 +77,7 @@ def test_options_are_told_with_their_backends() -> None:
         "maps": ("--map", "only with --on local"),
         "python": ("--python", "only with --on local"),
         "env_file": ("--env-file", "only with --on local"),
+        "clean_env": ("--clean-env", "only with --on local"),
         "gpus": ("--gpus", "only with --on local"),
         "namespace": ("--namespace", "only with --on kubernetes"),
         "context": ("--context", "only with --on kubernetes"),
@@ -93,7 +94,8 @@ def test_options_are_told_with_their_backends() -> None:
         (
             "local",
             {"rockets": 2},
-            "rockets: found 2; allowed: maps, python, env_file, gpus, namespace, context, resume",
+            "rockets: found 2; allowed: maps, python, env_file, gpus, clean_env, "
+            "namespace, context, resume",
         ),
     ],
 )

@@ -47,6 +47,9 @@ ATTRIBUTES: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
     max_leaves=4,
 )  # fmt: skip
+TIMES = st.none() | st.datetimes(
+    datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.timezones()
+).map(time_text)
 TRIALS = st.builds(
     Trial,
     number=st.integers(0, 50),
@@ -54,9 +57,9 @@ TRIALS = st.builds(
     assignments=st.dictionaries(TEXT, TEXT, max_size=3),
     observations=st.dictionaries(TEXT, OBSERVATIONS, max_size=2),
     intermediate=st.lists(POINTS, max_size=3).map(tuple),
-    queued=st.none() | TEXT.filter(bool),
-    start=st.none() | TEXT.filter(bool),
-    end=st.none() | TEXT.filter(bool),
+    queued=TIMES,
+    start=TIMES,
+    end=TIMES,
     job=st.none() | TEXT.filter(bool),
     reason=TEXT,
     message=TEXT,
@@ -376,3 +379,28 @@ def test_only_trials_that_ended_well_or_early_have_an_objective(state: TrialStat
     assert objective_value(experiment().spec.objective, trial) == expected
     assert objective_value(experiment().spec.objective, replace(trial, observations={})) is None
     assert state.is_finished == (state is not TrialState.RUNNING)
+
+
+def line(**changes: object) -> str:
+    return json.dumps({"number": 0, "state": "COMPLETE", "assignments": {}} | changes)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        line(number=10**18),
+        line(number=20_000),  # far behind the others: each number between them would cost work
+        line(start="0001-01-01T00:00:00+23:59"),
+        line(end="soon"),
+        line(attributes={"a": 1}).replace("1", "9" * 5000),
+        line(message="x").replace('"x"', "[" * 100_000),
+        line(message="\udcff").replace("\\udcff", "\udcff"),
+    ],
+)
+def test_a_line_that_nobody_could_use_hides_no_other(bad: str) -> None:
+    header = dump_history(History(experiment(), "0a1b2c3d", 7))
+    history, faults = readable_history(f"{header}{line(number=1)}\n{bad}\n{line(number=2)}\n")
+    assert [trial.number for trial in history.trials] == [1, 2]
+    assert len(faults) == 1
+    assert faults[0].startswith("history, line 3: ")
+    assert len(faults[0]) < 300

@@ -465,3 +465,19 @@ def test_a_file_that_is_no_yaml_is_an_input_error(tmp_path: Path) -> None:
     path.write_text("a: [")
     with pytest.raises(InputError, match=r"x\.yaml, line 2, column 1: not YAML"):
         load_experiment(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("spec.maxTrialCount", 10**3000),
+        ("spec.parallelTrialCount", 2**31),
+        ("spec.trialTemplate.trialSpec.kind", "{{workflow.name}}"),
+        ("spec.trialTemplate.trialSpec.apiVersion", "a/b/../{{inputs.x}}"),
+    ],
+)
+def test_a_number_or_a_name_that_no_cluster_takes_is_a_fault(path: str, value: object) -> None:
+    with pytest.raises(InvalidExperiment) as caught:
+        check_document(changed({path: value}), "x")
+    assert [fault.path for fault in caught.value.faults] == [path]
+    assert len(str(caught.value)) < 300

@@ -11,7 +11,7 @@ import pytest
 
 from katibflow.errors import InputError
 from katibflow.runners.local.checks import manifest_faults
-from katibflow.runners.local.host import Host, parse_python, read_env_files
+from katibflow.runners.local.host import SYSTEM, Host, parse_python, read_env_files
 from katibflow.runners.local.manifest import Command, command_of, plan_job
 from katibflow.runners.local.preview import secret_notes
 
@@ -88,3 +88,12 @@ def test_the_interpreter_is_the_one_that_is_named(tmp_path: Path) -> None:
     assert made.environment["PATH"].split(os.pathsep)[0] == str(tmp_path / "bin")
     with pytest.raises(InputError, match="--python: found"):
         parse_python("no-such-python")
+
+
+def test_a_clean_environment_has_no_secret_of_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert Host().around["AWS_SECRET_ACCESS_KEY"] == "s"
+    assert "AWS_SECRET_ACCESS_KEY" not in Host(is_clean=True).around
+    assert Host(is_clean=True).around["HOME"] == "/home/me"
+    assert set(Host(is_clean=True).around) <= set(SYSTEM)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
-from katibflow.runners.local.lock import LockWait, held, is_held
+from katibflow.errors import RunBusy
+from katibflow.runners.local.lock import LockWait, RunLock, held, is_held
 
 
 def test_a_lock_is_held_while_the_block_runs(tmp_path: Path) -> None:
@@ -44,3 +46,14 @@ def test_a_process_that_inherited_the_descriptor_holds_the_lock_to_its_end(tmp_p
 def test_there_is_no_wait_without_a_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         LockWait(tmp_path / "none")
+
+
+def test_a_busy_run_names_no_process_that_has_nothing_to_do_with_it(tmp_path: Path) -> None:
+    with held(tmp_path / "lock") as descriptor:
+        os.write(descriptor, b"1\n")  # a process that has not opened the file
+        with pytest.raises(RunBusy, match="in use by process unknown"), RunLock(tmp_path):
+            pass
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        with pytest.raises(RunBusy, match=f"in use by process {os.getpid()}"), RunLock(tmp_path):
+            pass

@@ -1,0 +1,82 @@
+"""Tests how the files of a run are written and read: for their user alone, and through no link."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from katibflow.errors import HistoryError
+from katibflow.runners.local.lock import RunLock
+from katibflow.runners.local.state_files import read_state
+from katibflow.runners.local.trial_folder import TrialFolder
+from katibflow.runs.folder import read_history_file
+from katibflow.study.files import make_folder, open_regular, read_regular, write_atomically
+from katibflow.study.history import Trial, TrialState
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_the_files_of_a_run_are_its_users_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "x"
+    make_folder(folder)
+    write_atomically(folder / "study.jsonl", "x")
+    trial = TrialFolder(folder / "trials" / "0000", 0)
+    with RunLock(folder), trial.locked():
+        trial.write_record(Trial(0, TrialState.RUNNING, {}))
+        trial.new_attempt("x", {"kind": "Job"}, 1)
+    found = list((tmp_path / "runs").rglob("*"))
+    assert {mode(path) for path in found if path.is_dir()} == {0o700}
+    assert {mode(path) for path in found if path.is_file()} == {0o600}
+    assert len(found) == 10
+
+
+def test_a_file_that_is_there_is_replaced_and_is_private_then(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("old")
+    path.chmod(0o644)
+    write_atomically(path, "new")
+    assert (path.read_text(), mode(path)) == ("new", 0o600)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: open_regular(path, os.O_RDWR | os.O_CREAT),
+        lambda path: RunLock(path.parent).__enter__(),
+        lambda path: write_atomically(path, "mine"),
+    ],
+)
+def test_a_link_in_the_place_of_a_file_leads_nowhere(
+    tmp_path: Path, write: Callable[[Path], object]
+) -> None:
+    target = tmp_path / "target"
+    target.write_text("another's")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "lock").symlink_to(target)
+    try:
+        write(folder / "lock")
+    except Exception as error:
+        assert str(folder / "lock") in str(error)
+    assert target.read_text() == "another's"
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "study.jsonl"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="is no regular file"):
+        read_regular(pipe)
+    with pytest.raises(HistoryError, match=r"study\.jsonl: cannot be read: is no regular file"):
+        read_history_file(pipe)
+    assert read_state(pipe, 1) == {}
+
+
+def test_bytes_that_are_no_utf8_and_depth_hide_nothing_else(tmp_path: Path) -> None:
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000)
+    assert read_state(deep, 1) == {}

@@ -60,7 +60,9 @@ def main() -> None:
     """Prints the table, then the memory."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seeds", type=int, default=5)
-    options.add_argument("--algorithms", nargs="*", default=["tpe", "multivariate-tpe"])
+    options.add_argument(
+        "--algorithms", nargs="*", default=["tpe", "multivariate-tpe", "bayesianoptimization"]
+    )
     given = options.parse_args()
     blind = partial(history_storage.HistoryStorage, teaches=False)
     print(f"of the last {LAST} of {TRIALS} trials, how many fail (median, greatest)")

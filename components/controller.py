@@ -28,6 +28,7 @@ def controller(
     from katibflow import steps
 
     steps.start(experiment, given, layout, run, library, room, study)
-    reason = steps.controller(study.path, study, logs)
+    with steps.stopped_with_its_run() as stop:
+        reason = steps.controller(study.path, study, logs, stop)
     steps.report(study.path, page, text, metrics, best_parameters, result)
     return reason

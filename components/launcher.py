@@ -10,4 +10,5 @@ def launcher(study: Input[Artifact], trial: str, log: Output[Artifact]) -> str:
     """Runs one trial's job, follows it to its end, and puts its metrics on record."""
     from katibflow import steps
 
-    return steps.launcher(study.path, trial, log)
+    with steps.stopped_with_its_run() as stop:
+        return steps.launcher(study.path, trial, log, stop)

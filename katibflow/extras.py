@@ -16,6 +16,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "kfp": ("kfp", "kfp_server_api", "kubernetes"),
     "kubernetes": ("kubernetes",),
     "argo": ("hera", "kubernetes"),
+    "nas": ("torch",),
     "torch": ("torch",),
     "notebook": ("pandas",),
     "optunahub": ("optunahub",),
@@ -42,12 +43,13 @@ def require(extra: str, needed_by: str) -> None:
             raise MissingPackage(module, needed_by, extra)
 
 
-def missing(module: str, needed_by: str) -> MissingPackage:
+def missing(module: str, needed_by: str, extra: str | None = None) -> MissingPackage:
     """Returns the error for a module that cannot be imported.
 
     Args:
         module: The module's name; also the name for pip, unless an extra installs the module.
         needed_by: The command that needs the module, in the user's own terms.
+        extra: The extra to install; None for the last one that has the module.
     """
     extras = [extra for extra, modules in EXTRAS.items() if module in modules]
-    return MissingPackage(module, needed_by, extras[-1] if extras else None)
+    return MissingPackage(module, needed_by, extra or (extras[-1] if extras else None))

@@ -7,6 +7,8 @@ from typing import Any
 
 from kfp import dsl, kubernetes  # type: ignore[import-untyped]
 
+from katibflow.steps.termination import KILL_COMMANDS
+
 __all__ = ["Component", "Middle", "framed", "persistent", "retried", "uncached"]
 
 Component = Callable[..., Any]
@@ -86,7 +88,12 @@ def retried(task: Any) -> Any:
 
 
 def persistent(task: Any) -> Any:
-    """Makes a task that follows jobs run again when it fails, and keeps its pod on its node."""
+    """Makes a task that follows jobs run again when it fails, and keeps its pod on its node.
+
+    When its run is terminated, the task ends its jobs (`steps.termination`).
+    """
     task = retried(task)
     kubernetes.add_pod_annotation(task, "cluster-autoscaler.kubernetes.io/safe-to-evict", "false")
+    for name, command in KILL_COMMANDS.items():
+        kubernetes.add_pod_annotation(task, name, command)
     return task

@@ -10,6 +10,7 @@ from typing import Any
 from katibflow.api.experiment import Experiment
 from katibflow.api.function_checks import check_objective
 from katibflow.api.function_source import BOOTSTRAP, Constant, program_of
+from katibflow.api.pod_checks import check_items, check_pod, check_resources, check_texts
 from katibflow.api.trial_pod import (
     environment,
     mapping,
@@ -196,17 +197,25 @@ def experiment_document(
         "args": [f"{key}=${{trialParameters.{key}}}" for key in searched],
     }
     container |= environment("env_per_trial", env_per_trial)
+    amounts = resources("resources_per_trial", resources_per_trial)
+    check_resources("resources_per_trial", mapping("resources_per_trial", resources_per_trial))
+    mounts = plain_list("volume_mounts", volume_mounts)
+    check_items("volume_mounts", "volumeMounts", mounts)
     container |= _without_empty(
-        resources=resources("resources_per_trial", resources_per_trial),
-        volumeMounts=plain_list("volume_mounts", volume_mounts),
+        resources=amounts,
+        volumeMounts=mounts,
     )
     pod = _without_empty(
         nodeSelector=mapping("node_selector", node_selector),
         tolerations=plain_list("tolerations", tolerations),
         volumes=plain_list("volumes", volumes),
     )
+    check_texts("node_selector", pod.get("nodeSelector", {}))
+    check_items("volumes", "volumes", pod.get("volumes", []))
     template = {"spec": {**pod, "containers": [container]}}
     patch = mapping("pod_template_patch", pod_template_patch)
+    blamed = "pod_template_patch" if patch else "volume_mounts"
+    check_pod(blamed, patched(template, patch), _CONTAINER)
     seconds = trial_active_deadline_seconds
     if seconds is not None and (
         isinstance(seconds, bool) or not isinstance(seconds, int) or seconds < 1

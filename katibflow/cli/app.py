@@ -18,6 +18,7 @@ from katibflow.cli.report import report
 from katibflow.cli.run import run
 from katibflow.cli.runs import best, list_, show, stop
 from katibflow.cli.submit import submit
+from katibflow.cli.usage import Checked, UsageError, usage_text
 from katibflow.cli.validate import validate
 from katibflow.errors import InputError, KatibflowError
 
@@ -40,18 +41,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(init)
-app.command()(run)
-app.command()(validate)
-app.command("compile")(compile_)
-app.command()(submit)
-app.command("list")(list_)
-app.command()(show)
-app.command()(best)
-app.command()(logs)
-app.command()(stop)
-app.command()(report)
-app.command()(dashboard)
+app.command(cls=Checked)(init)
+app.command(cls=Checked)(run)
+app.command(cls=Checked)(validate)
+app.command("compile", cls=Checked)(compile_)
+app.command(cls=Checked)(submit)
+app.command("list", cls=Checked)(list_)
+app.command(cls=Checked)(show)
+app.command(cls=Checked)(best)
+app.command(cls=Checked)(logs)
+app.command(cls=Checked)(stop)
+app.command(cls=Checked)(report)
+app.command(cls=Checked)(dashboard)
 
 
 def _version(asked: bool) -> None:
@@ -76,8 +77,12 @@ def main() -> NoReturn:
     """Runs the command line; prints an error as one message, or with ``--debug`` a traceback."""
     options = _GlobalOptions()
     try:
-        app(prog_name="katibflow", obj=options)
+        status = app(prog_name="katibflow", obj=options, standalone_mode=False)
+    except typer.Abort:
+        _fail("interrupted", EXPERIMENT_FAILED)
     except Exception as error:
+        if isinstance(error, UsageError):
+            _fail(usage_text(error), BAD_INPUT)
         if options.debug:
             raise
         if isinstance(error, InputError):
@@ -88,7 +93,7 @@ def main() -> NoReturn:
             f"internal error: {type(error).__name__}: {error}; `katibflow --debug ...` shows where",
             EXPERIMENT_FAILED,
         )
-    sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from katibflow.cli.tables import age_text, table_lines
+from katibflow.cli.tables import COLUMN_GAP, age_text, table_lines
 
 if TYPE_CHECKING:
     from katibflow.runs.running import Run
     from katibflow.study.failures import Failure
     from katibflow.study.history import History
 
-__all__ = ["best_lines", "print_result", "trial_lines"]
+__all__ = ["best_lines", "print_result", "terminal_width", "trial_lines"]
 
 _MOST_FAILURES = 5
 """Causes of failures that are listed at the end of a run."""
@@ -111,16 +113,37 @@ def _reason_and_last_line(text: str) -> str:
     return f"{first} {log[-1]}" if log else first
 
 
-def trial_lines(history: History) -> list[str]:
-    """Returns the lines of the table of trials."""
+def trial_lines(history: History, width: int | None = None) -> list[str]:
+    """Returns the lines of the table of trials.
+
+    Args:
+        history: The study history.
+        width: The characters of a line, to which parameters give way; None for all columns. The
+            reason, which comes last, stays whole and may go on in the next line.
+    """
     from datetime import UTC, datetime
 
-    from katibflow.report.table import Output, Style, columns_of, rows_of
+    from katibflow.report.table import Column, Output, Style, columns_of, fitting, rows_of
     from katibflow.study.history import time_text
 
     experiment, trials = history.experiment, history.trials
-    columns = columns_of(experiment, trials, Output.SHOW)
+    every = columns_of(experiment, trials, Output.SHOW)
     style = Style(length=age_text, message=_reason_and_last_line)
-    head = [each.heading if each.is_given else each.heading.upper() for each in columns]
     rows = rows_of(experiment, trials, now=time_text(datetime.now(UTC)))
-    return table_lines(head, [[each.cell(row, style) for each in columns] for row in rows])
+
+    def needed(column: Column) -> int:
+        if column.name == "reason":
+            return 0
+        cells = [column.heading, *(column.cell(row, style) for row in rows)]
+        return max(map(len, cells)) + len(COLUMN_GAP)
+
+    columns = every if width is None else fitting(every, needed, width)
+    head = [each.heading if each.is_given else each.heading.upper() for each in columns]
+    lines = table_lines(head, [[each.cell(row, style) for each in columns] for row in rows])
+    left_out = [each.heading for each in every if each not in columns]
+    return [*lines, f"(no room for {', '.join(left_out)})"] if left_out else lines
+
+
+def terminal_width() -> int | None:
+    """Returns the characters of a line of the terminal; None if the output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

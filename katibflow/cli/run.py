@@ -160,9 +160,9 @@ def run(
 
     read = map_in_file(config_map) or backend_of(on).template_reader(of_backend)
     overrides = Overrides(
-        max_trials, parallel, max_failed, goal, algorithm, seed, parse_env(env or [])
+        name, max_trials, parallel, max_failed, goal, algorithm, seed, parse_env(env or [])
     )
-    document = read_plain(file, name, read)
+    document = read_plain(file, read=read)
     experiment = checked_with_overrides(document, overrides, str(file), check_document)
     options = Options(
         source=str(file),

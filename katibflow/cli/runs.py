@@ -13,7 +13,7 @@ import typer
 from katibflow.cli.finding import Poll, RunName, with_where
 from katibflow.cli.following import follow_to_end
 from katibflow.cli.options import EXPERIMENT_FAILED, AsJson
-from katibflow.cli.results import best_lines, trial_lines
+from katibflow.cli.results import best_lines, terminal_width, trial_lines
 from katibflow.cli.tables import age_text, table_lines
 from katibflow.errors import KatibflowError, RunnerError
 from katibflow.handles.base import Configured, Where
@@ -131,7 +131,7 @@ def show(
         print(json.dumps({**now.data(), "history": trials}))
         return
     if now.history is not None:
-        print(*trial_lines(now.history), sep="\n")
+        print(*trial_lines(now.history, terminal_width()), sep="\n")
     elif now.steps:
         print(*table_lines(("STEP", "STATE", "TIMES"), now.steps), sep="\n")
     print(f"{now.ending.reason}: {now.ending.message}")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["age_text", "table_lines"]
+__all__ = ["COLUMN_GAP", "age_text", "table_lines"]
+
+COLUMN_GAP = "  "
+"""Parts two columns of a table."""
 
 
 def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Returns the rows as lines with aligned columns, each as wide as its longest cell."""
     cells = [[_cell(text) for text in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+    return [COLUMN_GAP.join(map(str.ljust, row, widths)).rstrip() for row in cells]
 
 
 def _cell(text: str) -> str:

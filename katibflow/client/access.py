@@ -26,9 +26,12 @@ from katibflow.runners.kubernetes.kubeconfig import kubeconfig_files, read_kubec
 __all__ = [
     "ACCOUNT_TOKEN",
     "COOKIES",
+    "ENDPOINT",
     "IAP_CLIENT",
+    "SERVICE_PATH",
     "TOKEN",
     "Access",
+    "is_by_kubeconfig",
     "is_found",
     "is_given",
     "log_in",
@@ -36,6 +39,9 @@ __all__ = [
     "pages_of",
     "with_scheme",
 ]
+
+ENDPOINT = "KF_PIPELINES_ENDPOINT"
+"""Environment variable with the installation's address."""
 
 TOKEN = "KF_PIPELINES_TOKEN"
 """Environment variable with a bearer token."""
@@ -46,13 +52,16 @@ COOKIES = "KF_PIPELINES_COOKIES"
 ACCOUNT_TOKEN = "KF_PIPELINES_SA_TOKEN_PATH"
 """Environment variable with the path of a file that holds a token."""
 
+SERVICE_PATH = "api/v1/namespaces/kubeflow/services/ml-pipeline"
+"""Path of Kubeflow Pipelines' service on the API server of its cluster."""
+
 IAP_CLIENT = "KF_PIPELINES_IAP_OAUTH2_CLIENT_ID"
 """Environment variable with the client id of Google's Identity-Aware Proxy."""
 
-_ENDPOINT = "KF_PIPELINES_ENDPOINT"
+ENDPOINT = "KF_PIPELINES_ENDPOINT"
 _PAGES = "KF_PIPELINES_UI_ENDPOINT"
 _IN_CLUSTER = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
-_PROXY_PATH = "api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
+_PROXY_PATH = f"{SERVICE_PATH}:http/proxy"
 _INNER = (".svc", ".local", ".internal")  # ends of names inside a cluster or a network
 _ENCRYPTED = (443, 8443, 6443)  # usual ports of https
 _POD_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
@@ -79,7 +88,7 @@ class Access:
 
 def _host_of(access: Access) -> str | None:
     """Returns the address that was given here or in the environment, or None if none was."""
-    given = access.host or os.environ.get(_ENDPOINT)
+    given = access.host or os.environ.get(ENDPOINT)
     return with_scheme(given) if given else None
 
 
@@ -91,6 +100,11 @@ def is_given(access: Access) -> bool:
 def is_found(access: Access) -> bool:
     """Returns whether this pod's cluster or a kubeconfig may have Kubeflow Pipelines."""
     return access.context is not None or _POD_NAMESPACE.is_file() or bool(kubeconfig_files())
+
+
+def is_by_kubeconfig(access: Access) -> bool:
+    """Returns whether requests go through the API server of the kubeconfig's cluster."""
+    return not is_given(access) and (access.context is not None or not _POD_NAMESPACE.is_file())
 
 
 def with_scheme(address: str) -> str:
@@ -146,7 +160,7 @@ def log_in(access: Access) -> Any:
     if access.context is None and not kubeconfig_files():
         raise InputError(
             "--host: missing, and no kubeconfig leads to Kubeflow Pipelines; allowed: its address, "
-            f"as http://localhost:8080, here or in {_ENDPOINT}"
+            f"as http://localhost:8080, here or in {ENDPOINT}"
         )
     return _through_api_server(access)
 

@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from katibflow.client.access import COOKIES, TOKEN, Access, log_in, own_namespace, pages_of
-from katibflow.client.base import OVER, Cron, Pipelines, Run, Trigger, Unreachable, Version
+from katibflow.client.api_server_proxy import unreached
+from katibflow.client.base import (
+    OVER,
+    Cron,
+    NotFound,
+    Pipelines,
+    Run,
+    Trigger,
+    Unreachable,
+    Version,
+)
 from katibflow.client.refusals import translated
 from katibflow.client.tasks import steps_of
 from katibflow.errors import InputError, RunnerError
@@ -41,8 +51,11 @@ def connect(access: Access) -> Pipelines:
 
     api = client.runs.api_client
     address = api.configuration.host
-    with translated(address):
-        health = _call(HealthzServiceApi(api).healthz_service_get_healthz)
+    try:
+        with translated(address):
+            health = _call(HealthzServiceApi(api).healthz_service_get_healthz)
+    except NotFound as error:
+        raise unreached(access, error) from error
     if health.multi_user is None:
         raise RunnerError(
             f"{address}: answers, but not as Kubeflow Pipelines does: a login page, or another "

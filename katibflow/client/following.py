@@ -201,11 +201,14 @@ def steps_text(run: Run, has_jobs: bool = True) -> str:
     return text + (f", failed: {', '.join(failed)}" if failed else "")
 
 
-def _stopped(run: Run, failed: Sequence[str]) -> Ending:
+def _stopped(run: Run, failed: Sequence[str], history: History | None) -> Ending:
     """Returns the ending of a run that somebody stopped; Argo's words for that explain nothing."""
     text = f"the run was stopped, and {run.engine.title} shows it as {run.state}"
     if not {LAST_STEP, f"{LAST_STEP}{DRIVER}"}.isdisjoint(failed):
-        text += f"; its step {LAST_STEP} failed, so jobs of its trials may go on"
+        text += f"; its step {LAST_STEP} failed"
+        trials = history.trials if history is not None else ()
+        if history is None or any(not trial.state.is_finished for trial in trials):
+            text += f", so jobs of its trials may go on: `katibflow stop {run.run_id}` ends them"
     return Ending(False, ExperimentReason.PIPELINE_RUN_STOPPED, text)
 
 
@@ -225,7 +228,7 @@ def ending_of(run: Run, history: History | None, fault: str = "") -> Ending:
         failed = [step.name for step in run.steps if step.state == "FAILED"]
         inner = [name for name in dict.fromkeys(failed) if not is_frame(name)]
         if run.is_stopped:
-            return _stopped(run, inner)
+            return _stopped(run, inner, history)
         parts = [f"the run is {run.state}"]
         parts += [f"failed steps: {', '.join(inner)}"] if inner else []
         parts += faults

@@ -22,6 +22,7 @@ WAIT = 30.0
 """Seconds in which an engine that acts changes something; Argo reads a Workflow every 10 s."""
 
 _REASON = "the run was stopped, and its engine does not act"
+_LEFT = "the pipeline run is over"
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Stopped:
             asked before.
         engine_problem: Why the engine may not act, in words; "" without a sign of that.
         acts: Whether the engine acts, as far as is known.
-        jobs: Names of the trials' jobs that were stopped from here; None if that was not needed,
-            or not possible.
+        jobs: Names of the trials' jobs that were stopped from here, as those that a run that is
+            over has left; None if that was not needed, or not possible.
         obstacle: Why it was not possible; "" if it was.
         command: The command that goes on from the run's trials; "" if the engine acts.
         goes_on: Whether there are trials to go on from; if not, the command starts anew.
@@ -53,13 +54,14 @@ class Stopped:
     @property
     def is_done(self) -> bool:
         """Whether the user has nothing left to do."""
-        return self.acts or self.jobs is not None
+        return not self.obstacle
 
     def lines(self) -> list[str]:
         """Returns the outcome in lines for a person."""
         name = self.run.name
         if self.run.is_over:
-            return [f"{name} is over{'' if self.asked else ' already'}: {self.run.state}"]
+            over = f"{name} is over{'' if self.asked else ' already'}: {self.run.state}"
+            return [over, *([self._jobs_text()] if self.jobs or self.obstacle else [])]
         if self.acts:
             being = "is being stopped" if self.asked else "is being stopped already"
             return [f"{name} {being}; its step finish then stops its jobs"]
@@ -93,7 +95,7 @@ def stop_run(
     pause: Callable[[], object],
     now: Clock = now_in_utc,
 ) -> Stopped:
-    """Asks a run to end, and stops its jobs from here if its engine does not act.
+    """Asks a run to end, and stops its jobs from here if its engine does not act, or is done.
 
     Where there are signs that the engine may not act, this waits up to `WAIT` seconds for it.
 
@@ -110,7 +112,7 @@ def stop_run(
     """
     run = runs.run(experiment_run.run.run_id)
     if run.is_over:
-        return Stopped(run, asked=False)
+        return _after_its_end(run, records)
     run, asked = _asked_to_end(runs, run)
     view = RunView(experiment_run, records, reader, now)
     history = _history(records)
@@ -123,23 +125,39 @@ def stop_run(
         run = runs.run(run.run_id)
         if run.is_over or _moved(before, view.status(run, _history(records))):
             return Stopped(run, asked, before.engine_problem)
-    jobs: tuple[str, ...] | None = None
-    obstacle = "no kubeconfig leads to them"
-    if records is not None:
-        try:
-            jobs = tuple(records.stop(_REASON))
-        except RunnerError as error:
-            obstacle = str(error)
+    jobs, obstacle = _jobs_stopped(records, _REASON)
     return Stopped(
         run,
         asked,
         before.engine_problem,
         acts=False,
         jobs=jobs,
-        obstacle="" if jobs is not None else obstacle,
+        obstacle=obstacle,
         command=resuming(experiment_run, history),
         goes_on=has_trials(history),
     )
+
+
+def _after_its_end(run: Run, records: Records | None) -> Stopped:
+    """Stops the jobs that the steps of a run that is over have left, as if `finish` failed."""
+    try:
+        left = records.going() if records is not None else ()
+    except RunnerError:  # whether there are any stays unknown
+        left = ()
+    if not left:
+        return Stopped(run, asked=False)
+    jobs, obstacle = _jobs_stopped(records, _LEFT)
+    return Stopped(run, asked=False, jobs=jobs, obstacle=obstacle)
+
+
+def _jobs_stopped(records: Records | None, reason: str) -> tuple[tuple[str, ...] | None, str]:
+    """Stops a run's jobs; returns their names, or None and why they could not be stopped."""
+    if records is None:
+        return None, "no kubeconfig leads to them"
+    try:
+        return tuple(records.stop(reason)), ""
+    except RunnerError as error:
+        return None, str(error)
 
 
 def _asked_to_end(runs: Runs, run: Run) -> tuple[Run, bool]:

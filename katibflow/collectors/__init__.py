@@ -64,7 +64,9 @@ _DEFAULT_IMAGE = "busybox:1.37"
 def collector_for(spec: ExperimentSpec) -> Collector:
     """Returns a new collector for one trial of the experiment."""
     given = spec.metrics_collector_spec
-    return KINDS[given.collector.kind].collector(given, spec.objective.metric_names)
+    collector = KINDS[given.collector.kind].collector(given, spec.objective.metric_names)
+    collector.keeps_texts = spec.nas_config is not None
+    return collector
 
 
 def source_for(experiment: Experiment) -> Source | None:

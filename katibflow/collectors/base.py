@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ _NEAR_MISSES_KEPT = 3
 _NEAR_MISS_LENGTH = 200
 _LAST_KEPT = 20
 _NOTES_KEPT = 5
+_TEXT_LENGTH = 10_000
 
 
 class Collector:
@@ -35,9 +37,12 @@ class Collector:
     Attributes:
         reads_output: Whether the collector reads the primary container's output. Otherwise it
             reads the lines that the runner gets from the `sources.Source` of its kind.
+        keeps_texts: Whether a value that is no number counts as a report, as a network does that an
+            architecture search has found; False by default.
     """
 
     reads_output = True
+    keeps_texts = False
 
     def __init__(self, metrics: Sequence[str]) -> None:
         self._metrics = tuple(metrics)
@@ -47,6 +52,7 @@ class Collector:
     def begin(self) -> None:
         """Forgets what was read, as the trial begins (anew)."""
         self._series: dict[str, list[Point]] = {name: [] for name in self._metrics}
+        self._texts: dict[str, str] = {}
         self._near_misses = {name: _NearMisses(name) for name in self._metrics}
         self._lines = 0
         self._notes: dict[str, None] = {}
@@ -82,9 +88,21 @@ class Collector:
     def _point(
         self, name: str, value: float, time: str | None = None, epoch: int | None = None
     ) -> tuple[str, Point]:
+        self._texts.pop(name, None)
         points = self._series[name]
         points.append(Point(step=len(points), value=value, time=time, epoch=epoch))
         return name, points[-1]
+
+    def _told(self, name: str, text: str, time: str | None = None) -> tuple[str, Point]:
+        """Adds a report that is a text: a point without a number, and the text beside it."""
+        report = self._point(name, math.nan, time)
+        self._texts[name] = text[:_TEXT_LENGTH]
+        return report
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """Returns each metric's last report if it is a text."""
+        return dict(self._texts)
 
     @property
     def series(self) -> Mapping[str, tuple[Point, ...]]:

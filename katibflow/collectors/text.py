@@ -78,12 +78,14 @@ class TextCollector(Collector):
         found = _EPOCH.search(line)
         epoch = int(found[1]) if found else None
         return [
-            self._point(name, value, time, epoch)
+            self._told(name, value, time)
+            if isinstance(value, str)
+            else self._point(name, value, time, epoch)
             for name, value in self._matches(line)
             if name in self._series
         ]
 
-    def _matches(self, line: str) -> Iterator[tuple[str, float]]:
+    def _matches(self, line: str) -> Iterator[tuple[str, float | str]]:
         if not self._patterns:
             for match in _default_matches(line):
                 value = _value(match[2], line, match.start(2))
@@ -93,7 +95,10 @@ class TextCollector(Collector):
         text = line.encode("utf-8", "replace").decode("utf-8")
         for pattern in self._patterns:
             for match in pattern.finditer(text):
-                value = _value((match[2] or "").strip(), text, match.start(2))
+                found = (match[2] or "").strip()
+                value: float | str | None = _value(found, text, match.start(2))
+                if value is None and found and self.keeps_texts:
+                    value = found
                 if value is not None:
                     yield (match[1] or "").strip(), value
 

@@ -91,7 +91,12 @@ def embed(
         _check_siblings(pipeline, experiment.name, "name" not in later)
     with _another_pipeline(pipeline):
         compiled = compile_experiment(
-            experiment, image=image, package=package, layout=layout, is_part=True
+            experiment,
+            image=image,
+            package=package,
+            layout=layout,
+            is_part=True,
+            copies=_copies(pipeline),
         )
     for warning in compiled.warnings:
         warnings.warn(f"experiment {experiment.name}: {warning}", stacklevel=3)
@@ -161,6 +166,24 @@ def _check_siblings(pipeline: Any, name: str, is_fixed: bool) -> None:
             f"experiment {name} of the pipeline: found {len(others) + 1}; allowed: {MAX_PARTS}, as "
             "Argo stores 1 MB of a run: submit the others as runs of their own"
         )
+
+
+def _copies(pipeline: Any) -> int | None:
+    """Returns how often the loops around a task run it; None if only the run knows.
+
+    Args:
+        pipeline: The pipeline that KFP traces; None if it traces none.
+    """
+    from kfp import dsl
+
+    copies = 1
+    for group in pipeline.groups if pipeline is not None else ():
+        if not isinstance(group, dsl.ParallelFor):
+            continue
+        if group.items_is_pipeline_channel:
+            return None
+        copies *= len(group.loop_argument.items_or_pipeline_channel)
+    return copies
 
 
 def _experiments(tasks: Any) -> Iterator[Any]:

@@ -78,6 +78,7 @@ def compile_experiment(
     is_part: bool = False,
     source: str | None = None,
     run_as: Experiment | None = None,
+    copies: int | None = 1,
 ) -> Compiled:
     """Compiles an Experiment to a pipeline file for Kubeflow Pipelines v2.
 
@@ -97,6 +98,7 @@ def compile_experiment(
         source: The name of the Experiment's origin, for errors; by default the Experiment's name.
         run_as: The Experiment with a run's parameters, for which the layout is chosen and the
             warnings hold; by default ``experiment``.
+        copies: How often a part is in its pipeline, as in a loop; None if only the run knows.
 
     Raises:
         MissingPackage: KFP's SDK is not installed.
@@ -114,6 +116,7 @@ def compile_experiment(
         is_part=is_part,
         source=source,
         run_as=run_as,
+        copies=copies,
     )
     require("kfp", "katibflow compile")
     dag = import_module(f"katibflow.pipelines.{choice.layout}")

@@ -57,6 +57,7 @@ def choose_layout(
     source: str | None = None,
     run_as: Experiment | None = None,
     growth: Growth = KFP,
+    copies: int | None = 1,
 ) -> Choice:
     """Returns the layout for an experiment.
 
@@ -73,6 +74,8 @@ def choose_layout(
         run_as: The Experiment with the run's parameters, as far as they are known; by default
             ``experiment``.
         growth: How the engine's object grows.
+        copies: How often the experiment is in the object, more than once in a loop; None if only
+            the run knows. Then ``auto`` is ``controller``.
 
     Raises:
         InputError: There is no such layout; or the experiment is larger than a Workflow object, or
@@ -84,7 +87,15 @@ def choose_layout(
     _check_length(experiment, where)
     capacity = Capacity.of(experiment, library, growth)
     limit = OBJECT_LIMIT / (MAX_PARTS if is_part else 1)
-    room = int(limit * RUN_SHARE - capacity.base)
+    copied = ((copies or 1) - 1) * growth.copy
+    room = int((limit * RUN_SHARE - capacity.base - copied) / (copies or 1))
+    if room < 0 and copied:
+        fitting = max(0, 1 + int((limit * RUN_SHARE - capacity.base) / growth.copy))
+        raise InputError(
+            f"{where}: found it {copies} times in a loop; allowed: at most {fitting} times, as "
+            f"Argo can store {OBJECT_LIMIT:,} bytes of a run: submit the others as runs of "
+            "their own"
+        )
     if room < 0:
         raise InputError(
             f"{where}: spec.trialTemplate: found an Experiment with which a run takes "
@@ -107,12 +118,21 @@ def choose_layout(
                 "has no rounds)"
             )
     if layout == AUTO:
-        layout, why = _chosen(capacity, most, parallel, limit)
+        layout, why = _chosen(capacity, most, parallel, limit, copies, copied)
         return Choice(layout, why, room)
     return Choice(layout, "it was asked for", room)
 
 
-def _chosen(capacity: Capacity, most: int | None, parallel: int, limit: float) -> tuple[str, str]:
+def _chosen(
+    capacity: Capacity,
+    most: int | None,
+    parallel: int,
+    limit: float,
+    copies: int | None,
+    copied: float,
+) -> tuple[str, str]:
+    if copies is None:
+        return "controller", "only the run knows how many times the loop that it is in goes round"
     if most is None:
         return "controller", "without maxTrialCount no number of rounds is certain to be enough"
     rounds = rounds_of(most, parallel)
@@ -121,7 +141,8 @@ def _chosen(capacity: Capacity, most: int | None, parallel: int, limit: float) -
             "controller",
             f"{most} trials are {rounds} rounds, and a run holds {MAX_ROUNDS}",
         )
-    share = (capacity.base + capacity.of_rounds(rounds, parallel)) / OBJECT_LIMIT
+    bytes_of_rounds = copies * capacity.of_rounds(rounds, parallel)
+    share = (capacity.base + copied + bytes_of_rounds) / OBJECT_LIMIT
     why = f"{most} trials in rounds of {parallel} take {share:.0%} of what Argo can store of a run"
     if share <= AUTO_SHARE * limit / OBJECT_LIMIT:
         return "rounds", why

@@ -35,6 +35,7 @@ from katibflow.runners.events import Event, LogLine, MetricLine, Notice, Queued,
 from katibflow.runners.stopping import StopReason, StopRequest
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History, Point, Trial, TrialState
+from katibflow.study.interruption import interrupted
 from katibflow.study.objectives import reported_metric
 from katibflow.study.reasons import TrialReason
 from katibflow.suggestion.suggester import Suggester, why_over
@@ -89,6 +90,7 @@ def run_experiment(
     limits: Limits | None = None,
     drain: bool = False,
     silence: float = SILENCE,
+    records_interrupted: bool = False,
 ) -> Result:
     """Runs an experiment to its end, or until a stop is requested.
 
@@ -97,13 +99,14 @@ def run_experiment(
             under their numbers.
         runner: Runs the trials. Leftover jobs are stopped at the end; the runner is not closed.
         watch: Called with each event, in the calling thread.
-        stop: Ends the run early. The trials that it stops stay on record as RUNNING, and a later
-            call with the same records goes on from there.
+        stop: Ends the run early. A later call with the same records goes on from there.
         limits: Time limits of each trial.
         drain: Whether to let running trials finish when the goal is met or too many failed;
             otherwise they are stopped and recorded as KILLED, which counts for nothing.
         silence: Seconds without output after which a trial's silence is told; it is told again
             each time that twice as long has passed.
+        records_interrupted: Whether the trials that ``stop`` ends are put on record as interrupted
+            (`study.interruption`); otherwise they stay on record as RUNNING.
 
     Raises:
         RunnerError: The runner cannot run any trial. Running trials are stopped first and stay
@@ -111,7 +114,7 @@ def run_experiment(
         SuggestionError: The sampler failed; as above.
         InputError: The template cannot be rendered; as above.
     """
-    run = _Run(history, runner, watch, limits or Limits(), drain, silence)
+    run = _Run(history, runner, watch, limits or Limits(), drain, silence, records_interrupted)
 
     def interrupt() -> None:
         if stop.reason is not None:
@@ -161,6 +164,7 @@ class _Run:
         limits: Limits,
         drain: bool,
         silence: float,
+        records_interrupted: bool,
     ) -> None:
         self._silences = Silences(silence, limits)
         self._history = history
@@ -168,6 +172,7 @@ class _Run:
         self._watch = watch
         self._limits = limits
         self._drain = drain
+        self._records_interrupted = records_interrupted
         self._suggester = Suggester(history.experiment)
         self._events: SimpleQueue[Update | _Internal] = SimpleQueue()
         self._active: dict[int, tuple[threading.Thread, StopRequest]] = {}
@@ -292,8 +297,11 @@ class _Run:
             )
             finished = conclude(experiment, trial, outcome, collector)
             if finished.state is TrialState.KILLED and self._halted.is_set():
-                self._events.put(_Stopped(trial.number))
-                return
+                reason = self._interrupted
+                if reason is None or not self._records_interrupted:
+                    self._events.put(_Stopped(trial.number))
+                    return
+                finished = interrupted(finished, reason.text)
             self._runner.record(finished)
             self._events.put(TrialEnded(finished, outcome.logs))
         except BaseException as error:  # it is raised again in the calling thread

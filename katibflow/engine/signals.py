@@ -21,6 +21,7 @@ def caught(
     stop: StopRequest,
     numbers: tuple[signal.Signals, ...] = ENDING,
     again: Callable[[int], None] = lambda number: None,
+    text: str = "",
 ) -> Iterator[None]:
     """Makes a stop request for each signal while the block runs; only for the main thread.
 
@@ -31,6 +32,7 @@ def caught(
         stop: The request to make; its reason holds the signal's number.
         numbers: Numbers of the signals.
         again: Called, in another thread, with the number of each signal after the first.
+        text: The request's reason, for a person; by default it names the signal.
 
     Raises:
         ValueError: The calling thread is not the main thread.
@@ -47,7 +49,7 @@ def caught(
             if asked:
                 again(number)
             asked = True
-            stop.set(f"interrupted by signal {number}", StopKind.SIGNAL, number)
+            stop.set(text or f"interrupted by signal {number}", StopKind.SIGNAL, number)
 
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
     with reader, writer:

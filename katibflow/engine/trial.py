@@ -10,6 +10,7 @@ from katibflow.collectors import Collector, Reports, collector_for, source_for
 from katibflow.collectors.text import observation
 from katibflow.early_stopping import rule_for
 from katibflow.experiment import trial_template
+from katibflow.experiment.architecture import template_of
 from katibflow.experiment.timeouts import Limits
 from katibflow.experiment.types import Experiment
 from katibflow.runners.base import JobOutcome, JobState, Runner, TrialJob
@@ -86,7 +87,7 @@ def run_trial(
         InputError: A reference in the template has no value.
         RunnerError: The runner cannot run any job.
     """
-    spec = experiment.spec.trial_template
+    spec = template_of(experiment.spec)
     manifest = trial_template.render(
         spec,
         trial.assignments,
@@ -183,7 +184,11 @@ def conclude(
     finished = replace(
         trial if outcome.start is None else trial.started(outcome.start),
         end=end or outcome.end or now(),
-        observations={name: observation(points) for name, points in series.items() if points},
+        observations={
+            name: replace(observation(points), text=collector.texts.get(name, ""))
+            for name, points in series.items()
+            if points
+        },
         intermediate=series[metric],
     )
     if outcome.state is JobState.STOPPED:

@@ -27,10 +27,13 @@ def name_faults(parts: Parts) -> Iterator[Fault]:
         return
     name = parts.metadata.name
     if len(name) > NAME_LENGTH or not _NAME.fullmatch(name):
+        path, given, last = "metadata.name", name, ", last no -"
+        prefix = (parts.metadata.model_extra or {}).get("generateName")
+        if isinstance(prefix, str) and prefix and name.startswith(prefix):
+            # The letters that follow it are made here, and right.
+            path, given, last = "metadata.generateName", prefix, ""
         yield Fault(
-            "metadata.name",
-            f'"{name}"',
-            f"at most {NAME_LENGTH} of a-z, 0-9 and -, first a letter, last no -",
+            path, f'"{given}"', f"at most {NAME_LENGTH} of a-z, 0-9 and -, first a letter{last}"
         )
     namespace = parts.metadata.namespace
     if namespace is not None and not _NAMESPACE.fullmatch(namespace):

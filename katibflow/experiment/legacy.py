@@ -1,4 +1,4 @@
-"""Finds files for an older Katib, or with an architecture search, and says what replaces each key.
+"""Finds files for an older Katib, and says what replaces each key.
 
 Such a file has so many faults that the other rules would say little, so they are not checked then.
 
@@ -47,15 +47,9 @@ _COLLECTOR: Mapping[str, str] = {
     "gotemplate": "collector.kind, as StdOut: no cron job collects metrics any more"
 }
 
-_NAS = (
-    "parameters: choices of an architecture as int or categorical parameters that the training "
-    "code builds its model from, with an algorithm as tpe. The supernets of enas and darts are "
-    "made by Katib's own services and images"
-)
-
 
 def legacy_faults(document: Mapping[str, Any]) -> tuple[Fault, ...]:
-    """Returns the faults of a file for an older Katib or with an architecture search, or none."""
+    """Returns the faults of a file for an older Katib, or none."""
     return tuple(_faults(document))
 
 
@@ -74,8 +68,6 @@ def _faults(document: Mapping[str, Any]) -> Iterator[Fault]:
         yield from _renamed(parameter, f"spec.parameters[{index}]", _PARAMETER)
     yield from _renamed(spec.get("trialTemplate"), "spec.trialTemplate", _TEMPLATE)
     yield from _renamed(spec.get("metricsCollectorSpec"), "spec.metricsCollectorSpec", _COLLECTOR)
-    if spec.get("nasConfig") is not None:
-        yield Fault("spec.nasConfig", "neural architecture search", _NAS)
 
 
 def _renamed(value: object, path: str, names: Mapping[str, str]) -> Iterator[Fault]:

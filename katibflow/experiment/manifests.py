@@ -61,17 +61,18 @@ def experiment_in(text: str, source: str) -> dict[str, Any]:
 def named(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns the Experiment with a name, if it has ``metadata.generateName`` and no name.
 
-    The name ends in letters that are made from the Experiment without its template. So, unlike in a
-    cluster, the same file has the same name, and an interrupted run of it can go on.
+    The name ends in letters that are made from what is searched and for what: the parameters, and
+    the objective without its goal. So, unlike in a cluster, the same search has the same name: an
+    interrupted run goes on, more trials are added to it, and a template, an algorithm or a goal
+    that has changed is told as for any other name.
     """
     metadata = mapping(document.get("metadata"))
     prefix = metadata.get("generateName")
     if metadata.get("name") not in (None, "") or not isinstance(prefix, str) or not prefix:
         return document
-    spec = {
-        key: item for key, item in mapping(document.get("spec")).items() if key != "trialTemplate"
-    }
-    text = json.dumps([prefix, spec], sort_keys=True, default=str)
+    spec = mapping(document.get("spec"))
+    objective = {key: item for key, item in mapping(spec.get("objective")).items() if key != "goal"}
+    text = json.dumps([prefix, spec.get("parameters"), objective], sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode(errors="replace")).digest()
     suffix = "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest[:_SUFFIX])
     name = prefix[: _LONGEST_NAME - _SUFFIX] + suffix

@@ -25,6 +25,7 @@ from katibflow.experiment.types import (
     Experiment,
     Metadata,
     MetricsCollectorSpec,
+    NasConfig,
     Objective,
     Parameter,
     TrialTemplate,
@@ -41,6 +42,7 @@ class Parts:
     Attributes:
         parameters: Each readable parameter with its index in the file's list.
         complete: Whether ``parameters`` holds all parameters of the file.
+        searches_architecture: Whether the file has a ``nasConfig``, readable or not.
     """
 
     metadata: Metadata | None
@@ -54,6 +56,8 @@ class Parts:
     parallel_trial_count: int | None
     max_trial_count: int | None
     max_failed_trial_count: int | None
+    nas_config: NasConfig | None = None
+    searches_architecture: bool = False
 
 
 def parse(document: Mapping[str, Any]) -> tuple[Experiment | None, Parts, tuple[Fault, ...]]:
@@ -119,6 +123,8 @@ def _parts(document: Mapping[str, Any]) -> Parts:
         parallel_trial_count=_read(Count, spec.get("parallelTrialCount")),
         max_trial_count=_read(Count, spec.get("maxTrialCount")),
         max_failed_trial_count=_read(Count, spec.get("maxFailedTrialCount")),
+        nas_config=_read(NasConfig, spec.get("nasConfig")),
+        searches_architecture=spec.get("nasConfig") is not None,
     )
 
 

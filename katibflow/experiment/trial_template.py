@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from katibflow.errors import Fault, InputError
+from katibflow.experiment.architecture import ASSIGNED
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.spelling import did_you_mean
 from katibflow.experiment.types import TrialTemplate
@@ -185,7 +186,7 @@ def source_faults(parts: Parts) -> Iterator[Fault]:
 
 
 def _parameter_faults(parts: Parts, template: TrialTemplate, where: str) -> Iterator[Fault]:
-    known = {parameter.name for _, parameter in parts.parameters}
+    known = _assignable(parts)
     conditional = {entry.name for _, entry in parts.parameters if entry.when is not None}
     text = "\n".join(text for _, text in _strings(template.trial_spec, ""))
     has_spec = template.trial_spec is not None
@@ -229,6 +230,13 @@ def _parameter_faults(parts: Parts, template: TrialTemplate, where: str) -> Iter
                 )
 
 
+def _assignable(parts: Parts) -> set[str]:
+    """Returns the names of the values that a trial may be given."""
+    if parts.searches_architecture and parts.algorithm is not None:
+        return {*ASSIGNED.get(parts.algorithm.algorithm_name, ())}
+    return {parameter.name for _, parameter in parts.parameters}
+
+
 def _target_faults(
     reference: str, path: str, known: set[str], parts: Parts, template: TrialTemplate
 ) -> Iterator[Fault]:
@@ -236,6 +244,8 @@ def _target_faults(
     if meta:
         if template.trial_spec is not None:
             yield from _meta_faults(meta[1], path, template)
+    elif parts.searches_architecture and not known:
+        return  # what the algorithm gives is not known, which is a fault of its own
     elif parts.complete and reference not in known:
         hint = did_you_mean(reference, known)
         yield Fault(path, f'"{reference}"{hint}', f"a parameter's name: {some_of(sorted(known))}")

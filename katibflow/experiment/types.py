@@ -42,14 +42,17 @@ __all__ = [
     "FeasibleSpace",
     "FileSystemPath",
     "Goal",
+    "GraphConfig",
     "Metadata",
     "MetricConstraint",
     "MetricStrategy",
     "MetricsCollectorSpec",
     "MetricsFilter",
     "Model",
+    "NasConfig",
     "Objective",
     "ObjectiveType",
+    "Operation",
     "Parameter",
     "ParameterType",
     "Setting",
@@ -424,6 +427,28 @@ class TrialTemplate(Model):
     config_map: ConfigMapSource | None = None
 
 
+class GraphConfig(Model):
+    """``nasConfig.graphConfig``: the layers of the network, and the sizes of its ends."""
+
+    num_layers: Count | None = None
+    input_sizes: tuple[Count, ...] = ()
+    output_sizes: tuple[Count, ...] = ()
+
+
+class Operation(Model):
+    """One entry of ``nasConfig.operations``: a kind of layer, and what its layers differ in."""
+
+    operation_type: str = ""
+    parameters: tuple[Parameter, ...] = ()
+
+
+class NasConfig(Model):
+    """``nasConfig``, in place of ``parameters``: the networks that an architecture search tries."""
+
+    graph_config: GraphConfig = Field(default_factory=GraphConfig)
+    operations: tuple[Operation, ...] = ()
+
+
 class ExperimentSpec(Model):
     """``spec``. Counts are numbers of trials; None means no limit."""
 
@@ -437,7 +462,7 @@ class ExperimentSpec(Model):
     metrics_collector_spec: MetricsCollectorSpec = Field(default_factory=MetricsCollectorSpec)
     trial_template: TrialTemplate
     resume_policy: Literal["Never", "LongRunning", "FromVolume"] = "Never"
-    nas_config: dict[str, Any] | None = None
+    nas_config: NasConfig | None = None
 
     @property
     def parallelism(self) -> int:

@@ -164,14 +164,14 @@ class KfpRun(EngineRun):
         """Terminates the run; its last step then stops the trials that still run.
 
         If the run's steps have not changed for long, or its Workflow is full, this waits half a
-        minute for the engine to act, and else stops the trials' jobs from here.
+        minute for the engine to act, and else stops the trials' jobs from here. So it does with the
+        jobs that a run that is over has left.
         """
         from katibflow.client.stopping import stop_run
 
-        experiment_run, records, reader = self._experiment_run, None, None
-        if not experiment_run.run.is_over:
-            records = self._cluster.records(experiment_run)
-            reader = self._cluster.reader(experiment_run.run)
+        experiment_run = self._experiment_run
+        records = self._cluster.records(experiment_run)
+        reader = self._cluster.reader(experiment_run.run)
         pause, seconds = threading.Event(), STOP_POLL if poll is None else poll
         return stop_run(
             self._pipelines, experiment_run, records, reader, lambda: pause.wait(seconds)

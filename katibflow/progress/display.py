@@ -18,7 +18,7 @@ from rich.text import Text
 
 from katibflow.engine.events import TrialEnded, Update
 from katibflow.progress.status import Row, Status, describe
-from katibflow.report.table import Column, Output, Style, columns_of
+from katibflow.report.table import Column, Output, Style, columns_of, fitting
 from katibflow.report.table import Row as TableRow
 from katibflow.study.history import TrialState, time_text
 from katibflow.study.objectives import goals_text
@@ -39,6 +39,8 @@ _BAR = 40
 _REFRESHES_PER_SECOND = 4
 _NARROWEST = 6
 """Characters of a column at least."""
+_BETWEEN = 2
+"""Characters between two columns."""
 
 
 class Progress(Protocol):
@@ -189,13 +191,14 @@ class TableProgress:
         now = time_text(datetime.now(UTC))
         table_rows = [status.table_row(each, now) for each in shown]
         every = columns_of(status.experiment, (), Output.LIVE)
-        columns = _fitting(every, table_rows, self._console.width)
+        widths = {column.name: _width(column, table_rows) for column in every}
+        columns = fitting(every, lambda column: widths[column.name], self._console.width)
         for column in columns:
             heading = column.heading if column.is_given else column.heading.lower()
             side: Literal["left", "right"] = "right" if column.is_number else "left"
             # The column of notices has no heading. It takes the width that the others leave, so
             # that a long notice never pushes a value out.
-            width, ratio = (_NARROWEST, None) if heading else (None, 1)
+            width, ratio = (widths[column.name] - _BETWEEN, None) if heading else (None, 1)
             table.add_column(heading, justify=side, no_wrap=True, min_width=width, ratio=ratio)
         for row in table_rows:
             table.add_row(*(_cell(column, row) for column in columns))
@@ -249,20 +252,12 @@ def _cell(column: Column, row: TableRow) -> Text:
     return Text(text, style="bold" if row.is_best and column.is_objective else "")
 
 
-def _fitting(columns: list[Column], rows: Sequence[TableRow], width: int) -> list[Column]:
-    """Returns the columns that a terminal has room for; it loses parameters from the right."""
-
-    def needed(column: Column) -> int:
-        cells = (len(column.cell(row, _STYLE)) for row in rows)
-        return 2 + max(_NARROWEST, len(column.heading), *cells) if column.heading else 0
-
-    fitting = list(columns)
-    while sum(map(needed, fitting)) > width:
-        parameters = [each for each in fitting if each.is_parameter]
-        if not parameters:
-            break
-        fitting.remove(parameters[-1])
-    return fitting
+def _width(column: Column, rows: Sequence[TableRow]) -> int:
+    """Returns the characters that a column takes; 0 for the one that takes what is left."""
+    if not column.heading:
+        return 0
+    cells = (len(_cell(column, row)) for row in rows)
+    return _BETWEEN + max(_NARROWEST, len(column.heading), *cells)
 
 
 def _most_telling(rows: list[Row], status: Status, room: int) -> list[Row]:

@@ -12,8 +12,10 @@ from katibflow.experiment.types import (
     Distribution,
     EarlyStopping,
     Experiment,
+    NasConfig,
     Parameter,
 )
+from katibflow.report.architecture import architecture_html
 from katibflow.report.words import (
     NOTHING,
     assigned_html,
@@ -27,7 +29,12 @@ from katibflow.study.best import Best, best_of
 from katibflow.study.ending import Ending
 from katibflow.study.failures import Failure, failures_of, gave_nothing, succeeded_text
 from katibflow.study.history import History, Trial, TrialState
-from katibflow.study.objectives import aims_texts, objective_values
+from katibflow.study.objectives import (
+    aims_texts,
+    found_text,
+    objective_values,
+    reported_metric,
+)
 from katibflow.study.reasons import ExperimentReason
 
 __all__ = ["badge_of", "best_html", "space_html", "summary_html"]
@@ -64,7 +71,7 @@ def summary_html(
         f'<div class="pair">{best_html(history)}'
         f'<section class="card" id="counts"><h2>Trials: {len(history.trials)}{of}</h2>'
         f'<div class="tiles">{tiles}</div>{_times_html(history, ending, now)}</section></div>'
-        f"{_searched_html(history)}"
+        f"{architecture_html(history)}{_searched_html(history)}"
     )
 
 
@@ -145,7 +152,9 @@ def _searched_html(history: History) -> str:
 
 
 def space_html(experiment: Experiment) -> str:
-    """Returns the search space as a table with a row for each parameter."""
+    """Returns the search space as a table with a row for each parameter, its operations' too."""
+    if experiment.spec.nas_config is not None:
+        return _operations_html(experiment.spec.nas_config)
     conditional = any(each.when for each in experiment.spec.parameters)
     heads = ["Parameter", "Type", "Values", *(["When"] if conditional else [])]
     rows = "".join(
@@ -157,6 +166,28 @@ def space_html(experiment: Experiment) -> str:
     )
     head = "".join(f"<th>{each}</th>" for each in heads)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _operations_html(config: NasConfig) -> str:
+    """Returns the layers and the operations of an architecture search."""
+    graph = config.graph_config
+    sizes = {
+        "Layers": str(graph.num_layers or ""),
+        "Input": ", ".join(map(str, graph.input_sizes)),
+        "Output": ", ".join(map(str, graph.output_sizes)),
+    }
+    rows = "".join(
+        f"<tr><td>{escape(operation.operation_type)}</td><td>{escape(name)}</td>"
+        f"<td>{escape(values) or NOTHING}</td></tr>"
+        for operation in config.operations
+        for name, values in [(each.name, _feasible(each)) for each in operation.parameters]
+        or [("", "")]
+    )
+    return (
+        _list_html({name: escape(text) for name, text in sizes.items() if text})
+        + "<table><thead><tr><th>Operation</th><th>Parameter</th><th>Values</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
+    )
 
 
 def _feasible(parameter: Parameter) -> str:
@@ -230,6 +261,8 @@ def _one_html(best: Best) -> str:
         for aim, value in values
         if value is not None
     )
+    if text := found_text(best.objective, trial):
+        reached = _list_html({reported_metric(best.objective): escape(text)})
     aims = {aim.metric for aim in best.objective.aims}
     metrics = {
         f"{name} ({best.objective.strategy(name)})": seen.value(best.objective.strategy(name))

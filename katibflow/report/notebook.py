@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from katibflow.experiment.types import Experiment
+from katibflow.report.architecture import architecture_html
 from katibflow.report.cards import badge_of, best_html, space_html
 from katibflow.report.table import Output, Style, columns_of, rows_of
 from katibflow.report.words import length_text, number_text
@@ -39,6 +40,7 @@ def result_html(history: History, ending: Ending) -> str:
         f"<p><b>{escape(history.experiment.name)}</b>: {word}. {escape(ending.message)}</p>"
         + (f"<p>{escape(share)}</p>" if share else "")
         + best_html(history)
+        + architecture_html(history)
         + _table_html(history)
     )
 

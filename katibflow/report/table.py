@@ -25,7 +25,17 @@ from katibflow.study.history import Trial, TrialState
 from katibflow.study.objectives import objective_values, value_text
 from katibflow.study.optuna_study import typed_value
 
-__all__ = ["COLUMNS", "Column", "Kind", "Output", "Row", "Style", "columns_of", "rows_of"]
+__all__ = [
+    "COLUMNS",
+    "Column",
+    "Kind",
+    "Output",
+    "Row",
+    "Style",
+    "columns_of",
+    "fitting",
+    "rows_of",
+]
 
 
 class Output(StrEnum):
@@ -137,6 +147,7 @@ class Column:
         is_given: Whether the heading is a name from the Experiment, which outputs must not change.
         is_objective: Whether the column holds an objective.
         is_parameter: Whether the column holds a parameter, of which narrow outputs leave some out.
+        is_kept: Whether the column stays however narrow the output is.
         outputs: The outputs that show the column; all by default.
     """
 
@@ -148,6 +159,7 @@ class Column:
     is_given: bool = False
     is_objective: bool = False
     is_parameter: bool = False
+    is_kept: bool = False
     outputs: frozenset[Output] = _EVERYWHERE
 
     @property
@@ -183,7 +195,7 @@ def _objectives(experiment: Experiment, _: Sequence[Trial]) -> Iterator[Column]:
             return "" if value is None else style.number(value)
 
         column = _metric(aim.metric, experiment.spec.objective)
-        yield replace(column, text=text, is_objective=True, outputs=_ALL_BUT_JSON)
+        yield replace(column, text=text, is_objective=True, is_kept=True)
 
 
 def _metrics(experiment: Experiment, trials: Sequence[Trial]) -> Iterator[Column]:
@@ -303,12 +315,13 @@ _WHERE_TIMED = frozenset({Output.SHOW, Output.LIVE, Output.PAGE})
 _WHERE_REASONED = frozenset({Output.SHOW, Output.MARKDOWN, Output.FRAME})
 
 COLUMNS: tuple[Column | Columns, ...] = (
-    Column("number", "Trial", lambda row: row.trial.number, outputs=_ALL_BUT_JSON),
+    Column("number", "Trial", lambda row: row.trial.number, is_kept=True, outputs=_ALL_BUT_JSON),
     Column(
         "state",
         "State",
         lambda row: row.trial.state.value,
         lambda row, _: row.state,
+        is_kept=True,
         outputs=_ALL_BUT_JSON,
     ),
     _objectives,
@@ -333,6 +346,27 @@ def columns_of(experiment: Experiment, trials: Sequence[Trial], output: Output) 
     for entry in COLUMNS:
         made += [entry] if isinstance(entry, Column) else entry(experiment, trials)
     return [column for column in made if output in column.outputs]
+
+
+def fitting(columns: Sequence[Column], needed: Callable[[Column], int], width: int) -> list[Column]:
+    """Returns the columns for which a narrow output has room.
+
+    It loses parameters from the right, then other columns from the right, and never a trial's
+    number, its state or an objective.
+
+    Args:
+        columns: The columns.
+        needed: Returns the characters that a column takes, with what parts it from the next one;
+            0 for one that takes what the others leave.
+        width: The characters of the output.
+    """
+    left = list(columns)
+    takes = {column.name: needed(column) for column in left}
+    losable = [column for column in left if not column.is_kept and takes[column.name]]
+    losable.sort(key=lambda column: column.is_parameter)
+    while losable and sum(takes[column.name] for column in left) > width:
+        left.remove(losable.pop())
+    return left
 
 
 def rows_of(

@@ -21,6 +21,7 @@ __all__ = ["Overrides", "checked_with_overrides", "parse_env"]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _FIELDS: Mapping[str, tuple[str, str]] = {
+    "name": ("--name", "metadata.name"),
     "max_trial_count": ("--max-trials", "spec.maxTrialCount"),
     "parallel_trial_count": ("--parallel", "spec.parallelTrialCount"),
     "max_failed_trial_count": ("--max-failed", "spec.maxFailedTrialCount"),
@@ -39,6 +40,7 @@ _SEEDS = ("random_state", "seed")
 class Overrides:
     """The values that replace an Experiment's; None leaves the Experiment's."""
 
+    name: str | None = None
     max_trial_count: int | None = None
     parallel_trial_count: int | None = None
     max_failed_trial_count: int | None = None
@@ -112,6 +114,8 @@ def _overridden(
     document: Mapping[str, Any], given: Overrides, names: Mapping[str, str]
 ) -> Mapping[str, Any]:
     changed: dict[str, Any] = copy.deepcopy(dict(document))
+    if given.name is not None and isinstance(changed.get("metadata"), dict):
+        changed["metadata"]["name"] = given.name
     spec = changed.get("spec")
     if not isinstance(spec, dict):
         return changed

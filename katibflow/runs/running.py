@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from katibflow.engine.events import Update, Watcher
 from katibflow.engine.loop import Result, run_experiment
 from katibflow.errors import HistoryError, RunnerError
+from katibflow.experiment.architecture import template_of
 from katibflow.experiment.trial_template import render
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import dump_document
@@ -183,6 +184,7 @@ def preview(experiment: Experiment, runs: Path, options: Options) -> list[str]:
     from katibflow.suggestion.suggester import Suggester
 
     experiment, setup = _set_up(experiment, options)
+    track_of(experiment, options.track)
     folder = RunFolder(runs / experiment.name)
     if options.fresh:
         history, lines = History(experiment, "0" * 8, 0), [f"would begin anew in {folder.path}"]
@@ -190,6 +192,7 @@ def preview(experiment: Experiment, runs: Path, options: Options) -> list[str]:
         history, changes = _begun(folder, experiment, setup, options)
         opening = opening_lines(folder.path, history, changes, None)
         lines = list(opening) or [f"a new run in {folder.path}"]
+    history = with_warm_start(history, options.warm_start, read_history, options.source)
     spec = experiment.spec
     count = "without a limit" if spec.max_trial_count is None else f"{spec.max_trial_count} trials"
     lines.append(
@@ -200,7 +203,7 @@ def preview(experiment: Experiment, runs: Path, options: Options) -> list[str]:
         values = ", ".join(f"{name}={value}" for name, value in suggestion.assignments.items())
         lines.append(f"a trial, for example of {values}:")
         manifest = render(
-            spec.trial_template,
+            template_of(spec),
             suggestion.assignments,
             name=job_name(experiment, history.run, history.next_number),
             namespace=setup.place.get("--namespace") or experiment.metadata.namespace or "default",

@@ -10,6 +10,7 @@ __all__ = ["EXAMPLES", "Example"]
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("idx.py", "make_digits.py", "mnist.py", "training.py")
+_SEARCHES = ("digits.py", "enas_digits.py", "darts_digits.py")
 
 
 @dataclass(frozen=True)
@@ -51,5 +52,7 @@ EXAMPLES: Mapping[str, Example] = {
     "hyperband": Example("hyperband.yaml"),
     "metrics-file": Example("metrics-file.yaml"),
     "pareto": Example("pareto.yaml"),
+    "enas": Example("enas.yaml", _SEARCHES, options=_MAP),
+    "darts": Example("darts.yaml", _SEARCHES, options=_MAP),
 }
 """Name to example."""

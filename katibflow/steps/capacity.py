@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from katibflow.experiment.types import Experiment, Parameter
+from katibflow.suggestion.algorithms import algorithm_of
 
 __all__ = [
     "ARGO",
@@ -50,6 +51,8 @@ class Growth:
         depth: What a round takes more than the one before, as a step's name has all layers' names.
         trial: A trial with assignments of two numbers.
         item: For each byte of a trial's assignments beyond those of two numbers.
+        copy: What the experiment takes each further time that it is in the same object, as in a
+            loop, without its rounds.
     """
 
     base: float
@@ -58,9 +61,10 @@ class Growth:
     depth: float
     trial: float
     item: float
+    copy: float = 0
 
 
-KFP = Growth(112_000, 7, 11_500, 60, 2_100, 1.5)
+KFP = Growth(112_000, 7, 11_500, 60, 2_100, 1.5, 20_000)
 """Kubeflow Pipelines, measured with KFP 2.17.0 and Argo 4.0.8 on 2026-11-28 (docs/kfp.md)."""
 
 ARGO = Growth(24_000, 1.1, 1_000, 20, 320, 4)
@@ -97,7 +101,7 @@ class Capacity:
             growth: How the engine's object grows.
         """
         document = len(json.dumps(experiment.document(), ensure_ascii=False).encode())
-        item = sum(map(_assignment_length, experiment.spec.parameters))
+        item = _assignments_length(experiment)
         longer = max(0, item - _USUAL_ITEM)
         return cls(
             growth.base + library + growth.document * document,
@@ -138,6 +142,16 @@ class Capacity:
 def rounds_of(trials: int, parallel: int) -> int:
     """Returns the number of rounds for a number of trials."""
     return -(-trials // parallel)
+
+
+def _assignments_length(experiment: Experiment) -> int:
+    """Returns the greatest length of a trial's assignments in `messages.item_text`."""
+    longest = algorithm_of(experiment.spec.algorithm).longest
+    if longest is None:
+        return sum(map(_assignment_length, experiment.spec.parameters))
+    return len(
+        "".join(f"&{quote(name)}={quote(text)}" for name, text in longest(experiment).items())
+    )
 
 
 def _assignment_length(parameter: Parameter) -> int:

@@ -24,18 +24,24 @@ from katibflow.steps.files import Artifact, exits_with_message, read_study, writ
 from katibflow.study.history import Trial
 from katibflow.study.interruption import taken_up_again
 from katibflow.study.objectives import value_text
+from katibflow.study.reasons import ExperimentReason
 
 __all__ = ["controller"]
 
 
 @exits_with_message
-def controller(before_path: str, study: Artifact, logs: Artifact) -> str:
+def controller(
+    before_path: str, study: Artifact, logs: Artifact, stop: StopRequest | None = None
+) -> str:
     """Runs the experiment to its end, whatever its trials do, and prints a line for each event.
+
+    A request to stop ends the trials, which are then on record as interrupted.
 
     Args:
         before_path: The study as the run started with it.
         study: The output for the study with all trials.
         logs: The output folder for the trials' logs, as ``0007.log`` for trial 7.
+        stop: Ends the experiment early when set.
 
     Returns:
         Why the experiment ended: Katib's reason and a sentence.
@@ -51,14 +57,17 @@ def controller(before_path: str, study: Artifact, logs: Artifact) -> str:
             history,
             LoggedRunner(runner, partial(_log_of, Path(logs.path))),
             watch=_lines(Status.of(history.experiment, history.trials)),
-            stop=StopRequest(),
+            stop=stop or StopRequest(),
             limits=limits_of(history.experiment),
+            records_interrupted=True,
         )
     finally:
         runner.close()
     write_study(study.path, result.history, before_path)
     study.metadata["display_name"] = "study at the end"
     logs.metadata["display_name"] = "logs of the trials"
+    if result.interrupted is not None:
+        return f"{ExperimentReason.PIPELINE_RUN_STOPPED}: {result.interrupted.text}"
     return f"{result.decision.reason}: {result.decision.message}"
 
 

@@ -15,18 +15,22 @@ from katibflow.steps.backends import runner_for
 from katibflow.steps.files import Artifact, exits_with_message, read_study
 from katibflow.steps.messages import read_item
 from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.interruption import interrupted
 
 __all__ = ["launcher"]
 
 
 @exits_with_message
-def launcher(study_path: str, item: str, log: Artifact) -> str:
+def launcher(study_path: str, item: str, log: Artifact, stop: StopRequest | None = None) -> str:
     """Runs a trial, follows its job, puts it on record, and prints and stores its output.
+
+    A request to stop ends the trial, which is then on record as interrupted.
 
     Args:
         study_path: The study before the round.
         item: The trial, as `suggestion` returned it.
         log: The output for the log of the trial's primary container.
+        stop: Ends the trial early when set.
 
     Returns:
         The trial's number, state and reason.
@@ -38,7 +42,7 @@ def launcher(study_path: str, item: str, log: Artifact) -> str:
     try:
         known = next((each for each in runner.records() if each.number == trial.number), trial)
         if known.state in (TrialState.RUNNING, TrialState.KILLED):
-            known = _followed(runner, history, trial, Path(log.path))
+            known = _followed(runner, history, trial, Path(log.path), stop or StopRequest())
         else:
             # An earlier attempt of this step ended after it had put the trial on record, and the
             # trial's pods may be gone, and their output with them.
@@ -49,7 +53,9 @@ def launcher(study_path: str, item: str, log: Artifact) -> str:
     return f"{known.number} {known.state} {known.reason}"
 
 
-def _followed(runner: Runner, history: History, trial: Trial, path: Path) -> Trial:
+def _followed(
+    runner: Runner, history: History, trial: Trial, path: Path, stop: StopRequest
+) -> Trial:
     """Runs the trial's job, writes its output to a file, and puts the finished trial on record."""
     experiment = history.experiment
     metrics = collector_for(experiment.spec)
@@ -67,10 +73,12 @@ def _followed(runner: Runner, history: History, trial: Trial, path: Path) -> Tri
             experiment,
             trial,
             keep,
-            StopRequest(),
+            stop,
             limits_of(experiment),
             earlier=history.trials,
         )
     finished = conclude(experiment, trial, outcome, metrics)
+    if stop.reason is not None and finished.state is TrialState.KILLED:
+        finished = interrupted(finished, stop.reason.text)
     runner.record(finished)
     return finished

@@ -9,6 +9,7 @@ from katibflow.steps.presenting import report, summary
 from katibflow.steps.rounds import collector, loop, suggestion
 from katibflow.steps.starting import start
 from katibflow.steps.stopping import finish, logs_at_end
+from katibflow.steps.termination import stopped_with_its_run
 
 __all__ = [
     "collector",
@@ -20,6 +21,7 @@ __all__ = [
     "report",
     "report_at_end",
     "start",
+    "stopped_with_its_run",
     "study_at_end",
     "suggestion",
     "summary",

@@ -14,6 +14,7 @@ from katibflow.study.history import Trial
 from katibflow.study.objectives import (
     best_trials,
     finite_values,
+    found_text,
     is_several,
     none_is_best,
     reported_metric,
@@ -95,10 +96,10 @@ class Best:
 
         Returns:
             A mapping with one key. With one objective the key is ``best``: ``trial`` (the number),
-            ``objective`` (the value) and ``assignments`` of the best trial, or None if there is
-            none. With several objectives the key is ``front``: a list with ``trial``,
-            ``objectives`` (by metric) and ``assignments`` of each trial, beginning with the best in
-            the first objective.
+            ``objective`` (the value, or the text that was reported) and ``assignments`` of the best
+            trial, or None if there is none. With several objectives the key is ``front``: a list
+            with ``trial``, ``objectives`` (by metric) and ``assignments`` of each trial, beginning
+            with the best in the first objective.
         """
         found = [
             {
@@ -113,7 +114,7 @@ class Best:
     def _values_data(self, trial: Trial) -> dict[str, Any]:
         values = finite_values(self.objective, trial) or ()
         if not self.is_front:
-            return {"objective": values[0]}
+            return {"objective": values[0] if values else found_text(self.objective, trial)}
         metrics = (aim.metric for aim in self.objective.aims)
         return {"objectives": dict(zip(metrics, values, strict=True))}
 
@@ -135,12 +136,13 @@ class Best:
         for trial in self.trials:
             chosen = ", ".join(f"{name}={value}" for name, value in trial.assignments.items())
             values = finite_values(self.objective, trial) or ()
+            text = found_text(self.objective, trial)
             reached = ", ".join(
                 f"{aim.metric} {value_text(value)}"
                 for aim, value in zip(self.objective.aims, values, strict=True)
             )
             sentences.append(
-                f"{self._words.one_of_them}: trial {trial.number}, {reached} with {chosen}"
+                f"{self._words.one_of_them}: trial {trial.number}, {text or reached} with {chosen}"
             )
         return sentences
 
@@ -152,6 +154,9 @@ class Best:
         if self.is_front:
             numbers = ", ".join(str(trial.number) for trial in self.trials)
             return f"{self.title}: trial{'s' if self.trials[1:] else ''} {numbers}"
+        first = self.trials[0]
+        if found_text(self.objective, first):
+            return f"{reported_metric(self.objective)} found in trial {first.number}"
         value = value_text(self._first_value)
         return f"best {reported_metric(self.objective)}={value} in trial {self.trials[0].number}"
 
@@ -173,7 +178,8 @@ class Best:
             found["trials on the Pareto front"] = float(len(self.trials))
         elif self.trials:
             found["best trial"] = float(self.trials[0].number)
-        rows = [finite_values(self.objective, trial) or () for trial in self.trials]
+        found_values = (finite_values(self.objective, trial) for trial in self.trials)
+        rows = [values for values in found_values if values is not None]
         for index, aim in enumerate(self.objective.aims if rows else ()):
             found[f"best {aim.metric}"] = aim.sign * min(aim.sign * row[index] for row in rows)
         return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from katibflow.experiment.types import Objective
 from katibflow.study.history import Trial, TrialState
-from katibflow.study.objectives import finite_values
+from katibflow.study.objectives import finite_values, found_text
 
 __all__ = ["Failure", "cause_of", "failures_of", "gave_nothing", "same_cause", "succeeded_text"]
 
@@ -86,13 +86,16 @@ def same_cause(trials: Collection[Trial]) -> str:
 
 
 def gave_nothing(objective: Objective, trials: Collection[Trial]) -> bool:
-    """Returns whether trials have ended and none of them has finite values of the objectives."""
+    """Returns whether trials have ended and none has finite values of the objectives, or a text."""
     ended = [
         trial
         for trial in trials
         if trial.state.is_finished and trial.state is not TrialState.KILLED
     ]
-    return bool(ended) and all(finite_values(objective, trial) is None for trial in ended)
+    return bool(ended) and all(
+        finite_values(objective, trial) is None and not found_text(objective, trial)
+        for trial in ended
+    )
 
 
 def succeeded_text(trials: Collection[Trial]) -> str:

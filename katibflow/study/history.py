@@ -15,7 +15,8 @@ trials that had ended by then, and ``changes``, sentences that say what is diffe
 nothing: a list of trials with numbers of their own, from 0).
 
 Trial keys: ``number`` (from 0), ``state`` (a `TrialState`), ``assignments`` (parameter name to
-Katib's string), ``observations`` (metric name to ``latest``, ``min``, ``max``), ``intermediate``
+Katib's string), ``observations`` (metric name to ``latest``, ``min``, ``max``, and ``text`` if what
+was reported is no number, as the genotype that DARTS finds), ``intermediate``
 (the objective metric's points in order: ``step`` from 0, ``value``, ``time`` as printed by the
 trial, RFC 3339, and ``epoch`` if the line names one), ``queued`` (when the trial was made from
 a suggestion), ``start`` (when the job was created, or when its work began last if a queue of the
@@ -105,11 +106,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Observation:
-    """One metric of a finished trial; ``min`` and ``max`` are those of the finite reports."""
+    """One metric of a finished trial; ``min`` and ``max`` are those of the finite reports.
+
+    ``text`` is the last report if that is no number, which ``latest`` then is not either.
+    """
 
     latest: float
     min: float
     max: float
+    text: str = ""
 
     def value(self, strategy: StrategyValue) -> float:
         """Returns the value of the metric by a metric strategy."""
@@ -269,6 +274,7 @@ def trial_to_data(trial: Trial) -> dict[str, Any]:
                 "latest": _encode_number(seen.latest),
                 "min": _encode_number(seen.min),
                 "max": _encode_number(seen.max),
+                **({"text": seen.text} if seen.text else {}),
             }
             for name, seen in trial.observations.items()
         },
@@ -314,6 +320,7 @@ def trial_from_data(data: Mapping[str, Any]) -> Trial:
                     latest=_decode_number(seen["latest"]),
                     min=_decode_number(seen["min"]),
                     max=_decode_number(seen["max"]),
+                    text=_text(seen.get("text", "")),
                 )
                 for name, seen in data.get("observations", {}).items()
             },

@@ -25,6 +25,7 @@ __all__ = [
     "differences",
     "faults",
     "finite_values",
+    "found_text",
     "further_goals",
     "goals_met",
     "goals_text",
@@ -58,6 +59,8 @@ def value_text(value: float | None) -> str:
 
 def values_text(objective: Objective, trial: Trial) -> str:
     """Returns a trial's objectives as "loss=0.1 latency=4", without those that have no value."""
+    if found := found_text(objective, trial):
+        return f"{reported_metric(objective)}={found}"
     paired = zip(objective.aims, objective_values(objective, trial), strict=True)
     return " ".join(
         f"{aim.metric}={value_text(value)}" for aim, value in paired if value is not None
@@ -104,6 +107,13 @@ def objective_values(objective: Objective, trial: Trial) -> tuple[float | None, 
     return tuple(_value(objective, aim.metric, trial) if ended else None for aim in objective.aims)
 
 
+def found_text(objective: Objective, trial: Trial) -> str:
+    """Returns what an ended trial reported as its objective if that is a text, or ""."""
+    ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    seen = trial.observations.get(reported_metric(objective))
+    return seen.text if ended and seen is not None and not is_several(objective) else ""
+
+
 def finite_values(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
     """Returns a trial's value of each objective, or None if one is missing or not finite."""
     values = objective_values(objective, trial)
@@ -144,6 +154,8 @@ def _excess(entry: MetricConstraint, value: float) -> float:
 
 def unacceptable(objective: Objective, trial: Trial) -> tuple[TrialReason, str] | None:
     """Returns why an ended trial is never best, a reason and a sentence, or None if it may be."""
+    if found_text(objective, trial):
+        return None
     for aim, value in zip(objective.aims, objective_values(objective, trial), strict=True):
         if value is None or not math.isfinite(value):
             text = f"{aim.metric} is {value}; such a trial is never best"
@@ -187,14 +199,18 @@ def best_trials(objective: Objective, trials: Iterable[Trial]) -> tuple[Trial, .
     """Returns the best trials: at most one with one objective, the Pareto front with several.
 
     A trial is never best if an objective is missing or not finite, or if it breaks a constraint.
+    Texts compare with nothing: where no trial has a number, the first one with a text is best.
     Trials with the same values are all on the front. The front is ordered by the first objective,
     the best trial first.
     """
+    trials = tuple(trials)
     scored = [
         (losses, trial) for trial in trials if (losses := _losses(objective, trial)) is not None
     ]
     if not is_several(objective):
-        return (min(scored, key=lambda each: each[0])[1],) if scored else ()
+        if scored:
+            return (min(scored, key=lambda each: each[0])[1],)
+        return next(((trial,) for trial in trials if found_text(objective, trial)), ())
     front: list[tuple[tuple[float, ...], Trial]] = []
     # In this order no trial is beaten by a later one. If an earlier one beats it, then so does a
     # trial of the front so far.

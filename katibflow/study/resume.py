@@ -50,6 +50,8 @@ _SEARCH_LIMIT = 16_000
 _CHANGED = "+changed"
 """The end of a value of resume with which trials count whose Experiment has changed since."""
 
+_NAS = "nasConfig"
+
 _ANEW = frozenset({"spec.objective.goal"})
 """Fields that a run in Kubeflow Pipelines may change by its parameters, whatever it takes over."""
 
@@ -139,9 +141,13 @@ def search_text(experiment: Experiment) -> str:
 
 
 def searched(experiment: Experiment) -> dict[str, Any]:
-    """Returns an Experiment's ``parameters``, ``objective`` and ``algorithm`` as plain data."""
+    """Returns an Experiment's ``parameters``, ``objective`` and ``algorithm`` as plain data.
+
+    With an architecture search there is its ``nasConfig``, too.
+    """
     spec = experiment.document()["spec"]
-    return {key: spec.get(key, []) for key in ("parameters", "objective", "algorithm")}
+    found = {key: spec.get(key, []) for key in ("parameters", "objective", "algorithm")}
+    return {**found, _NAS: spec[_NAS]} if _NAS in spec else found
 
 
 def check_searched(
@@ -165,6 +171,7 @@ def check_searched(
         **document["spec"],
         "parameters": searched["parameters"],
         "objective": searched["objective"],
+        _NAS: searched.get(_NAS),
     }
     old = Experiment.model_validate({**document, "metadata": {"name": name}, "spec": spec})
     check_resume(source, new, old, otherwise)
@@ -367,4 +374,10 @@ def _differences(new: Experiment, old: Experiment, why: str) -> Iterator[Fault]:
     for name in before:
         if name not in after:
             yield Fault("spec.parameters", f"no {name}", f"a parameter {name}{why}")
+    if new.spec.nas_config != old.spec.nas_config:
+        found, allowed = (
+            "none" if config is None else config.model_dump_json(by_alias=True, exclude_unset=True)
+            for config in (new.spec.nas_config, old.spec.nas_config)
+        )
+        yield Fault(f"spec.{_NAS}", found, f"{allowed}{why}")
     yield from objectives.differences(new.spec.objective, old.spec.objective, why)

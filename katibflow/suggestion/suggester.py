@@ -83,6 +83,9 @@ class Suggester:
         self._algorithm = algorithms.chosen_for(experiment)
         self._settings = algorithms.settings_of(experiment.spec.algorithm)
         self._storage: HistoryStorage | None = None
+        self._propose = self._algorithm.propose
+        if self._algorithm.remembers is not None:
+            self._propose = self._algorithm.remembers()
         self._enqueued = enqueued_of(experiment, self._space)
         self._shifted = _Shifted()
 
@@ -136,8 +139,8 @@ class Suggester:
         return Suggestion(_untried(self._space, size, tried, chance(history, "untried")))
 
     def _proposed(self, history: History, attempt: int) -> Suggestion | None:
-        if self._algorithm.propose is not None:
-            return self._algorithm.propose(self._space, self._settings, history, attempt)
+        if self._propose is not None:
+            return self._propose(self._space, self._settings, history, attempt)
         return self._asked(history, attempt)
 
     def _next_in_sequence(self, history: History, tried: set[_Key]) -> dict[str, str]:

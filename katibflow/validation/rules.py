@@ -20,7 +20,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import in_file_order, read_file
 from katibflow.study import objectives
 from katibflow.suggestion import algorithms, enqueued
-from katibflow.suggestion.space import conditions, search_space
+from katibflow.suggestion.space import conditions, operations, search_space
 
 __all__ = ["RULES", "check_document", "load_experiment"]
 
@@ -47,7 +47,7 @@ def check_document(
 
     Raises:
         InvalidExperiment: The Experiment has faults; the error lists all of them. If it is one of
-            an older Katib, or searches an architecture, the error lists only those faults.
+            an older Katib, the error lists only those faults.
     """
     document = named(document)
     from_older = legacy_faults(document)
@@ -63,6 +63,7 @@ RULES: tuple[Rule, ...] = (
     tracking.faults,
     search_space.faults,
     conditions.faults,
+    operations.faults,
     objectives.faults,
     algorithms.faults,
     enqueued.faults,

@@ -26,6 +26,7 @@ from katibflow.runs.running import read_run
 from katibflow.study.history import dump_history, load_history
 from tests.searching import experiment, searched
 from tests.shell_trials import document, waits_for
+from tests.warm import client as warm
 
 CHROMIUM = shutil.which("chromium")
 
@@ -33,13 +34,7 @@ CHROMIUM = shutil.which("chromium")
 @contextmanager
 def serving(folder: Path, *words: str) -> Iterator[str]:
     """The address of a dashboard that runs while the block does."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "katibflow", "dashboard", *words, "--port", "0", "--no-browser"],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = warm.popen("dashboard", *words, "--port", "0", "--no-browser", cwd=folder)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -101,11 +96,8 @@ def write_run(folder: Path, script: str, **changes: Any) -> None:
 
 @contextmanager
 def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "katibflow", "run", "experiment.yaml", "--storage", "studies.log"],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        text=True,
+    process = warm.popen(
+        "run", "experiment.yaml", "--storage", "studies.log", cwd=folder, stderr=None
     )
     try:
         yield process

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,8 @@ from tests.behaviour.test_report import DONE, browse, plot_titles, table_rows
 from tests.paths import ROOT
 from tests.shell_trials import document
 from tests.unit.study.test_objectives import several, tried
+from tests.warm import client as warm
 
-KATIBFLOW = (sys.executable, "-m", "katibflow")
 OBJECTIVE: dict[str, Any] = {
     "type": "minimize",
     "objectiveMetricName": "loss",
@@ -38,9 +37,7 @@ SCRIPT = 'echo "loss=$X"; echo "size=$((100 - X))"'
 
 
 def katibflow(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*KATIBFLOW, *words], cwd=cwd, capture_output=True, text=True, timeout=180, check=False
-    )
+    return warm.run(*words, cwd=cwd, timeout=180)
 
 
 def write(folder: Path, script: str, **changes: Any) -> str:

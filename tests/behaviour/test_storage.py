@@ -37,6 +37,7 @@ from katibflow.validation.rules import check_document
 from tests.doubles.postgres import PASSWORD, QUOTED, Postgres, postgres
 from tests.searching import experiment, history
 from tests.shell_trials import document, waits_for
+from tests.warm import client as warm
 
 ENDS = "for i in 3 2 1; do echo loss=$((X+i)); done; [ $X -lt 70 ]"
 SQLITE = "sqlite:///studies.db"
@@ -83,13 +84,7 @@ def write(folder: Path, script: str, changes: Mapping[str, Any] | None = None) -
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "katibflow", "run", "experiment.yaml", *words],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return warm.popen("run", "experiment.yaml", *words, cwd=folder)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -398,16 +393,7 @@ def test_a_wrong_password_is_not_shown_even_when_debugging(
     url = server.url.replace(QUOTED, f"wrong{QUOTED}")
     status, _, err = run(tmp_path, "--storage", url)
     assert status == 2 and "password authentication failed" in err
-    traced = subprocess.run(
-        [
-            *(sys.executable, "-m", "katibflow", "--debug", "run", "experiment.yaml"),
-            "--storage",
-            url,
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    traced = warm.run("--debug", "run", "experiment.yaml", "--storage", url, cwd=tmp_path)
     assert "Traceback" in traced.stderr
     check_no_password(tmp_path, err, traced.stderr)
 

@@ -119,43 +119,52 @@ def test_a_stopped_trial_leaves_no_process(copy: Path, tmp_path: Path) -> None:
         assert not psutil.pid_exists(int(pid))
 
 
-@pytest.mark.parametrize(
-    ("words", "changes", "says"),
-    [
-        (("--workers", "2"), {}, "--workers: found 2; allowed: only with --on plain"),
-        (
-            ("--on", "plain", "--namespace", "team"),
-            {},
-            "--namespace: found team; allowed: only with --on kubernetes",
-        ),
-        (
-            ("--on", "plain", "--map", "/a=."),
-            {},
-            "--map: found /a=.; allowed: only with --on local",
-        ),
-        (("--on", "plain", "--workers", "0"), {}, "--workers: found 0; allowed: a number above 0"),
-        (
-            ("--on", "plain"),
-            {"spec.trialTemplate.trialSpec.spec.parallelism": 2},
-            "spec.trialTemplate.trialSpec.spec.parallelism: found 2; allowed: 1, as a subprocess",
-        ),
-        (("--on", "moon"), {}, "'moon' is not one of"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_what_does_not_fit_it_is_refused(
-    copy: Path, tmp_path: Path, words: tuple[str, ...], changes: dict[str, Any], says: str
-) -> None:
-    file = write(tmp_path, "touch ran", changes)
-    done = python(copy, "-m", "katibflow", "run", file, *words, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert says in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == [file]
+SAID = """
+import contextlib, io, json, sys
+from katibflow.cli.app import main
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["katibflow", *words]
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code
+    print(json.dumps([status, told.getvalue()]))
+"""
+REFUSED = {
+    "one.yaml --workers 2": "--workers: found 2; allowed: only with --on plain",
+    "one.yaml --on plain --namespace team": (
+        "--namespace: found team; allowed: only with --on kubernetes"
+    ),
+    "one.yaml --on plain --map /a=.": "--map: found /a=.; allowed: only with --on local",
+    "one.yaml --on plain --workers 0": "--workers: found 0; allowed: a number above 0",
+    "parallel.yaml --on plain": (
+        "spec.trialTemplate.trialSpec.spec.parallelism: found 2; allowed: 1, as a subprocess"
+    ),
+    "one.yaml --on moon": "'moon' is not one of",
+}
 
 
-def test_help_tells_of_it(copy: Path, tmp_path: Path) -> None:
-    done = python(copy, "-m", "katibflow", "run", "--help", cwd=tmp_path, env={"COLUMNS": "300"})
-    text = " ".join(done.stdout.split())
+def test_what_does_not_fit_it_is_refused_and_help_tells_of_it(copy: Path, tmp_path: Path) -> None:
+    parallel = {"spec.trialTemplate.trialSpec.spec.parallelism": 2}
+    for name, changes in {"one.yaml": {}, "parallel.yaml": parallel}.items():
+        (tmp_path / write(tmp_path, "touch ran", changes)).rename(tmp_path / name)
+    asked = [["run", *words.split()] for words in REFUSED]
+    # One process for all: its imports take longer than all answers.
+    done = python(
+        copy,
+        *("-c", SAID, json.dumps([*asked, ["run", "--help"]])),
+        cwd=tmp_path,
+        env={"COLUMNS": "300"},
+    )
+    *answers, (status, text) = map(json.loads, done.stdout.splitlines())
+    for (words, says), (code, told) in zip(REFUSED.items(), answers, strict=True):
+        assert code == 2, words
+        assert says in told, words
+    assert {path.name for path in tmp_path.iterdir()} == {"one.yaml", "parallel.yaml"}
+    assert status == 0
+    text = " ".join(text.split())
     assert "Where trials run: processes here, or jobs in a cluster, or bare subprocesses." in text
     assert "How many trials run at a time. Only with --on plain." in text
 

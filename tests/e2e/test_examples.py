@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from nbclient import NotebookClient
 from katibflow import Result
 from katibflow.study.history import TrialState
 from tests.paths import ROOT
+from tests.warm import client as warm
 
 EXAMPLES = ROOT / "examples"
 
@@ -24,13 +23,7 @@ def run_as_it_says(name: str, runs: Path) -> dict[str, Any]:
     """Runs the command in the file's comment, and gives what it prints with --json."""
     text = (EXAMPLES / name).read_text(encoding="utf-8")
     (command,) = re.findall(rf"^#   katibflow (run examples/{name})$", text, re.MULTILINE)
-    done = subprocess.run(
-        [sys.executable, "-m", "katibflow", *command.split(), "--json", "--runs", str(runs)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    done = warm.run(*command.split(), "--json", "--runs", runs, cwd=ROOT, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result

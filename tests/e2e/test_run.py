@@ -127,6 +127,7 @@ class TestRunsToTheEnd:
         assert f"loss={first.assignments['x']}" in three_trials.log
 
 
+@pytest.mark.long
 def test_goal_given_at_run_time_ends_it_early(tmp_path: Path) -> None:
     tried = experiment(
         REPORT, {"spec.parallelTrialCount": 1, "spec.algorithm.algorithmSettings": SEED}

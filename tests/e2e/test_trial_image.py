@@ -132,7 +132,13 @@ def test_digits_that_are_there_are_left_alone(data: Path) -> None:
     assert [path.stat().st_mtime_ns for path in (data / "MNIST" / "raw").iterdir()] == before
 
 
-@pytest.mark.parametrize("option", [(), ("--force",)], ids=["cut off", "forced"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        pytest.param((), id="cut off"),
+        pytest.param(("--force",), id="forced", marks=pytest.mark.long),
+    ],
+)
 def test_digits_are_made_anew_when_broken_or_forced(
     data: Path, tmp_path: Path, option: tuple[str, ...]
 ) -> None:
@@ -196,6 +202,7 @@ print(json.dumps(found))
 
 
 @needs_torch
+@pytest.mark.long
 def test_two_epochs_recognise_nine_of_ten_digits(data: Path) -> None:
     trained = train("--dir", data, *ONE_EPOCH, "--epochs=2", "--lr=0.02")
     assert (trained.code, trained.err) == (0, "")

@@ -251,3 +251,68 @@ def test_a_pair_that_the_function_declares_and_a_function_that_prints_are_right(
     function: Any, parameters: dict[str, Any]
 ) -> None:
     assert katibflow.tune(function, parameters, max_trial_count=1).model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"resources_per_trial": {"memory": "4GB"}}, 'resources_per_trial: memory: found "4GB"; '),
+        ({"resources_per_trial": {"cpu": -1}}, "resources_per_trial: cpu: found -1; allowed: an "),
+        ({"resources_per_trial": {"gpu": 1.5}}, "resources_per_trial: gpu: found 1.5; allowed: a "),
+        (
+            {"resources_per_trial": {"cpus": 2}},
+            "resources_per_trial: found cpus; allowed: cpu, me",
+        ),
+        (
+            {"resources_per_trial": {"limits": {"cpu": "500m"}, "requests": {"cpu": 1}}},
+            "resources_per_trial: requests: cpu: found 1; allowed: at most the limit, 500m",
+        ),
+        ({"node_selector": {"gpu": True}}, "node_selector: gpu: found true; allowed: a text, in "),
+        ({"volumes": [{"emptyDir": {}}]}, "volumes[0].name: found nothing (null); allowed: a text"),
+        (
+            {"volume_mounts": [{"name": "data", "mountPath": "/data"}]},
+            "volume_mounts: spec.containers: training-container.volumeMounts: name: found "
+            '"data"; allowed: a volume of the pod: there is none',
+        ),
+        (
+            {"pod_template_patch": {"spec": {"serviceAcountName": "x"}}},
+            "pod_template_patch: spec: found serviceAcountName, an unknown field; allowed: others "
+            "(did you mean serviceAccountName?)",
+        ),
+        (
+            {"pod_template_patch": {"spec": None}},
+            "pod_template_patch: spec: found nothing (null)",
+        ),
+        (
+            {"pod_template_patch": {"spec": {"restartPolicy": "Always"}}},
+            'pod_template_patch: spec.restartPolicy: found "Always"; allowed: Never, OnFailure',
+        ),
+        (
+            {"pod_template_patch": {"spec": {"containers": [{"image": "x"}]}}},
+            "pod_template_patch: spec.containers[0].name: found nothing (null); allowed: a text",
+        ),
+        (
+            {"pod_template_patch": {"spec": {"containers": None}}},
+            "pod_template_patch: spec.containers: found none; allowed: training-container among",
+        ),
+    ],
+)
+def test_what_a_cluster_would_refuse_in_every_trial_is_told_at_once(
+    arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        tuned(**arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_what_a_cluster_takes_is_taken() -> None:
+    spec = tuned(
+        resources_per_trial={"cpu": "500m", "memory": "1.5Gi", "gpu": 1, "amd.com/gpu": "0"},
+        volumes=[{"name": "data", "emptyDir": {}}],
+        volume_mounts=[{"name": "data", "mountPath": "/data"}],
+        pod_template_patch={
+            "metadata": {"labels": {"team": "a"}},
+            "spec": {"aFieldOfTomorrow": 3, "terminationGracePeriodSeconds": 5},
+        },
+    )
+    assert pod(spec)["aFieldOfTomorrow"] == 3

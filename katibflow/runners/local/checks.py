@@ -11,6 +11,7 @@ from typing import Any
 from katibflow.collectors import source_for
 from katibflow.collectors.sources import SideContainer
 from katibflow.errors import Fault, InvalidExperiment
+from katibflow.experiment.architecture import assigned_names, template_of
 from katibflow.experiment.job_kinds import pod_templates
 from katibflow.experiment.trial_template import render
 from katibflow.experiment.types import Experiment
@@ -43,8 +44,8 @@ def check_local(experiment: Experiment, host: Host = _HERE, source: str | None =
     Raises:
         InvalidExperiment: They cannot run here; the error lists every reason.
     """
-    template = experiment.spec.trial_template
-    assignments = {parameter.name: UNKNOWN for parameter in experiment.spec.parameters}
+    template = template_of(experiment.spec)
+    assignments = {name: UNKNOWN for name in assigned_names(experiment.spec)}
     manifest = render(
         template,
         assignments,

@@ -30,6 +30,7 @@ __all__ = [
     "count",
     "plan_job",
     "program_of",
+    "texts_of",
     "with_gpus",
 ]
 
@@ -232,6 +233,41 @@ def command_of(
         maps: Container paths and their replacements here; those of the options by default.
     """
     maps = host.maps if maps is None else maps
+    composed = _composed(replica, host)
+    folder = composed.folder
+    return Command(
+        arguments=tuple(map_paths(word, maps) for word in composed.words),
+        environment={
+            **os.environ,
+            "PATH": host.search_path,
+            **{name: map_paths(value, maps) for name, value in composed.values.items()},
+            **marks,
+        },
+        folder=default_folder / map_paths(folder, maps) if folder else default_folder,
+    )
+
+
+def texts_of(replica: Replica, host: Host) -> Sequence[str]:
+    """Returns what a replica's process is given, with the container's paths.
+
+    Args:
+        replica: The replica.
+        host: The options of the run.
+    """
+    composed = _composed(replica, host)
+    return (*composed.words, *composed.values.values(), composed.folder)
+
+
+@dataclass(frozen=True)
+class _Composed:
+    """A process as the container describes it: with its paths, before they are mapped."""
+
+    words: tuple[str, ...]
+    values: Mapping[str, str]
+    folder: str
+
+
+def _composed(replica: Replica, host: Host) -> _Composed:
     container = replica.container
     fields = {"metadata.name": replica.pod, "metadata.namespace": NAMESPACE}
     given = {**replica.defaults, **host.variables, **replica.environment}
@@ -241,17 +277,8 @@ def command_of(
     words = [*container["command"], *(container.get("args") or ())]
     if host.python is not None and _PYTHON.fullmatch(str(words[0])):
         words[0] = host.python
-    folder = container.get("workingDir")
-    return Command(
-        arguments=tuple(map_paths(expand(str(word), values), maps) for word in words),
-        environment={
-            **os.environ,
-            "PATH": host.search_path,
-            **{name: map_paths(value, maps) for name, value in values.items()},
-            **marks,
-        },
-        folder=default_folder / map_paths(folder, maps) if folder else default_folder,
-    )
+    texts = tuple(expand(str(word), values) for word in words)
+    return _Composed(texts, values, container.get("workingDir") or "")
 
 
 def program_of(command: Command) -> str | None:

@@ -1,9 +1,4 @@
-"""Reads a trial's metrics on this machine from files, pages and the observer's output.
-
-A container's folder of metrics is mapped to one in the trial's folder, so that trials that run at
-the same time do not share it: ``metrics`` in the attempt's folder for rank 0, ``metrics-worker-0``
-and so on for the others.
-"""
+"""Reads a trial's metrics on this machine from files, pages and the observer's output."""
 
 from __future__ import annotations
 
@@ -27,12 +22,12 @@ from katibflow.runners.events import Event, MetricLine, SourceNote
 from katibflow.runners.local.attempt import Attempt
 from katibflow.runners.local.lines import LogTail
 from katibflow.runners.local.manifest import JobPlan
-from katibflow.runners.local.paths import PathMap
+from katibflow.runners.local.metrics_folders import place_of
 from katibflow.runners.local.ports import listener_of
 from katibflow.runners.local.processes import describe_exit
 from katibflow.runners.local.trial_folder import TrialFolder
 
-__all__ = ["LocalSource", "maps_of", "opened"]
+__all__ = ["LocalSource", "opened"]
 
 SCRAPE_PERIOD = 0.5
 """Seconds between two requests; a value that lasts shorter may be missed."""
@@ -50,44 +45,6 @@ class LocalSource(Protocol):
 
     def rest(self) -> Iterator[Event]:
         """Yields all events up to the end, once nothing is written any more."""
-
-
-def _files_of(plan: JobPlan) -> Files | None:
-    source = plan.source
-    if isinstance(source, SideContainer):
-        return source.files
-    return source if isinstance(source, Files) else None
-
-
-def maps_of(
-    plan: JobPlan, replica: str, folder: Path, maps: Sequence[PathMap]
-) -> Sequence[PathMap]:
-    """Returns the maps of a replica's process, with its folder of metrics; makes the folder.
-
-    Args:
-        plan: The replicas of the job.
-        replica: Name of the replica.
-        folder: The attempt's folder.
-        maps: The user's maps.
-    """
-    files = _files_of(plan)
-    if files is None:
-        return maps
-    place = _place(folder, plan, replica)
-    place.mkdir(exist_ok=True)
-    container = files.folder
-    others = [each for each in maps if each.container != container]
-    if files.names:
-        return [*others, PathMap(container, place)]
-    maps = [*maps, PathMap(files.path, place / PurePosixPath(files.path).name)]
-    # A folder that may hold other files is not mapped, only the one file in it.
-    is_used = any(PurePosixPath(each.container).is_relative_to(container) for each in maps[:-1])
-    return maps if is_used or os.path.isdir(container) else [*maps, PathMap(container, place)]
-
-
-def _place(folder: Path, plan: JobPlan, replica: str) -> Path:
-    own = replica in (plan.replicas[0].name, plan.observer)
-    return folder / ("metrics" if own else f"metrics-{replica}")
 
 
 @contextmanager
@@ -120,7 +77,7 @@ def opened(
             finally:
                 page.scraper.close()
         case Files() | SideContainer():
-            place = _place(attempt.folder, plan, plan.replicas[0].name)
+            place = place_of(attempt.folder, plan, plan.replicas[0].name)
             place.mkdir(exist_ok=True)
             with _reading(plan, place, folder.log(plan.observer), attempt) as reading:
                 yield reading

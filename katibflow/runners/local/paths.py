@@ -15,6 +15,7 @@ __all__ = ["PathMap", "map_paths", "parse_map", "with_map"]
 # shell expands ("$HOME/opt/x", "$(pwd)/opt/x", "*/opt/x").
 _BEFORE = r"(?:(?<![\w./~+@%)}\]*?\\-])|(?<=file://))"
 _AFTER = r"(?![\w.~+@%${\[*?\\-])"
+_END = r"(?!/*[\w.~+@%${\[*?\\-])"
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,12 @@ class PathMap:
     Attributes:
         container: Absolute path in the image, without a slash at its end.
         host: Absolute path of a folder or file on this machine.
+        is_exact: Whether the map is for texts of just this path, and for none that leads further.
     """
 
     container: str
     host: Path
+    is_exact: bool = False
 
 
 def parse_map(text: str) -> PathMap:
@@ -39,7 +42,9 @@ def parse_map(text: str) -> PathMap:
     container, separator, host = text.partition("=")
     what = f'--map {text}: found "{container}"'
     if not separator or not host:
-        raise InputError(f"--map {text}: allowed: CONTAINER=HOST, as /opt/pytorch-mnist=DIR")
+        raise InputError(
+            f'--map: found "{text}"; allowed: CONTAINER=HOST, as /opt/pytorch-mnist=DIR'
+        )
     if not container.startswith("/"):
         raise InputError(f"{what}; allowed: an absolute path in the container")
     normal = PurePosixPath("/" + container.strip("/"))
@@ -60,10 +65,15 @@ def map_paths(text: str, maps: Sequence[PathMap]) -> str:
     """Returns a text in which every mapped container path is replaced, also inside words.
 
     A path is replaced as a whole or up to a slash: a map of ``/opt/x`` does nothing to
-    ``/opt/x-other``. Of several maps that fit, the longest counts.
+    ``/opt/x-other``. Of several maps that fit, the longest counts, then one that is exact.
     """
     if not maps or "/" not in text:
         return text
-    hosts = {entry.container: str(entry.host) for entry in maps}
-    prefixes = "|".join(map(re.escape, sorted(hosts, key=len, reverse=True)))
-    return re.sub(f"{_BEFORE}({prefixes}){_AFTER}", lambda match: hosts[match[1]], text)
+    hosts = {(entry.container, entry.is_exact): str(entry.host) for entry in maps}
+    keys = sorted(hosts, key=lambda key: (len(key[0]), key[1]), reverse=True)
+    prefixes = "|".join(
+        f"({re.escape(path)}{_END if is_exact else _AFTER})" for path, is_exact in keys
+    )
+    return re.sub(
+        f"{_BEFORE}(?:{prefixes})", lambda match: hosts[keys[(match.lastindex or 0) - 1]], text
+    )

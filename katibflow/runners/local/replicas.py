@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import psutil
 
@@ -20,9 +21,11 @@ from katibflow.runners.local.manifest import (
     Replica,
     command_of,
     program_of,
+    texts_of,
 )
 from katibflow.runners.local.members import FOLDER_MARK, REPLICA_MARK
-from katibflow.runners.local.metrics_sources import maps_of
+from katibflow.runners.local.metrics_folders import maps_of
+from katibflow.runners.local.paths import map_paths
 from katibflow.runners.local.processes import (
     TAKEN,
     ReplicaProcess,
@@ -115,8 +118,16 @@ class Replicas:
             replica = self._waiting.pop(0)
             marks = {FOLDER_MARK: str(self._folder.path), REPLICA_MARK: replica.name}
             marks |= project_variables()
-            maps = maps_of(self._plan, replica.name, self._attempt.folder, self._host.maps)
             folder = project_of(replica.container, self._host.projects) or self._folder.path
+            maps = maps_of(
+                self._plan,
+                replica.name,
+                self._attempt.folder,
+                self._host.maps,
+                (*texts_of(replica, self._host), str(folder)),
+            )
+            own = [each for each in maps if each.is_exact]
+            folder = Path(map_paths(str(folder), own))
             command = command_of(replica, self._host, folder, marks, maps)
             self._commands[replica.name] = command
             if not command.folder.is_dir():

@@ -1,7 +1,7 @@
 """Registry of the search algorithms by Katib's names, and the faults of their settings.
 
 Source of the settings: Katib's validation of each suggestion service
-(``pkg/suggestion/v1beta1/{hyperopt,optuna,skopt,goptuna,hyperband,pbt}``).
+(``pkg/suggestion/v1beta1/{hyperopt,optuna,skopt,goptuna,hyperband,pbt,nas}``).
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from katibflow.suggestion.algorithms.base import (
     Suggestion,
 )
 from katibflow.suggestion.algorithms.cmaes import CMAES
+from katibflow.suggestion.algorithms.darts import DARTS
+from katibflow.suggestion.algorithms.enas import ENAS
 from katibflow.suggestion.algorithms.hyperband import HYPERBAND
 from katibflow.suggestion.algorithms.optuna_samplers import (
     HUB_PREFIX,
@@ -61,15 +63,6 @@ __all__ = [
 _FEW_TRIALS = 200
 """The most trials that a Gaussian process can be fitted to in a few seconds."""
 
-_NOT_DONE: Mapping[str, str] = {
-    name: (
-        "an algorithm that tunes parameters, as tpe: neural architecture search needs a supernet "
-        "in the training code, which Katib's own images carry and nothing here does"
-    )
-    for name in ("darts", "enas")
-}
-"""Katib's algorithms that are not supported, with the allowed alternatives."""
-
 
 def _suited(experiment: Experiment) -> Algorithm:
     """Returns the algorithm that ``auto`` chooses.
@@ -98,6 +91,8 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     ),
     "bayesianoptimization": BAYESIAN,
     "cmaes": CMAES,
+    "darts": DARTS,
+    "enas": ENAS,
     "grid": GRID,
     "hyperband": HYPERBAND,
     "multivariate-tpe": MULTIVARIATE_TPE,
@@ -122,7 +117,7 @@ def _found(name: str) -> Algorithm | str:
         if name.startswith(prefix):
             return find(name.removeprefix(prefix))
     known = ", ".join([*sorted(ALGORITHMS), *(f"{prefix}<sampler>" for prefix in _BY_NAME)])
-    return ALGORITHMS.get(name) or _NOT_DONE.get(name) or known
+    return ALGORITHMS.get(name) or known
 
 
 def algorithm_of(spec: AlgorithmSpec) -> Algorithm:
@@ -154,9 +149,10 @@ def check_packages(spec: AlgorithmSpec) -> None:
     Raises:
         MissingPackage: A package is not installed.
     """
-    for package in (text.partition("==")[0] for text in algorithm_of(spec).packages):
+    algorithm = algorithm_of(spec)
+    for package in (text.partition("==")[0] for text in algorithm.packages):
         if find_spec(package) is None:
-            raise missing(package, f"algorithm {spec.algorithm_name}")
+            raise missing(package, f"algorithm {spec.algorithm_name}", algorithm.extra)
 
 
 def settings_of(spec: AlgorithmSpec) -> dict[str, Any]:
@@ -170,7 +166,7 @@ def settings_of(spec: AlgorithmSpec) -> dict[str, Any]:
 
 
 def _passed_over(spec: AlgorithmSpec) -> tuple[str, ...]:
-    """Returns the names of the settings that the algorithm does not know and passes over."""
+    """Returns the names of the settings that the algorithm does not know, which are no faults."""
     algorithm = algorithm_of(spec)
     return tuple(
         f"{setting.name}{did_you_mean(setting.name, algorithm.settings)}"
@@ -187,8 +183,9 @@ def notes_on(spec: ExperimentSpec) -> tuple[str, ...]:
     """
     name = spec.algorithm.algorithm_name
     unknown = _passed_over(spec.algorithm)
-    about = (f"algorithm {name}: passes over {', '.join(unknown)}, as in Katib",) if unknown else ()
-    return about + algorithm_of(spec.algorithm).notes(spec, settings_of(spec.algorithm))
+    algorithm = algorithm_of(spec.algorithm)
+    does = f"algorithm {name}: {algorithm.unknown_settings} {', '.join(unknown)}, as in Katib"
+    return ((does,) if unknown else ()) + algorithm.notes(spec, settings_of(spec.algorithm))
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
@@ -271,7 +268,7 @@ def _setting_faults(
     for index, setting in enumerate(spec.algorithm_settings):
         path = f"{where}[{index}]"
         rule = algorithm.settings.get(setting.name)
-        if rule is None and algorithm.passes_over_unknown:
+        if rule is None and algorithm.unknown_settings:
             continue
         if rule is None:
             yield _unknown(setting, path, algorithm, spec.algorithm_name)

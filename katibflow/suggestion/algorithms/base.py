@@ -110,7 +110,7 @@ class Ability(StrEnum):
 
 @dataclass(frozen=True)
 class Algorithm:
-    """Describes one algorithm by exactly one of ``sampler``, ``sequence`` and ``propose``.
+    """Describes one algorithm by one of ``sampler``, ``sequence``, ``propose``, ``remembers``.
 
     Attributes:
         settings: Setting name to the rule for its value.
@@ -118,10 +118,13 @@ class Algorithm:
         sampler: Makes an Optuna sampler, a new one for each suggestion.
         sequence: Gives a fixed sequence of points; trial n takes the n-th.
         propose: Makes a suggestion from the history.
+        remembers: Makes a `Propose` for one experiment. It may keep between calls what it has
+            computed, but its suggestions are those of a new one.
         check: Yields the faults of an Experiment for this algorithm, given the readable parts of
             the Experiment and of the settings.
         packages: Packages besides Optuna that the algorithm imports, as pip takes them; one that
             several algorithms name has its version in `compiler.requirements.VERSIONS`.
+        extra: The extra of katibflow with these packages, for errors; None for that of the package.
         one_seed: Whether the sampler gets the same seed for all trials, not one for each.
         repeats: Whether combinations may repeat, so that a finite space is never used up.
         over: Returns whether no suggestion is left; for algorithms with ``repeats``.
@@ -130,8 +133,10 @@ class Algorithm:
         choose: Returns the algorithm to use for an Experiment; None: this one.
         lacks: Features that the algorithm does not have.
         is_katibs: Whether Katib has the algorithm, too.
-        passes_over_unknown: Whether unknown settings are no faults, as in Katib's service of it.
+        unknown_settings: What it does with unknown settings, in words, where they are no faults in
+            Katib's service of it; empty where they are.
         notes: Returns sentences on what the settings of an Experiment without faults amount to.
+        longest: Returns assignments as long as any that it suggests, if not parameters' values.
     """
 
     settings: Mapping[str, SettingRule]
@@ -139,10 +144,12 @@ class Algorithm:
     sampler: MakeSampler | None = None
     sequence: PointAt | None = None
     propose: Propose | None = None
+    remembers: Callable[[], Propose] | None = None
     check: Callable[[Parts, Settings], Iterator[Fault]] = field(
         default=lambda parts, settings: iter(())
     )
     packages: tuple[str, ...] = ()
+    extra: str | None = None
     one_seed: bool = False
     repeats: bool = False
     over: Callable[[Settings, History], bool] = field(default=lambda settings, history: False)
@@ -151,10 +158,11 @@ class Algorithm:
     choose: Callable[[Experiment], Algorithm] | None = None
     lacks: frozenset[Ability] = frozenset()
     is_katibs: bool = True
-    passes_over_unknown: bool = False
+    unknown_settings: str = ""
     notes: Callable[[ExperimentSpec, Settings], tuple[str, ...]] = field(
         default=lambda spec, settings: ()
     )
+    longest: Callable[[Experiment], Mapping[str, str]] | None = None
 
 
 def derived_seed(source: str) -> int:

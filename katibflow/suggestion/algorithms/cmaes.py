@@ -261,7 +261,7 @@ CMAES = Algorithm(
         "sigma": number(),
         "restart_strategy": SettingRule("ipop, bipop, none", _strategy),
     },
-    passes_over_unknown=True,
+    unknown_settings="passes over",
     propose=_cmaes,
     check=_faults,
     packages=("cmaes==0.13.1",),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from katibflow.suggestion.algorithms.base import LARGEST_SEED, SettingRule
 
-__all__ = ["RANDOM_STATE", "number", "one_of", "text", "whole"]
+__all__ = ["RANDOM_STATE", "number", "one_of", "or_none", "text", "whole"]
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 
@@ -64,6 +64,13 @@ def one_of(*words: str) -> SettingRule:
         return text
 
     return SettingRule(", ".join(words), read)
+
+
+def or_none(rule: SettingRule) -> SettingRule:
+    """Returns a rule that also allows the word None, as Katib spells the absence of a value."""
+    return SettingRule(
+        f"{rule.allowed}, or None", lambda text: None if text == "None" else rule.read(text)
+    )
 
 
 def text(allowed: str) -> SettingRule:

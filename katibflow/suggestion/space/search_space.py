@@ -202,7 +202,7 @@ def _is_number(text: str) -> bool:
 
 def faults(parts: Parts) -> Iterator[Fault]:
     """Yields the faults of the parameters and their feasible spaces."""
-    if parts.complete and not parts.parameters:
+    if parts.complete and not parts.parameters and not parts.searches_architecture:
         yield Fault("spec.parameters", "an empty list", "at least one parameter")
     names: set[str] = set()
     for index, parameter in parts.parameters:

@@ -19,6 +19,7 @@ import yaml
 from tests.processes import finish
 from tests.samples import SEED_FILE
 from tests.shell_trials import document, processes_below
+from tests.warm import client as warm
 
 KATIBFLOW = [sys.executable, "-m", "katibflow"]
 
@@ -30,13 +31,7 @@ def write(folder: Path, script: str, changes: Mapping[str, Any] | None = None) -
 
 
 def start(*words: str | Path, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*KATIBFLOW, *map(str, words)],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return warm.popen(*words, cwd=cwd)
 
 
 def katibflow(*words: str | Path, cwd: Path) -> tuple[int, str, str]:

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from katibflow.cli.app import app
+from tests.warm import client as warm
 
 KATIBFLOW = [sys.executable, "-m", "katibflow"]
 BROKEN = """
@@ -50,14 +51,14 @@ def test_help_of_a_command_has_examples_each_on_its_line(command: str) -> None:
 
 
 def test_an_error_is_one_message_and_with_debug_a_traceback() -> None:
-    done = run(*KATIBFLOW, "validate-not")
+    done = warm.run("validate-not")
     assert done.returncode == 2
     assert "No such command" in done.stderr
     compile_ = ["compile", "absent.yaml", "-o", "out.yaml"]
-    done = run(*KATIBFLOW, *compile_)
+    done = warm.run(*compile_)
     message = "absent.yaml: no such file; allowed: an Experiment's YAML file\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
-    done = run(*KATIBFLOW, "--debug", *compile_)
+    done = warm.run("--debug", *compile_)
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")
     assert done.stderr.endswith(f"InputError: {message}")
@@ -91,12 +92,8 @@ def test_the_shell_completes_commands_and_options(typed: str, completed: str) ->
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_can_be_shown_for_each_shell(shell: str) -> None:
-    done = run(
-        *KATIBFLOW,
-        "--show-completion",
-        shell,
-        env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
-    )
+    undetected = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = warm.run("--show-completion", shell, env=undetected)
     assert "_KATIBFLOW_COMPLETE" in done.stdout
 
 

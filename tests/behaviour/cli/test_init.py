@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 
 from tests.paths import ROOT
+from tests.warm import client as warm
 
-KATIBFLOW = [sys.executable, "-m", "katibflow"]
 PAGE = (ROOT / "docs" / "scripts.md").read_text(encoding="utf-8")
 (SCRIPT,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 COMMANDS = re.findall(r"^\$ katibflow (.*)$", PAGE, re.MULTILINE)
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*KATIBFLOW, *words], cwd=folder, capture_output=True, text=True)
+    return warm.run(*words, cwd=folder)
 
 
 def test_the_pages_script_runs_right_after_init(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from tests.doubles.kfp.lab import Done, katibflow
 from tests.processes import finish
 from tests.samples import experiment
 from tests.shell_trials import document, processes_below
+from tests.warm import client as warm
 
 Ask = Callable[..., Done]
 
@@ -182,12 +182,7 @@ def going(ask: Ask, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     file = tmp_path / "e.yaml"
     script = "echo begun; while :; do sleep 1; done"
     file.write_text(json.dumps(document(script, {"spec.parallelTrialCount": 2})))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "katibflow", "run", str(file)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = warm.popen("run", file)
     assert process.stdout is not None
     begun = 0
     while begun < 2:
@@ -203,12 +198,7 @@ def test_a_run_is_followed_and_stopped_from_another_terminal(
 ) -> None:
     (row,) = ask("list").out.splitlines()[1:]
     assert row.split()[4:6] == ["RUNNING", "0/6"]
-    follower = subprocess.Popen(
-        [sys.executable, "-m", "katibflow", "logs", "runs/sample", "1", "--follow"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    follower = warm.popen("logs", "runs/sample", "1", "--follow")
     assert follower.stdout is not None
     assert [follower.stdout.readline() for _ in range(2)] == ["==> job-0 <==\n", "begun\n"]
     stopped = ask("stop", "sample")

@@ -18,6 +18,7 @@ from katibflow.compiler.library import pack_library
 from katibflow.errors import InputError, InvalidExperiment
 from katibflow.experiment.types import Experiment as Model
 from katibflow.pipelines import experiment
+from katibflow.steps.termination import KILL_COMMANDS
 from katibflow.study.history import TrialState
 from tests.e2e.kfp_local import Run, run_pipeline
 from tests.e2e.workflows import implementations
@@ -30,7 +31,7 @@ FOLLOWING = {"exec-launcher", "exec-launcher-2"}
 RETRY = FOLLOWING | {
     f"exec-{name}{more}" for name in ("start", "collector", "finish") for more in ("", "-2")
 }
-ANNOTATIONS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+ANNOTATIONS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", **KILL_COMMANDS}
 
 
 @dsl.component(base_image="python:3.11-slim")  # type: ignore[untyped-decorator]
@@ -348,6 +349,20 @@ def test_loops_over_names_are_taken(tmp_path: Path) -> None:
 
     text, _, _ = compiled(tmp_path, loops)
     assert "comp-next" not in text
+
+
+def test_an_experiment_in_a_loop_is_counted_as_often_as_the_loop_goes_round(tmp_path: Path) -> None:
+    def known() -> None:
+        with dsl.ParallelFor(["a", "b", "c", "d", "e"]), dsl.ParallelFor([*"fghijklmno"]) as item:
+            experiment(document("echo loss=1"), name=item, image="python-katibflow:1")
+
+    def unknown(names: list = ["a"]) -> None:  # type: ignore[type-arg]  # noqa: B006
+        with dsl.ParallelFor(names) as item:
+            experiment(document("echo loss=1"), name=item, image="python-katibflow:1")
+
+    with pytest.raises(InputError, match=r"found it 50 times in a loop; allowed: at most \d+ "):
+        compiled(tmp_path, known)
+    assert "comp-controller" in compiled(tmp_path, unknown)[0]
 
 
 def test_the_runs_own_name_is_taken(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from katibflow.compiler.ir import (
 )
 from katibflow.errors import KatibflowError
 from katibflow.steps.leaving import document_mark
+from katibflow.steps.termination import KILL_COMMANDS
 from tests.shell_trials import experiment
 
 BATCH = {"taskOutputParameter": {"outputParameterKey": "Output", "producerTask": "suggestion"}}
@@ -229,7 +230,10 @@ class TestSteps:
         assert executors == {
             "exec-launcher": {
                 "podMetadata": {
-                    "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+                    "annotations": {
+                        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+                        **KILL_COMMANDS,
+                    }
                 }
             }
         }

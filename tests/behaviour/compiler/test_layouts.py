@@ -196,3 +196,16 @@ def test_rounds_without_max_trial_count_are_warned_of_with_their_end() -> None:
     assert "--layout controller" in warning
     assert compile_experiment(endless, layout="controller", image="i").warnings == ()
     assert compile_experiment(SAMPLE, layout="rounds", image="i").warnings == ()
+
+
+def test_the_turns_of_a_loop_share_the_object() -> None:
+    def chosen(layout: str, copies: int | None) -> Choice:
+        return choose_layout(SAMPLE, layout, library=0, is_part=True, copies=copies)
+
+    once, twice = (chosen("rounds", copies).room for copies in (1, 2))
+    assert 0 < twice < once / 2  # each further turn has its own first and last steps
+    assert [chosen("auto", copies).layout for copies in (1, 2, 8, None)] == [
+        *("rounds", "rounds", "controller", "controller")
+    ]
+    with pytest.raises(InputError, match=r"found it 90 times in a loop; allowed: at most \d\d "):
+        chosen("auto", 90)

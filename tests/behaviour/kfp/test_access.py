@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from katibflow.errors import InputError, RunnerError
 from tests.doubles.kfp.lab import experiment_file, katibflow
 from tests.doubles.kfp.server import KfpServer
 from tests.doubles.kubernetes.lab import Lab
+from tests.warm import client as warm
 
 PAGE = "<!DOCTYPE html><html><title>Log in to Dex</title></html>"
 SECRET = "a-secret-that-is-told-to-nobody"
@@ -44,9 +44,7 @@ def test_the_address_may_have_a_path(kfp_server: KfpServer) -> None:
 
 def in_a_process_of_its_own(*words: str) -> subprocess.CompletedProcess[str]:
     """Kubernetes's client reads ``KUBECONFIG`` once."""
-    return subprocess.run(
-        [sys.executable, "-m", "katibflow", *words], capture_output=True, text=True, check=False
-    )
+    return warm.run(*words)
 
 
 def test_a_kubeconfig_leads_there_through_the_api_server(cluster: Lab) -> None:

@@ -105,7 +105,7 @@ def test_a_run_that_was_stopped_is_said_to_be_so_in_our_words(
     ended = "the run was stopped, and Kubeflow Pipelines shows it as FAILED"
     assert f"PipelineRunStopped: {ended}\n" in ask("show", run["run_id"]).out
     play.step("finish", "FAILED")
-    failed = f"{ended}; its step finish failed, so jobs of its trials may go on"
+    failed = f"{ended}; its step finish failed"
     assert f"PipelineRunStopped: {failed}\n" in ask("show", run["run_id"]).out
     play.step("finish", "SKIPPED")
     play.step("finish-driver", "FAILED")  # its pod began after the run's deadline
@@ -273,6 +273,28 @@ def test_a_run_may_be_meant_in_several_ways(
     assert absent.err.startswith('RUN: found "absent"; allowed: a run\'s folder')
     assert "; or a run's id, its first letters or its name" in absent.err
     assert kfp_server.asked("POST", ":terminate") == []
+
+
+def test_jobs_that_a_run_that_is_over_has_left_are_named_and_stopped(
+    kfp_server: KfpServer, cluster: Lab, submitted: Submit, ask: Ask
+) -> None:
+    run = submitted()
+    put_trial(cluster.server, run["run_id"], 0, 0.5)
+    put_trial(cluster.server, run["run_id"], 1, None)
+    ask("stop", run["run_id"])
+    play = Play(kfp_server, run)
+    play.step("finish-driver", "FAILED")  # its pod was not there in 10 s
+    play.state("FAILED")
+    shown = ask("show", run["run_id"]).out
+    assert f"`katibflow stop {run['run_id']}` ends them\n" in shown
+    again = ask("stop", run["run_id"])
+    over = f"{run['display_name']} is over already: FAILED"
+    assert (again.code, again.out.splitlines()[0]) == (0, over)
+    assert again.out.splitlines()[1].startswith("1 job was stopped: ")
+    rows = ask("show", run["run_id"]).out.splitlines()
+    assert [row.split()[:2] for row in rows[1:3]] == [["0", "COMPLETE"], ["1", "KILLED"]]
+    assert "ends them" not in "".join(rows)
+    assert ask("stop", run["run_id"]).out == f"{over}\n"
 
 
 def test_a_run_is_stopped_once(kfp_server: KfpServer, submitted: Submit, ask: Ask) -> None:

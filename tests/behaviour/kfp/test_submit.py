@@ -19,6 +19,7 @@ from tests.doubles.kfp.lab import EXPERIMENT, experiment_file, katibflow, put_po
 from tests.doubles.kfp.server import KfpServer, Play
 from tests.doubles.kubernetes.lab import Lab
 from tests.paths import ROOT
+from tests.warm import client as warm
 
 IMAGE = ("--image", "python:katibflow")  # nothing is packed, which is quicker
 FAST = ("--poll", "0.05")
@@ -325,12 +326,9 @@ def test_the_example_of_a_recurring_sweep_adds_to_one_study(kfp_server: KfpServe
 
 
 def test_ctrl_c_leaves_the_run_and_says_how_to_go_on(kfp_server: KfpServer, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "katibflow", *submit(kfp_server, tmp_path)],
+    process = warm.popen(
+        *submit(kfp_server, tmp_path),
         env={**os.environ, "KUBECONFIG": str(tmp_path / "absent")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
     )
     kfp_server.wait_for(lambda: len(kfp_server.runs) == 1, 60)
     (run,) = kfp_server.runs

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,14 @@ from tests.doubles.kubernetes.lab import EXPERIMENT, Lab
 from tests.doubles.kubernetes.plays import JobPlay, PodPlay
 from tests.paths import ROOT
 from tests.processes import finish
+from tests.warm import client as warm
 
 
 def start(lab: Lab, folder: Path, *words: str, **spec: Any) -> subprocess.Popen[str]:
     file = folder / "experiment.yaml"
     file.write_text(yaml.safe_dump(document(**spec)))
-    return subprocess.Popen(
-        [sys.executable, "-m", "katibflow", "run", str(file), "--on", "kubernetes", *words],
-        cwd=folder,
-        env={**os.environ, "KUBECONFIG": str(lab.kubeconfig())},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    environment = {**os.environ, "KUBECONFIG": str(lab.kubeconfig())}
+    return warm.popen("run", file, "--on", "kubernetes", *words, cwd=folder, env=environment)
 
 
 def test_trials_are_jobs_and_their_logs_and_records_are_kept_here(lab: Lab, tmp_path: Path) -> None:
@@ -47,12 +41,7 @@ def test_trials_are_jobs_and_their_logs_and_records_are_kept_here(lab: Lab, tmp_
     log = (run / "trials" / "0003" / "main.log").read_text()
     assert log.startswith("loss=")
     assert 'href="trials/0003/main.log"' in (run / "report.html").read_text()
-    report = subprocess.run(
-        [sys.executable, "-m", "katibflow", "report", str(run)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    report = warm.run("report", run)
     assert report.stdout.splitlines()[0] == "ExperimentMaxTrialsReached: " + (
         "9 trials ended, maxTrialCount is 9"
     )
@@ -191,8 +180,7 @@ def test_a_new_run_takes_over_what_earlier_ones_finished(lab: Lab, tmp_path: Pat
     studies = [list(map(json.loads, text.splitlines()[1:])) for text in texts]
     assert studies[1][:3] == studies[0]
     assert [trial["number"] for trial in studies[1]] == list(range(5))
-    command = [sys.executable, "-m", "katibflow", "report", str(folders[1] / "runs" / EXPERIMENT)]
-    report = subprocess.run(command, capture_output=True, text=True, check=True)
+    report = warm.run("report", folders[1] / "runs" / EXPERIMENT)
     assert "5 trials ended" in report.stdout
     folders[0].rename(tmp_path / "gone")
     folders[0].mkdir()
@@ -238,14 +226,8 @@ def test_the_readme_s_command_runs_pytorch_jobs(lab: Lab, tmp_path: Path) -> Non
     (command,) = re.findall(r"^\$ (\S+katibflow run .*--on kubernetes.*)$", readme, re.MULTILINE)
     words = command.split()[2:]
     words[0] = str(root / words[0])
-    done = subprocess.run(
-        [sys.executable, "-m", "katibflow", "run", *words],
-        cwd=tmp_path,
-        env={**os.environ, "KUBECONFIG": str(lab.kubeconfig())},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    environment = {**os.environ, "KUBECONFIG": str(lab.kubeconfig())}
+    done = warm.run("run", *words, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert "best trial: 0, loss=0.1" in done.stdout
     assert len(lab.server.objects["pytorchjobs"]) == 8

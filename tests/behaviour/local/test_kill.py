@@ -7,7 +7,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import yaml
 
 from tests.shell_trials import document, processes_below
+from tests.warm import client as warm
 
 TRIALS = 18
 
@@ -28,13 +28,7 @@ def run(
     Returns:
         Its exit status, or None if it was killed, and its output.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "katibflow", "run", str(file), *words],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = warm.popen("run", file, *words, cwd=folder, stderr=subprocess.STDOUT)
     assert process.stdout is not None
     seen = "".join(islice(process.stdout, lines))
     try:
@@ -90,12 +84,7 @@ def test_what_a_killed_tool_left_ends_with_the_next_run(tmp_path: Path) -> None:
     file = tmp_path / "experiment.yaml"
     changes = {"spec.parallelTrialCount": 2, "spec.maxTrialCount": 2}
     file.write_text(yaml.safe_dump(document(script, changes)))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "katibflow", "run", str(file)],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = warm.popen("run", file, cwd=tmp_path, stderr=None)
     assert process.stdout is not None
     assert any("trial 0 complete" in line for line in process.stdout)
     process.kill()

@@ -133,6 +133,33 @@ class TestFiles:
         _, watch = run(lab, of)
         assert metrics(watch) == ["loss=1"]
 
+    @pytest.mark.parametrize("above", ["/results", "/results/run", "here"])
+    def test_programs_that_are_told_a_folder_above_the_file_stay_apart(
+        self, lab: LocalLab, tmp_path: Path, above: str
+    ) -> None:
+        (results := tmp_path / "results").mkdir()
+        (results / "seed").write_text("7")
+        maps = [PathMap("/results", results)]
+        file = "/results/run/metrics.log"
+        if above == "here":  # a folder of this machine, in which all trials work
+            maps, above, file = [], str(results), f"{results}/metrics.log"
+        name = Path(file).relative_to(above)
+        runner = lab.runner(maps)
+        watches = [Watch() for _ in range(2)]
+        with ThreadPoolExecutor() as pool:
+            futures = [
+                pool.submit(
+                    runner.run,
+                    job(f"cd {above}; mkdir -p run; echo {n} >> {name}", Files(file), n),
+                    watch,
+                    StopRequest(),
+                )
+                for n, watch in enumerate(watches)
+            ]
+            assert {future.result(PATIENCE).state for future in futures} == {JobState.SUCCEEDED}
+        assert [metrics(watch) for watch in watches] == [["0"], ["1"]]
+        assert [path.name for path in results.iterdir()] == ["seed"]
+
     def test_event_files_are_followed_in_folders_that_come_later(self, lab: LocalLab) -> None:
         folder = "/var/log/katib/tfevent"
         source = Files(folder, EVENT_FILES, EventFiles)

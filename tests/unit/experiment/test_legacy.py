@@ -10,7 +10,7 @@ import yaml
 
 from katibflow.errors import InvalidExperiment
 from katibflow.validation.rules import check_document
-from tests.samples import ABSENT, changed
+from tests.samples import changed
 
 STUDY_JOB = """
 apiVersion: kubeflow.org/v1alpha1
@@ -104,24 +104,6 @@ def test_a_go_template_gets_told_how_templates_are_written_now(version: str) -> 
 )
 def test_an_old_key_in_todays_version(changes: Mapping[str, Any], message: str) -> None:
     assert faults(changed(changes)) == [message]
-
-
-@pytest.mark.parametrize("algorithm", ["enas", "darts"])
-def test_architecture_search_is_refused_with_a_reason_and_a_way(algorithm: str) -> None:
-    given = changed(
-        {
-            "spec.parameters": ABSENT,
-            "spec.nasConfig": {"graphConfig": {"numLayers": 8}},
-            "spec.algorithm.algorithmName": algorithm,
-        }
-    )
-    (fault,) = faults(given)
-    assert fault == (
-        "spec.nasConfig: found neural architecture search; allowed: parameters: choices of an "
-        "architecture as int or categorical parameters that the training code builds its model "
-        "from, with an algorithm as tpe. The supernets of enas and darts are made by Katib's own "
-        "services and images"
-    )
 
 
 def test_another_version_that_never_was_is_an_ordinary_fault() -> None:

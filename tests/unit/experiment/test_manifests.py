@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from katibflow.errors import InputError
+from katibflow.errors import InputError, InvalidExperiment
 from katibflow.experiment.manifests import experiment_in, named
 from katibflow.validation.reading import experiment_of, read_experiment
 from katibflow.validation.rules import check_document, load_experiment
@@ -79,15 +79,31 @@ def test_anything_but_one_experiment_is_refused(documents: Any, message: str) ->
         experiment_in(text_of(*documents), "f")
 
 
-def test_generate_name_makes_a_name_that_is_the_same_for_the_same_experiment() -> None:
+def test_generate_name_makes_a_name_that_is_the_same_for_the_same_search() -> None:
     document = changed({"metadata": {"generateName": "tune-"}})
     name = check_document(document, "f").name
     assert re.fullmatch("tune-[a-z0-9]{5}", name)
     assert check_document(document, "f").name == name
-    other_job = changed({"spec.trialTemplate.primaryContainerName": "x"}, document)
-    assert named(other_job)["metadata"]["name"] == name
-    more = changed({"spec.maxTrialCount": 9}, document)
-    assert check_document(more, "f").name != name
+    for key, value in {
+        "spec.trialTemplate.primaryContainerName": "x",
+        "spec.maxTrialCount": 9,
+        "spec.objective.goal": 0.125,
+        "spec.algorithm.algorithmName": "tpe",
+    }.items():
+        assert named(changed({key: value}, document))["metadata"]["name"] == name, key
+    other = changed({"spec.parameters.0.name": "other"}, document)
+    assert named(other)["metadata"]["name"] != name
+    other = changed({"spec.objective.objectiveMetricName": "other"}, document)
+    assert named(other)["metadata"]["name"] != name
+
+
+def test_a_prefix_that_makes_no_name_is_told_as_it_is_in_the_file() -> None:
+    with pytest.raises(InvalidExperiment) as caught:
+        check_document(changed({"metadata": {"generateName": "Tune_"}}), "f")
+    assert str(caught.value) == (
+        'f: metadata.generateName: found "Tune_"; allowed: at most 40 of a-z, 0-9 and -, first a '
+        "letter"
+    )
 
 
 def test_a_name_wins_over_generate_name_and_a_long_one_is_cut() -> None:

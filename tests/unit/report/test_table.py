@@ -221,6 +221,27 @@ def test_a_narrow_terminal_loses_parameters_from_the_right_and_never_the_objecti
     assert "0.5" in shown.get().splitlines()[1]
 
 
+@pytest.mark.parametrize("width", [70, 45, 20])
+def test_show_on_a_narrow_terminal_loses_the_same_and_keeps_every_reason_whole(width: int) -> None:
+    first, *rows, note = trial_lines(history(), width)
+    assert first.split()[:4] == ["TRIAL", "STATE", "loss", "(min)"]
+    kept = {70: ["acc", "(min)", "TIME"], 45: ["acc", "(min)"], 20: []}[width]
+    assert first.split()[4:] == [*kept, "REASON"]
+    assert rows[1].endswith("OOMKilled last line")
+    assert note.startswith("(no room for lr")
+    assert trial_lines(history(), 200) == trial_lines(history())
+
+
+def test_a_terminal_too_narrow_for_all_keeps_the_objective_and_the_state_whole() -> None:
+    of = history()
+    console = Console(file=io.StringIO(), width=30, height=20, force_terminal=False)
+    with console.capture() as shown:
+        console.print(TableProgress(Status.of(of.experiment, of.trials), console)._render())
+    lines = [line.split() for line in shown.get().splitlines()[:4]]
+    assert lines[0] == ["trial", "state", "loss", "(min)"]
+    assert lines[1] == ["0", "*", "complete", "0.5"]
+
+
 def test_the_live_table_shows_what_a_trial_died_of() -> None:
     message = "job-0 failed with exit code 1; the last lines of job-0:\n  a\n  ValueError: bad x"
     of = replace(

@@ -45,6 +45,7 @@ def test_a_variable_is_in_the_container_and_the_next_start_tells_that_it_changed
 @pytest.mark.parametrize(
     ("given", "says"),
     [
+        ({"name": "A_b"}, '--name (metadata.name): found "A_b"; allowed: at most 40'),
         ({"max_trial_count": 0}, "--max-trials (spec.maxTrialCount): found 0"),
         ({"parallel_trial_count": 0}, "--parallel (spec.parallelTrialCount): found 0"),
         ({"parallel_trial_count": 7}, "--parallel (spec.parallelTrialCount): found 7"),

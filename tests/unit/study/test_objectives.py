@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -14,7 +15,9 @@ from optuna.trial import TrialState as OptunaState
 from katibflow.errors import InvalidExperiment
 from katibflow.experiment.types import Experiment, StrategyValue
 from katibflow.report.data import best_data
+from katibflow.study.best import best_of
 from katibflow.study.decision import decide
+from katibflow.study.failures import gave_nothing
 from katibflow.study.history import (
     History,
     Observation,
@@ -400,3 +403,24 @@ def test_trials_count_when_only_a_goal_moves() -> None:
         {"name": "accuracy", "type": "maximize"},
     ]
     check_resume("f", several(goals=moved), several())
+
+
+def test_a_text_is_best_where_there_is_no_number() -> None:
+    nothing = Observation(math.nan, math.nan, math.nan)
+    one = Trial(
+        0, TrialState.COMPLETE, {"lr": "1"}, {"loss": Observation(nothing, nothing, nothing)}
+    )
+    seen = {"loss": replace(nothing, text="Genotype(normal=[])")}
+    told = Trial(1, TrialState.COMPLETE, {"lr": "2"}, seen)
+    number = Trial(2, TrialState.COMPLETE, {"lr": "3"}, {"loss": Observation(3.0, 3.0, 3.0)})
+    of = check_document(changed(), "f")
+    assert best_trial(of.spec.objective, (one,)) is None
+    assert best_trial(of.spec.objective, (one, told, replace(told, number=3))) == told
+    assert best_trial(of.spec.objective, (told, number)) == number
+    history = load_history(dump_history(History(of, "r", 1, (one, told))))
+    assert best_data(history)["best"]["objective"] == "Genotype(normal=[])"
+    assert best_of(of.spec.objective, history.trials).lines()[0] == (
+        "best trial: 1, loss=Genotype(normal=[])"
+    )
+    assert not gave_nothing(of.spec.objective, history.trials)
+    assert gave_nothing(of.spec.objective, (one,))

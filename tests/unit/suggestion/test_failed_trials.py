@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from optuna.trial import TrialState as OptunaState
 
-from katibflow.study.history import Point, Trial, TrialState
+from katibflow.study.history import Observation, Point, Trial, TrialState
 from katibflow.suggestion.history_storage import HistoryStorage
 from katibflow.suggestion.space.search_space import space_of
 from katibflow.suggestion.suggester import Suggester, Suggestion
@@ -74,6 +74,36 @@ def test_tpe_leaves_the_part_of_the_space_in_which_trials_fail(algorithm: str, n
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
+@pytest.mark.parametrize(("type_", "constrained"), [("minimize", False), ("maximize", True)])
+def test_the_gaussian_process_leaves_the_part_in_which_trials_fail(
+    type_: str, constrained: bool
+) -> None:
+    """The values get better up to that part, so without a failure's lesson it goes on there."""
+    sign = 1 if type_ == "minimize" else -1
+    objective: dict[str, object] = {
+        "type": type_,
+        "objectiveMetricName": "loss",
+        "additionalMetricNames": ["size"],
+    }
+    if constrained:
+        objective["constraints"] = [{"name": "size", "max": 2.0}]
+    made = history(experiment("bayesianoptimization", SPACE, objective=objective), 3)
+    for x in (0.05, 0.2, 0.35, 0.5, 0.55, 0.7, 0.85, 1.0):
+        for y in (0.25, 0.75):
+            number = made.next_number
+            at = Suggestion({"x": str(x), "y": str(y)})
+            if x > 0.5:
+                trial = ended(number, at, None, TrialState.FAIL)
+            else:
+                trial = ended(number, at, sign * (1 - x))
+                size = Observation(1.0, 1.0, 1.0)
+                trial = replace(trial, observations={**trial.observations, "size": size})
+            made = made.with_trials([trial])
+    (suggestion,) = Suggester(made.experiment).suggest(made, 1)
+    assert 0.3 < float(suggestion.assignments["x"]) < 0.55
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
 @pytest.mark.parametrize("algorithm", ["bayesianoptimization", "optuna:GPSampler"])
 def test_the_gaussian_process_takes_an_integer_of_any_width(algorithm: str) -> None:
     space = [
@@ -81,8 +111,11 @@ def test_the_gaussian_process_takes_an_integer_of_any_width(algorithm: str) -> N
         {"name": "m", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "9"}},
     ]
     made = history(experiment(algorithm, space), 1)
+    for number in range(11):  # random ones, before the process begins
+        at = Suggestion({"n": str(number * 2**28), "m": str(1 + number % 9)})
+        made = made.with_trials([ended(number, at, float(number))])
     suggester = Suggester(made.experiment)
-    for number in range(13):
+    for number in (11, 12):
         (suggestion,) = suggester.suggest(made, 1)
         assert 0 <= int(suggestion.assignments["n"]) <= 2**32
         assert 1 <= int(suggestion.assignments["m"]) <= 9

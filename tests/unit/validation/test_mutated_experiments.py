@@ -20,6 +20,17 @@ from tests.paths import ROOT
 from tests.samples import DOCUMENT
 
 MOST_SECONDS = 2.0
+MOST_RULERS = 30
+"""On a machine that is slow at the moment: times of summing five million numbers, here and now."""
+
+
+def at_once(seconds: float) -> None:
+    """Fails if this took long, beside what takes a tenth of a second on an idle machine."""
+    if seconds >= MOST_SECONDS:
+        start = time.thread_time()
+        sum(range(5_000_000))
+        assert seconds < MOST_RULERS * (time.thread_time() - start)
+
 
 Place = tuple[str | int, ...]
 
@@ -89,7 +100,7 @@ def ends_in_faults(name: str, place: Place, value: object) -> None:
         assert error.faults and str(error)
     except InputError as error:
         assert str(error)
-    assert time.thread_time() - start < MOST_SECONDS
+    at_once(time.thread_time() - start)
 
 
 CASES = given(st.sampled_from(PLACES), st.one_of(*[VALUES] * 18, MANY))
@@ -97,7 +108,7 @@ PROFILE = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 @pytest.mark.slow
-@settings(max_examples=150, **PROFILE)  # type: ignore[arg-type]
+@settings(max_examples=60, **PROFILE)  # type: ignore[arg-type]
 @CASES
 def test_any_value_in_any_field_ends_in_faults(at: tuple[str, Place], value: object) -> None:
     ends_in_faults(*at, value)
@@ -133,7 +144,7 @@ def test_conditions_on_thousands_of_names_are_refused_at_once() -> None:
     start = time.thread_time()
     with pytest.raises(InvalidExperiment) as caught:
         check_document(put(DOCUMENT, ("spec", "parameters"), parameters), "f.yaml")
-    assert time.thread_time() - start < MOST_SECONDS
+    at_once(time.thread_time() - start)
     assert (
         "spec.parameters[0].when: found 5000 names up to here; allowed: at most 1000 names in all "
         "conditions together" in str(caught.value)
@@ -146,7 +157,7 @@ def test_conditions_with_thousands_of_values_are_refused_at_once() -> None:
     start = time.thread_time()
     with pytest.raises(InvalidExperiment, match="at most 10000 values in all conditions"):
         check_document(put(DOCUMENT, ("spec", "parameters"), parameters), "f.yaml")
-    assert time.thread_time() - start < MOST_SECONDS
+    at_once(time.thread_time() - start)
 
 
 def test_a_long_chain_of_conditions_is_checked_in_time() -> None:
@@ -157,4 +168,4 @@ def test_a_long_chain_of_conditions_is_checked_in_time() -> None:
     with pytest.raises(InvalidExperiment) as caught:
         check_document(put(DOCUMENT, ("spec", "parameters"), parameters), "f.yaml")
     assert ".when" not in str(caught.value)
-    assert time.thread_time() - start < MOST_SECONDS
+    at_once(time.thread_time() - start)

@@ -245,7 +245,6 @@ RULES: list[tuple[dict[str, Any], str]] = [
         {"spec.parameters.1": DOCUMENT["spec"]["parameters"][0]},
         'spec.parameters[1].name: found "lr" again; allowed: a name used once',
     ),
-    ({"spec.nasConfig": {}}, "spec.nasConfig: found neural architecture search; allowed: param"),
     # Algorithm and early stopping.
     (
         {"spec.algorithm.algorithmName": "randon"},

@@ -78,7 +78,7 @@ def test_a_map_is_read_from_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("/opt/x", "allowed: CONTAINER=HOST"),
+        ("/opt/x", 'found "/opt/x"; allowed: CONTAINER=HOST'),
         ("/opt/x=", "allowed: CONTAINER=HOST"),
         ("opt/x=/tmp", "an absolute path in the container"),
         ("/=/tmp", "below /"),

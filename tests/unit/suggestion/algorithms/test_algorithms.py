@@ -70,8 +70,6 @@ def fault_texts(name: str, settings: Mapping[str, str] | None = None, **spec: An
         ("cmaes", {"random_state": "1.5"}, "allowed: a whole number"),
         ("cmaes", {"random_state": "9223372036854775808"}, "allowed: a whole number"),
         ("sobol", {"scramble": "true"}, "allowed: random_state, for sobol"),
-        ("enas", {}, "neural architecture search"),
-        ("darts", {}, "neural architecture search"),
         ("tpee", {}, 'found "tpee" (did you mean tpe?)'),
         ("optuna:Sampler", {}, "optuna:GPSampler, optuna:NSGAIIISampler, optuna:NSGAIISampler"),
         ("optuna:CmaEsSampler", {}, "allowed: cmaes, which is the same"),

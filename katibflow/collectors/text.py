@@ -88,9 +88,9 @@ class TextCollector(Collector):
     def _matches(self, line: str) -> Iterator[tuple[str, float | str]]:
         if not self._patterns:
             for match in _default_matches(line):
-                value = _value(match[2], line, match.start(2))
-                if value is not None:
-                    yield match[1], value
+                number = _value(match[2], line, match.start(2))
+                if number is not None:
+                    yield match[1], number
             return
         text = line.encode("utf-8", "replace").decode("utf-8")
         for pattern in self._patterns:

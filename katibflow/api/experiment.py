@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, overload
 from katibflow.api.arguments import check_run_arguments
 from katibflow.api.result import Result
 from katibflow.api.run_keywords import given_texts, with_run_keywords
+from katibflow.api.warning_listener import WarningListener
 from katibflow.compiler.targets import target_of
 from katibflow.engine.signals import caught
-from katibflow.errors import InputError, KatibflowError
 from katibflow.experiment.config_map import ReadConfigMap, source_of, with_template
 from katibflow.experiment.yaml_reader import dump_document
 from katibflow.extras import require
@@ -409,7 +409,7 @@ class Experiment:
             package,
             kfp_experiment,
         )
-        listener = _WarningListener(self._source)
+        listener = WarningListener(self._source)
         made = submit_to(submission, destination, listener, trigger, _to_stderr)
         return made if isinstance(made, Recurring) else Run(made)
 
@@ -471,27 +471,6 @@ class Experiment:
         spec = self.model.spec
         names = ", ".join(parameter.name for parameter in spec.parameters)
         return f"<Experiment {self.name}: {names}; {spec.algorithm.algorithm_name}>"
-
-
-class _WarningListener:
-    """A `SubmissionListener` that passes warnings to the caller of ``Experiment.submit``."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-
-    def warning(self, text: str) -> None:
-        # Frames up to the caller: this method, the client's, two of the handles', and
-        # `Experiment.submit`.
-        warnings.warn(f"{self._source}: {text}", stacklevel=6)
-
-    def line(self, text: str) -> None:
-        pass
-
-    def cluster_unavailable(self, error: KatibflowError) -> None:
-        if isinstance(error, InputError):
-            return  # the run needs no cluster, and reading its trials later raises the error
-        # The frames as above, and two methods of the cluster.
-        warnings.warn(f"earlier trials cannot be seen from here: {error}", stacklevel=8)
 
 
 def _to_stderr(text: str) -> None:

@@ -26,7 +26,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.runners.kubernetes.api import Api, ApiError
 from katibflow.steps.run_parameters import parameters_of
 
-__all__ = ["ARGO", "ArgoRuns", "NoArgo"]
+__all__ = ["ARGO", "ArgoRuns", "NoArgo", "NoRight"]
 
 ARGO = Engine(
     "Argo Workflows", ("katibflow", "submit", "EXPERIMENT.yaml", "--to", "argo"), namespace="argo"
@@ -42,6 +42,7 @@ _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 _CONFLICT = 409
 _ABSENT = 404
+_REFUSED = (401, 403)
 _NAMESPACES = "namespaces"
 """What a 404 is about whose namespace is not there."""
 
@@ -50,6 +51,10 @@ Answer = TypeVar("Answer")
 
 class NoArgo(NotFound):
     """The cluster has no Argo Workflows."""
+
+
+class NoRight(RunnerError):
+    """The account may not do this with Workflows."""
 
 
 class ArgoRuns:
@@ -240,6 +245,7 @@ class ArgoRuns:
 
         Raises:
             NoArgo: The API server does not know Argo's kinds.
+            NoRight: The account may not do this.
             Unreachable: The server does not answer.
             RunnerError: The server refuses.
         """
@@ -252,6 +258,8 @@ class ArgoRuns:
                     "allowed: a cluster where Argo is installed (--context), or katibflow run "
                     "--on kubernetes, which needs nothing there"
                 ) from error
+            if error.status in _REFUSED:
+                raise NoRight(str(error)) from error
             raise
         except RunnerError as error:
             raise Unreachable(str(error)) from error

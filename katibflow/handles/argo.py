@@ -168,27 +168,27 @@ class ArgoSource:
 
     def find(self, wanted: str, where: Where) -> Sequence[RunHandle]:
         """Returns the runs of a name, a uid, or the first letters of one."""
-        from katibflow.client.argo_runs import NoArgo
+        from katibflow.client.argo_runs import NoArgo, NoRight
 
         if not wanted or "/" in wanted:
             return ()
         runs = _reached(where)
         try:
             return [ArgoRun(runs, each, where) for each in runs.find(wanted)]
-        except NoArgo:
+        except (NoArgo, NoRight):  # a cluster for Kubeflow Pipelines alone, or trials
             if where.on == NAME:
                 raise
             return ()
 
     def latest(self, where: Where, limit: int) -> Iterable[RunHandle]:
         """Yields the latest runs of the namespace."""
-        from katibflow.client.argo_runs import NoArgo
+        from katibflow.client.argo_runs import NoArgo, NoRight
 
         runs = _reached(where)
         try:
             for each in runs.latest(limit):
                 yield ArgoRun(runs, each, where)
-        except NoArgo:
+        except (NoArgo, NoRight):  # a cluster for Kubeflow Pipelines alone, or trials
             if where.on == NAME:
                 raise
 

@@ -151,3 +151,16 @@ def test_a_pod_that_waits_tells_why() -> None:
     waiting = {"name": "main", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
     status = {"phase": "Pending", "containerStatuses": [waiting]}
     assert read_pod({"metadata": metadata, "status": status}).reason == "ImagePullBackOff"
+
+
+def test_the_steps_of_a_workflow_for_argo_alone_are_its_tasks() -> None:
+    found = read_workflow(recorded("argo/rounds-2-of-2"))
+    assert [each.name for each in found.steps[:3]] == ["start", "suggestion", "launcher"]
+    assert Counter((each.name, each.state) for each in found.steps) == {
+        ("start", "SUCCEEDED"): 1,
+        ("suggestion", "SUCCEEDED"): 2,
+        ("launcher", "SUCCEEDED"): 4,
+        ("decision", "SUCCEEDED"): 2,
+        ("finish", "SUCCEEDED"): 1,
+    }
+    assert found.failures == ()

@@ -114,13 +114,14 @@ def _reason_and_last_line(text: str) -> str:
     return f"{first} {log[-1]}" if log else first
 
 
-def trial_lines(history: History, width: int | None = None) -> list[str]:
+def trial_lines(history: History, width: int | None = None, is_stopped: bool = False) -> list[str]:
     """Returns the lines of the table of trials.
 
     Args:
         history: The study history.
         width: The characters of a line, to which parameters give way; None for all columns. The
             reason, which comes last, stays whole and may go on in the next line.
+        is_stopped: Whether nobody runs the trials that are on record as running.
     """
     from datetime import UTC, datetime
 
@@ -130,7 +131,8 @@ def trial_lines(history: History, width: int | None = None) -> list[str]:
     experiment, trials = history.experiment, history.trials
     every = columns_of(experiment, trials, Output.SHOW)
     style = Style(length=age_text, message=_reason_and_last_line)
-    rows = rows_of(experiment, trials, now=time_text(datetime.now(UTC)))
+    now = time_text(datetime.now(UTC))
+    rows = rows_of(experiment, trials, now=now, is_stopped=is_stopped)
 
     def needed(column: Column) -> int:
         if column.name == "reason":

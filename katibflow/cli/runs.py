@@ -120,6 +120,7 @@ def show(
       katibflow show 0a1b2c3d --follow
     """
     from katibflow.report.data import trials_data
+    from katibflow.study.reasons import ExperimentReason
 
     found = find_run(run, where)
     if follow:
@@ -132,7 +133,8 @@ def show(
         print(json.dumps({**now.data(), "history": trials}))
         return
     if now.history is not None:
-        say(*trial_lines(now.history, terminal_width()))
+        is_stopped = now.ending.reason == ExperimentReason.INTERRUPTED
+        say(*trial_lines(now.history, terminal_width(), is_stopped))
     elif now.steps:
         say(*table_lines(("STEP", "STATE", "TIMES"), now.steps))
     say(f"{now.ending.reason}: {now.ending.message}")

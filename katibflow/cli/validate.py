@@ -71,7 +71,10 @@ def validate(
 def _summary(experiment: Experiment) -> str:
     spec = experiment.spec
     trials = "without a limit" if spec.max_trial_count is None else f"{spec.max_trial_count} trials"
+    searched = f"{len(spec.parameters)} parameters"
+    if spec.nas_config is not None:
+        searched = f"networks with numLayers {spec.nas_config.graph_config.num_layers}"
     return (
-        f"valid: {experiment.name}, {len(spec.parameters)} parameters, "
+        f"valid: {experiment.name}, {searched}, "
         f"{spec.algorithm.algorithm_name}, {trials}, {spec.parallelism} at a time"
     )

@@ -96,11 +96,11 @@ class TextCollector(Collector):
         for pattern in self._patterns:
             for match in pattern.finditer(text):
                 found = (match[2] or "").strip()
-                value: float | str | None = _value(found, text, match.start(2))
-                if value is None and found and self.keeps_texts:
-                    value = found
-                if value is not None:
-                    yield (match[1] or "").strip(), value
+                number = _value(found, text, match.start(2))
+                if number is not None:
+                    yield (match[1] or "").strip(), number
+                elif found and self.keeps_texts:
+                    yield (match[1] or "").strip(), found
 
     def _searched(self) -> str:
         patterns = " or ".join(self._filters or (DEFAULT_FILTER,))

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 import katibflow
-from katibflow.compiler.plain import plain_source
+from katibflow.compiler.plain import plain_text
 from katibflow.runners.backends import BACKENDS
 
 __all__ = [
@@ -107,9 +107,9 @@ def carried_modules(*more: str) -> dict[str, str]:
         path = _file_of(root, name)
         if path is None or path in reached or name.startswith(_LAPTOP):
             continue
-        source = path.read_text(encoding="utf-8")
-        reached[path] = plain_source(source)
-        waiting += [name.rpartition(".")[0], *_imports(source)]
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        waiting += [name.rpartition(".")[0], *_imports(tree)]
+        reached[path] = plain_text(tree)  # it comes last, as it changes the tree
     return {path.relative_to(root).as_posix(): text for path, text in sorted(reached.items())}
 
 
@@ -122,13 +122,13 @@ def _file_of(root: Path, module: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _imports(source: str) -> Iterator[str]:
+def _imports(tree: ast.Module) -> Iterator[str]:
     """Yields the names of the modules that a module imports, at its top or later.
 
     ``from a import b`` may mean the module ``a.b`` or a name in ``a``, so this yields both, and
     some names are no module.
     """
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:

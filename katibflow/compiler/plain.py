@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-__all__ = ["plain_source"]
+__all__ = ["plain_source", "plain_text"]
 
 
 def plain_source(source: str) -> str:
@@ -13,7 +13,12 @@ def plain_source(source: str) -> str:
     Annotations stay, since dataclasses, pydantic and KFP read them. Names and statements stay, so
     that a traceback is still useful.
     """
-    return ast.unparse(_WithoutDocstrings().visit(ast.parse(source)))
+    return plain_text(ast.parse(source))
+
+
+def plain_text(tree: ast.Module) -> str:
+    """Returns the text of a parsed program as `plain_source` does; changes the tree."""
+    return ast.unparse(_WithoutDocstrings().visit(tree))
 
 
 class _WithoutDocstrings(ast.NodeTransformer):

@@ -129,9 +129,9 @@ class LineProgress:
         text = describe(self._status, update)
         if text is not None:
             if isinstance(update, TrialEnded):
-                # A message may have many lines; the first one is what people read.
-                first, break_, log = text.partition("\n")
-                text = f"{first}{_left_text(self._status, self._since)}{break_}{log}"
+                # A message may have many lines, of which the first announces the others.
+                left = _left_text(self._status, self._since)
+                text += f"\n{left.removeprefix(', ')}" if left and "\n" in text else left
             self._print(text)
 
     def _print(self, text: str) -> None:

@@ -260,6 +260,10 @@ def _parameters(outputs: frozenset[Output]) -> Columns:
     return columns
 
 
+_MOST_SHOWN = 60
+"""Characters of an assignment that is no parameter's, as a network's description, in a cell."""
+
+
 def _parameter(name: str, parameter: Parameter | None, outputs: frozenset[Output]) -> Column:
     def value(row: Row) -> Any:
         text = row.trial.assignments.get(name)
@@ -267,6 +271,8 @@ def _parameter(name: str, parameter: Parameter | None, outputs: frozenset[Output
 
     def text(row: Row, style: Style) -> str:
         assigned = row.trial.assignments.get(name, "")
+        if len(assigned) > _MOST_SHOWN and parameter is None:
+            return f"{assigned[:_MOST_SHOWN]}..."
         if parameter is None or parameter.type is not ParameterType.DOUBLE or not assigned:
             return assigned
         try:

@@ -21,7 +21,8 @@ from katibflow.runners.log_copies import LoggedRunner, Logs
 from katibflow.runners.stopping import StopRequest
 from katibflow.steps.backends import runner_for
 from katibflow.steps.files import Artifact, exits_with_message, read_study, write_study
-from katibflow.study.history import Trial
+from katibflow.steps.stopping import write_left_logs
+from katibflow.study.history import History, Trial
 from katibflow.study.interruption import taken_up_again
 from katibflow.study.objectives import value_text
 from katibflow.study.reasons import ExperimentReason
@@ -51,7 +52,7 @@ def controller(
     runner = runner_for(history)
     try:
         known = taken_up_again(runner.records())
-        _note_lost_logs(known, Path(logs.path))
+        _earlier_logs(history, known, Path(logs.path))
         history = history.with_trials(known)
         result = run_experiment(
             history,
@@ -71,15 +72,26 @@ def controller(
     return f"{result.decision.reason}: {result.decision.message}"
 
 
-def _note_lost_logs(known: Iterable[Trial], folder: Path) -> None:
-    """Says in a file for each trial of an earlier try of the step that its log is not here."""
-    for trial in known:
-        if trial.state.is_finished:
-            (folder / f"{trial.number:04}.log").write_text(
-                "(this trial had ended in an earlier try of this step, and its log went with that; "
-                "retain: true in the trialTemplate keeps the trials' pods)\n",
-                encoding="utf-8",
-            )
+def _earlier_logs(history: History, known: Iterable[Trial], folder: Path) -> None:
+    """Writes the logs of the trials that ended in an earlier try of the step, if their pods stay.
+
+    Where the pods went, a file says so.
+    """
+    ended = {f"{trial.number:04}" for trial in known if trial.state.is_finished}
+    if not ended:
+        return
+    experiment = history.experiment
+    write_left_logs(folder, experiment.name, history.run, experiment.spec.trial_template)
+    written = [*folder.iterdir()]
+    for path in written:
+        if path.name[:4] not in ended:
+            path.unlink()  # the trial is followed from here on, and its log with it
+    for number in ended - {path.name[:4] for path in written}:
+        (folder / f"{number}.log").write_text(
+            "(this trial had ended in an earlier try of this step, and its log went with that; "
+            "retain: true in the trialTemplate keeps the trials' pods)\n",
+            encoding="utf-8",
+        )
 
 
 def _log_of(folder: Path, job: TrialJob) -> Logs:

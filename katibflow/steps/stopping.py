@@ -10,7 +10,7 @@ from katibflow.experiment.types import TrialTemplate
 from katibflow.runners.backends import backend_of_steps
 from katibflow.steps.files import Artifact, exits_with_message
 
-__all__ = ["finish", "logs_at_end"]
+__all__ = ["finish", "logs_at_end", "write_left_logs"]
 
 _MOST = 100_000_000
 """The greatest number of characters of all logs together."""
@@ -27,9 +27,22 @@ def logs_at_end(experiment: str, run: str, job: str, logs: Artifact) -> None:
         job: See `finish`.
         logs: The output folder for the logs, as ``0007.log`` for trial 7.
     """
-    folder, size = Path(logs.path), 0
+    folder = Path(logs.path)
     folder.mkdir(parents=True, exist_ok=True)
-    template = TrialTemplate.model_validate(json.loads(job))
+    write_left_logs(folder, experiment, run, TrialTemplate.model_validate(json.loads(job)))
+    logs.metadata["display_name"] = "logs of the trials that were there"
+
+
+def write_left_logs(folder: Path, experiment: str, run: str, template: TrialTemplate) -> None:
+    """Writes the logs of a run's trials that still have pods; tells what cannot be read.
+
+    Args:
+        folder: The folder for the logs, as ``0007.log`` for trial 7.
+        experiment: The Experiment's name.
+        run: The run's id.
+        template: The kind of the trials; the rest may be missing.
+    """
+    size = 0
     try:
         for name, lines in backend_of_steps().left_logs(experiment, run, template):
             text = "".join(f"{line}\n" for line in lines)
@@ -41,7 +54,6 @@ def logs_at_end(experiment: str, run: str, job: str, logs: Artifact) -> None:
             print(f"log of a trial: {name}")
     except KatibflowError as error:
         print(f"the trials' logs cannot be read: {error}")
-    logs.metadata["display_name"] = "logs of the trials that were there"
 
 
 @exits_with_message

@@ -22,7 +22,7 @@ EXAMPLES = ROOT / "examples"
 def run_as_it_says(name: str, runs: Path) -> dict[str, Any]:
     """Runs the command in the file's comment, and gives what it prints with --json."""
     text = (EXAMPLES / name).read_text(encoding="utf-8")
-    (command,) = re.findall(rf"^#   katibflow (run examples/{name})$", text, re.MULTILINE)
+    (command,) = re.findall(rf"^#   katibflow (run examples/{name}.*)$", text, re.MULTILINE)
     done = warm.run(*command.split(), "--json", "--runs", runs, cwd=ROOT, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     result: dict[str, Any] = json.loads(done.stdout)

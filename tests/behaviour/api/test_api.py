@@ -196,7 +196,7 @@ def test_what_a_cluster_needs_is_in_the_template() -> None:
     ("arguments", "says"),
     [
         ({"workers": 0}, "workers: found 0; allowed: 1 or more"),
-        ({"algorithm_name": "darts"}, "spec.algorithm.algorithmName"),
+        ({"algorithm_name": "dart"}, "spec.algorithm.algorithmName"),
         ({"objective_type": "best"}, "spec.objective.type"),
         ({"parallel_trial_count": 0}, "spec.parallelTrialCount"),
         ({"name": "Not A Name"}, "metadata.name"),

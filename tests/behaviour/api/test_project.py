@@ -8,6 +8,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from katibflow.experiment.bootstrap import BOOTSTRAP
 
 _SCRIPT = """
@@ -15,15 +17,30 @@ import sys
 from katibflow import search, tune
 
 def train(x):
+    import os
+
     import helper
 
     with open("data/numbers.txt") as file:
         value = helper.FACTOR * float(file.read())
     with open("out.txt", "w") as file:
         file.write("its own")
+    with open("log.txt") as file:
+        begun = file.read()
+    with open("log.txt", "a") as file:
+        file.write("its own")
+    os.listdir("data")
+    with open("data/deep/numbers.txt", "r+") as file:
+        file.write("9")
+    os.rename("data/a.txt", "data/b.txt")
+    os.remove("data/numbers.txt")
+    os.makedirs("new", exist_ok=True)
+    assert open("new/here.txt").read() == "here"
+    print(value)
     return value
 
 def wrong(x):
+    print("trained")
     return {"loss": x} if x > -1 else None
 
 space = {"x": search.double(min=0, max=1)}
@@ -40,11 +57,14 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_function_imports_and_reads_what_is_in_its_project(tmp_path: Path) -> None:
     scripts = tmp_path / "scripts"
     (tmp_path / "data").mkdir()
     (tmp_path / "data/numbers.txt").write_text("3")
-    (tmp_path / "out.txt").write_text("the project's")
+    for name in ("data/deep/numbers.txt", "data/a.txt", "log.txt", "new/here.txt", "out.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("here" if name == "new/here.txt" else "the project's ")
     scripts.mkdir()
     (scripts / "main.py").write_text(_SCRIPT)
     (scripts / "helper.py").write_text("FACTOR = 2\n")
@@ -62,8 +82,14 @@ def test_a_function_imports_and_reads_what_is_in_its_project(tmp_path: Path) -> 
     value, *why = done.stdout.splitlines()
     assert value == "6.0"
     assert "the function returned ['loss']; allowed: a value of objective" in "\n".join(why)
-    assert (tmp_path / "out.txt").read_text() == "the project's"
-    assert (tmp_path / "runs/train/trials/0000/out.txt").read_text() == "its own"
+    for name in ("data/deep/numbers.txt", "data/a.txt", "log.txt", "out.txt"):
+        assert (tmp_path / name).read_text() == "the project's ", name
+    assert (tmp_path / "data/numbers.txt").read_text() == "3"
+    trial = tmp_path / "runs/train/trials/0000"
+    assert (trial / "out.txt").read_text() == "its own"
+    assert (trial / "log.txt").read_text() == "the project's its own"
+    assert (trial / "data/deep/numbers.txt").read_text() == "9he project's "
+    assert (trial / "data/b.txt").read_text() == "the project's "
     (scripts / "helper.py").write_text("FACTOR = 5\n")
     changed = start("again")
     assert changed.returncode == 1 and "helper.py" in changed.stderr

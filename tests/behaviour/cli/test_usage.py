@@ -62,7 +62,7 @@ def test_what_is_allowed_is_known_for_the_options_of_every_command() -> None:
         if parameter.name != "help"
     }
     assert known["run --trial_start_timeout"] == "a number of at least 0.001"
-    assert known["list --on"] == "local, kfp"
+    assert known["list --on"].startswith("local, kfp")
     assert sum(map(bool, known.values())) > 40
 
 

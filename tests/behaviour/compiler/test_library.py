@@ -9,11 +9,12 @@ import sys
 import sysconfig
 import zipfile
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from katibflow.compiler.library import CARRIED, carried_files, carried_modules, pack_library
-from katibflow.components import loading as component
+from katibflow.components.unpacking import unpack_library
 from tests.paths import ROOT
 from tests.shell_trials import ROOM, document
 
@@ -66,13 +67,10 @@ except SystemExit as error:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The archive as `start` writes it: the component's own source, run as it stands."""
+    """The archive as the steps write it."""
     path = tmp_path_factory.mktemp("library") / "library.zip"
-    source = Path(component.__file__).read_text(encoding="utf-8")
-    unpacking = source[source.index("    text = found[1]") : source.index("    sys.path.insert")]
-    imports = "import base64, bz2, zipfile\nif True:\n"
-    given = {"archive": str(path), "found": ["", pack_library().text]}
-    exec(imports + unpacking, given)
+    with patch.object(sys, "path", [*sys.path]):
+        unpack_library(pack_library().text, str(path))
     return path
 
 

@@ -52,6 +52,14 @@ def test_a_kubeconfig_leads_there_through_the_api_server(cluster: Lab) -> None:
     assert done.returncode == 1
     place = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
     assert done.stderr.startswith(f"{cluster.server.url}{place}")
+    service = {"metadata": {"name": "ml-pipeline"}, "spec": {"ports": [{"port": 8888}]}}
+    cluster.server.put("services", service, "ADDED")
+    resources = ["services", "services/proxy"]
+    cluster.server.rules = [{"apiGroups": [""], "resources": resources, "verbs": ["get"]}]
+    listed = in_a_process_of_its_own("list")  # nobody says where, and it is told all the same
+    assert listed.stderr.startswith("runs in Kubeflow Pipelines cannot be listed: http")
+    line = listed.stderr.splitlines()[0]
+    assert "the cluster has that service, and the proxy of its API server does not lead" in line
 
 
 def test_nothing_that_says_where_is_one_error() -> None:

@@ -20,6 +20,7 @@ from katibflow.collectors.tfevent import EVENT_FILES, EventFiles
 from katibflow.runners.base import JobState, TrialJob
 from katibflow.runners.events import Event, LogLine, MetricLine, Notice, SourceNote
 from katibflow.runners.local import metrics_sources
+from katibflow.runners.local.host import Host
 from katibflow.runners.local.runner import LocalRunner, PathMap
 from katibflow.runners.stopping import StopRequest
 from tests.behaviour.collectors.event_files import event, record, simple
@@ -159,6 +160,21 @@ class TestFiles:
             assert {future.result(PATIENCE).state for future in futures} == {JobState.SUCCEEDED}
         assert [metrics(watch) for watch in watches] == [["0"], ["1"]]
         assert [path.name for path in results.iterdir()] == ["seed"]
+
+    def test_a_script_of_the_project_that_writes_beside_itself_has_a_file_of_its_own(
+        self, lab: LocalLab, tmp_path: Path
+    ) -> None:
+        (project := tmp_path / "project").mkdir()
+        (project / "train.sh").write_text("echo loss=1 >> metrics.log\n")
+        runner = LocalRunner(lab.folder, Host(projects=(project,)))
+        for number in range(2):
+            of = replace(
+                batch_job(number, ["sh", "train.sh"]), source=Files(f"{project}/metrics.log")
+            )
+            watch = Watch()
+            assert runner.run(of, watch, StopRequest()).state is JobState.SUCCEEDED
+            assert metrics(watch) == ["loss=1"]
+        assert not (project / "metrics.log").exists()
 
     def test_event_files_are_followed_in_folders_that_come_later(self, lab: LocalLab) -> None:
         folder = "/var/log/katib/tfevent"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from katibflow.errors import InputError
-from katibflow.steps import collector, launcher, start, suggestion
+from katibflow.steps import collector, controller, launcher, start, suggestion
 from katibflow.steps.backends import runner_for
 from katibflow.steps.files import read_study
 from katibflow.study.history import Trial, TrialState
@@ -60,6 +60,25 @@ def test_a_round_and_its_report(
     assert f"<span>{trial.job}</span>" in told.page.text
     (job,) = server.objects["jobs"].values()
     assert job["metadata"]["labels"]["katibflow/run"] == read_study(study.path).run
+
+
+def test_a_controller_tried_again_has_the_logs_of_trials_that_keep_their_pods(
+    tmp_path: Path, server: ApiServer
+) -> None:
+    counts = {"parallelTrialCount": "1", "maxTrialCount": "1"}
+    text = json.dumps(document("", {"spec.trialTemplate.retain": True}))
+    server.script = completes(["loss=0.25"])
+    found = []
+    for number in range(3):
+        study, logs = outputs(tmp_path, f"study-{number}", f"logs-{number}")
+        start(text, counts, "controller", "the-run", "", ROOM, study)
+        controller(study.path, study, logs)
+        (log,) = Path(logs.path).iterdir()
+        found.append((log.name, log.read_text(encoding="utf-8")))
+        if number:
+            server.objects["pods"].clear()
+    assert found[:2] == [("0000.log", "loss=0.25\n")] * 2
+    assert found[2][1].startswith("(this trial had ended in an earlier try of this step")
 
 
 def test_a_launcher_tried_again_after_its_trial_was_on_record_tells_the_same(

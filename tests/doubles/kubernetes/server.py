@@ -38,6 +38,7 @@ GROUPS = {
     "pods": "v1",
     "events": "v1",
     "configmaps": "v1",
+    "services": "v1",
     "jobs": "batch/v1",
     "pytorchjobs": "kubeflow.org/v1",
     "tfjobs": "kubeflow.org/v1",

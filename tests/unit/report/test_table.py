@@ -232,6 +232,10 @@ def test_show_on_a_narrow_terminal_loses_the_same_and_keeps_every_reason_whole(w
     assert trial_lines(history(), 200) == trial_lines(history())
 
 
+def test_show_calls_a_stopped_runs_trial_interrupted() -> None:
+    assert trial_lines(history(), is_stopped=True)[3].split()[:2] == ["2", "INTERRUPTED"]
+
+
 def test_a_terminal_too_narrow_for_all_keeps_the_objective_and_the_state_whole() -> None:
     of = history()
     console = Console(file=io.StringIO(), width=30, height=20, force_terminal=False)

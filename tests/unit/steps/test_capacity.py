@@ -2,12 +2,14 @@
 
 Recorded with KFP 2.17, Argo 4.0.8 and PyTorchJobs on 2026-11-28; the library's text is cut out of
 them. One is of a run with ten trials at a time at its end, one of a run with three at a time, after
-six rounds.
+six rounds. The third is of 2026-11-29, with Jobs, two at a time, and launchers that Argo ends by a
+command of ours.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,11 +17,15 @@ import pytest
 
 from katibflow.client.workflow import read_workflow
 from katibflow.experiment.types import Experiment
-from katibflow.steps.capacity import OBJECT_LIMIT, Capacity
+from katibflow.steps.capacity import KFP, OBJECT_LIMIT, STOP_COMMAND, Capacity
 from tests.doubles.kfp.workflows import recorded
 
 OF_TEN = "workflow-4-rounds-of-10"
 OF_THREE = "workflow-6-rounds-of-3"
+OF_TWO = "workflow-2-rounds-of-2-jobs"
+
+EARLIER = replace(KFP, trial=KFP.trial - STOP_COMMAND)
+"""How the runs grew whose launchers had no such command."""
 
 _LAYER = ".next(0)"
 """Is in a node's name for each round that its own is in."""
@@ -46,14 +52,21 @@ def size_after(body: dict[str, Any], rounds: int) -> int:
 
 def test_a_run_at_its_end_takes_what_was_said() -> None:
     body = recorded(OF_TEN)
-    capacity = Capacity.of(experiment_in(body))
+    capacity = Capacity.of(experiment_in(body), growth=EARLIER)
     said = capacity.base + capacity.of_rounds(4, 10)
     assert read_workflow(body).size == pytest.approx(said, rel=0.05)
 
 
+def test_a_run_whose_launchers_are_ended_by_a_command_takes_no_more_than_was_said() -> None:
+    body = recorded(OF_TWO)
+    capacity = Capacity.of(experiment_in(body))
+    said = capacity.base + capacity.of_rounds(2, 2)
+    assert 0.9 * said < read_workflow(body).size <= said
+
+
 def test_each_round_takes_what_was_said() -> None:
     body = recorded(OF_THREE)
-    capacity = Capacity.of(experiment_in(body))
+    capacity = Capacity.of(experiment_in(body), growth=EARLIER)
     sizes = [size_after(body, rounds) for rounds in range(1, 7)]
     said = [capacity.of_rounds(rounds, 3) for rounds in range(1, 7)]
     grown, told = ([b - a for a, b in pairwise(each)] for each in (sizes, said))

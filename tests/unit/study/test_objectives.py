@@ -407,9 +407,7 @@ def test_trials_count_when_only_a_goal_moves() -> None:
 
 def test_a_text_is_best_where_there_is_no_number() -> None:
     nothing = Observation(math.nan, math.nan, math.nan)
-    one = Trial(
-        0, TrialState.COMPLETE, {"lr": "1"}, {"loss": Observation(nothing, nothing, nothing)}
-    )
+    one = Trial(0, TrialState.COMPLETE, {"lr": "1"}, {"loss": nothing})
     seen = {"loss": replace(nothing, text="Genotype(normal=[])")}
     told = Trial(1, TrialState.COMPLETE, {"lr": "2"}, seen)
     number = Trial(2, TrialState.COMPLETE, {"lr": "3"}, {"loss": Observation(3.0, 3.0, 3.0)})

@@ -73,6 +73,7 @@ def test_tpe_leaves_the_part_of_the_space_in_which_trials_fail(algorithm: str, n
     assert sum(bad[-20:]) <= 6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
 @pytest.mark.parametrize(("type_", "constrained"), [("minimize", False), ("maximize", True)])
 def test_the_gaussian_process_leaves_the_part_in_which_trials_fail(
@@ -103,6 +104,7 @@ def test_the_gaussian_process_leaves_the_part_in_which_trials_fail(
     assert 0.3 < float(suggestion.assignments["x"]) < 0.55
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
 @pytest.mark.parametrize("algorithm", ["bayesianoptimization", "optuna:GPSampler"])
 def test_the_gaussian_process_takes_an_integer_of_any_width(algorithm: str) -> None:

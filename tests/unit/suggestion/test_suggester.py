@@ -564,7 +564,8 @@ def test_every_algorithm_is_tested_here_or_in_the_contract() -> None:
     from tests.unit.suggestion.algorithms.test_samplers import CASES
 
     cases = {getattr(case, "values", [case])[0].algorithm for case in CASES}
-    assert set(ALGORITHMS) <= cases | {"hyperband", "pbt"}
+    searches_of_networks = {"enas", "darts"}
+    assert set(ALGORITHMS) <= cases | {"hyperband", "pbt"} | searches_of_networks
 
 
 def test_a_suggestion_without_attributes_is_a_suggestion() -> None:

@@ -52,6 +52,10 @@ KATIBS_OPERATIONS = {
     "'num_filter': '64', 'stride': '2', 'depth_multiplier': '1'}}",
     87: "{'opt_id': 87, 'opt_type': 'separable_convolution', 'opt_params': {'filter_size': '7', "
     "'num_filter': '128', 'stride': '1', 'depth_multiplier': '2'}}",
+    98: "{'opt_id': 98, 'opt_type': 'depthwise_convolution', 'opt_params': {'filter_size': '7', "
+    "'stride': '1', 'depth_multiplier': '1'}}",
+    104: "{'opt_id': 104, 'opt_type': 'reduction', 'opt_params': {'reduction_type': "
+    "'avg_pooling', 'pool_size': 2}}",
 }
 
 
@@ -130,7 +134,8 @@ def test_settings_of_darts_have_katibs_verdicts(
     ("name", "right", "wrong"),
     [
         ("controller_hidden_size", ["1"], ["0", "0.5", "None"]),
-        ("controller_temperature", ["0.5", "None"], ["0", "-1", "x"]),
+        ("controller_temperature", ["0.5", "None"], ["0", "-1", "x", "nan", "inf"]),
+        ("random_state", ["7"], ["None"]),
         ("controller_tanh_const", ["2", "None"], ["0"]),
         ("controller_entropy_weight", ["1.5", "None"], ["0"]),
         ("controller_baseline_decay", ["1"], ["0", "1.5", "None"]),
@@ -158,17 +163,17 @@ FIRST = f"{NAS}.operations.0.parameters.0"
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({NAS: ABSENT}, "spec.nasConfig: found nothing; allowed: graphConfig and operations"),
-        ({f"{NAS}.graphConfig": {}}, "spec.nasConfig.graphConfig.numLayers: found nothing"),
+        ({NAS: ABSENT}, "spec.nasConfig: missing; allowed: graphConfig and operations"),
+        ({f"{NAS}.graphConfig": {}}, "spec.nasConfig.graphConfig.numLayers: missing"),
         ({f"{NAS}.graphConfig.numLayers": 0}, "numLayers: found 0; allowed: 1 to 128 layers"),
-        ({f"{NAS}.graphConfig.inputSizes": []}, "graphConfig.inputSizes: found nothing"),
+        ({f"{NAS}.graphConfig.inputSizes": []}, "graphConfig.inputSizes: missing"),
         ({f"{NAS}.graphConfig.outputSizes": [0]}, "outputSizes[0]: found 0; allowed: a whole"),
-        ({f"{NAS}.operations": []}, "spec.nasConfig.operations: found nothing"),
+        ({f"{NAS}.operations": []}, "spec.nasConfig.operations: missing"),
         (
             {f"{NAS}.operations.0.operationType": ABSENT},
-            "operations[0].operationType: found nothing",
+            "operations[0].operationType: mis",
         ),
-        ({f"{NAS}.operations.0.parameters": []}, "operations[0].parameters: found nothing"),
+        ({f"{NAS}.operations.0.parameters": []}, "operations[0].parameters: missing"),
         ({f"{FIRST}.feasibleSpace.list": []}, "operations[0].parameters[0].feasibleSpace.list"),
         ({f"{FIRST}.feasibleSpace.list": ["it's"]}, "list[0]: found it's; allowed: a text without"),
         ({f"{FIRST}.when": {"a": "b"}}, "parameters[0].when: found a condition; allowed: none"),

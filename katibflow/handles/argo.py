@@ -162,7 +162,7 @@ class ArgoSource:
 
         if where.on == NAME:
             return Configured.GIVEN
-        is_installed = find_spec("kubernetes") is not None
+        is_installed = bool(find_spec("kubernetes"))
         found = is_installed and is_found(Access(context=where.context))
         return Configured.FOUND if found else Configured.NO
 

@@ -281,7 +281,7 @@ class KubernetesRuns:
         from katibflow.client.access import is_found
         from katibflow.client.cluster import access_of
 
-        if find_spec("kubernetes") is None:
+        if not find_spec("kubernetes"):
             return Configured.NO
         access = access_of(where.host, where.namespace, where.context, where.ca_file)
         return Configured.FOUND if is_found(access) else Configured.NO

@@ -16,16 +16,14 @@ nothing: a list of trials with numbers of their own, from 0).
 
 Trial keys: ``number`` (from 0), ``state`` (a `TrialState`), ``assignments`` (parameter name to
 Katib's string), ``observations`` (metric name to ``latest``, ``min``, ``max``, and ``text`` if what
-was reported is no number, as the genotype that DARTS finds), ``intermediate``
-(the objective metric's points in order: ``step`` from 0, ``value``, ``time`` as printed by the
-trial, RFC 3339, and ``epoch`` if the line names one), ``queued`` (when the trial was made from
-a suggestion), ``start`` (when the job was created, or when its work began last if a queue of the
-cluster held it back; missing while the trial is queued, and later if it never ran), ``end``,
-``job`` (the job's name), ``reason`` (one word, as in Katib's conditions), ``message``,
-``attributes`` (values that the sampler stores). The three times are UTC, ISO 8601, with
-milliseconds; histories of earlier releases have no ``queued``, and their
-``start`` is when the trial was made. A number that is not finite is the string "NaN", "Infinity" or
-"-Infinity", since JSON has none. Keys without a value are left out.
+was reported is no number), ``intermediate`` (the objective's points in order: ``step`` from 0,
+``value``, ``time`` as printed by the trial, RFC 3339, and ``epoch`` if the line names one),
+``queued`` (when the trial was made from a suggestion), ``start`` (when the job was created, or when
+its work began last if a queue held it back; missing if it never ran), ``end``, ``job`` (its name),
+``reason`` (one word, as in Katib's conditions), ``message``, ``attributes`` (values that the
+sampler stores). The three times are UTC, ISO 8601, with milliseconds; histories of earlier releases
+have no ``queued``, and their ``start`` is when the trial was made. A number that is not finite is
+the string "NaN", "Infinity" or "-Infinity". Keys without a value are left out.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def reports(out: str, metric: str) -> list[str]:
 
 
 def test_networks_of_the_example_are_trained(capsys: pytest.CaptureFixture[str]) -> None:
-    import enas_digits  # type: ignore[import-not-found]
+    enas_digits = importlib.import_module("enas_digits")
 
     of = load_experiment(ROOT / "examples" / "enas.yaml")
     (suggestion,) = suggest(History(of, "0" * 8, 1), 1)
@@ -50,7 +51,7 @@ def test_networks_of_the_example_are_trained(capsys: pytest.CaptureFixture[str])
 
 
 def test_every_operation_of_katibs_examples_can_be_built() -> None:
-    import enas_digits
+    enas_digits = importlib.import_module("enas_digits")
     import torch
 
     values = {"filter_size": "5", "num_filter": "4", "stride": "2", "depth_multiplier": "2"}
@@ -74,7 +75,7 @@ def test_every_operation_of_katibs_examples_can_be_built() -> None:
 
 
 def test_the_supernet_of_the_example_reports_a_genotype(capsys: pytest.CaptureFixture[str]) -> None:
-    import darts_digits  # type: ignore[import-not-found]
+    darts_digits = importlib.import_module("darts_digits")
 
     of = load_experiment(ROOT / "examples" / "darts.yaml")
     (suggestion,) = suggest(History(of, "0" * 8, 1), 1)

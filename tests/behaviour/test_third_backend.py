@@ -142,7 +142,7 @@ REFUSED = {
     "parallel.yaml --on plain": (
         "spec.trialTemplate.trialSpec.spec.parallelism: found 2; allowed: 1, as a subprocess"
     ),
-    "one.yaml --on moon": "'moon' is not one of",
+    "one.yaml --on moon": '--on: found "moon"; allowed: local, kubernetes, plain',
 }
 
 

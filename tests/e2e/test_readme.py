@@ -28,6 +28,8 @@ COMMANDS = [line[2:] for block in CONSOLE for line in block.splitlines() if line
 CLUSTER = ".venv/bin/katibflow run examples/mnist.yaml --on kubernetes --namespace kubeflow"
 SUBMIT = ".venv/bin/katibflow submit examples/mnist.yaml --host http://localhost:8080"
 SUBMIT_TO_ARGO = ".venv/bin/katibflow submit examples/mnist.yaml --to argo"
+SEED, FEWER = "run examples/seed.yaml", " --max-trials 4"
+"""The seed's twelve trials, of two processes each, take minutes: `test_the_seed_runs_whole`."""
 RUN_ELSEWHERE = {
     "make test": "the suite itself",
     "python3 -m pip install .": "tests/lint/test_wheel.py",
@@ -72,7 +74,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def marked(command: str) -> ParameterSet:
-    is_long = "benchmarks/" in command or command == "make demo" or "examples/seed.yaml" in command
+    is_long = "benchmarks/" in command or command == "make demo"
     return pytest.param(command, marks=pytest.mark.long if is_long else ())
 
 
@@ -82,7 +84,7 @@ def test_command_runs_and_prints_what_the_readme_shows(checkout: Path, command: 
         pytest.skip("only where make install made the environment: it would install one here")
     if " run " in command:  # the command above it, should this one be tested alone
         assert run(".venv/bin/python trial_image/make_digits.py", checkout).returncode == 0
-    done = run(command, checkout)
+    done = run(command + (FEWER if SEED in command else ""), checkout)
     assert done.returncode == 0, done.stdout + done.stderr
     shown = next(block for block in CONSOLE if f"$ {command}\n" in block)
     expected = shown.split(f"$ {command}\n")[1].split("$ ")[0]
@@ -96,10 +98,19 @@ def test_command_runs_and_prints_what_the_readme_shows(checkout: Path, command: 
         assert (checkout / "runs/mnist/report.html").is_file()
 
 
+@pytest.mark.long
+def test_the_seed_runs_whole(checkout: Path) -> None:
+    (command,) = (each for each in COMMANDS if SEED in each)
+    assert run(".venv/bin/python trial_image/make_digits.py", checkout).returncode == 0
+    done = run(f"{command} --fresh", checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "12 trials ended, maxTrialCount is 12" in done.stdout
+
+
 def test_the_files_of_a_run_are_where_the_readme_says(checkout: Path) -> None:
     run_command = next(each for each in COMMANDS if "katibflow run" in each)
     assert run(".venv/bin/python trial_image/make_digits.py", checkout).returncode == 0
-    assert run(f"{run_command} --max-trials 2", checkout).returncode == 0
+    assert run(run_command + FEWER, checkout).returncode == 0
     files = re.findall(r"^\| `(runs/\S+)` \|", README, re.MULTILINE)
     assert len(files) == 4
     for name in files:

@@ -150,7 +150,10 @@ def test_a_bad_file_names_all_faults_and_starts_nothing(tmp_path: Path, command:
         (["run", "good.yaml", "--map", "/opt/x=nowhere"], "nowhere"),
         (["run", "good.yaml", "--map", "opt=."], "opt"),
         (["run", "good.yaml", "--trial-timeout", "0"], "--trial-timeout"),
-        (["run", "good.yaml", "--name", "Not_A_Name"], 'metadata.name: found "Not_A_Name"'),
+        (
+            ["run", "good.yaml", "--name", "Not_A_Name"],
+            '--name (metadata.name): found "Not_A_Name"',
+        ),
         (["compile", "good.yaml", "-o", "no/folder/x.yaml"], "found no folder no/folder"),
         (["compile", "good.yaml", "-o", "x", "--image", "a", "--package", "b"], "found both"),
         (["report", "runs/none"], "runs/none: found no study.jsonl"),

@@ -65,7 +65,10 @@ def test_run_parameters_have_the_experiments_values_as_defaults() -> None:
         "goal": "0.25",
         "trialTimeout": "none",
         "trialStartTimeout": "none",
+        "enqueue": "none",
+        "track": "none",
         "resume": "none",
+        "warmStart": "none",
     }
     assert {body["parameterType"] for body in parameters.values()} == {"STRING"}
 

@@ -65,7 +65,10 @@ def test_without_a_kubeconfig_a_run_is_submitted_and_its_trials_are_elsewhere(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"parameters": {"maxTrials": 3}}, "parameters: found maxTrials; allowed: goal, maxFailed"),
+        (
+            {"parameters": {"maxTrials": 3}},
+            "parameters: found maxTrials; allowed: enqueue, goal, maxFailed",
+        ),
         ({"parameters": {"maxTrialCount": 0}}, "spec.maxTrialCount: found 0"),
         ({"parameters": {"resume": "?"}}, 'resume: found "?"'),
         ({"namespace": "Not A Name"}, "namespace"),

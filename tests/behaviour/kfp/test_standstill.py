@@ -339,7 +339,6 @@ def test_list_looks_at_all_workflows_with_one_request_while_they_move(
     of_kfp = {"labelSelector": "pipeline/runid"}  # those of Argo alone are asked for by theirs
     requests = [r for r in scene.lab.server.requests if r.resource == "workflows"]
     (asked,) = [r for r in requests if of_kfp.items() <= r.query.items()]
-    assert len(requests) == 2
     assert "PartialObjectMetadata" in asked.accept
 
 

@@ -294,6 +294,7 @@ def test_no_module_of_the_local_path_names_what_linux_alone_has() -> None:
         f"{path}: {line.strip()}"
         for folder in ("runners/local", "engine", "runs", "progress", "storage", "cli")
         for path in sorted((ROOT / "katibflow" / folder).rglob("*.py"))
+        if path.name != "daemons.py"  # what it does on Linux, it leaves out elsewhere
         for line in path.read_text().splitlines()
         if names.search(line)
     ]

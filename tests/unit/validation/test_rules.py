@@ -283,7 +283,7 @@ RULES: list[tuple[dict[str, Any], str]] = [
             f'spec.earlyStopping.algorithmSettings[0].value: found "{value}"; allowed: a whole '
             "number of at least 1",
         )
-        for value in ("0", "-1", "x", "1.5", "9" * 5000)
+        for value in ("0", "-1", "x", "1.5")
     ),
     # Template.
     (

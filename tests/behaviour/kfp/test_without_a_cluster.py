@@ -122,6 +122,7 @@ def test_who_follows_sees_what_the_controller_says_and_how_the_trials_ended(scen
     def go_on() -> None:
         scene.server.logs[scene.nodes["controller"].pod] = ["2026-11-29T06:13:46Z trial 0 started"]
         scene.play().looked_at()
+        scene.play().looked_at()  # the logs are read after the run
         scene.server.logs[scene.nodes["finish"].pod] = printed(scene.history())
         scene.play().state("SUCCEEDED")
 

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.paths import ROOT
+
 __all__ = ["popen", "run"]
 
 
@@ -27,6 +29,7 @@ def _control() -> socket.socket:
             [sys.executable, "-m", "tests.warm.server", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            cwd=ROOT,  # a test may have changed the folder
         )
     atexit.register(server.wait)
     atexit.register(ours.close)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from katibflow.steps import run_parameters
+from katibflow.steps.values import NONE
 
 __all__ = ["given_texts", "with_run_keywords"]
 
@@ -57,6 +58,4 @@ def given_texts(
         InputError: A name is no run parameter, or a parameter is given both ways.
     """
     given = run_parameters.by_names(parameters or {}, keywords)
-    return {
-        name: run_parameters.NONE if value is None else str(value) for name, value in given.items()
-    }
+    return {name: NONE if value is None else str(value) for name, value in given.items()}

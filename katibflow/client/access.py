@@ -58,7 +58,6 @@ SERVICE_PATH = "api/v1/namespaces/kubeflow/services/ml-pipeline"
 IAP_CLIENT = "KF_PIPELINES_IAP_OAUTH2_CLIENT_ID"
 """Environment variable with the client id of Google's Identity-Aware Proxy."""
 
-ENDPOINT = "KF_PIPELINES_ENDPOINT"
 _PAGES = "KF_PIPELINES_UI_ENDPOINT"
 _IN_CLUSTER = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 _PROXY_PATH = f"{SERVICE_PATH}:http/proxy"

@@ -100,8 +100,9 @@ class ArgoRuns:
         Raises:
             NoArgo: The cluster has no Argo Workflows.
         """
-        found = [each for each in self._listed() if each["name"] == wanted]
-        found = found or [each for each in self._listed() if each["uid"].startswith(wanted)]
+        listed = self._listed()
+        found = [each for each in listed if each["name"] == wanted]
+        found = found or [each for each in listed if each["uid"].startswith(wanted)]
         return [self.experiment_run(each["name"]) for each in found[:_MANY]]
 
     def latest(self, limit: int) -> Iterator[ExperimentRun]:

@@ -31,6 +31,7 @@ from katibflow.steps.run_parameters import (
     parameters_of,
 )
 from katibflow.steps.starting import check_first_trials
+from katibflow.steps.values import is_nothing
 from katibflow.study.history import History
 from katibflow.study.resume import NONE, EarlierTrial, read_resume
 from katibflow.validation.rules import check_document
@@ -297,8 +298,7 @@ def check_earlier(api: Api, experiment: Experiment, given: Mapping[str, str]) ->
         InputError: Earlier trials do not fit, or leave nothing to do.
         RunnerError: Earlier trials cannot be read.
     """
-    warm = given.get("warmStart", NONE).strip().lower() or NONE
-    if {read_resume(given["resume"]), warm} == {NONE}:
+    if read_resume(given["resume"]) == NONE and is_nothing(given.get("warmStart", NONE)):
         return
     empty = History(experiment, "new", 0)
 

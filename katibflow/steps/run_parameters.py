@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from katibflow.errors import Fault, InputError
 from katibflow.experiment import timeouts
 from katibflow.experiment.counts import count_faults, name_faults
+from katibflow.steps.values import NONE, is_nothing
 from katibflow.steps.warm_start import check_warm_start, with_warm_start
 from katibflow.suggestion.enqueued import ENQUEUE
 from katibflow.suggestion.enqueued import faults as enqueued_faults
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from katibflow.study.resume import EarlierTrial
 
 __all__ = [
-    "NONE",
     "RUN_PARAMETERS",
     "RunParameter",
     "by_names",
@@ -48,9 +48,6 @@ __all__ = [
     "with_more",
     "with_parameters",
 ]
-
-NONE = "none"
-"""The value that removes the Experiment's own value."""
 
 Document = dict[str, Any]
 Put = Callable[[Document, str], None]
@@ -120,7 +117,7 @@ def _number(*path: str) -> Put:
         for key in path[:-1]:
             fields = fields[key]
         fields.pop(path[-1], None)
-        if not _is_nothing(text):
+        if not is_nothing(text):
             fields[path[-1]] = _as_number(text)
 
     return put
@@ -132,7 +129,7 @@ def _annotation(key: str) -> Put:
     def put(document: Document, text: str) -> None:
         annotations = document["metadata"].pop("annotations", None) or {}
         annotations.pop(key, None)
-        if not _is_nothing(text):
+        if not is_nothing(text):
             annotations[key] = text
         if annotations:
             document["metadata"]["annotations"] = annotations
@@ -171,7 +168,7 @@ def _take_over(
     from katibflow.study.resume import take_over
 
     resume = given.get("resume", NONE)
-    known = () if _is_nothing(resume) else earlier(history.experiment.name)
+    known = () if is_nothing(resume) else earlier(history.experiment.name)
     return with_more(take_over(source, history, resume, known), given)
 
 
@@ -413,7 +410,7 @@ def checked_with(
 
 def _may_resume(document: Mapping[str, Any], given: Mapping[str, str]) -> bool:
     if "resume" in given:
-        return not _is_nothing(given["resume"])
+        return not is_nothing(given["resume"])
     return (document["spec"].get("resumePolicy") or "Never") != "Never"
 
 
@@ -467,10 +464,6 @@ def with_more(history: History, given: Mapping[str, str]) -> History:
         return history
     spec = experiment.spec.model_copy(update={"max_trial_count": most + len(history.trials)})
     return replace(history, experiment=experiment.model_copy(update={"spec": spec}))
-
-
-def _is_nothing(text: str) -> bool:
-    return text.strip().lower() in ("", NONE)
 
 
 def _is_added(text: str) -> bool:

@@ -16,7 +16,8 @@ from katibflow.steps.backends import earlier_trials
 from katibflow.steps.capacity import KFP, Capacity, Growth
 from katibflow.steps.files import Artifact, exits_with_message, write_study
 from katibflow.steps.rounds import after_rounds
-from katibflow.steps.run_parameters import NONE, checked_with, document_rules, initial_study
+from katibflow.steps.run_parameters import checked_with, document_rules, initial_study
+from katibflow.steps.values import NONE
 from katibflow.study.history import History
 from katibflow.study.resume import EarlierTrial, first_to_end, read_resume, run_name
 from katibflow.suggestion.suggester import new_seed

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from katibflow.errors import InputError
+from katibflow.steps.values import NONE, is_nothing
 
 if TYPE_CHECKING:
     from katibflow.study.history import History
@@ -15,15 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["check_warm_start", "with_warm_start"]
 
-_NONE = "none"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _RUN = re.compile(r"[0-9a-f]{8}")
 
 _Earlier = Callable[[str], Iterable["EarlierTrial"]]
-
-
-def _is_nothing(text: str) -> bool:
-    return text.strip().lower() in ("", _NONE)
 
 
 def check_warm_start(text: str) -> None:
@@ -33,9 +29,9 @@ def check_warm_start(text: str) -> None:
         InputError: It is neither none nor names an Experiment or a run of one.
     """
     name, _, run = text.strip().partition("/")
-    if not _is_nothing(text) and not (_NAME.fullmatch(name) and (not run or _RUN.fullmatch(run))):
+    if not is_nothing(text) and not (_NAME.fullmatch(name) and (not run or _RUN.fullmatch(run))):
         raise InputError(
-            f'warmStart: found "{text}"; allowed: {_NONE}, the name of an earlier Experiment, or '
+            f'warmStart: found "{text}"; allowed: {NONE}, the name of an earlier Experiment, or '
             "NAME/RUN, of which RUN is the label katibflow/run of its jobs"
         )
 
@@ -47,8 +43,8 @@ def with_warm_start(
     from katibflow.study.warm_start import warmed
     from katibflow.suggestion import algorithms
 
-    text = given.get("warmStart", _NONE)
-    if _is_nothing(text):
+    text = given.get("warmStart", NONE)
+    if is_nothing(text):
         return history
     check_warm_start(text)
     algorithms.check_warm_start(history.experiment)
@@ -60,7 +56,7 @@ def with_warm_start(
     if made is None:
         raise InputError(
             f'warmStart: found "{text}", of which no trial that has ended is on record; allowed: '
-            f"{_NONE}, or an Experiment, or a run of it, with one"
+            f"{NONE}, or an Experiment, or a run of it, with one"
         )
     return made
 
@@ -72,5 +68,5 @@ def _check_same_search(source: str, history: History, search: str, text: str) ->
         check_searched(source, history.experiment, json.loads(search), text, "warmStart none")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f'warmStart: found "{text}", whose jobs do not say what they searched; allowed: {_NONE}'
+            f'warmStart: found "{text}", whose jobs do not say what they searched; allowed: {NONE}'
         ) from error

@@ -124,13 +124,13 @@ import contextlib, io, json, sys
 from katibflow.cli.app import main
 for words in json.loads(sys.argv[1]):
     sys.argv = ["katibflow", *words]
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main()
         except SystemExit as ended:
             status = ended.code
-    print(json.dumps([status, told.getvalue()]))
+    print(json.dumps([status, out.getvalue(), err.getvalue()]))
 """
 REFUSED = {
     "one.yaml --workers 2": "--workers: found 2; allowed: only with --on plain",
@@ -158,10 +158,10 @@ def test_what_does_not_fit_it_is_refused_and_help_tells_of_it(copy: Path, tmp_pa
         cwd=tmp_path,
         env={"COLUMNS": "300"},
     )
-    *answers, (status, text) = map(json.loads, done.stdout.splitlines())
-    for (words, says), (code, told) in zip(REFUSED.items(), answers, strict=True):
-        assert code == 2, words
-        assert says in told, words
+    *answers, (status, text, _) = map(json.loads, done.stdout.splitlines())
+    for (words, says), (code, out, err) in zip(REFUSED.items(), answers, strict=True):
+        assert (code, out) == (2, ""), words
+        assert says in err, words
     assert {path.name for path in tmp_path.iterdir()} == {"one.yaml", "parallel.yaml"}
     assert status == 0
     text = " ".join(text.split())

@@ -449,6 +449,9 @@ def test_the_image_holds_every_script_and_the_tested_torch() -> None:
         if line.startswith("torch")
     }
     assert len(pinned) == 2
+    others = (IMAGE / "requirements.txt").read_text().splitlines()
+    (scikit,) = (line for line in others if line.startswith("scikit-learn=="))
+    assert f" {scikit}\n" in dockerfile
     tested = {line.split(";")[0].strip() for line in (ROOT / "setup.cfg").read_text().splitlines()}
     assert pinned <= tested
 

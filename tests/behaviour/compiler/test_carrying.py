@@ -19,6 +19,7 @@ from katibflow.compiler.library import CARRIED, PLAIN, pack_library
 from katibflow.components.library import PACK
 from katibflow.experiment.types import Experiment
 from katibflow.suggestion.algorithms import ALGORITHMS
+from tests.nas import KATIBS
 from tests.shell_trials import document
 from tests.shell_trials import experiment as sample
 
@@ -57,6 +58,8 @@ def tried(algorithm: str, source: dict[str, Any], stopping: dict[str, Any] | Non
         "spec.algorithm": {"algorithmName": algorithm},
         "spec.metricsCollectorSpec": source,
     }
+    if f"{algorithm}-cpu" in KATIBS:  # it searches for networks
+        changes["spec.nasConfig"] = KATIBS[f"{algorithm}-cpu"]["spec"]["nasConfig"]
     if stopping is not None:
         changes["spec.earlyStopping"] = stopping
     return Experiment.model_validate(document("echo loss=1", changes))
@@ -69,12 +72,8 @@ CASES = [
         id=algorithm,
     )
     for number, algorithm in enumerate([*sorted(ALGORITHMS), "optuna:QMCSampler"])
-    if algorithm not in ("darts", "enas")
 ]
-"""Each algorithm, collector, rule and layout at least once.
-
-Searches of networks have Experiments of their own: tests/unit/suggestion/algorithms/test_nas_files.
-"""
+"""Each algorithm, collector, rule and layout at least once."""
 
 
 def commands(spec: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ import yaml
 
 from katibflow.cli import main
 from katibflow.runners.base import TrialJob
-from katibflow.runners.kubernetes.job_object import Identity, job_body, record_patch
+from katibflow.runners.kubernetes.job_object import WORKFLOW, Identity, job_body, record_patch
 from katibflow.study.history import Observation, Trial, TrialState
 from katibflow.study.resume import run_name, search_text
 from katibflow.validation.rules import check_document
@@ -91,6 +91,7 @@ def put_trial(
         Identity(NAMESPACE, name or experiment.name, run),
         search=search_text(experiment),
     )
+    body["metadata"]["annotations"][WORKFLOW] = f"workflow-of-{run}"
     if begun.job not in cluster.objects["jobs"]:
         cluster.create("jobs", body)
     if value is None:

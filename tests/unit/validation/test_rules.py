@@ -285,6 +285,14 @@ RULES: list[tuple[dict[str, Any], str]] = [
         )
         for value in ("0", "-1", "x", "1.5")
     ),
+    (
+        {
+            "spec.earlyStopping": {"algorithmName": "medianstop"},
+            "spec.earlyStopping.algorithmSettings": [{"name": "start_step", "value": "9" * 5000}],
+        },
+        f'spec.earlyStopping.algorithmSettings[0].value: found "{"9" * 499}...; allowed: a whole '
+        "number of at least 1",
+    ),
     # Template.
     (
         {f"{TEMPLATE}.trialSpec": ABSENT},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-__all__ = ["say", "visible"]
+__all__ = ["say", "visible", "warn"]
 
 _KEPT = frozenset("\t\n")
 
@@ -41,3 +41,8 @@ def say(*texts: str, file: TextIO | None = None) -> None:
     """
     for text in texts:
         print(visible(text), file=file or sys.stdout, flush=True)
+
+
+def warn(text: str) -> None:
+    """Prints a warning on standard error, as `say` prints texts."""
+    say(text, file=sys.stderr)

@@ -25,6 +25,7 @@ from katibflow.engine.signals import caught
 from katibflow.experiment.config_map import ReadConfigMap, source_of, with_template
 from katibflow.experiment.yaml_reader import dump_document
 from katibflow.extras import require
+from katibflow.printing import warn
 from katibflow.runners.backends import DEFAULT, backend_of
 from katibflow.study.files import write_file
 from katibflow.suggestion.enqueued import ENQUEUE, read_enqueued
@@ -410,7 +411,7 @@ class Experiment:
             kfp_experiment,
         )
         listener = WarningListener(self._source)
-        made = submit_to(submission, destination, listener, trigger, _to_stderr)
+        made = submit_to(submission, destination, listener, trigger, warn)
         return made if isinstance(made, Recurring) else Run(made)
 
     @with_run_keywords
@@ -471,10 +472,6 @@ class Experiment:
         spec = self.model.spec
         names = ", ".join(parameter.name for parameter in spec.parameters)
         return f"<Experiment {self.name}: {names}; {spec.algorithm.algorithm_name}>"
-
-
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _paths(given: str | Path | Sequence[str | Path] | None) -> list[str]:

@@ -14,7 +14,7 @@ from katibflow.client.submitting import Recurring
 from katibflow.errors import KatibflowError, RunnerError
 from katibflow.handles.base import Configured, RunHandle, Snapshot, StopOutcome, Where
 from katibflow.handles.registry import find_run, latest_runs
-from katibflow.printing import say
+from katibflow.printing import warn
 
 if TYPE_CHECKING:
     from katibflow.handles.base import LogLines
@@ -228,8 +228,5 @@ def _where(
     context: str | None,
     ca_file: Any,
 ) -> Where:
-    def warn(text: str) -> None:
-        say(text, file=sys.stderr)
-
     file = None if ca_file is None else Path(ca_file)
     return Where(warn, on, Path(runs), host, namespace, context, file)

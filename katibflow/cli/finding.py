@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
@@ -15,7 +14,7 @@ import typer
 from katibflow.cli.options import RunsFolder
 from katibflow.handles.base import Where
 from katibflow.handles.registry import SOURCES, source_of
-from katibflow.printing import say
+from katibflow.printing import warn
 
 __all__ = [
     "CaFile",
@@ -24,7 +23,6 @@ __all__ = [
     "Namespace",
     "Poll",
     "RunName",
-    "print_warning",
     "with_where",
 ]
 
@@ -69,11 +67,6 @@ RunName = Annotated[
 ]
 
 
-def print_warning(text: str) -> None:
-    """Prints a warning as a line on standard error."""
-    say(text, file=sys.stderr)
-
-
 def with_where(command: Callable[..., None]) -> Callable[..., None]:
     """Puts the options that say where runs are in the place of a command's ``where``.
 
@@ -86,7 +79,7 @@ def with_where(command: Callable[..., None]) -> Callable[..., None]:
     def made(**options: Any) -> None:
         given = {name: options.pop(name) for name in names}
         on = given.pop("on")
-        command(**options, where=Where(print_warning, on=on and on.value, **given))
+        command(**options, where=Where(warn, on=on and on.value, **given))
 
     signature = inspect.signature(command, eval_str=True)
     own = list(signature.parameters.values())

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from katibflow.cli.argo_options import ArgoVersion, Artifacts, ServiceAccount
-from katibflow.cli.finding import CaFile, Context, Host, Namespace, Poll, print_warning
+from katibflow.cli.finding import CaFile, Context, Host, Namespace, Poll
 from katibflow.cli.following import follow_to_end
 from katibflow.cli.options import (
     AsJson,
@@ -27,7 +27,7 @@ from katibflow.errors import KatibflowError
 from katibflow.extras import require
 from katibflow.handles import submitting as handles
 from katibflow.handles.submitting import Destination
-from katibflow.printing import say
+from katibflow.printing import say, warn
 
 __all__ = ["submit"]
 
@@ -101,7 +101,7 @@ def submit(
         kfp_experiment,
     )
     listener = _PrintingListener(file, as_json)
-    made = handles.submit(submission, destination, listener, trigger, print_warning)
+    made = handles.submit(submission, destination, listener, trigger, warn)
     if isinstance(made, Recurring):
         if as_json:
             data = {"name": made.name, "recurringRun": made.recurring_run_id, "link": made.link}

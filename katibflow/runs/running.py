@@ -6,13 +6,13 @@ The trials run in `engine`; this module puts the parts around them together.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from katibflow import printing
 from katibflow.engine.events import Update, Watcher
 from katibflow.engine.loop import Result, run_experiment
 from katibflow.errors import HistoryError, RunnerError
@@ -20,7 +20,6 @@ from katibflow.experiment.architecture import template_of
 from katibflow.experiment.trial_template import render
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import dump_document
-from katibflow.printing import say
 from katibflow.report.page import render_report, write_report
 from katibflow.runs.beginning import opening_lines, with_kept
 from katibflow.runs.folder import RunFolder, read_history_file, with_records
@@ -99,10 +98,6 @@ class Run:
         return None
 
 
-def _to_stderr(text: str) -> None:
-    say(text, file=sys.stderr)
-
-
 def run_to_end(
     experiment: Experiment,
     runs: Path,
@@ -110,7 +105,7 @@ def run_to_end(
     *,
     show: Show,
     stop: StopRequest,
-    warn: Callable[[str], None] = _to_stderr,
+    warn: Callable[[str], None] = printing.warn,
 ) -> Run:
     """Runs an experiment to its end, or goes on with the run of its name.
 
@@ -309,7 +304,7 @@ def _each(*watchers: Watcher) -> Watcher:
     return watch
 
 
-def read_run(path: Path, warn: Callable[[str], None] = _to_stderr) -> Run:
+def read_run(path: Path, warn: Callable[[str], None] = printing.warn) -> Run:
     """Reads the run of a folder or of a history file, whether the run is over or not.
 
     Args:
@@ -329,7 +324,7 @@ def read_run(path: Path, warn: Callable[[str], None] = _to_stderr) -> Run:
     return Run(folder, history, ending_on_record(history, is_driven), is_driven=is_driven)
 
 
-def read_history(path: Path, warn: Callable[[str], None] = _to_stderr) -> History:
+def read_history(path: Path, warn: Callable[[str], None] = printing.warn) -> History:
     """Reads the history of a run's folder, or of a history file.
 
     Args:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from katibflow.errors import InputError
+from katibflow.printing import warn
 from katibflow.runners.backends import Backend, Given, Option, RunSetup
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class LocalBackend:
                 continue
             file = folder / _SEARCH_FILE
             search = file.read_text(encoding="utf-8") if file.is_file() else ""
-            for trial in LocalRunner(folder).readable_records(_warn):
+            for trial in LocalRunner(folder).readable_records(warn):
                 yield EarlierTrial(match[1], trial, search)
 
     def log_files(self, history: History) -> Mapping[int, Mapping[str, Path]]:
@@ -167,10 +167,6 @@ class LocalBackend:
             finally:
                 runner.close()
         return ()
-
-
-def _warn(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _run_folder(experiment: str, run: str) -> Path:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from katibflow.errors import HistoryError, InputError, RunnerError
 from katibflow.experiment.types import Experiment
+from katibflow.runs.repeating import options_as_before
 from katibflow.study.changes import (
     Change,
     changed_place,
@@ -43,6 +45,12 @@ def with_records(history: History, records: Iterable[Trial]) -> History:
     return history.with_trials(
         trial for trial in records if trial.state.is_finished or trial.number not in over
     )
+
+
+def _has(path: Path, content: str) -> bool:
+    with suppress(OSError):
+        return read_regular(path) == content.encode()
+    return False
 
 
 _STUDY = "study.jsonl"
@@ -153,9 +161,11 @@ class RunFolder:
                 *changed_place(place or {}, old.place),
             )
             if found and not keep:
+                as_before = options_as_before(found)
+                ways = f"{as_before}; or {_OTHERWISE}" if as_before else _OTHERWISE
                 raise InputError(
                     f"{source}: {self.path} has a run that is not of this Experiment:"
-                    f"{changes_text(found)}\nallowed: {_OTHERWISE}; or --keep (keep=True), to go "
+                    f"{changes_text(found)}\nallowed: {ways}; or --keep (keep=True), to go "
                     "on with the trials that are there, which the report then says"
                 )
             # A file that cannot be found now keeps its mark, for the start that finds it again.
@@ -194,12 +204,16 @@ class RunFolder:
     def save(self, history: History) -> None:
         """Writes the history so that a reader sees either the old file or the whole new one.
 
+        A file that has this content already is left as it is, with its time.
+
         Raises:
             RunnerError: The history cannot be written.
         """
         try:
             make_folder(self.path)
-            write_atomically(self.study, dump_history(history), durable=True)
+            content = dump_history(history)
+            if not _has(self.study, content):
+                write_atomically(self.study, content, durable=True)
         except OSError as error:
             raise RunnerError(f"{self.study}: cannot be written: {error.strerror}") from error
 
@@ -219,10 +233,10 @@ class RunFolder:
             return read_history_file(self.study, warn)
         return with_records(self._begun(warn), records)
 
-    def run_on_record(self) -> str | None:
-        """Returns the id of the run in this folder, or None if none can be read there."""
+    def on_record(self) -> History | None:
+        """Returns the history as it was last written, or None if none can be read there."""
         try:
-            return self._begun(lambda text: None).run
+            return self._begun(lambda text: None)
         except HistoryError:
             return None
 

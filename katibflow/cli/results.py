@@ -93,7 +93,10 @@ def _nothing_lines(run: Run) -> list[str]:
         reasons = Counter(trial.message for trial in run.history.trials if trial.message)
         return [none, *(f"  {text}" for text, _ in reasons.most_common(1))]
     most = found[0]
-    last = most.trials[0].message.split("\n")
+    first, *log = most.trials[0].message.split("\n")
+    # The sentence may be the cause itself, or begin with it.
+    more = first.removeprefix(most.cause).lstrip(":; ")
+    last = [*([more] if more else []), *log]
     return [f"{none}; {most.text}", *(f"  {line}" for line in last), *_log_text(run, most)]
 
 

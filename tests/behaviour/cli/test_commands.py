@@ -120,6 +120,7 @@ def test_a_run_without_a_single_value_exits_with_1_and_some_failures_are_listed(
     assert "ExperimentMaxTrialsReached: 2 trials ended" in out
     assert "the first 2 trials failed in the same way: ValueError: no good" in out
     assert "no trial has a finite objective value; 2 trials (0, 1): ValueError: no good" in out
+    assert out.partition("no trial has a finite")[2].count("exit code 7") == 1
     page = (tmp_path / "runs/sample/report.html").read_text(encoding="utf-8")
     assert '<span class="badge bad">No result</span>' in page
     some = 'case "$KATIB_TRIAL_NAME" in *-0) exit 3;; esac; echo loss=1'

@@ -48,11 +48,13 @@ def report(
     """
     from katibflow.handles.base import Where
     from katibflow.handles.local import path_meant
+    from katibflow.runs.folder import RunFolder
     from katibflow.runs.running import read_run, write_page
 
+    path = path_meant(run, Where(warn, runs=runs))
     if output is not None:
         check_output(output)
-    path = path_meant(run, Where(warn, runs=runs))
+        RunFolder.of(path).check_outside(output)
     if path.is_file() and not _may_be_history(path):
         raise InputError(
             f"{path}: found a file that is no history; allowed: the folder of a run, or a "

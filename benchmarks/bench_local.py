@@ -1,0 +1,114 @@
+"""Trials as processes of this machine: the makespan of many short ones against the ideal.
+
+    python benchmarks/bench_local.py [--trials 200] [--parallel 8] [--seconds 0.2]
+
+The ideal is trials / parallel x (seconds + start of a process), where the start is what ``sleep``
+itself takes over its argument, measured in the same run with as many at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.table import Row, lines
+from katibflow.engine.loop import run_experiment
+from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.stopping import StopRequest
+from katibflow.study.history import History, TrialState
+from katibflow.validation.rules import check_document
+
+
+def document(trials: int, parallel: int, seconds: float) -> dict[str, object]:
+    container = {
+        "name": "main",
+        "image": "busybox",
+        "command": ["sh", "-c", f"sleep {seconds}; echo loss=${{trialParameters.x}}"],
+    }
+    return {
+        "apiVersion": "kubeflow.org/v1beta1",
+        "kind": "Experiment",
+        "metadata": {"name": "bench"},
+        "spec": {
+            "objective": {"type": "minimize", "objectiveMetricName": "loss"},
+            "algorithm": {"algorithmName": "random"},
+            "parallelTrialCount": parallel,
+            "maxTrialCount": trials,
+            "parameters": [
+                {
+                    "name": "x",
+                    "parameterType": "double",
+                    "feasibleSpace": {"min": "0", "max": "1"},
+                }
+            ],
+            "trialTemplate": {
+                "primaryContainerName": "main",
+                "trialParameters": [{"name": "x", "reference": "x"}],
+                "trialSpec": {
+                    "apiVersion": "batch/v1",
+                    "kind": "Job",
+                    "spec": {"template": {"spec": {"containers": [container]}}},
+                },
+            },
+        },
+    }
+
+
+def process_start(trials: int, parallel: int, seconds: float) -> float:
+    """Seconds that a shell with ``sleep`` takes over the sleep itself, ``parallel`` at a time."""
+
+    def one(_: int) -> float:
+        begin = time.perf_counter()
+        subprocess.run(["sh", "-c", f"sleep {seconds}; echo loss=1"], stdout=subprocess.DEVNULL)
+        return time.perf_counter() - begin - seconds
+
+    with ThreadPoolExecutor(parallel) as pool:
+        return sum(pool.map(one, range(trials))) / trials
+
+
+def makespan(trials: int, parallel: int, seconds: float) -> float:
+    """Returns the seconds that a run of that many trials takes."""
+    experiment = check_document(document(trials, parallel, seconds), "bench")
+    with tempfile.TemporaryDirectory() as folder:
+        runner = LocalRunner(Path(folder))
+        history = History(experiment, "0a1b2c3d", 1)
+        begin = time.perf_counter()
+        result = run_experiment(history, runner, watch=lambda update: None, stop=StopRequest())
+        taken = time.perf_counter() - begin
+        runner.close()
+    complete = sum(trial.state is TrialState.COMPLETE for trial in result.history.trials)
+    assert complete == trials, f"{complete} of {trials} trials are complete"
+    return taken
+
+
+def rows(trials: int = 200, parallel: int = 8, seconds: float = 0.2) -> Iterator[Row]:
+    """Yields the makespan of short sleeps against the ideal one."""
+    # The sampler's library is loaded once, before the first trial, and is no trial's cost.
+    import optuna  # noqa: F401
+
+    start = process_start(trials, parallel, seconds)
+    ideal = trials / parallel * (seconds + start)
+    measured = f"{trials} x sleep {seconds:g}, {parallel} at a time / ideal schedule"
+    yield Row("local: makespan", measured, makespan(trials, parallel, seconds) / ideal, "x", 1.06)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--parallel", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=0.2)
+    given = parser.parse_args()
+    for line in lines(rows(given.trials, given.parallel, given.seconds)):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from katibflow.engine.events import (
@@ -80,7 +80,7 @@ class Status:
 
     @staticmethod
     def of(
-        experiment: Experiment, trials: tuple[Trial, ...], opening: tuple[str, ...] = ()
+        experiment: Experiment, trials: Sequence[Trial], opening: tuple[str, ...] = ()
     ) -> Status:
         """Returns the status of an experiment before its first update."""
         return Status(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,6 +139,7 @@ def run_to_end(
         study_sync(options.storage, experiment, warn, run=run, fresh=options.fresh) as sync,
         tracking(tracked, Files.in_folder(folder.path), warn) as tracker,
         _opened(folder, experiment, setup, options.fresh, stop) as aside,
+        ExitStack() as stack,
     ):
         history, changes = _begun(folder, experiment, setup, options)
         history = with_warm_start(
@@ -150,7 +151,7 @@ def run_to_end(
         try:
             # A record that cannot be read ends this before the history file loses its copy.
             history = with_kept(with_records(history, runner.records()), changes)
-            folder.save(history)
+            log = stack.enter_context(folder.log(history))
             sync.follow(history)
             tracker.follow(history)
             lines = (*opening_lines(folder.path, history, changes, aside), *sync.notes())
@@ -162,7 +163,7 @@ def run_to_end(
                 result = run_experiment(
                     history,
                     runner,
-                    watch=_each(watch, sync, tracker, page),
+                    watch=_each(log, watch, sync, tracker, page),
                     stop=stop,
                     limits=limits_for(experiment, options),
                     drain=options.drain,
@@ -171,7 +172,7 @@ def run_to_end(
             runner.close()
         sync.follow(result.history)
         tracker.follow(result.history)
-        folder.save(result.history)
+        log.end(result.history)
         done = Run(folder, result.history, _ending_of(result), result.interrupted)
         tracker.end(done.history, done.ending, write_page(done))
     return done
@@ -342,9 +343,10 @@ def read_history(path: Path, warn: Callable[[str], None] = printing.warn) -> His
 def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:
     from katibflow.runners.folder_records import FolderRecords
 
-    folder.check_begun()
-    records = FolderRecords(folder.path).readable(warn) if folder.has_trials else ()
-    return folder.history(records, warn)
+    history = folder.begun(warn)
+    if not folder.has_trials:
+        return history
+    return with_records(history, FolderRecords(folder.path, history).readable(warn))
 
 
 def write_page(run: Run, path: Path | None = None, refresh: float | None = None) -> Path:

@@ -62,6 +62,7 @@ __all__ = [
     "TrialState",
     "by_number",
     "dump_history",
+    "dump_trials",
     "load_history",
     "readable_history",
     "time_text",
@@ -284,10 +285,18 @@ def dump_history(history: History) -> str:
         header["kept"] = [asdict(each) for each in history.kept]
     if history.warm:
         header["warm"] = [trial_to_data(trial) for trial in history.warm]
-    lines = [header, *map(trial_to_data, history.trials)]
+    return _lines([header]) + dump_trials(history.trials)
+
+
+def dump_trials(trials: Iterable[Trial]) -> str:
+    """Returns the lines of trials in a history's text; each ends with a newline."""
+    return _lines(map(trial_to_data, trials))
+
+
+def _lines(objects: Iterable[Mapping[str, Any]]) -> str:
     text = "".join(
         json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
-        for line in lines
+        for line in objects
     )
     # Bytes of a log that are no UTF-8 became lone surrogates, which no UTF-8 file can hold.
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

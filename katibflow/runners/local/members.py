@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,15 +61,22 @@ class Census:
         self._lock = threading.Lock()
         self._owners: dict[int, tuple[float, Marks | None]] = {}
 
-    def find(self, folder: Path, sessions: Collection[int] = ()) -> Mapping[psutil.Process, Marks]:
+    def find(
+        self,
+        folder: Path,
+        sessions: Collection[int] = (),
+        places: Collection[Path] | None = None,
+    ) -> Mapping[psutil.Process, Marks]:
         """Returns the living processes of the trials in and below a folder, except this process.
 
         Args:
             folder: A trial's folder, or one above.
             sessions: Sessions that certainly belong to the trial; their processes count too.
+            places: The trials' folders whose locks are looked at; by default this one, or all that
+                it holds.
         """
         leaders = {pid: Marks(str(folder), "") for pid in sessions}
-        leaders |= _leaders(folder)
+        leaders |= _leaders(_places(folder) if places is None else places)
         with self._lock:
             found = dict(self._in_sessions(folder, leaders))
         return found or dict(_holders(folder))
@@ -141,13 +148,15 @@ def marks_of(process: psutil.Process) -> Marks | None:
     return Marks(folder, environment.get(REPLICA_MARK, "")) if folder else None
 
 
-def _leaders(folder: Path) -> dict[int, Marks]:
-    """Returns pid to marks of the living shells of a trial, or of all trials in a folder."""
-    places = [folder, *(path.parent for path in folder.glob("[0-9]*/attempt-*"))]
+def _places(folder: Path) -> Collection[Path]:
+    """Returns a trial's folder, or those of all trials in a folder."""
+    return dict.fromkeys([folder, *(path.parent for path in folder.glob("[0-9]*/attempt-*"))])
+
+
+def _leaders(places: Iterable[Path]) -> dict[int, Marks]:
+    """Returns pid to marks of the living shells of trials, by the trials' folders."""
     return {
-        pid: Marks(str(place), replica)
-        for place in dict.fromkeys(places)
-        for pid, replica in living_shells(place)
+        pid: Marks(str(place), replica) for place in places for pid, replica in living_shells(place)
     }
 
 

@@ -93,8 +93,8 @@ def test_state_after_any_events_is_that_of_a_scan(
 
 @given(st.lists(st.tuples(st.integers(0, 700), st.integers()), max_size=60), st.integers(0, 700))
 def test_chunks_are_a_sorted_tuple(pairs: list[tuple[int, int]], size: int) -> None:
-    made = Chunks(_first, ((key, 0) for key in range(0, size)))
-    plain = {key: (key, 0) for key in range(0, size)}
+    made = Chunks(_first, ((key, 0) for key in range(size)))
+    plain = {key: (key, 0) for key in range(size)}
     for pair in pairs:
         made, plain[pair[0]] = made.with_items([pair]), pair
     wanted = tuple(plain[key] for key in sorted(plain))

@@ -33,7 +33,7 @@ class TrialState(StrEnum):
         return self is not TrialState.RUNNING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Point:
     """One report of a metric.
 
@@ -50,7 +50,7 @@ class Point:
     epoch: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observation:
     """One metric of a finished trial; ``min`` and ``max`` are those of the finite reports.
 
@@ -69,7 +69,7 @@ class Observation:
         return self.min if strategy is StrategyValue.MIN else self.max
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trial:
     """One trial, running or finished. The docstring of `study.history` explains the fields."""
 

@@ -1,4 +1,4 @@
-"""A run's history file grows with the run: it is appended to, and each start finds what is there."""
+"""A run's history file grows with the run: it is appended to, and a start finds what is there."""
 
 from __future__ import annotations
 

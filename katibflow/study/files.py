@@ -72,7 +72,12 @@ def read_regular(path: str | Path, *, follow: bool = False) -> bytes:
 
 
 def write_atomically(
-    path: Path, content: bytes | str, durable: bool = False, *, mode: int = PRIVATE
+    path: Path,
+    content: bytes | str,
+    durable: bool = False,
+    *,
+    mode: int = PRIVATE,
+    whole: bool = False,
 ) -> None:
     """Replaces a file as a whole; a failure leaves the old file and nothing else.
 
@@ -81,6 +86,8 @@ def write_atomically(
         content: The new content; a text is written as UTF-8.
         durable: Whether the file and its name must be on disk when this returns; False by default.
         mode: The file's mode; by default only its user can read and write it.
+        whole: Whether a machine that loses its power must leave the file whole or not at all, while
+            its name need not be on disk yet; False by default, and implied by ``durable``.
 
     Raises:
         OSError: The file cannot be written.
@@ -94,7 +101,7 @@ def write_atomically(
             view = memoryview(data)
             while view:
                 view = view[file.write(view) :]
-            if durable:
+            if durable or whole:
                 os.fsync(file.fileno())
         draft.replace(path)
     except BaseException:

@@ -71,7 +71,7 @@ class TrialFolder:
             yield
 
     def _make(self) -> None:
-        """Makes the folder; its name is durable only once the first record is."""
+        """Makes the folder; its name is durable only once the record of the trial's end is."""
         with unwritable(self.path):
             make_folder(self.path.parent)
             self.path.mkdir(mode=0o700, exist_ok=True)
@@ -129,16 +129,20 @@ class TrialFolder:
         return f"delete the folder {self.path} to run the trial again"
 
     def write_record(self, trial: Trial) -> None:
-        """Writes the trial's record, durable when this returns; does nothing if it is unchanged."""
+        """Writes the trial's record; does nothing if it is unchanged.
+
+        The record of a trial that has ended is durable when this returns. That of a running one
+        outlives this process, whatever ends it; a machine that loses its power ends the trial too.
+        """
         path = self.path / RECORD
         text = to_json(trial_to_data(trial), RECORD_VERSION)
         self._make()
+        durable = trial.state.is_finished
         with unwritable(path):
-            is_first = not path.exists()
-            if not is_first and not path.is_symlink() and read_regular(path) == text:
+            if path.exists() and not path.is_symlink() and read_regular(path) == text:
                 return
-            write_atomically(path, text, durable=True)
-            if is_first:
+            write_atomically(path, text, durable=durable, whole=True)
+            if durable:
                 # It is synced last, when the journal has it already and nothing is left to write.
                 sync_folder(self.path.parent)
 

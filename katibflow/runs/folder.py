@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +30,7 @@ from katibflow.study.changes import (
     changes_text,
     compared,
 )
-from katibflow.study.files import STUDY_FILE, read_regular, sync_folder
+from katibflow.study.files import STUDY_FILE, open_regular, read_regular, sync_folder
 from katibflow.study.history import History, Trial, load_history, readable_history
 from katibflow.study.resume import check_resume
 from katibflow.suggestion.suggester import new_seed
@@ -80,6 +82,13 @@ def _parsed(text: str, path: Path, warn: Callable[[str], None] | None) -> Histor
     for fault in faults:
         warn(fault)
     return history
+
+
+def _ended(history: History) -> History:
+    """Returns a history with the trials that have ended only."""
+    if all(trial.state.is_finished for trial in history.trials):
+        return history
+    return replace(history, trials=tuple(t for t in history.trials if t.state.is_finished))
 
 
 def _without_torn_line(text: str) -> str:
@@ -238,7 +247,38 @@ class RunFolder:
             HistoryError: The history cannot be read.
         """
         self.check_begun()
-        return self._begun(warn) if self.has_trials else read_history_file(self.study, warn)
+        if not self.has_trials:
+            return read_history_file(self.study, warn)
+        grown = self._grown()
+        return self._begun(warn) if grown is None else grown
+
+    def _grown(self) -> History | None:
+        """Returns the history from what was appended since the last call; None if that is not so.
+
+        A file that was written anew, or that has lines of another kind, is read as a whole.
+        """
+        found = self._found
+        if found is None or not found.is_plain:
+            return None
+        try:
+            with open(open_regular(self.study, follow=True), "rb") as file:
+                stat = os.fstat(file.fileno())
+                if stat.st_ino != found.inode or stat.st_size < found.size:
+                    return None
+                file.seek(found.size)
+                appended = file.read().rpartition(b"\n")
+            text = "".join(part.decode() for part in appended[:2])
+            more = load_history(f"{found.header}\n{text}").trials
+        except (HistoryError, OSError, UnicodeDecodeError):
+            return None
+        history = found.history.with_trials(more)
+        if len(history.trials) != len(found.history.trials) + len(more):
+            return None
+        size = found.size + len(text.encode())
+        made = StudyFile(history, found.header, size, found.inode)
+        if made.is_plain:
+            self._found = made
+        return _ended(history)
 
     def history(self, records: Sequence[Trial], warn: Callable[[str], None]) -> History:
         """Returns the history of the run as it is on record now.
@@ -284,11 +324,19 @@ class RunFolder:
                 logs.setdefault(int(path.parent.name), {})[path.stem] = log
         return logs
 
-    def record_folders(self) -> Iterator[Path]:
-        """Yields the folders that change when the history does: those of trials and of records."""
+    def record_folders(self, over: Container[int] = ()) -> Iterator[Path]:
+        """Yields the folders that change when the history does: those of trials and of records.
+
+        Args:
+            over: Numbers of trials that have ended, whose folders are left out; none by default.
+        """
         yield self.path
-        yield self.path / "trials"
-        yield from self.path.glob("trials/[0-9]*/")
+        trials = self.path / "trials"
+        yield trials
+        with suppress(OSError):
+            for name in os.listdir(trials):
+                if name.isascii() and name.isdigit() and int(name) not in over:
+                    yield trials / name
 
     def _begun(self, warn: Callable[[str], None] | None = None) -> History:
         """Returns the history as it was last written, with its finished trials only.
@@ -297,9 +345,20 @@ class RunFolder:
             warn: Takes a warning for each line that cannot be read. None: such a line is an error,
                 since a run that goes on without a trial loses the trial for good.
         """
+        faults: list[str] = []
+
+        def tell(fault: str) -> None:
+            faults.append(fault)
+            if warn is not None:
+                warn(fault)
+
+        try:
+            inode = os.stat(self.study).st_ino
+        except OSError:
+            inode = 0
         text = _without_torn_line(_text_of(self.study))
-        history = _parsed(text, self.study, warn)
-        size = len(text.encode("utf-8", "surrogateescape"))
-        self._found = StudyFile(history, text.partition("\n")[0], size)
-        over = tuple(trial for trial in history.trials if trial.state.is_finished)
-        return replace(history, trials=over)
+        history = _parsed(text, self.study, None if warn is None else tell)
+        size = len(text.encode("utf-8", "surrogateescape")) if text.endswith("\n") else 0
+        found = StudyFile(history, text.partition("\n")[0], size, inode)
+        self._found = None if faults else found
+        return _ended(history)

@@ -305,11 +305,12 @@ def _each(*watchers: Watcher) -> Watcher:
     return watch
 
 
-def read_run(path: Path, warn: Callable[[str], None] = printing.warn) -> Run:
+def read_run(path: Path | RunFolder, warn: Callable[[str], None] = printing.warn) -> Run:
     """Reads the run of a folder or of a history file, whether the run is over or not.
 
     Args:
-        path: The run's folder, its history file, or a folder that has one.
+        path: The run's folder, its history file, or a folder that has one. A `RunFolder` that is
+            given again reads only what has changed since.
         warn: Takes a warning for each line and record that cannot be read; by default this prints
             a line to standard error.
 
@@ -319,17 +320,17 @@ def read_run(path: Path, warn: Callable[[str], None] = printing.warn) -> Run:
     """
     from katibflow.runners.folder_records import is_in_use
 
-    folder = RunFolder.of(path)
+    folder = RunFolder.of(path) if isinstance(path, Path) else path
     history = _on_record(folder, warn)
     is_driven = folder.has_trials and is_in_use(folder.path)
     return Run(folder, history, ending_on_record(history, is_driven), is_driven=is_driven)
 
 
-def read_history(path: Path, warn: Callable[[str], None] = printing.warn) -> History:
+def read_history(path: Path | RunFolder, warn: Callable[[str], None] = printing.warn) -> History:
     """Reads the history of a run's folder, or of a history file.
 
     Args:
-        path: The run's folder, or the history file.
+        path: The run's folder, or the history file; as in `read_run`.
         warn: Takes a warning for each line and record that cannot be read; by default this prints
             a line to standard error.
 
@@ -337,7 +338,7 @@ def read_history(path: Path, warn: Callable[[str], None] = printing.warn) -> His
         InputError: There is no history at this path.
         HistoryError: The history cannot be read.
     """
-    return _on_record(RunFolder.of(path), warn)
+    return _on_record(RunFolder.of(path) if isinstance(path, Path) else path, warn)
 
 
 def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:

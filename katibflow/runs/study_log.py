@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
@@ -29,19 +30,34 @@ class StudyFile:
     Attributes:
         history: Its history, with all trials that it has.
         header: Its first line.
-        size: The bytes of its whole lines; what comes after them was torn by a kill.
+        size: The bytes of its whole lines; what comes after them was torn by a kill. 0 if the last
+            line has no end, so that nothing may follow it.
+        inode: The number of the file, by which one that was written anew is told from this one.
     """
 
     history: History
     header: str
     size: int
+    inode: int = 0
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether all its lines stay as they are, so that further ones may be read alone."""
+        return bool(self.inode and self.size) and all(
+            trial.state.is_finished for trial in self.history.trials
+        )
 
     def begins(self, history: History) -> bool:
         """Returns whether the file is the beginning of a history, so that lines may follow."""
         header = dump_history(replace(history, trials=()))
         wanted = iter(history.trials)
-        return header == f"{self.header}\n" and all(
-            mine.state.is_finished and mine is next(wanted, None) for mine in self.history.trials
+        return (
+            bool(self.size)
+            and header == f"{self.header}\n"
+            and all(
+                mine.state.is_finished and mine is next(wanted, None)
+                for mine in self.history.trials
+            )
         )
 
 

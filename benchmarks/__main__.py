@@ -15,7 +15,7 @@ from importlib import import_module
 
 from benchmarks.table import Row, lines
 
-MODULES = ("engine", "local", "start")
+MODULES = ("engine", "folders", "local", "suggest", "report", "kubernetes", "start")
 """The modules ``bench_<name>``, each with ``rows() -> Iterable[Row]``, in the table's order."""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import tracemalloc
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -31,6 +32,9 @@ WINDOW = 2000
 
 WARM = 500
 """Trials before them."""
+
+MEASURED = 5000
+"""Trials of the run whose memory is measured."""
 
 
 class IdleRunner:
@@ -71,6 +75,24 @@ def ended_at(trials: int) -> list[float]:
     return ends
 
 
+def memory(trials: int) -> float:
+    """Returns the bytes of a trial that a run holds at its end, beside the trial's metrics."""
+    history = history_of(trials)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    result = run_experiment(history, IdleRunner(), watch=lambda update: None, stop=StopRequest())
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    metrics = sum(map(_size_of_metrics, result.history.trials))
+    return (after - before - metrics) / trials
+
+
+def _size_of_metrics(trial: Trial) -> int:
+    sizes = map(sys.getsizeof, (trial.observations, trial.intermediate))
+    points = len(trial.intermediate) * sys.getsizeof(trial.intermediate[0])
+    return sum(sizes) + points + sum(map(sys.getsizeof, trial.observations.values()))
+
+
 def rows(trials: int = 50_000) -> Iterator[Row]:
     """Yields the engine's cost per trial, its growth, and its memory."""
     import optuna  # noqa: F401
@@ -82,6 +104,10 @@ def rows(trials: int = 50_000) -> Iterator[Row]:
     yield Row(
         "engine: cost per trial", f"CPU at trial {trials}, a runner that idles", last, "ms", 0.3
     )
+
+    size = memory(MEASURED) / 1000
+    measured = f"memory of a trial beside its metrics, {MEASURED} trials"
+    yield Row("engine: memory per trial", measured, size, "KB", 2.0)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@
 # make test-unit runs the tests that need no process and no server: seconds
 # make lint      checks style, types, layers, and what a wheel holds
 # make fuzz      feeds the readers of foreign files with changed ones, for a minute
+# make bench     prints what katibflow costs as one table, for some minutes
 # make docs      writes the reference of the Python API to build/docs
 
 PYTHON ?= python3
@@ -78,7 +79,7 @@ docs: install
 	$(BIN)/pdoc --docformat google --output-directory build/docs $(API)
 
 bench: install
-	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit; done
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv build runs *.egg-info

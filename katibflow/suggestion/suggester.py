@@ -10,7 +10,7 @@ over. No suggestion at all, while no trial is running, means that the search is 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -104,7 +104,7 @@ class Suggester:
                     assignments=suggestion.assignments,
                     attributes=suggestion.attributes,
                 )
-                history = replace(history, trials=(*history.trials, pending))
+                history = history.with_trials([pending])
         except KatibflowError:
             raise
         except Exception as error:
@@ -194,7 +194,7 @@ class _Shifted:
     def __init__(self) -> None:
         self._known: dict[int, tuple[Trial, Trial]] = {}
 
-    def trials(self, history: History) -> tuple[Trial, ...]:
+    def trials(self, history: History) -> Sequence[Trial]:
         """Returns all trials by number; a trial that has not changed stays the same object."""
         count = len(history.warm)
         if not count:

@@ -123,11 +123,9 @@ class Observation:
 
     def value(self, strategy: StrategyValue) -> float:
         """Returns the value of the metric by a metric strategy."""
-        return {
-            StrategyValue.LATEST: self.latest,
-            StrategyValue.MIN: self.min,
-            StrategyValue.MAX: self.max,
-        }[strategy]
+        if strategy is StrategyValue.LATEST:
+            return self.latest
+        return self.min if strategy is StrategyValue.MIN else self.max
 
 
 @dataclass(frozen=True)

@@ -106,22 +106,30 @@ def objective_value(objective: Objective, trial: Trial) -> float | None:
 
 def objective_values(objective: Objective, trial: Trial) -> tuple[float | None, ...]:
     """Returns a trial's value of each objective; see `objective_value`."""
-    ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    return tuple(_value(objective, aim.metric, trial) if ended else None for aim in objective.aims)
+    if not _ended(trial):
+        return (None,) * len(objective.aims)
+    return tuple([_value(objective, aim.metric, trial) for aim in objective.aims])
+
+
+def _ended(trial: Trial) -> bool:
+    """Returns whether a trial may have values: it has ended, and neither failed nor was killed."""
+    return trial.state is TrialState.COMPLETE or trial.state is TrialState.PRUNED
 
 
 def found_text(objective: Objective, trial: Trial) -> str:
     """Returns what an ended trial reported as its objective if that is a text, or ""."""
-    ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
     seen = trial.observations.get(reported_metric(objective))
-    return seen.text if ended and seen is not None and not is_several(objective) else ""
+    return seen.text if _ended(trial) and seen is not None and not is_several(objective) else ""
 
 
 def finite_values(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
     """Returns a trial's value of each objective, or None if one is missing or not finite."""
-    values = objective_values(objective, trial)
-    finite = tuple(value for value in values if value is not None and math.isfinite(value))
-    return finite if len(finite) == len(values) else None
+    finite: list[float] = []
+    for value in objective_values(objective, trial):
+        if value is None or not math.isfinite(value):
+            return None
+        finite.append(value)
+    return tuple(finite)
 
 
 def needed_metrics(objective: Objective) -> tuple[str, ...]:

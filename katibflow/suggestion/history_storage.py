@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
+from itertools import compress
+from operator import is_not
 from typing import Any, NoReturn
 
 from optuna.distributions import BaseDistribution
@@ -64,6 +66,7 @@ class HistoryStorage(BaseStorage):
         self.news: dict[str, Any] = {}
         self._sources: list[Trial | None] = []
         self._trials: list[FrozenTrial] = []
+        self._carried: dict[int, Mapping[str, Any]] = {}
 
     def follow(self, trials: Sequence[Trial]) -> list[int]:
         """Makes the study equal to trials by ascending number; the same objects stay unchanged.
@@ -75,29 +78,37 @@ class HistoryStorage(BaseStorage):
         Returns:
             The numbers of the trials that are new or changed.
         """
-        count = trials[-1].number + 1 if trials else 0
-        wanted: list[Trial | None] = [None] * count
-        self._attributes = {}
-        for trial in trials:
-            wanted[trial.number] = trial
-            self._attributes.update(trial.attributes.get(STUDY_ATTRIBUTES, {}))
+        wanted = _without_gaps(trials)
+        # Those after the sources were asked for, and are the history's to add.
+        del self._sources[len(wanted) :], self._trials[len(self._sources) :]
+        known = len(self._sources)
+        # In C, since it is all that a study that stays in memory does for most of its trials.
+        changed = [
+            *compress(range(known), map(is_not, self._sources, wanted)),
+            *range(known, len(wanted)),
+        ]
+        self._sources += [None] * (len(wanted) - known)
+        self._trials += [_NO_TRIAL] * (len(wanted) - known)
+        for number in changed:
+            source = wanted[number]
+            self._sources[number] = source
+            self._trials[number] = self._frozen(number, source)
+            self._carried.pop(number, None)
+            if source is not None and STUDY_ATTRIBUTES in source.attributes:
+                self._carried[number] = source.attributes[STUDY_ATTRIBUTES]
+        self._attributes = self._carried_attributes()
         self.news = {}
-        del self._sources[count:], self._trials[count:]
-        changed = []
-        for number, source in enumerate(wanted):
-            if number == len(self._trials):
-                self._sources.append(source)
-                self._trials.append(self._frozen(number, source))
-            elif self._sources[number] is not source:
-                self._sources[number] = source
-                self._trials[number] = self._frozen(number, source)
-            else:
-                continue
-            changed.append(number)
-        self._attributes = {
-            key: value for key, value in self._attributes.items() if self._is_usable(value)
-        }
         return changed
+
+    def _carried_attributes(self) -> dict[str, Any]:
+        """Returns the study's attributes, the later trial's where several set the same one."""
+        merged: dict[str, Any] = {}
+        for number in sorted(self._carried):
+            if number < len(self._sources):
+                merged.update(self._carried[number])
+            else:
+                del self._carried[number]
+        return {key: value for key, value in merged.items() if self._is_usable(value)}
 
     def _is_usable(self, value: object) -> bool:
         """Returns whether an attribute of the sampler is valid: it names no trial that is gone."""
@@ -108,7 +119,7 @@ class HistoryStorage(BaseStorage):
 
     def _frozen(self, number: int, trial: Trial | None) -> FrozenTrial:
         state, values = OptunaState.FAIL, None
-        constraints: dict[str, float] = {}
+        constraints: Mapping[str, float] = {}
         numbers = self._space.numbers(trial.assignments) if trial else None
         if trial and numbers is not None:
             if trial.state is TrialState.RUNNING:
@@ -121,11 +132,15 @@ class HistoryStorage(BaseStorage):
                     pruned = trial.state is TrialState.PRUNED
                     state = OptunaState.PRUNED if pruned else OptunaState.COMPLETE
                     values = found
-                    constraints = {f"{_CONSTRAINT}{name}": by for name, by in beyond.items()}
+                    constraints = beyond
         # Optuna takes the pruned trial with the most reports for the best of them, and a failed one
         # may have many.
         is_fruitless = values is None and state is OptunaState.PRUNED
-        return FrozenTrial(
+        reports = trial.intermediate if trial and not is_fruitless else ()
+        distributions = self._distributions
+        if len(numbers or ()) != len(distributions):
+            distributions = {name: distributions[name] for name in numbers or ()}
+        return _Followed(
             number=number,
             state=state,
             value=None,
@@ -133,13 +148,11 @@ class HistoryStorage(BaseStorage):
             datetime_start=_SOME_TIME,
             datetime_complete=None if state is OptunaState.RUNNING else _SOME_TIME,
             params=numbers or {},
-            distributions={name: self._distributions[name] for name in numbers or ()},
+            distributions=distributions,
             user_attrs={},
-            system_attrs={**_attributes(trial), **constraints} if trial else {},
+            system_attrs=_attributes(trial, constraints),
             intermediate_values={
-                point.step: point.value
-                for point in (trial.intermediate if trial and not is_fruitless else ())
-                if math.isfinite(point.value)
+                point.step: point.value for point in reports if math.isfinite(point.value)
             },
             trial_id=number,
         )
@@ -160,7 +173,6 @@ class HistoryStorage(BaseStorage):
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Adds an empty running trial; `follow` removes or replaces it."""
         number = len(self._trials)
-        self._sources.append(None)
         self._trials.append(
             FrozenTrial(
                 number=number,
@@ -268,16 +280,50 @@ class HistoryStorage(BaseStorage):
         _refuse()
 
 
-def _attributes(trial: Trial) -> dict[str, Any]:
-    return {
+class _Followed(FrozenTrial):
+    """A trial that does not change, so that its constraints are looked up once.
+
+    TPE asks every trial for its constraints, once for each parameter.
+    """
+
+    constraints: dict[str, float] = {}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.constraints = _constraints_of(self) if self.system_attrs else {}
+
+
+_constraints_of = FrozenTrial.constraints.fget
+assert _constraints_of is not None
+
+
+def _without_gaps(trials: Sequence[Trial]) -> Sequence[Trial | None]:
+    """Returns trials by ascending number so that each is at its number, with None for the rest."""
+    if not trials or trials[-1].number == len(trials) - 1:
+        return trials
+    wanted: list[Trial | None] = [None] * (trials[-1].number + 1)
+    for trial in trials:
+        wanted[trial.number] = trial
+    return wanted
+
+
+def _attributes(trial: Trial | None, constraints: Mapping[str, float]) -> dict[str, Any]:
+    if trial is None or not (trial.attributes or constraints):
+        return {}
+    kept = {
         key: value
         for key, value in trial.attributes.items()
         if key != STUDY_ATTRIBUTES and not key.startswith(_PICKLED)
     }
+    return kept | {f"{_CONSTRAINT}{name}": by for name, by in constraints.items()}
 
 
 _SOME_TIME = datetime(2000, 1, 1)
 """Optuna requires times; no sampler reads them."""
+
+
+_NO_TRIAL = FrozenTrial(-1, OptunaState.FAIL, None, None, None, {}, {}, {}, {}, {}, -1)
+"""It holds the room of a trial for a moment."""
 
 
 def _refuse() -> NoReturn:

@@ -93,6 +93,8 @@ class Space:
         numbers: dict[str, float | str] = {}
         texts: dict[str, str] = {}
         try:
+            if not self.conditions:
+                return {each.name: each.number(assignments[each.name]) for each in self.dimensions}
             for dimension in self._activity.order:
                 if self._activity.is_active(dimension.name, texts):
                     text = texts[dimension.name] = assignments[dimension.name]

@@ -124,8 +124,11 @@ def found_text(objective: Objective, trial: Trial) -> str:
 
 def finite_values(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
     """Returns a trial's value of each objective, or None if one is missing or not finite."""
+    if not _ended(trial):
+        return None
     finite: list[float] = []
-    for value in objective_values(objective, trial):
+    for aim in objective.aims:
+        value = _value(objective, aim.metric, trial)
         if value is None or not math.isfinite(value):
             return None
         finite.append(value)

@@ -251,12 +251,20 @@ class Interval:
         return _within(float(number), self.low, self.high)
 
     def number(self, text: str) -> float | str:  # noqa: D102
-        return _inside(self.name, text, self.low, self.high)
+        value = float(text)
+        low, high = self._ends
+        if not low <= value <= high:
+            raise ValueError(f"{text} is outside {self.name}'s range")
+        return value
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        return float(self.low), float(self.high)
 
     def at(self, share: float) -> str:  # noqa: D102
         if not 0.0 < share < 1.0:
             return self.low if share <= 0.0 else self.high
-        low, high = float(self.low), float(self.high)
+        low, high = self._ends
         if self.log:
             return self.text(math.exp(_between(math.log(low), math.log(high), share)))
         return self.text(_between(low, high, share))
@@ -264,7 +272,7 @@ class Interval:
     def share(self, text: str) -> float:  # noqa: D102
         change = math.log if self.log else float
         where = change(float(self.number(text)))
-        return _share(change(float(self.low)), change(float(self.high)), where)
+        return _share(change(self._ends[0]), change(self._ends[1]), where)
 
     def point(self, index: int) -> str:  # noqa: D102
         raise ValueError(f"the values of {self.name} cannot be counted")
@@ -335,7 +343,9 @@ class Warped:
     def share(self, text: str) -> float:  # noqa: D102
         if self.grid:
             self.grid.number(text)
-        value = _inside(self.name, text, *self.bounds)
+        value = float(text)
+        if not float(self.bounds[0]) <= value <= float(self.bounds[1]):
+            raise ValueError(f"{text} is outside {self.name}'s range")
         mean, deviation, low, high = self._scale
         where = math.log(value) if self.log else value
         if self.normal and deviation > 0.0:
@@ -372,13 +382,6 @@ def _within(value: float, low: str, high: str) -> str:
     if value <= float(low):
         return low
     return high if value >= float(high) else repr(value)
-
-
-def _inside(name: str, text: str, low: str, high: str) -> float:
-    value = float(text)
-    if not float(low) <= value <= float(high):
-        raise ValueError(f"{text} is outside {name}'s range")
-    return value
 
 
 def _between(low: float, high: float, share: float) -> float:

@@ -52,6 +52,10 @@ class Space:
     def _activity(self) -> Activity:
         return Activity(self.dimensions, self.conditions)
 
+    @cached_property
+    def _readers(self) -> tuple[tuple[str, Callable[[str], float | str]], ...]:
+        return tuple((dimension.name, dimension.number) for dimension in self.dimensions)
+
     @property
     def size(self) -> int | None:
         """Returns the number of combinations, or None if it is not finite."""
@@ -94,7 +98,7 @@ class Space:
         texts: dict[str, str] = {}
         try:
             if not self.conditions:
-                return {each.name: each.number(assignments[each.name]) for each in self.dimensions}
+                return {name: number(assignments[name]) for name, number in self._readers}
             for dimension in self._activity.order:
                 if self._activity.is_active(dimension.name, texts):
                     text = texts[dimension.name] = assignments[dimension.name]

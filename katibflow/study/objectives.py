@@ -195,9 +195,11 @@ def _broken_constraints(objective: Objective, trial: Trial) -> Iterator[str]:
 def _losses(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
     """Returns the objectives so that smaller is better, or None if the trial cannot be best."""
     values = finite_values(objective, trial)
-    if values is None or next(_broken_constraints(objective, trial), None) is not None:
+    if values is None:
         return None
-    return tuple(aim.sign * value for aim, value in zip(objective.aims, values, strict=True))
+    if objective.constraints and next(_broken_constraints(objective, trial), None) is not None:
+        return None
+    return tuple([aim.sign * value for aim, value in zip(objective.aims, values, strict=True)])
 
 
 def best_trial(objective: Objective, trials: Iterable[Trial]) -> Trial | None:

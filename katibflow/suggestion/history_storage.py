@@ -82,7 +82,7 @@ class HistoryStorage(BaseStorage):
         Returns:
             The numbers of the trials that are new or changed.
         """
-        wanted = _without_gaps(trials)
+        wanted = _without_gaps(tuple(trials))
         if len(wanted) < len(self._sources):
             self.memory.clear()
         # Those after the sources were asked for, and are the history's to add.

@@ -226,7 +226,7 @@ def _with_pending(history: History, suggestion: Suggestion) -> History:
         assignments=suggestion.assignments,
         attributes=suggestion.attributes,
     )
-    return replace(history, trials=(*history.trials, pending))
+    return history.with_trials([pending])
 
 
 class _Shifted:

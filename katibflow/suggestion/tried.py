@@ -37,6 +37,7 @@ class Tried:
         Args:
             trials: The trials; the work is for those that are not the same objects as last time.
         """
+        trials = tuple(trials)
         for index in range(len(trials), len(self._trials)):
             self._forget(index)
         del self._trials[len(trials) :], self._keys[len(trials) :]

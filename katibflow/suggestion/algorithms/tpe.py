@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe import sampler as optunas
 from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace, _SearchSpaceGroup
@@ -76,17 +76,16 @@ class OnceTPESampler(TPESampler):
         key = tuple(search_space)
         columns = trials.columns.get(key)
         if columns is None:
-            columns = trials.columns[key] = {
-                name: values for name, values in self._columns(trials, search_space, study).items()
-            }
+            columns = trials.columns[key] = self._columns(trials, search_space, study)
         return columns
 
     def _columns(
         self, part: _Part, search_space: dict[str, BaseDistribution], study: Study
     ) -> dict[str, NDArray[Any]]:
-        if part.finished is None:
-            return super()._get_internal_repr(part, search_space, study)
         names = search_space.keys()
+        if part.finished is None:
+            params = [trial.params for trial in part if names <= trial.params.keys()]
+            return {name: _column(name, each, params) for name, each in search_space.items()}
         finished = self._get_internal_repr(part.finished, search_space, study)
         beside = [each for each in part.beside if names <= each.params.keys()]
         if not beside:
@@ -98,6 +97,17 @@ class OnceTPESampler(TPESampler):
             name: numpy.insert(values, places, more[name]) if len(values) else more[name]
             for name, values in finished.items()
         }
+
+
+def _column(
+    name: str, distribution: BaseDistribution, params: Sequence[dict[str, Any]]
+) -> NDArray[Any]:
+    """Returns the values of a parameter as Optuna's distribution represents them, as floats."""
+    values = [each[name] for each in params]
+    if isinstance(distribution, CategoricalDistribution):
+        places = {choice: place for place, choice in enumerate(distribution.choices)}
+        values = [places[value] for value in values]
+    return numpy.array(values, dtype=float)
 
 
 class _Part(list[FrozenTrial]):

@@ -30,7 +30,7 @@ from katibflow.study.changes import (
     changes_text,
     compared,
 )
-from katibflow.study.files import STUDY_FILE, open_regular, read_regular, sync_folder
+from katibflow.study.files import STUDY_FILE, make_folder, open_regular, read_regular, sync_folder
 from katibflow.study.history import History, Trial, load_history, readable_history
 from katibflow.study.resume import check_resume
 from katibflow.suggestion.suggester import new_seed

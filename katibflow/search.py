@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,8 @@ from typing import Any
 from katibflow.errors import InputError
 
 __all__ = ["Space", "categorical", "discrete", "double", "int"]
+
+_DISTRIBUTIONS = ("uniform", "logUniform", "normal", "logNormal")
 
 Choice = str | builtins.int | float | bool
 
@@ -50,8 +53,12 @@ def double(
         max: The greatest value.
         step: The distance between two values, from ``min`` on; by default any number is a value.
         distribution: ``uniform`` (the default), ``logUniform``, ``normal`` or ``logNormal``.
+
+    Raises:
+        InputError: A bound is no number, or the range is empty; or the distribution is none of
+            these.
     """
-    return Space("double", _range(min, max, step, distribution))
+    return Space("double", _range("double", min, max, step, distribution))
 
 
 def int(
@@ -64,8 +71,12 @@ def int(
         max: The greatest value.
         step: The distance between two values, from ``min`` on; 1 by default.
         distribution: ``uniform`` (the default), ``logUniform``, ``normal`` or ``logNormal``.
+
+    Raises:
+        InputError: A bound is no number, or the range is empty; or the distribution is none of
+            these.
     """
-    return Space("int", _range(min, max, step, distribution))
+    return Space("int", _range("int", min, max, step, distribution))
 
 
 def categorical(list: Sequence[Choice]) -> Space:
@@ -86,12 +97,36 @@ def discrete(list: Sequence[float]) -> Space:
     return _listed("discrete", list)
 
 
-def _range(min: float, max: float, step: float | None, distribution: str) -> dict[str, Any]:
+def _range(
+    kind: str, min: float, max: float, step: float | None, distribution: str
+) -> dict[str, Any]:
+    least, most = _number(kind, "min", min), _number(kind, "max", max)
+    if least > most:
+        raise InputError(f"search.{kind}: max: found {max}; allowed: at least min, {min}")
+    if step is not None and _number(kind, "step", step) <= 0:
+        raise InputError(f"search.{kind}: step: found {step}; allowed: a number above 0")
+    if distribution not in _DISTRIBUTIONS:
+        raise InputError(
+            f"search.{kind}: distribution: found {distribution!r}; allowed: "
+            f"{', '.join(_DISTRIBUTIONS)}"
+        )
     # `str`, as numbers of NumPy name their type in `repr`.
     texts: dict[str, Any] = {"min": str(min), "max": str(max)}
     if step is not None:
         texts["step"] = str(step)
     return {**texts, "distribution": distribution}
+
+
+def _number(kind: str, name: str, value: object) -> float:
+    whole = kind == "int" and name != "step"
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or (whole and not number.is_integer()):
+        allowed = "a whole number" if whole else "a finite number"
+        raise InputError(f"search.{kind}: {name}: found {value!r}; allowed: {allowed}")
+    return number
 
 
 def _listed(kind: str, values: Iterable[Choice]) -> Space:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from katibflow.errors import InputError
+from katibflow.experiment.spelling import did_you_mean
 from katibflow.runners.backends import BACKENDS, all_options
 
 __all__ = ["check_run_arguments"]
@@ -85,7 +86,7 @@ _RULES: Mapping[str, _Rule] = {
     "track": _TEXT,
     "warm_start": _Rule(
         lambda value: isinstance(value, str | os.PathLike),
-        "the path of a run's folder, as runs/mnist, or of its study.jsonl",
+        "the path of a run's folder, as runs/mnist, or of its study.jsonl; its name, or its id",
     ),
     "fresh": _SWITCH,
     "keep": _SWITCH,
@@ -126,7 +127,8 @@ def check_run_arguments(arguments: Mapping[str, Any], others: Mapping[str, Any])
     ]
     known = dict.fromkeys([*_RULES, *all_options()])
     wrong += [
-        f"{name}: found a keyword that run does not take; allowed: {_listed(known)}"
+        f"{name}: found a keyword that run does not take{did_you_mean(name, known)}; allowed: "
+        f"{_listed(known)}"
         for name in others
         if name not in known
     ]

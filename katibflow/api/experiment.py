@@ -171,8 +171,9 @@ class Experiment:
                 ``sqlite:///studies.db``, or a journal's file.
             track: The tracker that the run is written to while it goes on, as
                 ``mlflow:http://host:5000`` or ``wandb:project``.
-            warm_start: The folder of an earlier run of the same search space, as ``runs/mnist``:
-                the algorithm learns from its trials, which count for nothing else.
+            warm_start: An earlier run of the same search space, by its folder, as ``runs/mnist``,
+                its name or its id: the algorithm learns from its trials, which count for nothing
+                else.
             fresh: Whether to begin anew. The folder of an earlier run is kept under a dated name.
             keep: Whether to go on with trials that ran before the Experiment or a script changed.
             max_trial_count: In place of the Experiment's ``maxTrialCount``, from 1.
@@ -202,6 +203,8 @@ class Experiment:
             KeyboardInterrupt: The run was interrupted.
         """
         given = dict(locals())
+        from katibflow.handles.base import Where
+        from katibflow.handles.local import path_meant
         from katibflow.runners.stopping import StopRequest
         from katibflow.runs.options import Options
         from katibflow.runs.overrides import Overrides
@@ -237,7 +240,9 @@ class Experiment:
             drain=drain,
             storage=storage,
             track=track,
-            warm_start=None if warm_start is None else Path(warm_start),
+            warm_start=None
+            if warm_start is None
+            else path_meant(str(warm_start), Where(warn, runs=Path(runs)), "warm_start"),
             fresh=fresh,
             keep=keep,
         )

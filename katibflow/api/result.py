@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from katibflow.api.plots import Plots
 from katibflow.errors import KatibflowError
 from katibflow.extras import missing
-from katibflow.printing import counted
+from katibflow.handles.base import Where
+from katibflow.handles.local import path_meant
+from katibflow.printing import counted, warn
 from katibflow.report.table import Kind, Output, columns_of, rows_of
 from katibflow.runs.running import read_run
 from katibflow.study.best import Best, best_of
@@ -75,14 +77,19 @@ class Result:
         self._folder = folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> Result:
-        """Returns the result of the run in a folder, as ``runs/mnist``.
+    def load(cls, folder: str | Path, *, runs: str | Path = "runs") -> Result:
+        """Returns the result of a run of this machine, over or not.
+
+        Args:
+            folder: The run's folder, as ``runs/mnist``, or its history; or the folder's name, its
+                id, or the id's first letters.
+            runs: Folder that holds a folder for each run.
 
         Raises:
-            InputError: The folder has no run.
+            InputError: There is no run there, or several match.
             HistoryError: The run's history cannot be read.
         """
-        run = read_run(Path(folder))
+        run = read_run(path_meant(str(folder), Where(warn, runs=Path(runs))))
         return cls(run.history, run.ending, run.folder)
 
     @property

@@ -213,10 +213,20 @@ class Run:
         return Result(now.history, now.ending, self._handle.files)
 
     def _repr_html_(self) -> str:
-        """Returns what a notebook shows: the name, the id and a link to the run's page."""
+        """Returns what a notebook shows: the name, the id and a link to the run's page.
+
+        Of a run with a folder here, or a history, its result follows: how it stands, its best
+        trial, its best ten trials. A run elsewhere is not asked for to be shown.
+        """
         from katibflow.report.words import log_link
 
-        return f"<p><b>{log_link(self.name, self.link)}</b> {escape(self.run_id)}</p>"
+        head = f"<p><b>{log_link(self.name, self.link)}</b> {escape(self.run_id)}</p>"
+        if self._handle.files is None:
+            return head
+        try:
+            return head + self.result()._repr_html_()
+        except KatibflowError as error:
+            return f"{head}<p>{escape(str(error))}</p>"
 
     def __repr__(self) -> str:
         return f"<Run {self.name} on {self.on}: {self.run_id} {self.link}>"

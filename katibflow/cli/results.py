@@ -23,16 +23,17 @@ _MOST_FAILURES = 5
 """Causes of failures that are listed at the end of a run."""
 
 
-def print_result(run: Run, as_json: bool, page: Path) -> None:
+def print_result(run: Run, as_json: bool, page: Path, is_told: bool = False) -> None:
     """Prints how a run ended, its best trial or the Pareto front, and its report's path.
 
     Args:
         run: The run.
         as_json: Whether to print one JSON object instead of lines.
         page: The report's path.
+        is_told: Whether the progress has told already how a run ended that is over.
     """
     from katibflow.report.data import result_data
-    from katibflow.study.failures import failures_of, succeeded_text
+    from katibflow.study.failures import failures_of, share_text
 
     if as_json:
         paths = {
@@ -52,12 +53,13 @@ def print_result(run: Run, as_json: bool, page: Path) -> None:
         data = result_data(run.history, run.ending)
         print(json.dumps({**data, "failures": failures, **paths}))
         return
-    say(f"{run.ending.reason}: {run.ending.message}")
+    if run.ending.succeeded is None or not is_told:
+        say(f"{run.ending.reason}: {run.ending.message}")
     if run.gave_nothing:
         # What went wrong comes last, where it is read.
         say(f"report: {page}", *_nothing_lines(run))
         return
-    share = succeeded_text(run.history.trials)
+    share = share_text(run.history.trials)  # the causes follow, below the best trial
     say(*([share] if share else []), *best_lines(run.history))
     say(*_kept_lines(run.history), *_failure_lines(run), f"report: {page}")
 
@@ -73,7 +75,9 @@ def _failure_lines(run: Run) -> list[str]:
     found = failures_of(run.history.trials)
     lines = ["failures:"] if found else []
     for each in found[:_MOST_FAILURES]:
-        lines += [f"  {each.text}", f"    {_log_text(run, each)}"]
+        what = [] if each.cause.startswith(each.what) else [each.what]
+        told = "; ".join([*what, *_log_text(run, each)])
+        lines += [f"  {each.text}", *([f"    {told}"] if told else [])]
     if len(found) > _MOST_FAILURES:
         lines.append(f"  and {len(found) - _MOST_FAILURES} other causes, in the report")
     return lines
@@ -89,13 +93,16 @@ def _nothing_lines(run: Run) -> list[str]:
         reasons = Counter(trial.message for trial in run.history.trials if trial.message)
         return [none, *(f"  {text}" for text, _ in reasons.most_common(1))]
     most = found[0]
-    last = most.trials[0].message.split("\n")
-    return [f"{none}; {most.text}", *(f"  {line}" for line in last), _log_text(run, most)]
+    first, *log = most.trials[0].message.split("\n")
+    # The sentence may be the cause itself, or begin with it.
+    more = first.removeprefix(most.cause).lstrip(":; ")
+    last = [*([more] if more else []), *log]
+    return [f"{none}; {most.text}", *(f"  {line}" for line in last), *_log_text(run, most)]
 
 
-def _log_text(run: Run, failure: Failure) -> str:
+def _log_text(run: Run, failure: Failure) -> list[str]:
     path = run.log_of(failure)
-    return f"log: {path}" if path is not None else "log: none"
+    return [] if path is None else [f"log: {path}"]
 
 
 def best_lines(history: History) -> list[str]:

@@ -22,7 +22,7 @@ from katibflow.cli.options import (
 )
 from katibflow.cli.results import has_best, print_result
 from katibflow.engine.signals import caught
-from katibflow.printing import say
+from katibflow.printing import say, warn
 from katibflow.runners.backends import DEFAULT, backend_of
 
 if TYPE_CHECKING:
@@ -72,11 +72,12 @@ def run(
         ),
     ] = None,
     warm_start: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="RUN",
             help="Let the algorithm learn from the trials of an earlier run of the same search "
-            "space, as runs/mnist or its study.jsonl; they count for nothing else.",
+            "space, as runs/mnist, its study.jsonl, its name or its id; they count for nothing "
+            "else.",
         ),
     ] = None,
     fresh: Annotated[
@@ -151,6 +152,8 @@ def run(
       katibflow run examples/mnist.yaml --on kubernetes --namespace kubeflow
       katibflow run examples/mnist.yaml --storage sqlite:///studies.db
     """
+    from katibflow.handles.base import Where
+    from katibflow.handles.local import path_meant
     from katibflow.progress.display import progress_for
     from katibflow.runners.folder_records import daemons_end
     from katibflow.runners.stopping import StopRequest
@@ -175,7 +178,9 @@ def run(
         drain=drain,
         storage=storage,
         track=track,
-        warm_start=warm_start,
+        warm_start=None
+        if warm_start is None
+        else path_meant(warm_start, Where(warn, runs=runs), "--warm-start"),
         fresh=fresh,
         keep=keep,
     )
@@ -192,7 +197,7 @@ def run(
             show=lambda status: progress_for(status, stream, datetime.now(UTC)),
             stop=stop,
         )
-    print_result(done, as_json, done.folder.report)
+    print_result(done, as_json, done.folder.report, is_told=True)
     if done.interrupted is not None:
         raise interrupted(done.interrupted)
     raise typer.Exit(0 if done.ending.succeeded and has_best(done.history) else EXPERIMENT_FAILED)

@@ -88,7 +88,11 @@ def _row(run: Snapshot) -> tuple[str, ...]:
     if run.history is not None:
         progress = Status.of(run.history.experiment, run.history.trials)
         most = run.history.experiment.spec.max_trial_count
-        trials = f"{progress.ended}" if most is None else f"{progress.ended}/{most}"
+        trials = (
+            f"{progress.ended}"
+            if most is None or progress.ended > most
+            else f"{progress.ended}/{most}"
+        )
         best = progress.best.short
     if run.created is not None:
         age = age_text((datetime.now(UTC) - run.created).total_seconds())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from katibflow.experiment.spelling import did_you_mean
+from katibflow.printing import visible
 from katibflow.study.history import Point
 from katibflow.study.series import Series
 
@@ -27,6 +29,9 @@ _NEAR_MISS_LENGTH = 200
 _LAST_KEPT = 20
 _NOTES_KEPT = 5
 _TEXT_LENGTH = 10_000
+_OTHERS_KEPT = 10
+_LOOKED_AT = 200
+_NAME_LENGTH = 60
 
 
 class Collector:
@@ -58,6 +63,7 @@ class Collector:
         self._lines = 0
         self._notes: dict[str, None] = {}
         self._elsewhere = ""
+        self._others: dict[str, None] = {}
 
     def feed(self, line: str) -> Reports:
         """Reads one line, without a terminal's control sequences; returns the reports in it."""
@@ -80,6 +86,17 @@ class Collector:
         """Remembers a line of output that is not searched, for the search report."""
         if not self._elsewhere and self._elsewhere_pattern.search(line):
             self._elsewhere = line.strip()[:_NEAR_MISS_LENGTH]
+
+    @property
+    def _is_early(self) -> bool:
+        """Whether the line is one of the first, in which other names with a value are noted."""
+        return self._lines <= _LOOKED_AT
+
+    def _note_others(self, names: Iterable[str]) -> None:
+        """Remembers names that have a value and are no metric of the Experiment's, for the hint."""
+        for name in names:
+            if len(self._others) < _OTHERS_KEPT and len(name) <= _NAME_LENGTH:
+                self._others[name] = None
 
     def warn(self, text: str) -> None:
         """Remembers an obstacle to the reading, for the search report."""
@@ -124,6 +141,17 @@ class Collector:
         if cure := self._cure():
             lines.append(cure)
         return "\n  ".join([self._searched(), *lines])
+
+    def hint(self, metric: str) -> str:
+        """Returns, in brackets, what the lines report in place of a metric; "" if nothing is known.
+
+        That is the name that is nearest to the metric's, or else all names.
+        """
+        printed = [name for name in self._others if name not in self._series]
+        if not printed:
+            return ""
+        listed = ", ".join(visible(name, lines=False) for name in printed)
+        return did_you_mean(metric, printed) or f" (it reports {listed})"
 
     def missed_lines(self) -> list[str]:
         """Returns the lines that name the objective's metric and report nothing.

@@ -44,13 +44,17 @@ class JsonCollector(Collector):
         self._location = location
 
     def _read(self, line: str, named: Sequence[str]) -> Sequence[tuple[str, Point]]:
-        return self._points(_object_at(line, 0), None) if named else ()
+        return self._points(_object_at(line, 0), None) if named or self._is_early else ()
 
     def _points(
         self, data: Mapping[str, Any] | None, time: str | None
     ) -> Sequence[tuple[str, Point]]:
         if data is None:
             return ()
+        if self._is_early:
+            told = (_TIMESTAMP, _EPOCH)
+            others = [key for key in data if key not in told and _value(data[key]) is not None]
+            self._note_others(others)
         if _TIMESTAMP in data and _TIMESTAMP not in self._series:
             time = _timestamp(data[_TIMESTAMP]) or time
         epoch = data.get(_EPOCH)
@@ -79,7 +83,7 @@ class PushCollector(JsonCollector):
         super().__init__(metrics, "")
 
     def _read(self, line: str, named: Sequence[str]) -> Sequence[tuple[str, Point]]:
-        match = _PUSHED.search(line) if named else None
+        match = _PUSHED.search(line) if named or self._is_early else None
         return self._points(_object_at(line, match.end()), match[1]) if match else ()
 
     def _searched(self) -> str:

@@ -71,6 +71,8 @@ class TextCollector(Collector):
         self._patterns = [compile_filter(text) for text in self._filters]
 
     def _read(self, line: str, named: Sequence[str]) -> Sequence[tuple[str, Point]]:
+        if self._is_early:
+            self._note_others(name for name, _ in self._matches(line))
         if not named:
             return ()
         first = line.split(maxsplit=1)[0] if line.strip() else ""

@@ -208,13 +208,15 @@ def conclude(
             reason=outcome.reason or TrialReason.FAILED,
             message=outcome.message,
         )
-    missing = " and ".join(name for name in needed_metrics(objective) if not series[name])
+    missing = [name for name in needed_metrics(objective) if not series[name]]
     if missing:
+        names = " and ".join(missing)
         return replace(
             finished,
             state=TrialState.FAIL,
             reason=TrialReason.METRICS_UNAVAILABLE,
-            message=f"the job succeeded without reporting {missing}: {collector.search_report()}",
+            message=f"the job succeeded without reporting {names}{collector.hint(missing[0])}: "
+            f"{collector.search_report()}",
         )
     finished = replace(finished, state=TrialState.COMPLETE, reason=TrialReason.SUCCEEDED)
     never_best = unacceptable(objective, finished)

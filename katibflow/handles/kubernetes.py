@@ -146,8 +146,12 @@ class KubernetesRun:
             is_driven = going
             ending = Ending(None, ExperimentReason.NOT_FINISHED, "what it searches is not known")
         else:
-            is_driven = going or is_between_trials(history, datetime.now(UTC))
-            ending = ending_on_record(history, is_driven)
+            ending = ending_on_record(history, is_in_use=False)
+            is_driven = going or (
+                ending.succeeded is None and is_between_trials(history, datetime.now(UTC))
+            )
+            if is_driven:
+                ending = ending_on_record(history, is_in_use=True)
         return Snapshot(
             on=NAME,
             run_id=self.run_id,

@@ -26,7 +26,7 @@ from katibflow.handles.following import follow_by_looking
 from katibflow.runs.folder import RunFolder
 from katibflow.runs.running import Run, read_run
 
-__all__ = ["NAME", "SOURCE", "LocalRun", "LocalRuns"]
+__all__ = ["NAME", "SOURCE", "LocalRun", "LocalRuns", "path_meant"]
 
 NAME = "local"
 _POLL = 0.5  # seconds
@@ -120,9 +120,7 @@ class LocalRun:
     ) -> Snapshot:
         """Shows the run until no program runs it, or until ``pause`` returns True."""
         seconds = _POLL if poll is None else poll
-        return follow_by_looking(
-            self.snapshot, lambda now: not self._read().is_driven, pause, stream, seconds
-        )
+        return follow_by_looking(self.snapshot, lambda now: now.is_over, pause, stream, seconds)
 
     def logs(
         self, trial: int | None, *, follow: bool = False, poll: float | None = None
@@ -174,6 +172,36 @@ class LocalRuns:
             InputError: The folder of runs cannot be read.
         """
         yield from _runs(where)[:limit]
+
+
+def path_meant(wanted: str, where: Where, what: str = "RUN") -> Path:
+    """Returns the path of the run of this machine that a user means.
+
+    Args:
+        wanted: A path, the folder's name in the runs' folder, or an id or its first letters.
+        where: What the user says of where runs are.
+        what: The argument's name in errors.
+
+    Returns:
+        The run's folder or history. A path is returned as it is if it has no run: its reader says
+        what is wrong with it.
+
+    Raises:
+        InputError: No run or several runs match.
+    """
+    found = LocalRuns().find(wanted, where)
+    if len(found) == 1:
+        return Path(found[0].argument)
+    if found:
+        shown = ", ".join(f"{each.run_id} ({each.link})" for each in found[:5])
+        raise InputError(
+            f'{what}: found "{wanted}", which are {len(found)} runs: {shown}; allowed: one of them'
+        )
+    if "/" in wanted or Path(wanted).exists():
+        return Path(wanted)
+    raise InputError(
+        f'{what}: found "{wanted}"; allowed: {LocalRuns.wanted} in {where.runs}, or its id'
+    )
 
 
 def _is_run(path: Path) -> bool:

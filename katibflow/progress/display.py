@@ -22,6 +22,7 @@ from katibflow.printing import say, visible
 from katibflow.progress.status import Row, Status, describe
 from katibflow.report.table import Column, Output, Style, columns_of, fitting
 from katibflow.report.table import Row as TableRow
+from katibflow.study.counts import ended_text, left_text
 from katibflow.study.history import Trial, TrialState, time_text
 from katibflow.study.objectives import goals_text
 
@@ -133,7 +134,8 @@ def bar(status: Status, since: datetime | None, now: datetime) -> list[Renderabl
 
     Args:
         status: The trials as they are now.
-        since: When the run began, with a time zone; None to leave out the time.
+        since: When the run began, with a time zone; None to leave out the time, as it is of a run
+            that was over before.
         now: The present time, with a time zone.
     """
     most = status.experiment.spec.max_trial_count
@@ -143,7 +145,7 @@ def bar(status: Status, since: datetime | None, now: datetime) -> list[Renderabl
     row = Table.grid(padding=(0, 1))
     cells: list[RenderableType] = [ProgressBar(total=most, completed=ended, width=_BAR)]
     cells.append(Text(f"{100 * ended // most}%"))
-    if since is not None:
+    if since is not None and not status.was_over:
         seconds = round((now - since).total_seconds())
         cells.append(Text(f"{timedelta(seconds=seconds)} elapsed", style="dim"))
     row.add_row(*cells)
@@ -152,14 +154,17 @@ def bar(status: Status, since: datetime | None, now: datetime) -> list[Renderabl
 
 def _left_text(status: Status, pace: _Pace) -> str:
     """Returns the time left as the end of a line, or an empty text if nobody knows it."""
-    seconds = pace.time_left(status, datetime.now(UTC))
-    if not seconds:
+    if status.is_over:
         return ""
-    if seconds < 90:
-        return f", about {seconds:.0f} s left"
-    minutes = round(seconds / 60)
-    text = f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-    return f", about {text} left"
+    return left_text(pace.time_left(status, datetime.now(UTC)))
+
+
+def _never_began(before: Status, update: Update) -> bool:
+    """Returns whether an update ends a trial that was made at the run's end and not told of."""
+    match update:
+        case TrialEnded(trial) if trial.state is TrialState.KILLED:
+            return before.is_over and trial.number not in before.rows
+    return False
 
 
 class LineProgress:
@@ -179,15 +184,14 @@ class LineProgress:
 
     def __call__(self, update: Update) -> None:
         """Writes the line of an update, if the update has one."""
+        if _never_began(self._status, update):
+            return
         self._status = self._status.after(update)
         if isinstance(update, TrialEnded):
             self._pace.add(update.trial)
-        text = describe(self._status, update)
+        left = _left_text(self._status, self._pace) if isinstance(update, TrialEnded) else ""
+        text = describe(self._status, update, left)
         if text is not None:
-            if isinstance(update, TrialEnded):
-                # A message may have many lines, of which the first announces the others.
-                left = _left_text(self._status, self._pace)
-                text += f"\n{left.removeprefix(', ')}" if left and "\n" in text else left
             self._print(text)
 
     def _print(self, text: str) -> None:
@@ -276,15 +280,14 @@ class TableProgress:
         notes = [f"{hidden} more trials"] if hidden else []
         notes += [f"no room for {', '.join(left_out)}"] if left_out else []
         lines = [_text(f"({'; '.join(notes)})", "dim")] if notes else []
-        of = f" of {spec.max_trial_count}" if spec.max_trial_count is not None else ""
-        text = f"{status.ended}{of} trials ended"
+        text = ended_text(status.ended, spec.max_trial_count)
         facts = (status.standing, goals_text(spec.objective)) if status.best.trials else ()
         text += "".join(f", {each}" for each in facts if each)
         text += _left_text(status, self._pace)
         lines.append(_text(text, "bold"))
         if status.alarm:
             lines.append(_text(status.alarm, "bold red"))
-        if status.decision is not None:
+        if status.decision is not None and not status.was_over:
             lines.append(_text(f"{status.decision.reason}: {status.decision.message}"))
         return lines
 

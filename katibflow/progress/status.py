@@ -66,6 +66,8 @@ class Status:
         opening: The lines that say how the run begins; none by default.
         alarm: Says that the first trials of this start all failed, and why; empty otherwise.
         is_interrupted: Whether the running trials are being stopped, or were.
+        was_over: Whether the experiment was over before this start, which runs nothing; its
+            opening says how it ended.
         first: The trials that ended first since this start; at most `_FIRST`.
         ended: The number of trials that have ended, without those that were killed.
         running: The numbers of the trials that have not ended.
@@ -79,6 +81,7 @@ class Status:
     opening: tuple[str, ...] = ()
     alarm: str = ""
     is_interrupted: bool = False
+    was_over: bool = False
     first: tuple[Trial, ...] = ()
     ended: int = 0
     running: set[int] = field(default_factory=set)
@@ -86,7 +89,10 @@ class Status:
 
     @staticmethod
     def of(
-        experiment: Experiment, trials: Sequence[Trial], opening: tuple[str, ...] = ()
+        experiment: Experiment,
+        trials: Sequence[Trial],
+        opening: tuple[str, ...] = (),
+        was_over: bool = False,
     ) -> Status:
         """Returns the status of an experiment before its first update."""
         return Status(
@@ -94,6 +100,7 @@ class Status:
             {trial.number: Row(trial) for trial in trials},
             best_of(experiment.spec.objective, trials),
             opening=opening,
+            was_over=was_over,
             ended=sum(map(_counts, trials)),
             running={trial.number for trial in trials if not trial.state.is_finished},
             numbers=[trial.number for trial in trials],
@@ -149,6 +156,12 @@ class Status:
         more = _counts(row.trial) - (before is not None and _counts(before.trial))
         return replace(self, ended=self.ended + more) if more else self
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no new trial begins: the experiment has ended, or is interrupted."""
+        ended = self.decision is not None and self.decision.finished
+        return ended or self.is_interrupted or self.was_over
+
     def is_best(self, trial: Trial) -> bool:
         """Returns whether a trial is the best one, or on the Pareto front."""
         return self.best.has(trial)
@@ -182,12 +195,13 @@ def _counts(trial: Trial) -> bool:
     return trial.state not in (TrialState.RUNNING, TrialState.KILLED)
 
 
-def describe(status: Status, update: Update) -> str | None:
+def describe(status: Status, update: Update, left: str = "") -> str | None:
     """Returns an update as a line of text, or None if it is not worth a line.
 
     Args:
         status: The status after the update.
         update: The update.
+        left: The time left, as the end of a sentence, for the line of a trial that ended.
     """
     match update:
         case TrialStarted(trial, resumed, anew):
@@ -207,6 +221,7 @@ def describe(status: Status, update: Update) -> str | None:
                 text += f": {values}"
             # The message may have many lines, so it comes last.
             text += f" ({status.standing})" if status.best.trials else ""
+            text += left
             if trial.state is not TrialState.COMPLETE or trial.message:
                 # A line of a message must not look like the line of another trial.
                 text += f": {trial.reason}: {trial.message}".replace("\n", "\n  ")
@@ -216,7 +231,7 @@ def describe(status: Status, update: Update) -> str | None:
             stopped = f"{running} running trial{'' if running == 1 else 's'}"
             return f"{text}: {stopped} stopped" if running else text
         case Decided(decision):
-            return f"{decision.reason}: {decision.message}"
+            return None if status.was_over else f"{decision.reason}: {decision.message}"
         case _:
             return None
 

@@ -60,7 +60,8 @@ def summary_html(
         f"{state.value.lower()}</span></div>"
         for state in TrialState
     )
-    of = f" of at most {spec.max_trial_count}" if spec.max_trial_count is not None else ""
+    most, count = spec.max_trial_count, len(history.trials)
+    of = f" of at most {most}" if most is not None and count <= most else ""
     return (
         f'<header><h1>{escape(history.experiment.name)}</h1><span class="badge {kind}">{word}'
         f'</span><p class="facts">{escape(" · ".join(facts))}</p></header>'

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from katibflow.printing import counted
 from katibflow.study.changes import Change
-from katibflow.study.decision import decide, used_up
+from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History, Kept, TrialState
 from katibflow.study.reasons import ExperimentReason
 from katibflow.suggestion.suggester import is_used_up, why_over
 
-__all__ = ["opening_lines", "with_kept"]
+__all__ = ["as_it_ended", "decision_on_record", "opening_lines", "with_kept"]
 
 _MORE: Mapping[str, str] = {
     ExperimentReason.MAX_TRIALS_REACHED: "a larger maxTrialCount",
@@ -36,6 +36,33 @@ def with_kept(history: History, changes: Sequence[Change]) -> History:
     if not changes:
         return history
     return replace(history, kept=(*history.kept, Kept(numbers, tuple(map(str, changes)))))
+
+
+def decision_on_record(history: History) -> Decision:
+    """Returns the decision after the trials on record, also of a search space that is used up."""
+    decision = decide(history.experiment, history.trials)
+    is_running = any(trial.state is TrialState.RUNNING for trial in history.trials)
+    if not decision.finished and not is_running and is_used_up(history):
+        return used_up(why_over(history.experiment))
+    return decision
+
+
+def as_it_ended(history: History, before: History | None) -> History | None:
+    """Returns the history of a run that was over, as it ended; None if a start changes the run.
+
+    Other counts, as a lower maxTrialCount, neither run nor end anything there: they are not put on
+    record.
+
+    Args:
+        history: The history with all trials on record, and the Experiment of this start.
+        before: The history that was last written; None if there is none.
+    """
+    if before is None or not decision_on_record(history).finished:
+        return None
+    ended = replace(
+        history, experiment=before.experiment, programs=before.programs, place=before.place
+    )
+    return ended if decision_on_record(ended).finished else None
 
 
 def opening_lines(
@@ -62,10 +89,7 @@ def opening_lines(
 
 
 def _goes_on(folder: Path, history: History) -> str:
-    decision = decide(history.experiment, history.trials)
-    running = sum(trial.state is TrialState.RUNNING for trial in history.trials)
-    if not decision.finished and not running and is_used_up(history):
-        decision = used_up(why_over(history.experiment))
+    decision = decision_on_record(history)
     if decision.finished:
         more = _MORE.get(decision.reason)
         to_go_on = "" if more is None else f"to go on: {more}; "

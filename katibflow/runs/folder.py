@@ -21,6 +21,7 @@ from pathlib import Path
 
 from katibflow.errors import HistoryError, InputError, RunnerError
 from katibflow.experiment.types import Experiment
+from katibflow.runs.repeating import options_as_before
 from katibflow.runs.study_log import StudyFile, StudyLog, write_study
 from katibflow.study.changes import (
     Change,
@@ -212,9 +213,11 @@ class RunFolder:
                 *changed_place(place or {}, old.place),
             )
             if found and not keep:
+                as_before = options_as_before(found)
+                ways = f"{as_before}; or {_OTHERWISE}" if as_before else _OTHERWISE
                 raise InputError(
                     f"{source}: {self.path} has a run that is not of this Experiment:"
-                    f"{changes_text(found)}\nallowed: {_OTHERWISE}; or --keep (keep=True), to go "
+                    f"{changes_text(found)}\nallowed: {ways}; or --keep (keep=True), to go "
                     "on with the trials that are there, which the report then says"
                 )
             # A file that cannot be found now keeps its mark, for the start that finds it again.
@@ -252,6 +255,8 @@ class RunFolder:
 
     def save(self, history: History) -> None:
         """Writes the history so that a reader sees either the old file or the whole new one.
+
+        A file that has this content already is left as it is, with its time.
 
         Raises:
             RunnerError: The history cannot be written.
@@ -324,10 +329,10 @@ class RunFolder:
         begun = self.begun(warn)
         return with_records(begun, records) if self.has_trials else begun
 
-    def run_on_record(self) -> str | None:
-        """Returns the id of the run in this folder, or None if none can be read there."""
+    def on_record(self) -> History | None:
+        """Returns the history as it was last written, or None if none can be read there."""
         try:
-            return self._begun(lambda text: None).run
+            return self._begun(lambda text: None)
         except HistoryError:
             return None
 

@@ -22,21 +22,26 @@ from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import dump_document
 from katibflow.printing import counted
 from katibflow.report.page import render_report, write_report
-from katibflow.runs.beginning import opening_lines, with_kept
+from katibflow.runs.beginning import (
+    as_it_ended,
+    decision_on_record,
+    opening_lines,
+    with_kept,
+)
 from katibflow.runs.folder import RunFolder, read_history_file, with_records
 from katibflow.runs.live_page import LivePage
 from katibflow.runs.options import Options, limits_for
 from katibflow.runs.warm_start import with_warm_start
 from katibflow.storage.sync import study_sync
 from katibflow.study.changes import Change
-from katibflow.study.decision import decide, used_up
+from katibflow.study.counts import standing_text
+from katibflow.study.decision import decide
 from katibflow.study.ending import Ending
 from katibflow.study.failures import Failure, gave_nothing
 from katibflow.study.files import PRIVATE
 from katibflow.study.history import History, TrialState
 from katibflow.study.job_name import job_name
 from katibflow.study.reasons import ExperimentReason
-from katibflow.suggestion.suggester import is_used_up, why_over
 from katibflow.tracking import track_of
 from katibflow.tracking.base import Files
 from katibflow.tracking.following import tracking
@@ -135,7 +140,8 @@ def run_to_end(
     experiment, setup = _set_up(experiment, options)
     folder = RunFolder(runs / experiment.name)
     tracked = track_of(experiment, options.track)
-    run = None if options.fresh else folder.run_on_record()
+    before = None if options.fresh else folder.on_record()
+    run = None if before is None else before.run
     with (
         study_sync(options.storage, experiment, warn, run=run, fresh=options.fresh) as sync,
         tracking(tracked, Files.in_folder(folder.path), warn) as tracker,
@@ -151,14 +157,20 @@ def run_to_end(
             runner = CopyingRunner(runner, folder.path, warn)
         try:
             # A record that cannot be read ends this before the history file loses its copy.
-            history = with_kept(with_records(history, runner.records()), changes)
+            history = with_records(history, runner.records())
+            ended = as_it_ended(history, folder.on_record())
+            if ended is not None:
+                history, changes = ended, ()
+            history = with_kept(history, changes)
             log = stack.enter_context(folder.log(history))
             sync.follow(history)
             tracker.follow(history)
             lines = (*opening_lines(folder.path, history, changes, aside), *sync.notes())
             lines += _notes(setup, history)
             with (
-                show(Status.of(experiment, history.trials, lines)) as watch,
+                show(
+                    Status.of(history.experiment, history.trials, lines, ended is not None)
+                ) as watch,
                 LivePage(history, lambda now, refresh: _write_live(folder, now, refresh)) as page,
             ):
                 result = run_experiment(
@@ -408,13 +420,16 @@ def ending_on_record(history: History, is_in_use: bool) -> Ending:
         history: The run's Experiment and trials.
         is_in_use: Whether a program runs it now.
     """
-    decision = decide(history.experiment, history.trials)
-    running = sum(trial.state is TrialState.RUNNING for trial in history.trials)
-    if not decision.finished and not running and is_used_up(history):
-        decision = used_up(why_over(history.experiment))
+    if is_in_use:
+        # Also after the last trial: the program still ends jobs, and writes the report.
+        return Ending(None, ExperimentReason.RUNNING, standing_text(history))
+    decision = decision_on_record(history)
     if decision.finished:
         return Ending.of(decision)
-    if not is_in_use:
-        text = f"no program runs it now; the same command goes on, {running} trials were under way"
-        return Ending(None, ExperimentReason.INTERRUPTED, text)
-    return Ending(None, ExperimentReason.NOT_FINISHED, f"{running} trials are on record as running")
+    running = sum(trial.state is TrialState.RUNNING for trial in history.trials)
+    were = "was" if running == 1 else "were"
+    text = (
+        "no program runs it now; the same command goes on, "
+        f"{counted(running, 'trial')} {were} under way"
+    )
+    return Ending(None, ExperimentReason.INTERRUPTED, text)

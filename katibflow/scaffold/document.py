@@ -19,6 +19,9 @@ __all__ = ["Draft", "draft_for", "name_of"]
 
 _MOST = re.compile(r"acc|auc|f1|score|r2|reward|precision|recall|map|bleu|dice|iou", re.IGNORECASE)
 _LEAST = re.compile(r"loss|err|mse|mae|rmse|perplexity|ppl|nll|cost", re.IGNORECASE)
+_SHARE = re.compile(r"acc|auc|f1|r2|precision|recall|map|dice|iou", re.IGNORECASE)
+"""Metrics that are 1 at best."""
+
 _FIRST = re.compile(r"val|test|eval|dev", re.IGNORECASE)
 
 _EXAMPLE = """\
@@ -111,7 +114,9 @@ def _objective_lines(metric: str, separator: str) -> Iterator[str]:
     yield f"    type: {'maximize' if is_most else 'minimize'}"
     shown = f"{metric}{separator}0.25"
     yield f"    objectiveMetricName: {_quoted(metric)}  # the trial prints it as {shown}"
-    yield "    # goal: 0.01  # the search ends when it is reached"
+    goal = "0.01" if not is_most else "0.99" if _SHARE.search(metric) else ""
+    if goal:
+        yield f"    # goal: {goal}  # the search ends when it is reached"
     if separator.strip() != "=" or not is_readable(metric):
         pattern = filter_for([metric])
         if separator.strip() == ":":
@@ -156,9 +161,16 @@ def _parameters(
         yield "      feasibleSpace:"
         yield '        min: "0.001"'
         yield '        max: "0.1"'
-    left = [o.flag for o in options if o.flag and o.name not in proposals and not o.is_required]
-    if left:
-        yield f"    # not searched, left at their defaults: {', '.join(left)}"
+    left = [o for o in options if o.flag and o.name not in proposals and not o.is_required]
+    kept = [o.flag for o in left if o.kind is not Kind.SWITCH]
+    if kept:
+        yield f"    # not searched, left at their defaults: {', '.join(kept)}"
+    switches = [o.flag for o in left if o.kind is Kind.SWITCH]
+    if switches:
+        flag = switches[0]
+        yield f"    # not searched, as no argument says no to it: {', '.join(switches)}"
+        yield f"    # It is, if the script takes {flag} and --no-{flag.lstrip('-')} (argparse:"
+        yield "    # action=argparse.BooleanOptionalAction)."
 
 
 def _template(

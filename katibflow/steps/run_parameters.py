@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from katibflow.errors import Fault, InputError
 from katibflow.experiment import timeouts
 from katibflow.experiment.counts import count_faults, name_faults
+from katibflow.experiment.spelling import did_you_mean
 from katibflow.steps.values import NONE, is_nothing
 from katibflow.steps.warm_start import check_warm_start, with_warm_start
 from katibflow.suggestion.enqueued import ENQUEUE
@@ -332,12 +333,16 @@ def by_names(given: Mapping[str, object], keywords: Mapping[str, object]) -> dic
     table = run_parameters()
     for name in given:
         if name not in table:
-            raise InputError(f"parameters: found {name}; allowed: {', '.join(sorted(table))}")
+            raise InputError(
+                f"parameters: found {name}{did_you_mean(name, table)}; allowed: "
+                f"{', '.join(sorted(table))}"
+            )
     names = {parameter.keyword: name for name, parameter in table.items()}
     for keyword in keywords:
         if keyword not in names:
             raise InputError(
-                f"{keyword}: found a keyword that is no parameter of a run; allowed: "
+                f"{keyword}: found a keyword that is no parameter of a run"
+                f"{did_you_mean(keyword, names)}; allowed: "
                 f"{', '.join(names)}"
             )
     named = {names[key]: value for key, value in keywords.items() if value is not None}

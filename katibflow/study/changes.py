@@ -20,6 +20,7 @@ from katibflow.experiment.types import Experiment
 from katibflow.study.objectives import further_goals
 
 __all__ = [
+    "ABSENT",
     "Change",
     "changed_place",
     "changed_programs",
@@ -42,7 +43,8 @@ _LISTED = 8
 """Changes in the text of an error."""
 
 _HASHED = "sha256:"
-_ABSENT = "nothing"
+ABSENT = "nothing"
+"""The text of a value that is not there."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def changed_place(new: Mapping[str, str], old: Mapping[str, str]) -> tuple[Chang
         old: The same of the trials on record; empty if it is not on record.
     """
     return tuple(
-        Change(name, new.get(name, _ABSENT), old.get(name, _ABSENT))
+        Change(name, new.get(name, ABSENT), old.get(name, ABSENT))
         for name in ({**old, **new} if old and new else ())
         if new.get(name) != old.get(name)
     )
@@ -177,7 +179,7 @@ def _texts(new: Any, old: Any) -> tuple[str, str]:
 
 def _text(value: Any) -> str:
     if value is None:
-        return _ABSENT
+        return ABSENT
     text = value.strip() if isinstance(value, str) else value
     dumped = json.dumps(text, ensure_ascii=False)
     return dumped if len(dumped) <= _SHOWN else f"{dumped[: _SHOWN - 4]}...{dumped[-1]}"

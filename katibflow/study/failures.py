@@ -11,10 +11,20 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from katibflow.experiment.types import Objective
+from katibflow.printing import counted
 from katibflow.study.history import Trial, TrialState
 from katibflow.study.objectives import finite_values, found_text
+from katibflow.study.reasons import TrialReason
 
-__all__ = ["Failure", "cause_of", "failures_of", "gave_nothing", "same_cause", "succeeded_text"]
+__all__ = [
+    "Failure",
+    "cause_of",
+    "failures_of",
+    "gave_nothing",
+    "same_cause",
+    "share_text",
+    "succeeded_text",
+]
 
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Exit|Interrupt)(?::|$)")
 """The last line of a traceback, as Python prints it, also behind a rank or a time."""
@@ -54,8 +64,11 @@ def cause_of(trial: Trial) -> str:
     """Returns the line that tells most why a trial failed, from its log or else its message.
 
     It is the last one that is an exception's, or else the last one that speaks of an error, or else
-    the last one with a letter. Without lines of a log it is the message's first line.
+    the last one with a letter. Without lines of a log it is the message's first line. A job that
+    succeeded without metrics failed for no cause in its log: the sentence about it is the cause.
     """
+    if trial.reason == TrialReason.METRICS_UNAVAILABLE:
+        return _what(trial)
     first, *lines = trial.message.split("\n")
     lines = [line.strip() for line in lines if any(map(str.isalpha, line))]
     for pattern in (_EXCEPTION, _TELLING):
@@ -106,13 +119,18 @@ def succeeded_text(trials: Collection[Trial]) -> str:
     found = failures_of(trials)
     if not found:
         return ""
-    counted = [t for t in trials if t.state.is_finished and t.state is not TrialState.KILLED]
-    failed = sum(len(each.trials) for each in found)
     most = found[0]
     why = most.what if most.cause == most.what else f"{most.what} ({most.cause})"
     share = "" if len(found) == 1 else f", {len(most.trials)} of them"
-    well = f"{len(counted) - failed} of {len(counted)} trials succeeded"
-    return f"{well}; {failed} failed{share}: {why}"
+    return f"{share_text(trials)}{share}: {why}"
+
+
+def share_text(trials: Collection[Trial]) -> str:
+    """Returns how many trials succeeded, as "6 of 8 trials succeeded; 2 failed"; "" if all did."""
+    ended = [t for t in trials if t.state.is_finished and t.state is not TrialState.KILLED]
+    failed = sum(trial.state is TrialState.FAIL for trial in ended)
+    well = f"{len(ended) - failed} of {counted(len(ended), 'trial')} succeeded"
+    return f"{well}; {failed} failed" if failed else ""
 
 
 def _key(trial: Trial) -> tuple[str, str]:
@@ -120,4 +138,7 @@ def _key(trial: Trial) -> tuple[str, str]:
 
 
 def _what(trial: Trial) -> str:
+    if trial.reason == TrialReason.METRICS_UNAVAILABLE:
+        # What was searched, and how, stands behind a colon.
+        return trial.message.split("\n")[0].partition(": ")[0] or trial.reason
     return trial.message.split("\n")[0].partition(";")[0].removesuffix(":") or trial.reason

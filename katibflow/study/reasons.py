@@ -39,4 +39,5 @@ class ExperimentReason(StrEnum):
     PIPELINE_RUN_STOPPED = "PipelineRunStopped"
     # For experiments that have not ended:
     INTERRUPTED = "Interrupted"
+    RUNNING = "Running"
     NOT_FINISHED = "NotFinished"

@@ -276,7 +276,8 @@ def test_faults_of_a_document_are_all_told() -> None:
         ({"namespace": 3}, "namespace: found 3; allowed: a text, or None"),
         (
             {"max_trials": 3},
-            "max_trials: found a keyword that run does not take; allowed: on",
+            "max_trials: found a keyword that run does not take "
+            "(did you mean max_trial_count?); allowed: on",
         ),
     ],
 )

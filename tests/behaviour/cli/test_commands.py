@@ -120,12 +120,17 @@ def test_a_run_without_a_single_value_exits_with_1_and_some_failures_are_listed(
     assert "ExperimentMaxTrialsReached: 2 trials ended" in out
     assert "the first 2 trials failed in the same way: ValueError: no good" in out
     assert "no trial has a finite objective value; 2 trials (0, 1): ValueError: no good" in out
+    assert out.partition("no trial has a finite")[2].count("exit code 7") == 1
     page = (tmp_path / "runs/sample/report.html").read_text(encoding="utf-8")
     assert '<span class="badge bad">No result</span>' in page
     some = 'case "$KATIB_TRIAL_NAME" in *-0) exit 3;; esac; echo loss=1'
     code, out, _ = katibflow("run", write(tmp_path, some, two), "--name", "some", cwd=tmp_path)
     assert code == 0
-    assert "1 of 2 trials succeeded; 1 failed: job-0 failed with exit code 3" in out
+    assert "\n1 of 2 trials succeeded; 1 failed\n" in out
+    summary = out.partition("trials succeeded")[2]
+    assert "\nfailures:\n  1 trial (0): job-0 failed with exit code 3" in summary
+    assert summary.count("exit code 3") == 1
+    assert out.count("ExperimentMaxTrialsReached") == 1
     assert "    log: runs/some/trials/0000/job-0.log" in out
 
 
@@ -274,7 +279,7 @@ def test_report_of_a_running_experiment_says_that_it_runs(tmp_path: Path) -> Non
         wait_for_trials(process, "012")
         code, out, _ = katibflow("report", "runs/sample", cwd=tmp_path)
         assert code == 0
-        assert re.search("NotFinished: [0-3] trials are on record as running", out)
+        assert re.search("^Running: 0 of 6 trials ended, 3 running$", out, re.MULTILINE)
     finally:
         process.send_signal(signal.SIGTERM)
         finish(process)

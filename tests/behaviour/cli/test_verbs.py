@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from katibflow import Run
+from katibflow import Result, Run
 from katibflow.errors import InputError
 from katibflow.runners.local.lock import RunLock
 from katibflow.runs.folder import RunFolder
@@ -76,6 +76,11 @@ def test_a_run_is_meant_by_its_path_its_name_or_its_id(ask: Ask) -> None:
         assert "ExperimentMaxTrialsReached: 3 trials ended" in shown.out
     assert ask("best", "elsewhere").out == "lr=0.3\n"
     assert ask("best", "sample", "--runs", "elsewhere").code == 2
+    for wanted in ("sample", "0a1b", "runs/sample"):
+        assert ask("report", wanted).out.endswith("report: runs/sample/report.html\n")
+        assert len(Result.load(wanted).trials) == 3
+    assert ask("report", "other", "--runs", "elsewhere").code == 2
+    assert ask("report", "absent").err.startswith('RUN: found "absent"; allowed: a run\'s folder')
     for wanted in ("absent", "runs/absent", "", "4444"):
         absent = ask("show", wanted)
         assert (absent.code, absent.out) == (2, "")
@@ -174,6 +179,7 @@ def test_a_history_that_was_downloaded_is_enough(ask: Ask) -> None:
     assert Path("d/from-kfp.html").read_text().startswith("<!DOCTYPE html>")
     for wanted in ("d", "d/from-kfp.jsonl"):
         assert ask("best", wanted).out == "lr=0.3\n"
+    assert "log: none" not in done.out
     assert ask("logs", "d/from-kfp.jsonl", "0").code == 1
     Path("d/second.jsonl").write_text(dump_history(history))
     several = ask("report", "d")
@@ -195,6 +201,9 @@ def test_python_has_the_same(ask: Ask) -> None:
     )
     assert repr(listed) == repr(run) == "<Run sample on local: 0a1b2c3d runs/sample>"
     assert (run.state, len(run.trials), run.best and run.best.number) == ("SUCCEEDED", 3, 2)
+    shown = run._repr_html_()
+    assert "Succeeded. 3 trials ended, maxTrialCount is 3" in shown
+    assert shown.count("<tr>") >= 4, "a row for each trial"
     assert list(run.logs(0)) == ["epoch of 0", "loss=1"]
     with pytest.raises(InputError, match="trial: found '0'; allowed: a trial's number"):
         run.logs("0")  # type: ignore[arg-type]
@@ -226,6 +235,8 @@ def test_a_run_is_followed_and_stopped_from_another_terminal(
 ) -> None:
     (row,) = ask("list").out.splitlines()[1:]
     assert row.split()[4:6] == ["RUNNING", "0/6"]
+    assert "\nRunning: 0 of 6 trials ended, 2 running\n" in ask("show", "sample").out
+    assert json.loads(ask("show", "sample", "--json").out)["succeeded"] is None
     follower = warm.popen("logs", "runs/sample", "1", "--follow")
     assert follower.stdout is not None
     assert [follower.stdout.readline() for _ in range(2)] == ["==> job-0 <==\n", "begun\n"]

@@ -245,7 +245,10 @@ class TestRefuses:
             experiment(document("echo loss=1"), max_trials=3)
 
         told = self.told(tmp_path, wrong)
-        assert told.startswith("max_trials: found a keyword that is no parameter of a run; allowed")
+        assert told.startswith(
+            "max_trials: found a keyword that is no parameter of a run (did you mean "
+            "max_trial_count?); allowed"
+        )
 
     def test_a_resume_that_is_none(self, tmp_path: Path) -> None:
         def wrong() -> None:

@@ -67,14 +67,18 @@ def test_without_a_kubeconfig_a_run_is_submitted_and_its_trials_are_elsewhere(
     [
         (
             {"parameters": {"maxTrials": 3}},
-            "parameters: found maxTrials; allowed: enqueue, goal, maxFailed",
+            "parameters: found maxTrials (did you mean maxTrialCount?); allowed: enqueue, goal",
         ),
         ({"parameters": {"maxTrialCount": 0}}, "spec.maxTrialCount: found 0"),
         ({"parameters": {"resume": "?"}}, 'resume: found "?"'),
         ({"namespace": "Not A Name"}, "namespace"),
         ({"image": "a", "package": "katibflow==1"}, "found both; allowed: one of them"),
         ({"ca_file": "absent.pem"}, "absent.pem: no such file"),
-        ({"max_trials": 3}, "max_trials: found a keyword that is no parameter of a run; allowed"),
+        (
+            {"max_trials": 3},
+            "max_trials: found a keyword that is no parameter of a run (did you mean "
+            "max_trial_count?); allowed",
+        ),
         ({"max_trial_count": 0}, "spec.maxTrialCount: found 0"),
         ({"goal": 1, "parameters": {"goal": 1}}, "goal and parameters: found goal in both"),
         ({"schedule": "@daily", "every": "1d"}, "found both; allowed: one of them"),

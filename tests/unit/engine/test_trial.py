@@ -170,7 +170,20 @@ def test_a_reference_that_resolves_to_nothing_runs_no_job() -> None:
             "the job succeeded without reporting loss: 1 lines were read with the filter "
             r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)" + "\n  nearly: loss: 0.5",
         ),
-        (SUCCEEDED, ["accuracy=1"], TrialState.FAIL, "MetricsUnavailable", "the job succeeded wi"),
+        (
+            SUCCEEDED,
+            ["accuracy=1 epoch=2"],
+            TrialState.FAIL,
+            "MetricsUnavailable",
+            "the job succeeded without reporting loss (it reports epoch): 1 lines",
+        ),
+        (
+            SUCCEEDED,
+            ["epoch=2", "losses=1"],
+            TrialState.FAIL,
+            "MetricsUnavailable",
+            "the job succeeded without reporting loss (did you mean losses?): 2 lines were read",
+        ),
         (SUCCEEDED, [], TrialState.FAIL, "MetricsUnavailable", "the job succeeded without report"),
         (
             JobOutcome(JobState.FAILED, "ReplicaFailed", "exit code 1"),

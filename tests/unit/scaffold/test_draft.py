@@ -151,3 +151,22 @@ def test_every_example_has_its_files() -> None:
             ).read_bytes() == content
         assert example.commands()[-1].startswith(f"katibflow run {name}.yaml")
     assert Path(ROOT / "katibflow/scaffold/examples").is_symlink()
+
+
+def test_a_flag_that_nothing_says_no_to_is_left_out_and_the_file_says_why() -> None:
+    text = draft_for("x", "train.py", ARGPARSE, "3.11").text
+    assert "# not searched, as no argument says no to it: --cuda\n" in text
+    assert "--cuda and --no-cuda" in text
+    (others,) = [line for line in text.splitlines() if "left at their defaults" in line]
+    assert "--epochs" in others and "--cuda" not in others
+
+
+@pytest.mark.parametrize(
+    ("metric", "goal"), [("val_accuracy", "0.99"), ("val_loss", "0.01"), ("reward", None)]
+)
+def test_the_goal_beside_the_objective_is_one_to_be_reached_late(
+    metric: str, goal: str | None
+) -> None:
+    text = draft_for("x", "t.py", f'print(f"{metric}={{x}}")', "3.11").text
+    goals = [line.split()[2] for line in text.splitlines() if "# goal:" in line]
+    assert goals == ([] if goal is None else [goal])

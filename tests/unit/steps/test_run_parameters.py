@@ -266,10 +266,13 @@ def test_names_that_are_none_are_refused_with_those_that_are() -> None:
         by_names({}, {"max_trials": 3})
     allowed = ", ".join(each.keyword for each in RUN_PARAMETERS)
     assert str(told.value) == (
-        f"max_trials: found a keyword that is no parameter of a run; allowed: {allowed}"
+        "max_trials: found a keyword that is no parameter of a run (did you mean max_trial_count?);"
+        f" allowed: {allowed}"
     )
     assert allowed.startswith("name, parallel_trial_count, max_trial_count, ")
-    with pytest.raises(InputError, match="parameters: found maxTrials; allowed: "):
+    with pytest.raises(
+        InputError, match=r"found maxTrials \(did you mean maxTrialCount\?\); allowed: "
+    ):
         by_names({"maxTrials": 3}, {})
     with pytest.raises(InputError, match="goal and parameters: found goal in both"):
         by_names({"goal": 3}, {"goal": 3})

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from katibflow.api.result import Result
+from katibflow.errors import KatibflowError
+from katibflow.study.ending import Ending
 from katibflow.study.failures import (
     cause_of,
     failures_of,
@@ -13,7 +16,7 @@ from katibflow.study.failures import (
     same_cause,
     succeeded_text,
 )
-from katibflow.study.history import Observation, Trial, TrialState
+from katibflow.study.history import History, Observation, Trial, TrialState
 from tests.samples import experiment
 
 OBJECTIVE = experiment().spec.objective
@@ -58,6 +61,20 @@ def test_the_line_that_tells_most_is_the_cause(lines: list[str], cause: str) -> 
 def test_without_lines_of_a_log_the_sentence_is_the_cause() -> None:
     trial = Trial(0, TrialState.FAIL, {}, reason="JobDeleted", message="a-1 was deleted")
     assert cause_of(trial) == "a-1 was deleted"
+
+
+def test_a_job_without_the_metric_is_told_by_its_sentence_and_not_by_a_line_of_its_log() -> None:
+    sentence = "the job succeeded without reporting los (did you mean loss?)"
+    message = f"{sentence}: 3 lines were read with the filter x: y\n  nearly: error: loss=1.05"
+    trials = [
+        Trial(number, TrialState.FAIL, {}, reason="MetricsUnavailable", message=message)
+        for number in (0, 1)
+    ]
+    assert failures_of(trials)[0].text == f"2 trials (0, 1): {sentence}"
+    assert succeeded_text(trials) == f"0 of 2 trials succeeded; 2 failed: {sentence}"
+    history = History(experiment(), "0a1b2c3d", 1, tuple(trials))
+    with pytest.raises(KatibflowError, match=r"2 trials \(0, 1\): the job succeeded without repo"):
+        _ = Result(history, Ending(True, "", "")).best
 
 
 def test_the_same_with_other_numbers_is_one_cause_and_the_commonest_is_first() -> None:

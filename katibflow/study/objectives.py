@@ -109,22 +109,33 @@ def objective_value(objective: Objective, trial: Trial) -> float | None:
 
 def objective_values(objective: Objective, trial: Trial) -> tuple[float | None, ...]:
     """Returns a trial's value of each objective; see `objective_value`."""
-    ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    return tuple(_value(objective, aim.metric, trial) if ended else None for aim in objective.aims)
+    if not _ended(trial):
+        return (None,) * len(objective.aims)
+    return tuple([_value(objective, aim.metric, trial) for aim in objective.aims])
+
+
+def _ended(trial: Trial) -> bool:
+    """Returns whether a trial may have values: it has ended, and neither failed nor was killed."""
+    return trial.state is TrialState.COMPLETE or trial.state is TrialState.PRUNED
 
 
 def found_text(objective: Objective, trial: Trial) -> str:
     """Returns what an ended trial reported as its objective if that is a text, or ""."""
-    ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
     seen = trial.observations.get(reported_metric(objective))
-    return seen.text if ended and seen is not None and not is_several(objective) else ""
+    return seen.text if _ended(trial) and seen is not None and not is_several(objective) else ""
 
 
 def finite_values(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
     """Returns a trial's value of each objective, or None if one is missing or not finite."""
-    values = objective_values(objective, trial)
-    finite = tuple(value for value in values if value is not None and math.isfinite(value))
-    return finite if len(finite) == len(values) else None
+    if not _ended(trial):
+        return None
+    finite: list[float] = []
+    for aim in objective.aims:
+        value = _value(objective, aim.metric, trial)
+        if value is None or not math.isfinite(value):
+            return None
+        finite.append(value)
+    return tuple(finite)
 
 
 def needed_metrics(objective: Objective) -> tuple[str, ...]:
@@ -187,9 +198,11 @@ def _broken_constraints(objective: Objective, trial: Trial) -> Iterator[str]:
 def losses(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
     """Returns the objectives so that smaller is better, or None if the trial cannot be best."""
     values = finite_values(objective, trial)
-    if values is None or next(_broken_constraints(objective, trial), None) is not None:
+    if values is None:
         return None
-    return tuple(aim.sign * value for aim, value in zip(objective.aims, values, strict=True))
+    if objective.constraints and next(_broken_constraints(objective, trial), None) is not None:
+        return None
+    return tuple([aim.sign * value for aim, value in zip(objective.aims, values, strict=True)])
 
 
 def best_trial(objective: Objective, trials: Iterable[Trial]) -> Trial | None:

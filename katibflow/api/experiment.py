@@ -171,9 +171,8 @@ class Experiment:
                 ``sqlite:///studies.db``, or a journal's file.
             track: The tracker that the run is written to while it goes on, as
                 ``mlflow:http://host:5000`` or ``wandb:project``.
-            warm_start: An earlier run of the same search space, by its folder, as ``runs/mnist``,
-                its name or its id: the algorithm learns from its trials, which count for nothing
-                else.
+            warm_start: The folder, name or id of an earlier run of the same search space: the
+                algorithm learns from its trials, which count for nothing else.
             fresh: Whether to begin anew. The folder of an earlier run is kept under a dated name.
             keep: Whether to go on with trials that ran before the Experiment or a script changed.
             max_trial_count: In place of the Experiment's ``maxTrialCount``, from 1.
@@ -204,7 +203,7 @@ class Experiment:
         """
         given = dict(locals())
         from katibflow.handles.base import Where
-        from katibflow.handles.local import path_meant
+        from katibflow.handles.local import earlier_run
         from katibflow.runners.stopping import StopRequest
         from katibflow.runs.options import Options
         from katibflow.runs.overrides import Overrides
@@ -240,9 +239,7 @@ class Experiment:
             drain=drain,
             storage=storage,
             track=track,
-            warm_start=None
-            if warm_start is None
-            else path_meant(str(warm_start), Where(warn, runs=Path(runs)), "warm_start"),
+            warm_start=earlier_run(warm_start, Where(warn, runs=Path(runs)), "warm_start"),
             fresh=fresh,
             keep=keep,
         )

@@ -153,7 +153,7 @@ def run(
       katibflow run examples/mnist.yaml --storage sqlite:///studies.db
     """
     from katibflow.handles.base import Where
-    from katibflow.handles.local import path_meant
+    from katibflow.handles.local import earlier_run
     from katibflow.progress.display import progress_for
     from katibflow.runners.folder_records import daemons_end
     from katibflow.runners.stopping import StopRequest
@@ -178,9 +178,7 @@ def run(
         drain=drain,
         storage=storage,
         track=track,
-        warm_start=None
-        if warm_start is None
-        else path_meant(warm_start, Where(warn, runs=runs), "--warm-start"),
+        warm_start=earlier_run(warm_start, Where(warn, runs=runs), "--warm-start"),
         fresh=fresh,
         keep=keep,
     )

@@ -26,7 +26,7 @@ from katibflow.handles.following import follow_by_looking
 from katibflow.runs.folder import RunFolder
 from katibflow.runs.running import Run, read_run
 
-__all__ = ["NAME", "SOURCE", "LocalRun", "LocalRuns", "path_meant"]
+__all__ = ["NAME", "SOURCE", "LocalRun", "LocalRuns", "earlier_run", "path_meant"]
 
 NAME = "local"
 _POLL = 0.5  # seconds
@@ -202,6 +202,11 @@ def path_meant(wanted: str, where: Where, what: str = "RUN") -> Path:
     raise InputError(
         f'{what}: found "{wanted}"; allowed: {LocalRuns.wanted} in {where.runs}, or its id'
     )
+
+
+def earlier_run(wanted: str | Path | None, where: Where, what: str) -> Path | None:
+    """Returns the path of the run of a warm start, as `path_meant` does; None for no warm start."""
+    return None if wanted is None else path_meant(str(wanted), where, what)
 
 
 def _is_run(path: Path) -> bool:

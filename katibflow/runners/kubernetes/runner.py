@@ -1,8 +1,9 @@
 """Runs trials as Kubernetes jobs; the job objects are the record.
 
 A retried caller adopts the jobs it finds. All trials of a run share one watch of the jobs and one
-or two of the pods; each running trial follows one log. Pods that outlive their job are ended beside
-the next trials. ``retain: false`` deletes the pods of a trial once it is on record and keeps the
+or two of the pods; each running trial follows one log. What is known of a trial's objects is
+forgotten with its end. Pods that outlive their job are ended beside the next trials. ``retain:
+false`` deletes the pods of a trial once it is on record, beside the next trials too, and keeps the
 job object. Records of jobs that do not stay are ConfigMaps (`record_keeper`). This command removes
 an experiment for good::
 
@@ -118,9 +119,11 @@ class KubernetesRunner:
         self._labels = None if kind.kind == "PyTorchJob" else labels
         self._jobs_path = api.path(kind.api_version, kind.plural)
         self._pods_path = api.path("v1", "pods")
-        self._watches = tuple(self._make_watches(Shape.of(spec), labels))
+        self._over: set[str] = set()  # the numbers of the trials on record as finished
+        self._shape = Shape.of(spec)
+        self._watches = tuple(self._make_watches(labels))
         self._events = EventLog(api, self._number_in)
-        self._leftovers = Leftovers(api, self._watches, tell)
+        self._leftovers = Leftovers(api, self._watches, tell, self._release)
         self._tell = tell
         self._told: set[str] = set()
         self._waiting = Waiting()
@@ -129,23 +132,25 @@ class KubernetesRunner:
         )
         self._room = Room()
 
-    def _make_watches(self, shape: Shape, labels: Mapping[str, str]) -> Iterator[Watch[Any]]:
+    def _make_watches(self, labels: Mapping[str, str]) -> Iterator[Watch[Any]]:
         own = _selector(self._identity.labels)
-        running = {"labelSelector": f"{own},!{STATE}"}
-        yield Watch(self._api, self._jobs_path, running, _number_of, lambda body: body)
-        if shape.labelled:
-            yield Watch(self._api, self._pods_path, {"labelSelector": own}, _number_of, read_pod)
+
+        def pods(selector: str, key: Callable[[str, Mapping[str, str]], str | None]) -> Watch[Any]:
+            query = {"labelSelector": selector} if selector else {}
+            return Watch(self._api, self._pods_path, query, key, read_pod, self._over)
 
         def by_job_name(name: str, pod_labels: Mapping[str, str]) -> str | None:
             job = pod_labels.get(self._kind.name_label, "") if self._kind.name_label else name
             return self._number_in(job)
 
+        running = {"labelSelector": f"{own},!{STATE}"}
+        yield Watch(self._api, self._jobs_path, running, _number_of, lambda body: body, self._over)
+        if self._shape.labelled:
+            yield pods(own, _number_of)
         if self._kind.name_label:
-            by_name = {"labelSelector": self._kind.name_label}
-            yield Watch(self._api, self._pods_path, by_name, by_job_name, read_pod)
-        elif not shape.labelled:  # a kind of which nothing is known but what the file says
-            by_labels = {"labelSelector": _selector(labels)} if labels else {}
-            yield Watch(self._api, self._pods_path, by_labels, by_job_name, read_pod)
+            yield pods(self._kind.name_label, by_job_name)
+        elif not self._shape.labelled:  # a kind of which nothing is known but what the file says
+            yield pods(_selector(labels), by_job_name)
 
     def _number_in(self, name: str) -> str | None:
         """Returns the number of the trial whose job has this name, or begins a name with it."""
@@ -167,8 +172,10 @@ class KubernetesRunner:
 
         def read(body: Mapping[str, Any]) -> Trial | None:
             trial = self._trial_of(body, stand_in)
-            if trial is not None and trial.state.is_finished and is_leaving(body):
-                self._records.keep(trial)
+            if trial is not None and trial.state.is_finished:
+                self._over.add(str(trial.number))
+                if is_leaving(body):
+                    self._records.keep(trial)
             return trial
 
         found: dict[int, Trial] = {}
@@ -256,6 +263,7 @@ class KubernetesRunner:
             return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason.text)
         made, is_found = created
         key = str(job.trial.number)
+        self._over.discard(key)
         follower = TrialFollower(
             self._api,
             job,
@@ -267,7 +275,7 @@ class KubernetesRunner:
             observe,
             stop,
             self._events,
-            lambda: self._pods_now(key),
+            lambda: self._pods_now(job.trial),
             self._waiting,
         )
         with ExitStack() as subscribed:
@@ -277,19 +285,27 @@ class KubernetesRunner:
         self._leftovers.leave(job.trial.number, follower.left)
         return outcome
 
-    def _pods_now(self, key: str) -> Mapping[str, Pod]:
+    def _pods_now(self, trial: Trial) -> Mapping[str, Pod]:
         """Returns a trial's pods as the API server has them now, by name."""
+        own, *by_name = self._pod_selectors(trial)
+        selectors = [own, *by_name] if self._shape.labelled else by_name or [""]
         found: dict[str, Pod] = {}
-        for watch in self._watches[1:]:
-            found.update(watch.look(key))
+        for watch, selector in zip(self._watches[1:], selectors, strict=True):
+            found.update(watch.look(str(trial.number), selector))
         return found
+
+    def _pod_selectors(self, trial: Trial) -> list[str]:
+        """Returns label selectors of a trial's pods: by our labels, and by the kind's own."""
+        own = _selector({**self._identity.labels, TRIAL: str(trial.number)})
+        return [own, f"{self._kind.name_label}={trial.job}"] if self._kind.name_label else [own]
 
     def _create(
         self, job: TrialJob, body: Mapping[str, Any], observe: Observer, stop: StopRequest
     ) -> tuple[Mapping[str, Any], bool] | None:
-        """Finds the trial's job to adopt, or creates it once no quota refuses it.
+        """Creates the trial's job once no quota refuses it, or finds the one to adopt.
 
-        A quota refuses a job that exists as well, so that this looks for the job first.
+        A quota, or a webhook, refuses a job that exists as well, so that this looks for the job
+        after any refusal.
 
         Returns:
             The job, and whether it was found; None if the trial was stopped while it waited.
@@ -297,19 +313,19 @@ class KubernetesRunner:
         name = job.trial.job or ""
         wait = QuotaWait(self._room, self._api.timing, job.limits.start, self._why_full)
         while True:
-            found = self._get(name)
-            if found is None:
-                try:
-                    return self._api.request("POST", self._jobs_path, body=body), False
-                except ApiError as error:
-                    full = used_up(error, name)
+            try:
+                return self._api.request("POST", self._jobs_path, body=body), False
+            except ApiError as refusal:
+                found = self._get(name)
+                if found is None:
+                    full = used_up(refusal, name)
                     if full is not None:
                         wait.pass_time(full, observe, stop)
                         if stop.reason is not None:
                             return None
-                    elif error.status != 409:
+                    elif refusal.status != 409:
                         raise
-                continue
+                    continue
             match adoption(self._identity, job.trial.number, found):
                 case Adoption.FOREIGN:
                     raise RunnerError(
@@ -338,13 +354,13 @@ class KubernetesRunner:
         """
         if any(self._going(())):
             return None
-        finished = list(self._finished())
-        for body in finished:
+        names: list[str] = []
+        for body in self._finished():
+            names.append(body["metadata"]["name"])
             mine = body["metadata"]["labels"].get(RUN) == self._identity.run
             trial = self._trial_of(body) if mine and self._records.may_release(body) else None
             if trial is not None:
                 self._records.write(trial)
-        names = [body["metadata"]["name"] for body in finished]
         space, experiment = self._api.namespace, self._identity.experiment
         return explanation(full, self._kind, space, experiment, names)
 
@@ -392,11 +408,15 @@ class KubernetesRunner:
     def _record(self, trial: Trial) -> None:
         has_job = self._records.write(trial)
         self._room.trial_ended()
-        if has_job and trial.state.is_finished and not self._template.retain:
-            selectors = [_selector({**self._identity.labels, TRIAL: str(trial.number)})]
-            if self._kind.name_label:
-                selectors.append(_selector({self._kind.name_label: trial.job or ""}))
-            self._leftovers.delete(trial.number, selectors)
+        if trial.state.is_finished:
+            are_to_go = has_job and not self._template.retain
+            self._leftovers.finish(trial.number, self._pod_selectors(trial) if are_to_go else ())
+
+    def _release(self, number: int) -> None:
+        """Forgets the job and the pods of a trial that is over."""
+        self._over.add(str(number))
+        for watch in self._watches:
+            watch.release(str(number))
 
     def going(self) -> Sequence[str]:
         """Returns the names of this run's jobs that still run.

@@ -338,7 +338,7 @@ def test_a_recorded_trial_loses_its_pods_and_keeps_its_job(lab: Lab) -> None:
     lab.run(completes())
     assert len(lab.pods()) == 2
     runner.record(finished())
-    assert lab.pods() == []
+    lab.server.wait_for(lambda: not lab.pods())
     assert lab.object()["metadata"]["labels"]["katibflow/state"] == "COMPLETE"
     assert runner.records() == (finished(),)
 

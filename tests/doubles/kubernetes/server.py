@@ -141,6 +141,8 @@ class ApiServer(HttpDouble):
         """What Argo does with a Workflow of an Experiment that was created, in its own thread."""
         self.admit: Callable[[str, dict[str, Any]], None] = lambda plural, body: None
         self.admits_first = False  # before it sees that the name is taken, as a quota is checked
+        self.watching = dict.fromkeys(GROUPS, 0)  # watches of a kind that are open now
+        self.most_watching = dict.fromkeys(GROUPS, 0)  # the most that were open at a time
         self.silent_watches = 0  # the next ones of which nothing is ever heard
         self.words: Callable[[str], str] = lambda text: text
         """What it says where it would say that text."""
@@ -401,7 +403,15 @@ class _Handler(Handler):
                 self._proxy(request)
                 return None
             case "watch", _:
-                self._watch(plural, request.query)
+                with cluster.changed:
+                    cluster.watching[plural] += 1
+                    most = max(cluster.most_watching[plural], cluster.watching[plural])
+                    cluster.most_watching[plural] = most
+                try:
+                    self._watch(plural, request.query)
+                finally:
+                    with cluster.changed:
+                        cluster.watching[plural] -= 1
                 return None
             case "list", _:
                 page = self._list(plural, version, request.query)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -48,10 +47,10 @@ from katibflow.runners.kubernetes.job_object import (
 )
 from katibflow.runners.kubernetes.leftovers import Leftovers
 from katibflow.runners.kubernetes.owner import released
-from katibflow.runners.kubernetes.pods import Pod, read_pod
 from katibflow.runners.kubernetes.quota import QuotaWait, Room, UsedUp, explanation, used_up
 from katibflow.runners.kubernetes.record_keeper import RecordKeeper
 from katibflow.runners.kubernetes.record_lifetime import is_leaving
+from katibflow.runners.kubernetes.trial_watches import TrialWatches, selector_of
 from katibflow.runners.kubernetes.verdict import Adoption, adoption
 from katibflow.runners.kubernetes.waiting import Waiting
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
@@ -118,12 +117,11 @@ class KubernetesRunner:
         labels = template.primary_pod_labels or kind.primary_pod_labels or {}
         self._labels = None if kind.kind == "PyTorchJob" else labels
         self._jobs_path = api.path(kind.api_version, kind.plural)
-        self._pods_path = api.path("v1", "pods")
-        self._over: set[str] = set()  # the numbers of the trials on record as finished
-        self._shape = Shape.of(spec)
-        self._watches = tuple(self._make_watches(labels))
+        self._watches = TrialWatches(
+            api, self._jobs_path, self._identity, Shape.of(spec), kind, labels, self._number_in
+        )
         self._events = EventLog(api, self._number_in)
-        self._leftovers = Leftovers(api, self._watches, tell, self._release)
+        self._leftovers = Leftovers(api, self._watches.all, tell, self._watches.release)
         self._tell = tell
         self._told: set[str] = set()
         self._waiting = Waiting()
@@ -131,26 +129,6 @@ class KubernetesRunner:
             api, self._identity, template, owner, search, self._remove, self._refused
         )
         self._room = Room()
-
-    def _make_watches(self, labels: Mapping[str, str]) -> Iterator[Watch[Any]]:
-        own = _selector(self._identity.labels)
-
-        def pods(selector: str, key: Callable[[str, Mapping[str, str]], str | None]) -> Watch[Any]:
-            query = {"labelSelector": selector} if selector else {}
-            return Watch(self._api, self._pods_path, query, key, read_pod, self._over)
-
-        def by_job_name(name: str, pod_labels: Mapping[str, str]) -> str | None:
-            job = pod_labels.get(self._kind.name_label, "") if self._kind.name_label else name
-            return self._number_in(job)
-
-        running = {"labelSelector": f"{own},!{STATE}"}
-        yield Watch(self._api, self._jobs_path, running, _number_of, lambda body: body, self._over)
-        if self._shape.labelled:
-            yield pods(own, _number_of)
-        if self._kind.name_label:
-            yield pods(self._kind.name_label, by_job_name)
-        elif not self._shape.labelled:  # a kind of which nothing is known but what the file says
-            yield pods(_selector(labels), by_job_name)
 
     def _number_in(self, name: str) -> str | None:
         """Returns the number of the trial whose job has this name, or begins a name with it."""
@@ -173,7 +151,7 @@ class KubernetesRunner:
         def read(body: Mapping[str, Any]) -> Trial | None:
             trial = self._trial_of(body, stand_in)
             if trial is not None and trial.state.is_finished:
-                self._over.add(str(trial.number))
+                self._watches.release(trial.number)
                 if is_leaving(body):
                     self._records.keep(trial)
             return trial
@@ -216,10 +194,10 @@ class KubernetesRunner:
         """
 
         def results() -> Iterator[Result | None]:
-            for page in self._api.pages(self._jobs_path, {"labelSelector": _selector(labels)}):
+            for page in self._api.pages(self._jobs_path, {"labelSelector": selector_of(labels)}):
                 yield from map(read, page.get("items") or ())
             try:
-                yield from map(read, self._records.maps.each(_selector(labels)))
+                yield from map(read, self._records.maps.each(selector_of(labels)))
             except ApiError as error:
                 if error.status != 403:
                     raise
@@ -262,8 +240,6 @@ class KubernetesRunner:
             assert stop.reason is not None
             return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason.text)
         made, is_found = created
-        key = str(job.trial.number)
-        self._over.discard(key)
         follower = TrialFollower(
             self._api,
             job,
@@ -275,29 +251,13 @@ class KubernetesRunner:
             observe,
             stop,
             self._events,
-            lambda: self._pods_now(job.trial),
+            lambda: self._watches.pods_now(job.trial),
             self._waiting,
         )
-        with ExitStack() as subscribed:
-            for watch in self._watches:
-                subscribed.callback(watch.subscribe(key, follower.inbox.put))
+        with self._watches.subscribed(job.trial.number, follower.inbox.put):
             outcome = follower.follow()
         self._leftovers.leave(job.trial.number, follower.left)
         return outcome
-
-    def _pods_now(self, trial: Trial) -> Mapping[str, Pod]:
-        """Returns a trial's pods as the API server has them now, by name."""
-        own, *by_name = self._pod_selectors(trial)
-        selectors = [own, *by_name] if self._shape.labelled else by_name or [""]
-        found: dict[str, Pod] = {}
-        for watch, selector in zip(self._watches[1:], selectors, strict=True):
-            found.update(watch.look(str(trial.number), selector))
-        return found
-
-    def _pod_selectors(self, trial: Trial) -> list[str]:
-        """Returns label selectors of a trial's pods: by our labels, and by the kind's own."""
-        own = _selector({**self._identity.labels, TRIAL: str(trial.number)})
-        return [own, f"{self._kind.name_label}={trial.job}"] if self._kind.name_label else [own]
 
     def _create(
         self, job: TrialJob, body: Mapping[str, Any], observe: Observer, stop: StopRequest
@@ -366,7 +326,7 @@ class KubernetesRunner:
 
     def _finished(self) -> Iterator[Mapping[str, Any]]:
         """Yields the experiment's jobs whose outcome is on record, of all runs."""
-        selector = f"{_selector({EXPERIMENT: self._identity.experiment})},{STATE}"
+        selector = f"{selector_of({EXPERIMENT: self._identity.experiment})},{STATE}"
         for page in self._api.pages(self._jobs_path, {"labelSelector": selector}):
             yield from page.get("items") or ()
 
@@ -410,13 +370,9 @@ class KubernetesRunner:
         self._room.trial_ended()
         if trial.state.is_finished:
             are_to_go = has_job and not self._template.retain
-            self._leftovers.finish(trial.number, self._pod_selectors(trial) if are_to_go else ())
-
-    def _release(self, number: int) -> None:
-        """Forgets the job and the pods of a trial that is over."""
-        self._over.add(str(number))
-        for watch in self._watches:
-            watch.release(str(number))
+            self._leftovers.finish(
+                trial.number, self._watches.pod_selectors(trial) if are_to_go else ()
+            )
 
     def going(self) -> Sequence[str]:
         """Returns the names of this run's jobs that still run.
@@ -427,7 +383,7 @@ class KubernetesRunner:
         return self._explained(lambda: [body["metadata"]["name"] for body in self._going(())])
 
     def _going(self, keep: Collection[int]) -> Iterator[Mapping[str, Any]]:
-        selector = f"{_selector(self._identity.labels)},!{STATE}"
+        selector = f"{selector_of(self._identity.labels)},!{STATE}"
         for page in self._api.pages(self._jobs_path, {"labelSelector": selector}):
             for body in page.get("items") or ():
                 metadata = body["metadata"]
@@ -485,8 +441,7 @@ class KubernetesRunner:
         self._leftovers.close()
         self._api.closed.set()
         self._events.close()
-        for watch in self._watches:
-            watch.close()
+        self._watches.close()
 
     def _job_path(self, name: str) -> str:
         return self._api.path(self._kind.api_version, self._kind.plural, name)
@@ -504,11 +459,3 @@ class KubernetesRunner:
             return do()
         except ApiError as error:
             raise RunnerError(explained(error, self._kind, self._api)) from error
-
-
-def _selector(labels: Mapping[str, str]) -> str:
-    return ",".join(f"{key}={value}" for key, value in labels.items())
-
-
-def _number_of(name: str, labels: Mapping[str, str]) -> str | None:
-    return labels.get(TRIAL)

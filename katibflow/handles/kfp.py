@@ -26,7 +26,7 @@ from katibflow.handles.engine_runs import (
     EngineRun,
     lines_or_error,
 )
-from katibflow.printing import say
+from katibflow.printing import counted, say
 
 if TYPE_CHECKING:
     from katibflow.client.access import Access
@@ -105,7 +105,8 @@ class KfpRun(EngineRun):
         from katibflow.study.ending import Ending
         from katibflow.study.reasons import ExperimentReason
 
-        count = "" if now.history is None else f"{len(now.history.trials)} trials so far, and "
+        trials = () if now.history is None else now.history.trials
+        count = f"{counted(len(trials), 'trial')} so far, and " if trials else ""
         text = (
             f"{count}the study goes on in the run {onward.run.name}, {onward.run.run_id}: "
             f"{link_of(self._pipelines, onward.run)}"

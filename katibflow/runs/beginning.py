@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from katibflow.printing import counted
 from katibflow.study.changes import Change
 from katibflow.study.decision import decide, used_up
 from katibflow.study.history import History, Kept, TrialState
@@ -67,4 +68,4 @@ def _goes_on(folder: Path, history: History) -> str:
             f"nothing is run: {folder} is over, and this is its result "
             f"({decision.reason}: {decision.message}); {to_go_on}{_ANEW}"
         )
-    return f"{folder} goes on: {len(history.trials)} trials on record; {_ANEW}"
+    return f"{folder} goes on: {counted(len(history.trials), 'trial')} on record; {_ANEW}"

@@ -196,17 +196,18 @@ def server(tmp_path: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     folder = tmp_path / "server"
     folder.mkdir()
-    log = (folder / "log").open("w")
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-            *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"),
-            *("--artifacts-destination", str(folder / "artifacts")),
-        ],
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+                *("--host", "127.0.0.1", "--port", str(port)),
+                *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+                *("--artifacts-destination", str(folder / "artifacts")),
+            ],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     try:
         while True:  # it takes as long as it takes
             try:

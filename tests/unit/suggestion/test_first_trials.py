@@ -186,5 +186,5 @@ def test_a_warm_start_is_refused_where_it_cannot_teach() -> None:
         with pytest.raises(InputError, match=f"--warm-start: found algorithm {algorithm}"):
             begun({"spec.algorithm.algorithmName": algorithm})
     late = ended(replace(begun(), warm=()), {"lr": "0.2"}, TrialState.COMPLETE)
-    with pytest.raises(InputError, match="has begun without it, with 1 trials; allowed: --fresh"):
+    with pytest.raises(InputError, match="has begun without it, with 1 trial; allowed: --fresh"):
         with_warm_start(late, Path("runs/early"), lambda _: earlier(), "e.yaml")

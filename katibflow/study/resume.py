@@ -122,9 +122,10 @@ def read_resume(text: str) -> str:
     ids = [each.strip() for each in wanted.split(",")]
     if not all(_RUN.fullmatch(each) or _KFP_RUN.fullmatch(each) for each in ids):
         raise InputError(
-            f'resume: found "{text}"; allowed: {NONE}, {ALL}, or earlier runs, with commas: the '
-            "label katibflow/run of their jobs, 8 of 0-9 and a-f, or the id that Kubeflow "
-            f"Pipelines shows; with {_CHANGED} at its end also if the Experiment has changed since"
+            f'resume: found "{text}"; allowed: {NONE}, {ALL}, or an earlier run: the label '
+            "katibflow/run of its jobs, 8 of 0-9 and a-f, or the id that Kubeflow Pipelines shows; "
+            "commas stand between several; "
+            f"with {_CHANGED} at its end also if the Experiment has changed since"
         )
     return ",".join(run_name(each) if _KFP_RUN.fullmatch(each) else each for each in ids)
 

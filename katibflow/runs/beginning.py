@@ -52,6 +52,11 @@ def opening_lines(
     lines = [] if aside is None else [f"begun anew; the earlier run is kept in {aside}"]
     if history.trials:
         lines.append(_goes_on(folder, history))
+    if history.trials and history.warm:
+        lines.append(
+            f"learns from {counted(len(history.warm), 'trial')} that its warm start gave it at the "
+            "beginning; --warm-start changes nothing now"
+        )
     lines += [f"kept though it changed: {change}" for change in changes]
     return tuple(lines)
 

@@ -274,6 +274,7 @@ def _opened(
     from katibflow.runners.folder_records import locked
 
     aside = _set_aside(folder, experiment, setup) if fresh else None
+    folder.check_parent()
     with locked(folder.path) as lock:
         forget = stop.subscribe(lock.note_stopping)
         try:

@@ -202,7 +202,7 @@ def test_a_recorded_job_is_adopted_without_its_pods(lab: Lab) -> None:
     lab.runner().record(finished())
     outcome = lab.runner().run(lab.trial_job(), Watch(), StopRequest())
     assert (outcome.state, outcome.reason) == (first.state, first.reason)
-    assert lab.pods() == []
+    lab.server.wait_for(lambda: not lab.pods())
 
 
 def test_a_closed_runner_does_not_leave_a_run_waiting(lab: Lab) -> None:

@@ -40,8 +40,7 @@ def finish(
     if not succeeded:
         steps.logs_at_end(given["name"], run_name(run), job, logs)
     steps.finish(given["name"], run_name(run), job)
-    is_written = steps.study_at_end(document, given, layout, run, room, study)
-    if not is_written or succeeded:
+    if not steps.study_at_end(document, given, layout, run, room, study) or succeeded:
         return
     if packages:
         import subprocess

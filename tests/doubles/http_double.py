@@ -22,7 +22,8 @@ class HttpDouble:
     """
 
     def __init__(self, handler: type[Handler], port: int = 0) -> None:
-        self.changed = threading.Condition(threading.RLock())
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.tls: ssl.SSLContext | None = None
         self.connections: set[socket.socket] = set()
         self.port = port
@@ -52,10 +53,14 @@ class HttpDouble:
     def break_connections(self) -> None:
         with self.changed:
             connections = list(self.connections)
-            self.changed.notify_all()
+            self.wake_all()
         for connection in connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def wake_all(self) -> None:
+        """Wakes whoever waits for something to change; called with the lock held."""
+        self.changed.notify_all()
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
         """Blocks until something of the service, or of its requests, is so."""

@@ -264,6 +264,6 @@ CMAES = Algorithm(
     unknown_settings="passes over",
     propose=_cmaes,
     check=_faults,
-    packages=("cmaes==0.13.1",),
+    packages=("cmaes",),
     lacks=frozenset(Ability),
 )

@@ -73,7 +73,15 @@ def _cut(text: str) -> str:
 
 
 class KatibflowError(Exception):
-    """The root of all errors that katibflow raises on purpose."""
+    """The root of all errors that katibflow raises on purpose.
+
+    Its text may have parts that others wrote, as a trial's last lines; what is not printable is
+    escaped in it, as Python prints it to a terminal where nobody catches it.
+    """
+
+    def __str__(self) -> str:
+        """Returns the text, as a terminal may show it."""
+        return visible(super().__str__())
 
 
 class InputError(KatibflowError):

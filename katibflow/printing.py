@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-__all__ = ["say", "visible", "warn"]
+__all__ = ["counted", "say", "visible", "warn"]
 
 _KEPT = frozenset("\t\n")
 
@@ -46,3 +46,13 @@ def say(*texts: str, file: TextIO | None = None) -> None:
 def warn(text: str) -> None:
     """Prints a warning on standard error, as `say` prints texts."""
     say(text, file=sys.stderr)
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a number of things in words: 1 trial, 2 trials.
+
+    Args:
+        count: How many there are.
+        noun: The word for one, whose plural ends in s.
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

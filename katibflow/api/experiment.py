@@ -22,6 +22,7 @@ from katibflow.api.run_keywords import given_texts, with_run_keywords
 from katibflow.api.warning_listener import WarningListener
 from katibflow.compiler.targets import target_of
 from katibflow.engine.signals import caught
+from katibflow.errors import InputError
 from katibflow.experiment.config_map import ReadConfigMap, source_of, with_template
 from katibflow.experiment.yaml_reader import dump_document
 from katibflow.extras import require
@@ -97,9 +98,16 @@ class Experiment:
             *assignments: For each trial a value for each active parameter, by name.
 
         Raises:
+            InputError: Assignments are no mapping.
             InvalidExperiment: A value is not in the search space, or the algorithm cannot begin
                 with given trials; the error lists all faults.
         """
+        for each in assignments:
+            if not isinstance(each, Mapping):
+                raise InputError(
+                    f"enqueue: found {each!r}; allowed: a mapping from each active parameter to "
+                    'its value, as {"lr": 0.01}'
+                )
         metadata = dict(self._document["metadata"])
         annotations = dict(metadata.get("annotations") or {})
         before = read_enqueued(annotations.get(ENQUEUE, "[]"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from katibflow.api.plots import Plots
 from katibflow.errors import KatibflowError
 from katibflow.extras import missing
+from katibflow.printing import counted
 from katibflow.report.table import Kind, Output, columns_of, rows_of
 from katibflow.runs.running import read_run
 from katibflow.study.best import Best, best_of
@@ -247,4 +248,6 @@ class Result:
         if best and not self._best.is_front:
             params = ", ".join(f"{name}={value!r}" for name, value in best[0].params.items())
             found = f"best is trial {best[0].number}: {best[0].value!r} with {params}"
-        return f"<Result of {self.name}: {self.reason}; {len(self.trials)} trials; {found}>"
+        return (
+            f"<Result of {self.name}: {self.reason}; {counted(len(self.trials), 'trial')}; {found}>"
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from katibflow.api.result import Result, TrialResult
 from katibflow.client.submitting import Recurring
-from katibflow.errors import KatibflowError, RunnerError
+from katibflow.errors import InputError, KatibflowError, RunnerError
 from katibflow.handles.base import Configured, RunHandle, Snapshot, StopOutcome, Where
 from katibflow.handles.registry import find_run, latest_runs
 from katibflow.printing import warn
@@ -177,9 +177,11 @@ class Run:
             follow: Whether to go on until the trial, or the run, is over.
 
         Raises:
-            InputError: The run has no such trial.
+            InputError: The run has no such trial, or it is no number.
             RunnerError: There is no log, or it cannot be read.
         """
+        if trial is not None and (isinstance(trial, bool) or not isinstance(trial, int)):
+            raise InputError(f"trial: found {trial!r}; allowed: a trial's number, as 0")
         lines: LogLines = self._handle.logs(trial, follow=follow)
         return (line for _, line in lines if line is not None)
 

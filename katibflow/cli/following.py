@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from katibflow.cli.options import EXPERIMENT_FAILED, interrupted
-from katibflow.cli.results import best_lines
+from katibflow.cli.results import best_lines, has_best
 from katibflow.client.base import NotFound
 from katibflow.engine.signals import caught
 from katibflow.errors import RunnerError
@@ -49,10 +49,11 @@ def follow_to_end(run: RunHandle, poll: float | None, as_json: bool) -> typer.Ex
     for line in now.problems:
         say(line, file=sys.stderr)
     if as_json:
-        print(json.dumps(now.data()))
+        print(json.dumps(now.whole_data()))
     else:
         say(f"{now.ending.reason}: {now.ending.message}")
         if now.history is not None:
             say(*best_lines(now.history))
         say(f"run: {now.link}")
-    return typer.Exit(0 if now.ending.succeeded else EXPERIMENT_FAILED)
+    well = now.ending.succeeded and (now.history is None or has_best(now.history))
+    return typer.Exit(0 if well else EXPERIMENT_FAILED)

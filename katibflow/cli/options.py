@@ -143,10 +143,19 @@ def check_output(path: Path, source: Path | None = None) -> None:
         source: The input file, which must not be overwritten; None without one.
 
     Raises:
-        InputError: The path is a folder, its folder does not exist, or it is the source.
+        InputError: The path is a folder, a device or a pipe, its folder does not exist, or it is
+            the source.
     """
     if source is not None and path.resolve() == source.resolve():
-        raise InputError(f"--output {path}: found the Experiment's own file; allowed: another")
-    if path.is_dir() or not path.resolve().parent.is_dir():
-        what = "a folder" if path.is_dir() else f"no folder {path.parent}"
-        raise InputError(f"--output {path}: found {what}; allowed: a file in a folder")
+        raise InputError(f"--output {path}: found the input's own file; allowed: another")
+    found = ""
+    if path.is_dir():
+        found = "a folder"
+    elif not path.resolve().parent.is_dir():
+        found = f"no folder {path.parent}"
+    elif str(path) == "-":
+        found = "no name of a file"
+    elif path.exists() and not path.is_file():
+        found = "a device or a pipe"
+    if found:
+        raise InputError(f"--output {path}: found {found}; allowed: a file in a folder")

@@ -30,10 +30,12 @@ def report(
       katibflow report runs/mnist
       katibflow report runs/mnist -o mnist.html
     """
+    from katibflow.runs.folder import RunFolder
     from katibflow.runs.running import read_run, write_page
 
     if output is not None:
         check_output(output)
+        RunFolder.of(run_folder).check_outside(output)
     if run_folder.is_file() and not _may_be_history(run_folder):
         raise InputError(
             f"{run_folder}: found a file that is no history; allowed: the folder of a run, or a "

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from katibflow.study.failures import Failure
     from katibflow.study.history import History
 
-__all__ = ["best_lines", "print_result", "terminal_width", "trial_lines"]
+__all__ = ["best_lines", "has_best", "print_result", "terminal_width", "trial_lines"]
 
 _MOST_FAILURES = 5
 """Causes of failures that are listed at the end of a run."""
@@ -103,6 +103,13 @@ def best_lines(history: History) -> list[str]:
     from katibflow.study.best import best_of
 
     return best_of(history.experiment.spec.objective, history.trials).lines()
+
+
+def has_best(history: History) -> bool:
+    """Returns whether a trial is best: has a value, and breaks no constraint."""
+    from katibflow.study.best import best_of
+
+    return bool(best_of(history.experiment.spec.objective, history.trials).trials)
 
 
 def _reason_and_last_line(text: str) -> str:

@@ -20,7 +20,7 @@ from katibflow.cli.options import (
     interrupted,
     with_backends,
 )
-from katibflow.cli.results import print_result
+from katibflow.cli.results import has_best, print_result
 from katibflow.engine.signals import caught
 from katibflow.printing import say
 from katibflow.runners.backends import DEFAULT, backend_of
@@ -195,8 +195,7 @@ def run(
     print_result(done, as_json, done.folder.report)
     if done.interrupted is not None:
         raise interrupted(done.interrupted)
-    well = done.ending.succeeded and not done.gave_nothing
-    raise typer.Exit(0 if well else EXPERIMENT_FAILED)
+    raise typer.Exit(0 if done.ending.succeeded and has_best(done.history) else EXPERIMENT_FAILED)
 
 
 def _leave(stop: StopRequest, number: int, stream: TextIO) -> NoReturn:

@@ -22,7 +22,6 @@ from katibflow.printing import say, visible
 
 if TYPE_CHECKING:
     from katibflow.handles.base import Snapshot
-    from katibflow.handles.registry import Listed
 
 __all__ = ["best", "list_", "show", "stop"]
 
@@ -52,10 +51,15 @@ def list_(
     for source, listed in groupby(latest_runs(where, limit), lambda each: each.source):
         shown: list[Snapshot] = []
         for each in listed:
+            found = each.found
             try:
-                shown.append(_brief(each))
+                if isinstance(found, KatibflowError):
+                    raise found
+                shown.append(found.snapshot(brief=True))
             except KatibflowError as error:
-                if each.configured is Configured.GIVEN:
+                if error is not found:  # the others of its source are listed all the same
+                    say(f"left out, as it cannot be read: {error}", file=sys.stderr)
+                elif each.configured is Configured.GIVEN:
                     failures.append(error)
                 else:
                     what = source_of(source).summary
@@ -75,13 +79,6 @@ def list_(
         say(*table_lines(_HEAD, []))
     if failures:
         raise failures[0]
-
-
-def _brief(listed: Listed) -> Snapshot:
-    """Returns what a list shows of a run; raises why there is none."""
-    if isinstance(listed.found, KatibflowError):
-        raise listed.found
-    return listed.found.snapshot(brief=True)
 
 
 def _row(run: Snapshot) -> tuple[str, ...]:
@@ -119,7 +116,6 @@ def show(
       katibflow show mnist-20260131-093000
       katibflow show 0a1b2c3d --follow
     """
-    from katibflow.report.data import trials_data
     from katibflow.study.reasons import ExperimentReason
 
     found = find_run(run, where)
@@ -129,8 +125,7 @@ def show(
     for line in now.problems:
         say(line, file=sys.stderr)
     if as_json:
-        trials = trials_data(now.history) if now.history is not None else None
-        print(json.dumps({**now.data(), "history": trials}))
+        print(json.dumps(now.whole_data()))
         return
     if now.history is not None:
         is_stopped = now.ending.reason == ExperimentReason.INTERRUPTED

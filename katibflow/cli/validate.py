@@ -11,7 +11,7 @@ import typer
 
 from katibflow.cli.options import BAD_INPUT, AsJson, ConfigMapFile
 from katibflow.errors import InputError
-from katibflow.printing import say
+from katibflow.printing import counted, say
 
 if TYPE_CHECKING:
     from katibflow.experiment.types import Experiment
@@ -70,8 +70,12 @@ def validate(
 
 def _summary(experiment: Experiment) -> str:
     spec = experiment.spec
-    trials = "without a limit" if spec.max_trial_count is None else f"{spec.max_trial_count} trials"
-    searched = f"{len(spec.parameters)} parameters"
+    trials = (
+        "without a limit"
+        if spec.max_trial_count is None
+        else counted(spec.max_trial_count, "trial")
+    )
+    searched = counted(len(spec.parameters), "parameter")
     if spec.nas_config is not None:
         searched = f"networks with numLayers {spec.nas_config.graph_config.num_layers}"
     return (

@@ -20,6 +20,7 @@ from katibflow.client.stalls import Stall
 from katibflow.client.tasks import DRIVER, LAST_STEP, is_frame
 from katibflow.engine.events import TrialEnded, TrialNotice, TrialStarted, Update
 from katibflow.errors import RunnerError
+from katibflow.printing import counted
 from katibflow.steps.presenting import decision_at_end
 from katibflow.study.ending import Ending
 from katibflow.study.history import History, Trial
@@ -195,7 +196,7 @@ def steps_text(run: Run, has_jobs: bool = True) -> str:
     waiting = len(trials) - over - running
     text = run.state.lower()
     if trials:
-        text += f": {over} trials ended, {running} running"
+        text += f": {counted(over, 'trial')} ended, {running} running"
         text += f", {waiting} about to start" if waiting else ""
     failed = sorted({step.name for step in run.steps if step.state == "FAILED"})
     return text + (f", failed: {', '.join(failed)}" if failed else "")

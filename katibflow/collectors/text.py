@@ -188,7 +188,8 @@ def observation(points: Sequence[Point]) -> Observation:
     """Returns a metric's latest, lowest and highest value.
 
     Latest is the point with the newest timestamp, the later line on a tie; a line without one
-    counts as the oldest. Min and max are over the finite values, NaN if there is none.
+    counts as the oldest. Min and max are over the finite values; over the infinite ones if there
+    are no others, and NaN if all are NaN.
 
     Args:
         points: At least one.
@@ -197,8 +198,9 @@ def observation(points: Sequence[Point]) -> Observation:
     """
     latest = max(points, key=lambda point: (instant(point.time), point.step))
     finite = [point.value for point in points if math.isfinite(point.value)]
+    numbers = finite or [point.value for point in points if not math.isnan(point.value)]
     return Observation(
         latest=latest.value,
-        min=min(finite, default=math.nan),
-        max=max(finite, default=math.nan),
+        min=min(numbers, default=math.nan),
+        max=max(numbers, default=math.nan),
     )

@@ -14,7 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from katibflow.report.data import best_data
+from katibflow.errors import InputError
+from katibflow.report.data import best_data, trials_data
 from katibflow.runs.folder import RunFolder
 from katibflow.study.ending import Ending
 from katibflow.study.history import History
@@ -90,6 +91,9 @@ class Where:
         context: The kubeconfig's context; None for the current one.
         ca_file: File with the certificates to trust; None for the usual ones.
         warn: Called with each warning for the user.
+
+    Raises:
+        InputError: The folder of runs is a file.
     """
 
     warn: Callable[[str], None]
@@ -99,6 +103,10 @@ class Where:
     namespace: str | None = None
     context: str | None = None
     ca_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.runs.exists() and not self.runs.is_dir():
+            raise InputError(f"--runs {self.runs}: found a file; allowed: a folder of runs")
 
 
 class Configured(StrEnum):
@@ -176,6 +184,11 @@ class Snapshot:
             "stall": self.stall,
             "link": self.link,
         }
+
+    def whole_data(self) -> dict[str, Any]:
+        """Returns `data` with all trials as ``history``, null where they cannot be read."""
+        trials = None if self.history is None else trials_data(self.history)
+        return {**self.data(), "history": trials}
 
 
 class StopOutcome(Protocol):

@@ -77,8 +77,9 @@ def progress_for(status: Status, stream: TextIO, since: datetime | None = None) 
 
 
 def time_left(status: Status, since: datetime, now: datetime) -> float | None:
-    """Returns the seconds until the last trial ends, at the pace since the run began.
+    """Returns the seconds until the last trial ends, at the pace since the run's first trial.
 
+    What came before that trial, as a pipeline whose pods wait for room, says nothing of the pace.
     Returns None while no trial has ended since then, or if the experiment has no maxTrialCount.
 
     Args:
@@ -87,13 +88,13 @@ def time_left(status: Status, since: datetime, now: datetime) -> float | None:
         now: The present time, with a time zone.
     """
     most = status.experiment.spec.max_trial_count
-    ends = [
-        row.trial.end for row in status.rows.values() if row.trial.state is not TrialState.KILLED
-    ]
-    own = sum(end is not None and datetime.fromisoformat(end) >= since for end in ends)
+    trials = [row.trial for row in status.rows.values() if row.trial.state is not TrialState.KILLED]
+    own = [each for each in trials if each.end and datetime.fromisoformat(each.end) >= since]
     if most is None or not own:
         return None
-    return max(0, most - status.ended) * (now - since).total_seconds() / own
+    starts = [text for each in own if (text := each.queued or each.start)]
+    first = max(since, min(map(datetime.fromisoformat, starts), default=since))
+    return max(0, most - status.ended) * (now - first).total_seconds() / len(own)
 
 
 def bar(status: Status, since: datetime | None, now: datetime) -> list[RenderableType]:

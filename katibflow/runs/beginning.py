@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from katibflow.printing import counted
 from katibflow.study.changes import Change
 from katibflow.study.decision import decide, used_up
 from katibflow.study.history import History, Kept, TrialState
@@ -51,6 +52,11 @@ def opening_lines(
     lines = [] if aside is None else [f"begun anew; the earlier run is kept in {aside}"]
     if history.trials:
         lines.append(_goes_on(folder, history))
+    if history.trials and history.warm:
+        lines.append(
+            f"learns from {counted(len(history.warm), 'trial')} that its warm start gave it at the "
+            "beginning; --warm-start changes nothing now"
+        )
     lines += [f"kept though it changed: {change}" for change in changes]
     return tuple(lines)
 
@@ -67,4 +73,4 @@ def _goes_on(folder: Path, history: History) -> str:
             f"nothing is run: {folder} is over, and this is its result "
             f"({decision.reason}: {decision.message}); {to_go_on}{_ANEW}"
         )
-    return f"{folder} goes on: {len(history.trials)} trials on record; {_ANEW}"
+    return f"{folder} goes on: {counted(len(history.trials), 'trial')} on record; {_ANEW}"

@@ -109,6 +109,36 @@ class RunFolder:
             raise InputError(f"{path}: found {len(histories)} histories; allowed: one of {names}")
         return cls(path, histories[0]) if histories else cls(path)
 
+    def check_parent(self) -> None:
+        """Makes the folder of runs, which this run's folder is in, unless it is there.
+
+        Raises:
+            InputError: It cannot be made, or is no folder.
+        """
+        try:
+            make_folder(self.path.parent)
+        except OSError as error:
+            raise InputError(
+                f"--runs {self.path.parent}: cannot be made: {error.strerror}; allowed: a folder, "
+                "which need not exist"
+            ) from error
+
+    def check_outside(self, output: Path) -> None:
+        """Checks that a page may be written to a path: it is none of the run's own files.
+
+        Raises:
+            InputError: It is the history, or another file that the run's folder has, but for pages.
+        """
+        there = output.resolve()
+        is_own = there == self.study.resolve()
+        if self._is_whole and there.is_relative_to(self.path.resolve()):
+            is_own = is_own or (there.exists() and there.suffix != self.report.suffix)
+        if is_own:
+            raise InputError(
+                f"--output {output}: found a file of the run; allowed: {self.report}, or another "
+                "file"
+            )
+
     @property
     def has_trials(self) -> bool:
         """Whether the trials' own records and logs are here too, beside the history."""

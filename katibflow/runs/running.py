@@ -20,6 +20,7 @@ from katibflow.experiment.architecture import template_of
 from katibflow.experiment.trial_template import render
 from katibflow.experiment.types import Experiment
 from katibflow.experiment.yaml_reader import dump_document
+from katibflow.printing import counted
 from katibflow.report.page import render_report, write_report
 from katibflow.runs.beginning import opening_lines, with_kept
 from katibflow.runs.folder import RunFolder, read_history_file, with_records
@@ -202,7 +203,11 @@ def preview(experiment: Experiment, runs: Path, options: Options) -> list[str]:
         lines = list(opening) or [f"a new run in {folder.path}"]
     history = with_warm_start(history, options.warm_start, read_history, options.source)
     spec = experiment.spec
-    count = "without a limit" if spec.max_trial_count is None else f"{spec.max_trial_count} trials"
+    count = (
+        "without a limit"
+        if spec.max_trial_count is None
+        else counted(spec.max_trial_count, "trial")
+    )
     lines.append(
         f"{experiment.name}: {count}, {spec.parallelism} at a time, {spec.algorithm.algorithm_name}"
     )
@@ -269,6 +274,7 @@ def _opened(
     from katibflow.runners.folder_records import locked
 
     aside = _set_aside(folder, experiment, setup) if fresh else None
+    folder.check_parent()
     with locked(folder.path) as lock:
         forget = stop.subscribe(lock.note_stopping)
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from katibflow.errors import InputError
+from katibflow.printing import counted
 from katibflow.study.history import History
 from katibflow.study.resume import check_resume
 from katibflow.study.warm_start import warmed
@@ -37,7 +38,8 @@ def with_warm_start(
     if history.trials:
         raise InputError(
             f"--warm-start {path}: found a run that has begun without it, with "
-            f"{len(history.trials)} trials; allowed: --fresh, to begin anew, or another --name"
+            f"{counted(len(history.trials), 'trial')}; allowed: --fresh, to begin anew, or "
+            "another --name"
         )
     earlier = read(path)
     check_resume(source, history.experiment, earlier.experiment, "a run without --warm-start")

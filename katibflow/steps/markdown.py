@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from katibflow.printing import counted
 from katibflow.report.table import Output, Style, columns_of, rows_of
 from katibflow.study.best import best_of
 from katibflow.study.history import History
@@ -23,7 +24,12 @@ def markdown(title: str, history: History, reason: str) -> str:
     """
     experiment, trials = history.experiment, history.trials
     columns = columns_of(experiment, trials, Output.MARKDOWN)
-    lines = [f"# {_cell(title)}", "", f"{len(trials)} trials. {_cell(reason)}".rstrip(), ""]
+    lines = [
+        f"# {_cell(title)}",
+        "",
+        f"{counted(len(trials), 'trial')}. {_cell(reason)}".rstrip(),
+        "",
+    ]
     for sentence in best_of(experiment.spec.objective, trials).sentences():
         lines += [_cell(sentence), ""]
     headings = [each.heading if each.is_given else each.heading.lower() for each in columns]

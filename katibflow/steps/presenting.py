@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from katibflow.printing import counted
 from katibflow.report.data import result_data
 from katibflow.report.page import render_report
 from katibflow.runners.backends import backend_of_steps
@@ -37,7 +38,7 @@ def summary(study_path: str, page: Artifact) -> None:
     """
     history = read_study(study_path)
     title = f"Round {history.rounds}"
-    ending = Ending(None, title, f"{len(history.trials)} trials so far")
+    ending = Ending(None, title, f"{counted(len(history.trials), 'trial')} so far")
     _write_page(page, history, ending)
     page.metadata["display_name"] = title.lower()
 

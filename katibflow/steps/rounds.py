@@ -8,6 +8,7 @@ from pathlib import Path
 
 from katibflow.engine.trial import new_trial
 from katibflow.errors import SuggestionError
+from katibflow.printing import counted
 from katibflow.steps.backends import runner_for
 from katibflow.steps.capacity import MAX_ROUNDS
 from katibflow.steps.files import Artifact, exits_with_message, read_study, write_study
@@ -45,7 +46,7 @@ def suggestion(study_path: str) -> list[str]:
     if not trials:  # a round without trials has no outputs for `collector` to read
         raise SuggestionError(f"no suggestion is left: {why_over(history.experiment)}")
     items = [item_text(trial) for trial in trials]
-    print(f"round {history.rounds + 1}: {len(items)} trials", *items, sep="\n")
+    print(f"round {history.rounds + 1}: {counted(len(items), 'trial')}", *items, sep="\n")
     return items
 
 
@@ -98,7 +99,7 @@ def loop(study_path: str, text: Artifact, reason_path: str) -> bool:
     Path(text.path).write_text(markdown(title, history, reason), encoding="utf-8")
     text.metadata["display_name"] = f"round {history.rounds}"
     Path(reason_path).write_text(reason, encoding="utf-8")
-    print(reason or f"another round, of {decision.wanted} trials at most")
+    print(reason or f"another round, of {counted(decision.wanted, 'trial')} at most")
     publish(history)
     track_trials(history)
     return not decision.finished

@@ -12,6 +12,7 @@ from dataclasses import replace
 import katibflow
 from katibflow.errors import InputError, RunnerError
 from katibflow.experiment.parsing import checked
+from katibflow.printing import counted
 from katibflow.steps.backends import earlier_trials
 from katibflow.steps.capacity import KFP, Capacity, Growth
 from katibflow.steps.files import Artifact, exits_with_message, write_study
@@ -59,7 +60,7 @@ def start(
     study.metadata["display_name"] = "study at the start"
     name, spec = history.experiment.name, history.experiment.spec
     print(
-        f"{name}: {spec.algorithm.algorithm_name}, {spec.parallelism} trials at a time, "
+        f"{name}: {spec.algorithm.algorithm_name}, {counted(spec.parallelism, 'trial')} at a time, "
         f"at most {spec.max_trial_count or 'any number of'} trials, run {history.run}"
     )
     for trial in history.trials:
@@ -157,8 +158,8 @@ def check_first_trials(history: History) -> None:
     decision = after_rounds(history, 0)
     if decision.finished:
         raise InputError(
-            f"resume: found {len(history.trials)} trials of earlier runs, with which the "
-            f"experiment is over before it begins ({decision.reason}: {decision.message}); "
+            f"resume: found {counted(len(history.trials), 'trial')} of earlier runs, with which "
+            f"the experiment is over before it begins ({decision.reason}: {decision.message}); "
             f"allowed: {NONE}, or a maxTrialCount (+10: ten more), maxFailedTrialCount or "
             "goal that leaves something to do"
         )

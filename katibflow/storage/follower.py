@@ -22,6 +22,12 @@ __all__ = ["Copy", "Follower", "Reports"]
 _TOGETHER = 0.3
 """Seconds to wait for more changes, so that a short trial is written once, after its end."""
 
+_UNTOLD = 1.0
+"""Seconds that the end waits for a driver that is being loaded before the user is told."""
+
+_LOADING = 10
+"""How many times the patience a driver may take to load."""
+
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 30.0
 
@@ -39,6 +45,7 @@ class Copy:
         update: Brings a trial up to date there; raises whatever its driver raises.
         forget: Forgets what is there after an error; the next use reads it again.
         why: Returns the cause of an error as one line, without passwords.
+        prepare: Loads the driver, before anything is written; nothing by default.
     """
 
     option: str
@@ -46,6 +53,7 @@ class Copy:
     update: Callable[[History, Trial, Reports], None]
     forget: Callable[[], None]
     why: Callable[[BaseException], str]
+    prepare: Callable[[], None] = lambda: None
 
 
 class Follower:
@@ -55,7 +63,8 @@ class Follower:
         copy: The copy.
         warn: Takes each warning for the user, in any thread.
         patience: Seconds without a trial written after which the end of a run no longer waits for
-            a copy that is slow or gone; 20 by default.
+            a copy that is slow or gone; 20 by default. Its driver may take ten times as long to
+            load.
     """
 
     def __init__(
@@ -73,11 +82,13 @@ class Follower:
         self._points: dict[int, dict[str, Series]] = {}
         self._at_end: Callable[[History], None] | None = None
         self._behind: set[int] = set()
+        self._is_prepared = False
+        self._is_over = False
         self._closing = False
         self._written = 0
         self._reason = ""
         # A daemon, since a database's driver that hangs must not keep the program from its end.
-        self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
+        self._thread = threading.Thread(target=self._follow_to_end, name="follower", daemon=True)
 
     def follow(self, history: History) -> None:
         """Takes all trials of a history, before the engine starts and after its end."""
@@ -126,18 +137,46 @@ class Follower:
         with self._change:
             self._closing = True
             self._change.notify()
+            self._await_driver()
         written = -1
         while self._thread.is_alive() and written != self._written:
             written = self._written
             self._thread.join(self._patience)
         with self._change:
             behind, why = self._is_behind, self._reason
+            if not self._is_prepared:
+                why = why or f"its driver was not loaded within {_LOADING * self._patience:g} s"
         if behind or self._thread.is_alive():
             self._warn(
                 f"{self._copy.option}: {self._copy.what} is not up to date: "
                 f"{why or f'nothing was written for {self._patience:g} s'}; the same command, "
                 "started again, brings it there"
             )
+
+    def _await_driver(self) -> None:
+        """Waits until the driver is loaded, which takes long where it is large; tells so."""
+
+        def loaded() -> bool:
+            return self._is_prepared or self._is_over
+
+        if not self._change.wait_for(loaded, _UNTOLD):
+            self._warn(f"{self._copy.option}: its driver is still being loaded; the end waits")
+            self._change.wait_for(loaded, _LOADING * self._patience)
+
+    def _follow_to_end(self) -> None:
+        try:
+            self._work()
+        finally:
+            with self._change:
+                self._is_over = True
+                self._change.notify_all()
+
+    def _prepare(self) -> None:
+        if not self._is_prepared:
+            self._copy.prepare()
+            with self._change:
+                self._is_prepared = True
+                self._change.notify_all()
 
     def _work(self) -> None:
         delay = 0.0
@@ -152,6 +191,7 @@ class Follower:
                 at_end = self._at_end
             assert history is not None, "follow comes before updates"
             try:
+                self._prepare()
                 for number in numbers:
                     self._copy.update(history, *self._next(number))
                     self._written += 1

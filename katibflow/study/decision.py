@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from katibflow.experiment.types import Experiment, Objective
+from katibflow.printing import counted
 from katibflow.study.history import Trial, TrialState
 from katibflow.study.objectives import goals_met, goals_text, objective_values
 from katibflow.study.reasons import ExperimentReason
@@ -68,14 +69,14 @@ def decide(experiment: Experiment, trials: Iterable[Trial]) -> Decision:
     if limit is not None and failed and failed >= limit:
         return _end(
             ExperimentReason.FAILED,
-            f"{failed} trials failed, maxFailedTrialCount is {limit}",
+            f"{counted(failed, 'trial')} failed, maxFailedTrialCount is {limit}",
             False,
         )
     most = spec.max_trial_count
     if most is not None and completed >= most:
         return _end(
             ExperimentReason.MAX_TRIALS_REACHED,
-            f"{completed} trials ended, maxTrialCount is {most}",
+            f"{counted(completed, 'trial')} ended, maxTrialCount is {most}",
         )
     room = spec.parallelism if most is None else min(spec.parallelism, most - completed)
     return Decision(False, False, "", "", max(0, room - active))

@@ -113,6 +113,8 @@ class Point:
 class Observation:
     """One metric of a finished trial; ``min`` and ``max`` are those of the finite reports.
 
+    Where there is none they are infinite, or NaN if all reports are.
+
     ``text`` is the last report if that is no number, which ``latest`` then is not either.
     """
 

@@ -10,11 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from katibflow.errors import Fault
+from katibflow.experiment.types import ParameterType
+from katibflow.suggestion.space.dimensions import decimal_of
 
 if TYPE_CHECKING:
     from katibflow.experiment.parsing import Parts
     from katibflow.experiment.types import Experiment
     from katibflow.suggestion.space.search_space import Space
+
+_NUMBERS = frozenset({ParameterType.INT, ParameterType.DOUBLE})
 
 __all__ = ["ENQUEUE", "enqueued_of", "faults", "is_asked", "read_enqueued"]
 
@@ -78,6 +82,8 @@ def _entry_faults(
                 yield Fault(f"{where}.{dimension.name}", "", "a value of its feasibleSpace")
             continue
         try:
+            if known[dimension.name].type in _NUMBERS:
+                decimal_of(entry[dimension.name])
             dimension.number(entry[dimension.name])
         except (ValueError, ArithmeticError):
             space_text = known[dimension.name].feasible_space.model_dump_json(
@@ -114,12 +120,17 @@ def read_enqueued(text: str) -> Sequence[Mapping[str, str]]:
     try:
         # Every scalar is a text: 0.10 is not rounded, and "on" is no boolean.
         found: Any = yaml.load(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
+        nodes: Any = yaml.compose(text, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError("neither JSON nor YAML") from error
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise ValueError("no list of mappings")
     if not all(isinstance(value, str) for each in found for value in each.values()):
         raise ValueError("a value is no text or number")
+    for entry in nodes.value:
+        names = [key.value for key, _ in entry.value]
+        if len(names) > len(set(names)):
+            raise ValueError(f'"{max(names, key=names.count)}" twice in one mapping')
     return found
 
 

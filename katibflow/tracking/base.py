@@ -50,6 +50,9 @@ class Tracker(Protocol):
     again then. What is there already, also from an earlier process, is not written a second time.
     """
 
+    def prepare(self) -> None:
+        """Loads the tracker's client, which may take long; nothing is written yet."""
+
     def update(self, history: History, trial: Trial, reports: Reports, files: Files) -> None:
         """Brings a trial up to date: parameters, metrics with their steps, state and logs.
 

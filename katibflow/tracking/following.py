@@ -58,7 +58,9 @@ class _Following(Follower):
             tracker.update(history, trial, reports, files)
 
         super().__init__(
-            Copy(option, "the tracker", update, tracker.forget, tracker.why), warn, patience
+            Copy(option, "the tracker", update, tracker.forget, tracker.why, tracker.prepare),
+            warn,
+            patience,
         )
         self._tracker = tracker
         self._files = files

@@ -75,6 +75,10 @@ class MlflowTracker:
 
         return MlflowClient(self._place or None)
 
+    def prepare(self) -> None:
+        """Imports MLflow's client, and makes the tables of a database that has none."""
+        _ = self._client
+
     def update(self, history: History, trial: Trial, reports: Reports, files: Files) -> None:
         """Brings a trial up to date; see `Tracker`."""
         from mlflow.entities import (  # type: ignore[import-not-found,unused-ignore]
@@ -158,8 +162,12 @@ class MlflowTracker:
         run: str | None = next((each.info.run_id for each in found), None)
         if run is None:
             spec = history.experiment.spec
+            begun = [milliseconds(trial.queued or trial.start) for trial in history.trials]
             made = self._client.create_run(
-                of, tags={_RUN: history.run, _STATE: "run"}, run_name=f"{name} {history.run}"
+                of,
+                start_time=min((each for each in begun if each is not None), default=None),
+                tags={_RUN: history.run, _STATE: "run"},
+                run_name=f"{name} {history.run}",
             )
             run = made.info.run_id
             settings = {
@@ -168,11 +176,13 @@ class MlflowTracker:
                 "seed": history.seed,
                 "maxTrialCount": spec.max_trial_count,
                 "parallelTrialCount": spec.parallelism,
+                "maxFailedTrialCount": spec.max_failed_trial_count,
                 **{f"algorithm.{s.name}": s.value for s in spec.algorithm.algorithm_settings},
             }
             params = [
                 Param(_named(key), str(value)[:_LONGEST_PARAMETER])
                 for key, value in settings.items()
+                if value is not None
             ]
             self._client.log_batch(run, params=params)
         else:

@@ -38,6 +38,10 @@ class WandbTracker:
     def __init__(self, place: str) -> None:
         self._project = place
 
+    def prepare(self) -> None:
+        """Imports W&B's client."""
+        import wandb  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+
     def update(self, history: History, trial: Trial, reports: Reports, files: Files) -> None:
         """Writes a trial that is over, once; see `Tracker`."""
         if not trial.state.is_finished:

@@ -89,6 +89,23 @@ def test_a_trial_without_one_of_the_metrics_fails_and_names_it(tmp_path: Path) -
     assert "no trial has finite values of all objectives and meets the constraints" in done.stdout
 
 
+def test_a_run_whose_trials_all_break_a_constraint_has_the_status_of_one_without_a_value(
+    tmp_path: Path,
+) -> None:
+    constraints = [{"name": "ram", "max": 1}]
+    objective = {**OBJECTIVE, "additionalMetricNames": ["size", "ram"], "constraints": constraints}
+    file = write(
+        tmp_path,
+        "echo loss=1 size=30 ram=5",
+        objective=objective,
+        maxTrialCount=1,
+    )
+    done = katibflow("run", file, cwd=tmp_path)
+    (run,) = (tmp_path / "runs").iterdir()
+    assert done.returncode == katibflow("best", run, cwd=tmp_path).returncode == 1
+    assert "ExperimentMaxTrialsReached" in done.stdout
+
+
 def test_a_constraint_leaves_the_best_trial_that_keeps_it(tmp_path: Path) -> None:
     objective = {
         **{key: value for key, value in OBJECTIVE.items() if key != "goals"},

@@ -96,6 +96,9 @@ class Written:
     def end(self, history: History, ending: Ending, report: Path, files: Files) -> None:
         self.ends.append((ending.reason, report.read_text(), files.study.is_file()))
 
+    def prepare(self) -> None:
+        pass
+
     def forget(self) -> None:
         pass
 
@@ -185,6 +188,28 @@ def test_a_tracker_that_is_down_is_told_once_and_tried_again_at_the_end() -> Non
     assert said[0].startswith("--track x: cannot be written: connection refused; the run goes on")
 
 
+def test_a_client_that_loads_longer_than_writes_may_take_is_waited_for() -> None:
+    """The end tells that it waits, and everything is written then."""
+    said: list[str] = []
+    waits, written = threading.Event(), []
+
+    def warn(text: str) -> None:
+        said.append(text)
+        waits.set()
+
+    def prepare() -> None:
+        assert waits.wait(30)
+
+    def update(_: History, trial: Trial, reports: Reports) -> None:
+        written.append(trial.number)
+
+    copy = Copy("--track x", "the tracker", update, lambda: None, str, prepare)
+    with Follower(copy, warn, patience=0.5) as follower:
+        follower.follow(history(Trial(0, TrialState.COMPLETE, {"x": "1"})))
+    assert written == [0]
+    assert said == ["--track x: its driver is still being loaded; the end waits"]
+
+
 # ------------------------------------------------------------------------------- a real server
 
 
@@ -196,17 +221,18 @@ def server(tmp_path: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     folder = tmp_path / "server"
     folder.mkdir()
-    log = (folder / "log").open("w")
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-            *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"),
-            *("--artifacts-destination", str(folder / "artifacts")),
-        ],
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+                *("--host", "127.0.0.1", "--port", str(port)),
+                *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+                *("--artifacts-destination", str(folder / "artifacts")),
+            ],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     try:
         while True:  # it takes as long as it takes
             try:

@@ -18,6 +18,12 @@ def test_a_fault_is_one_printable_line() -> None:
     assert text == r'spec.x: found "a\nb\x1b[31m\u202ec"; allowed: ä number'
 
 
+def test_a_text_of_others_in_an_error_does_nothing_to_a_terminal() -> None:
+    assert str(KatibflowError("boom \x1b]0;evil\x07\nat line 3")) == r"boom \x1b]0;evil\x07" + (
+        "\nat line 3"
+    )
+
+
 def test_an_invalid_experiment_lists_every_fault_with_its_file() -> None:
     error = InvalidExperiment("x.yaml", [Fault("a", "1", "2"), Fault("b", "", "3")])
     assert str(error).splitlines() == [

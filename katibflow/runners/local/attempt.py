@@ -135,6 +135,11 @@ class Attempt:
         """Returns the replica's exit code as its shell wrote it."""
         return read_number(f"{self.base(replica)}.exit")
 
+    def has_exit_code(self) -> bool:
+        """Returns whether a replica has run to its end by itself, by what its shell wrote."""
+        files = self.folder.glob("*.exit")
+        return any(read_number(str(file)) is not None for file in files)
+
     def exit_time(self, replica: str) -> int:
         """Returns the time of the exit code, in nanoseconds since the epoch; 2**63 without one."""
         try:

@@ -176,13 +176,19 @@ class LocalRunner:
         return gpus.each if gpus is not None and gpus.ids else 0
 
     def _stop(self, folder: TrialFolder, lives: bool, reason: str) -> None:
-        """Stops a trial that lives, or whose record says that it runs."""
+        """Stops a trial that lives, or whose record says that it runs.
+
+        One that has run to its end while nobody followed it keeps its end: the next start takes
+        its result.
+        """
         record = None if lives else folder.read_record()
         if not lives and (record is None or record.state.is_finished):
             return
         # It takes no lock: a living process that follows the trial finds there that it was stopped.
         with unwritable(folder.path):
             attempt = folder.attempt()
+            if not lives and attempt is not None and attempt.has_exit_code():
+                return
             if attempt is not None and attempt.end() is None:
                 attempt.write_end(JobOutcome(JobState.STOPPED, "Stopped", reason))
         end_all(folder.path, KILL_GRACE, census=self._census)

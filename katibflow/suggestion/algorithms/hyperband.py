@@ -21,6 +21,7 @@ from typing import Any
 from katibflow.errors import Fault
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import ExperimentSpec, ObjectiveType
+from katibflow.printing import counted
 from katibflow.study.history import History, Trial, TrialState
 from katibflow.study.objectives import objective_value
 from katibflow.suggestion.algorithms.base import Ability, Algorithm, Settings, Suggestion, chance
@@ -168,7 +169,8 @@ def _notes(spec: ExperimentSpec, settings: Settings) -> tuple[str, ...]:
         for stage in range(bracket + 1)
     ]
     most = spec.max_trial_count
-    text = f"algorithm hyperband: {sum(stages)} trials in {last + 1} brackets, the first of {first}"
+    trials, brackets = counted(sum(stages), "trial"), counted(last + 1, "bracket")
+    text = f"algorithm hyperband: {trials} in {brackets}, the first of {first}"
     if spec.parallelism < first:
         text += f", {spec.parallelism} at a time (Katib wants all of the first stage at once)"
     if most is not None and last and most <= first:

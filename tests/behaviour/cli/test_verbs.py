@@ -86,6 +86,7 @@ def test_every_verb_tells_a_local_run_as_json_with_the_keys_of_all_runs(ask: Ask
     put_run(Path("runs/sample"))
     (listed,) = json.loads(ask("list", "--json").out)["runs"]
     shown = json.loads(ask("show", "sample", "--json").out)
+    assert json.loads(ask("show", "sample", "--follow", "--json").out) == shown
     assert len(shown.pop("history")) == 3
     assert shown == listed
     assert listed == {
@@ -117,11 +118,36 @@ def test_nothing_is_listed_without_an_error_where_there_is_nothing(ask: Ask) -> 
 def test_a_run_that_cannot_be_read_hides_no_other(ask: Ask) -> None:
     put_run(Path("runs/good"))
     (put_run(Path("runs/bad")) / "study.jsonl").write_text("no history\n")
-    done = ask("list")
-    assert [line.split()[0] for line in done.out.splitlines()] == ["NAME", "good"]
-    assert "runs/bad/study.jsonl" in done.err
+    for options in ([], ["--on", "local"]):
+        done = ask("list", *options)
+        assert done.code == 0
+        assert [line.split()[0] for line in done.out.splitlines()] == ["NAME", "good"]
+        assert done.err.startswith("left out, as it cannot be read: runs/bad/study.jsonl")
     for verb in ("show", "best", "report", "stop"):
         assert ask(verb, "runs/bad").code == 1  # its records are at fault, not the command
+
+
+def test_a_report_overwrites_nothing_of_its_run(ask: Ask) -> None:
+    folder = put_run(Path("runs/sample"))
+    (folder / "lock").touch()
+    for wrong in ("study.jsonl", "lock"):
+        done = ask("report", str(folder), "-o", str(folder / wrong))
+        assert (done.code, done.out) == (2, "")
+        assert "found a file of the run; allowed: runs/sample/report.html, or another" in done.err
+    for wrong, what in (("-", "no name of a file"), ("/dev/null", "a device or a pipe")):
+        done = ask("report", str(folder), "-o", wrong)
+        assert (done.code, f"{wrong}: found {what}; allowed: a file" in done.err) == (2, True)
+    assert ask("report", str(folder), "-o", str(folder / "mine.html")).code == 0
+    assert ask("show", str(folder)).code == 0
+
+
+def test_a_folder_of_runs_that_is_a_file_is_refused(ask: Ask, tmp_path: Path) -> None:
+    Path("file").touch()
+    (tmp_path / "e.yaml").write_text(json.dumps(document("echo loss=1", {})))
+    for command in (["list"], ["run", "e.yaml"]):
+        done = ask(*command, "--runs", "file")
+        assert done.code == 2
+        assert "--runs file: " in done.err
 
 
 def test_logs_are_read_from_the_folder(ask: Ask) -> None:
@@ -170,6 +196,8 @@ def test_python_has_the_same(ask: Ask) -> None:
     assert repr(listed) == repr(run) == "<Run sample on local: 0a1b2c3d runs/sample>"
     assert (run.state, len(run.trials), run.best and run.best.number) == ("SUCCEEDED", 3, 2)
     assert list(run.logs(0)) == ["epoch of 0", "loss=1"]
+    with pytest.raises(InputError, match="trial: found '0'; allowed: a trial's number"):
+        run.logs("0")  # type: ignore[arg-type]
     assert run.wait(progress=False).folder == Path("runs/sample")
     assert run.stop().is_done
     with pytest.raises(InputError, match="allowed: a run's folder"):

@@ -429,7 +429,7 @@ def test_an_experiment_that_fails_ends_the_run_with_its_reason(tmp_path: Path) -
     run = run_pipeline(tmp_path, compiled(tmp_path, failing)[0])
     assert run.code != 0
     assert (
-        "has no best parameters to hand on: ExperimentFailed: 1 trials failed, "
+        "has no best parameters to hand on: ExperimentFailed: 1 trial failed, "
         "maxFailedTrialCount is 1; no trial has a finite objective value"
     ) in run.log
     assert [run.count(step) for step in ("controller", "best", "finish", "use")] == [*(1, 1, 1, 0)]

@@ -6,9 +6,11 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 from katibflow.steps.run_parameters import RUN_PARAMETERS
 from katibflow.study.history import Observation, Trial, TrialState
@@ -28,6 +30,7 @@ from tests.doubles.kfp.workflows import (
 )
 from tests.doubles.kubernetes.lab import Lab
 from tests.paths import ROOT
+from tests.samples import changed
 
 TEXT = (ROOT / "docs" / "kfp.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -203,6 +206,33 @@ def test_the_notebook_s_code_starts_a_run_that_the_commands_know(
     (run,) = kfp_server.runs.values()
     assert run["runtime_config"]["parameters"] == {"maxTrialCount": "20", "goal": "0.1"}
     assert katibflow("best", run["run_id"], "--host", kfp_server.url).out.startswith("lr=0.08\n")
+
+
+@pytest.mark.parametrize(
+    ("page", "parameters"),
+    [
+        ("trackers", {"track": "mlflow:http://mlflow.ml:5000"}),
+        ("search", {"warmStart": "sample"}),
+    ],
+)
+def test_a_submission_that_another_page_shows_gives_its_run_the_parameter(
+    kfp_server: KfpServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    page: str,
+    parameters: dict[str, str],
+) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"`(katibflow submit [^`]+)`", text)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiment.yaml").write_text(
+        yaml.safe_dump(changed({"spec.algorithm.algorithmName": "tpe"})), encoding="utf-8"
+    )
+    _, *rest = shlex.split(shown)
+    done = katibflow(*rest, "--host", kfp_server.url, "--no-wait")
+    assert done.code == 0, done.err
+    (run,) = kfp_server.runs.values()
+    assert run["runtime_config"]["parameters"] == parameters
 
 
 def test_every_option_that_is_named_exists(monkeypatch: pytest.MonkeyPatch) -> None:

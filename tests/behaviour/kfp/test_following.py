@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -242,8 +243,11 @@ def test_the_time_that_is_left_goes_by_the_pace_of_this_run() -> None:
     killed = trial(3, TrialState.KILLED, "2026-01-01T00:01:00+00:00")
     status = Status.of(experiment(), (old, trial(2), killed))
     assert time_left(status, since, now) is None
+    new = replace(new, start="2026-01-01T00:00:00+00:00")
     status = Status.of(experiment(), (old, new, trial(2), killed))
     assert time_left(status, since, now) == (6 - 2) * 100
+    waited = replace(new, start="2026-01-01T00:00:50+00:00")  # for its pods, not for trials
+    assert time_left(Status.of(experiment(), (old, waited)), since, now) == (6 - 2) * 50
     endless = check_document(document(SCRIPT, {"spec.maxTrialCount": None}), "test")
     assert time_left(Status.of(endless, (new,)), since, now) is None
 

@@ -224,7 +224,7 @@ def test_show_can_follow_a_run(
     done = ask("show", run["run_id"], "--follow")
     assert done.code == 0, done.err
     assert "trial 0 complete" in done.out
-    assert "1 trials ended, maxTrialCount is 1" in done.out
+    assert "1 trial ended, maxTrialCount is 1" in done.out
 
 
 def test_the_best_parameters_are_for_scripts(cluster: Lab, submitted: Submit, ask: Ask) -> None:

@@ -200,7 +200,7 @@ def test_too_many_failed_trials_are_exit_status_1(
     kfp_server.script = script
     done = katibflow(*submit(kfp_server, tmp_path, "--max-failed-trials", "1"))
     assert done.code == 1
-    assert "ExperimentFailed: 1 trials failed, maxFailedTrialCount is 1" in done.out
+    assert "ExperimentFailed: 1 trial failed, maxFailedTrialCount is 1" in done.out
 
 
 def test_a_run_that_fails_names_the_step(kfp_server: KfpServer, tmp_path: Path) -> None:

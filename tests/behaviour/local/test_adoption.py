@@ -102,6 +102,7 @@ def test_a_job_that_ended_meanwhile_gives_its_outcome(lab: LocalLab, exit_code: 
     kill_after(lab, job, "first")
     lab.release(0)
     end_of(lab, 0)
+    lab.runner().sweep((), "stopped, though nothing runs any more")
     outcome, watch = run(lab, job)
     assert outcome.state is (JobState.FAILED if exit_code else JobState.SUCCEEDED)
     assert not exit_code or "exit code 4" in outcome.message

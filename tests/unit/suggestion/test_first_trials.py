@@ -111,6 +111,9 @@ def test_a_grid_begins_with_what_is_enqueued_and_still_tries_all() -> None:
         ('[{"lr": 0.2, "opt": "rmsprop"}]', "[0].opt", '"rmsprop"'),
         ('[{"lr": 0.2, "opt": "adam", "units": 3}]', "[0].units", '"3"'),
         ('[{"lr": 0.2, "opt": "adam", "momentum": 0.5}]', "[0].momentum", '"0.5"'),
+        ('[{"lr": 0.2, "opt": "adam", "lr": 0.3}]', "", '"lr" twice in one mapping'),
+        ('[{"lr": "1_0e-2", "opt": "adam"}]', "[0].lr", "1_0e-2"),
+        ('[{"lr": 0.2, "opt": "sgd", "momentum": "\u0661"}]', "[0].momentum", "\u0661"),
         ('[{"lr": 0.2, "opt": "adam"}, {"lr": 0.20, "opt": "adam"}]', "[1]", "again"),
     ],
 )
@@ -130,6 +133,8 @@ def test_python_enqueues_with_numbers_and_keeps_what_was_enqueued_before() -> No
     assert second.assignments == {"lr": "0.5", "opt": "sgd", "momentum": "1"}
     with pytest.raises(InvalidExperiment, match=r'lr: found "7"'):
         experiment.enqueue({"lr": 7, "opt": "adam"})
+    with pytest.raises(InputError, match="enqueue: found 3; allowed: a mapping"):
+        experiment.enqueue(3)  # type: ignore[arg-type]
 
 
 PLAIN = {
@@ -186,5 +191,5 @@ def test_a_warm_start_is_refused_where_it_cannot_teach() -> None:
         with pytest.raises(InputError, match=f"--warm-start: found algorithm {algorithm}"):
             begun({"spec.algorithm.algorithmName": algorithm})
     late = ended(replace(begun(), warm=()), {"lr": "0.2"}, TrialState.COMPLETE)
-    with pytest.raises(InputError, match="has begun without it, with 1 trials; allowed: --fresh"):
+    with pytest.raises(InputError, match="has begun without it, with 1 trial; allowed: --fresh"):
         with_warm_start(late, Path("runs/early"), lambda _: earlier(), "e.yaml")

@@ -179,7 +179,7 @@ def test_cmaes_needs_two_numeric_parameters_as_in_katib(kinds: tuple[str, ...]) 
             "the first of 9; maxTrialCount 10 ends it before that",
         ),
         ("9", "3", {"parallelTrialCount": 9, "maxTrialCount": 23}, "brackets, the first of 9"),
-        ("2", "3", {"parallelTrialCount": 1, "maxTrialCount": 1}, "1 trials in 1 brackets"),
+        ("2", "3", {"parallelTrialCount": 1, "maxTrialCount": 1}, "1 trial in 1 bracket"),
     ],
 )
 def test_hyperband_says_how_many_trials_its_settings_make(

@@ -6,6 +6,7 @@
 # make lint      checks style, types, layers, and what a wheel holds
 # make fuzz      feeds the readers of foreign files with changed ones, for a minute
 # make pins      brings packages, image and actions that are named exactly up to date
+# make bench     prints what katibflow costs as one table, for some minutes
 # make docs      writes the reference of the Python API to build/docs
 
 PYTHON ?= python3
@@ -82,7 +83,7 @@ docs: install
 	$(BIN)/pdoc --docformat google --output-directory build/docs $(API)
 
 bench: install
-	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit; done
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv build runs *.egg-info

@@ -1,104 +1,120 @@
-"""The engine's overhead: the makespan of many short trials against the ideal.
+"""The engine's own cost with a runner that does nothing: per trial, and how it grows.
 
-    python benchmarks/bench_engine.py [--trials 200] [--parallel 8] [--seconds 0.2]
+    python benchmarks/bench_engine.py [--trials 50000]
 
-The ideal is trials / parallel x (seconds + start of a process), where the start is what ``sleep``
-itself takes over its argument, measured in the same run with as many at a time.
+Costs are seconds of CPU of this process, which a busy machine does not change; what is compared is
+of one run: the first trials after a warm-up, and the last ones.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
-import subprocess
-import tempfile
+import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+import tracemalloc
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.bench_local import document
+from benchmarks.table import Row, lines
+from katibflow.engine.events import TrialEnded, Update
 from katibflow.engine.loop import run_experiment
-from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.base import JobOutcome, JobState, TrialJob
+from katibflow.runners.events import LogLine, Observer, Started
 from katibflow.runners.stopping import StopRequest
-from katibflow.study.history import History, TrialState
+from katibflow.study.history import History, Trial
 from katibflow.validation.rules import check_document
 
-TARGET = 1.25
+WINDOW = 2000
+"""Trials at the beginning and at the end whose cost is compared."""
+
+WARM = 500
+"""Trials before them."""
+
+MEASURED = 5000
+"""Trials of the run whose memory is measured."""
 
 
-def document(trials: int, parallel: int, seconds: float) -> dict[str, object]:
-    container = {
-        "name": "main",
-        "image": "busybox",
-        "command": ["sh", "-c", f"sleep {seconds}; echo loss=${{trialParameters.x}}"],
-    }
-    return {
-        "apiVersion": "kubeflow.org/v1beta1",
-        "kind": "Experiment",
-        "metadata": {"name": "bench"},
-        "spec": {
-            "objective": {"type": "minimize", "objectiveMetricName": "loss"},
-            "algorithm": {"algorithmName": "random"},
-            "parallelTrialCount": parallel,
-            "maxTrialCount": trials,
-            "parameters": [
-                {
-                    "name": "x",
-                    "parameterType": "double",
-                    "feasibleSpace": {"min": "0", "max": "1"},
-                }
-            ],
-            "trialTemplate": {
-                "primaryContainerName": "main",
-                "trialParameters": [{"name": "x", "reference": "x"}],
-                "trialSpec": {
-                    "apiVersion": "batch/v1",
-                    "kind": "Job",
-                    "spec": {"template": {"spec": {"containers": [container]}}},
-                },
-            },
-        },
-    }
+class IdleRunner:
+    """A runner whose jobs are over at once."""
+
+    def records(self) -> Sequence[Trial]:
+        return ()
+
+    def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
+        observe(Started(job.trial.queued or ""))
+        observe(LogLine(f"loss={job.trial.number % 997 / 997}"))
+        return JobOutcome(JobState.SUCCEEDED)
+
+    def record(self, trial: Trial) -> None:
+        pass
+
+    def sweep(self, keep: Collection[int], reason: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
-def process_start(trials: int, parallel: int, seconds: float) -> float:
-    """Seconds that a shell with ``sleep`` takes over the sleep itself, ``parallel`` at a time."""
+def history_of(trials: int) -> History:
+    """Returns a history without trials, of an Experiment that has that many."""
+    return History(check_document(document(trials, 8, 0), "bench"), "0a1b2c3d", 1)
 
-    def one(_: int) -> float:
-        begin = time.perf_counter()
-        subprocess.run(["sh", "-c", f"sleep {seconds}; echo loss=1"], stdout=subprocess.DEVNULL)
-        return time.perf_counter() - begin - seconds
 
-    with ThreadPoolExecutor(parallel) as pool:
-        return sum(pool.map(one, range(trials))) / trials
+def ended_at(trials: int) -> list[float]:
+    """Returns the seconds of CPU at the end of each trial of a run."""
+    ends = [time.process_time()]
+
+    def watch(update: Update) -> None:
+        if isinstance(update, TrialEnded):
+            ends.append(time.process_time())
+
+    run_experiment(history_of(trials), IdleRunner(), watch=watch, stop=StopRequest())
+    return ends
+
+
+def memory(trials: int) -> float:
+    """Returns the bytes of a trial that a run holds at its end, beside the trial's metrics."""
+    history = history_of(trials)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    result = run_experiment(history, IdleRunner(), watch=lambda update: None, stop=StopRequest())
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    metrics = sum(map(_size_of_metrics, result.history.trials))
+    return (after - before - metrics) / trials
+
+
+def _size_of_metrics(trial: Trial) -> int:
+    sizes = map(sys.getsizeof, (trial.observations, trial.intermediate))
+    points = len(trial.intermediate) * sys.getsizeof(trial.intermediate[0])
+    return sum(sizes) + points + sum(map(sys.getsizeof, trial.observations.values()))
+
+
+def rows(trials: int = 50_000) -> Iterator[Row]:
+    """Yields the engine's cost per trial, its growth, and its memory."""
+    import optuna  # noqa: F401
+
+    ends = ended_at(trials)
+    first = (ends[WARM + WINDOW] - ends[WARM]) / WINDOW * 1000
+    last = (ends[-1] - ends[-1 - WINDOW]) / WINDOW * 1000
+    yield Row("engine: growth", f"cost of trial {trials} / of trial {WARM}", last / first, "x", 1.3)
+    yield Row(
+        "engine: cost per trial", f"CPU at trial {trials}, a runner that idles", last, "ms", 0.3
+    )
+
+    size = memory(MEASURED) / 1000
+    measured = f"memory of a trial beside its metrics, {MEASURED} trials"
+    yield Row("engine: memory per trial", measured, size, "KB", 2.0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--parallel", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=0.2)
-    given = parser.parse_args()
-    trials, parallel, seconds = given.trials, given.parallel, given.seconds
-    start = process_start(trials, parallel, seconds)
-    experiment = check_document(document(trials, parallel, seconds), "bench")
-    with tempfile.TemporaryDirectory() as folder:
-        runner = LocalRunner(Path(folder))
-        history = History(experiment, "0a1b2c3d", 1)
-        # The sampler's library is loaded once, before the first trial, and is no trial's cost.
-        import optuna  # noqa: F401
-
-        begin = time.perf_counter()
-        result = run_experiment(history, runner, watch=lambda update: None, stop=StopRequest())
-        makespan = time.perf_counter() - begin
-        runner.close()
-    complete = sum(trial.state is TrialState.COMPLETE for trial in result.history.trials)
-    ideal = trials / parallel * (seconds + start)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    print(f"{complete} of {trials} trials of sleep {seconds:g} complete, {parallel} at a time")
-    print(f"process start   {start * 1000:8.1f} ms")
-    print(f"ideal makespan  {ideal:8.2f} s")
-    print(f"makespan        {makespan:8.2f} s, with {usage.ru_utime + usage.ru_stime:.2f} s of CPU")
-    print(f"makespan/ideal  {makespan / ideal:8.2f}   (target: at most {TARGET})")
+    parser.add_argument("--trials", type=int, default=50_000)
+    for line in lines(rows(parser.parse_args().trials)):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,12 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.table import Row, lines
 
 SEED = Path(__file__).parent.parent / "examples" / "seed.yaml"
 COMMANDS: dict[str, tuple[list[str], float | None]] = {
@@ -28,19 +33,28 @@ def wall(command: list[str]) -> float:
     return time.perf_counter() - begin
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=10)
-    runs = parser.parse_args().runs
+def medians(runs: int) -> dict[str, float]:
+    """Returns the median wall seconds of each command."""
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(runs + 1):  # in turn, so that a slow moment of the machine meets all of them
         for name, (command, _target) in COMMANDS.items():
             seconds[name].append(wall(command))
-    base = statistics.median(seconds["nothing"][1:])
+    return {name: statistics.median(found[1:]) for name, found in seconds.items()}
+
+
+def rows(runs: int = 10) -> Iterator[Row]:
+    """Yields the seconds of each command, and its ratio to an interpreter that does nothing."""
+    found = medians(runs)
     for name, (_, target) in COMMANDS.items():
-        median = statistics.median(seconds[name][1:])
-        goal = f"   (target: at most {target} s)" if target else ""
-        print(f"{name:<18}{median:8.3f} s {median / base:8.1f} x nothing{goal}")
+        measured = f"median of {runs}; {found[name] / found['nothing']:.1f} x an empty interpreter"
+        yield Row(name, measured, found[name], "s", target)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=10)
+    for line in lines(rows(parser.parse_args().runs)):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

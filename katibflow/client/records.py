@@ -89,7 +89,7 @@ class JobRecords:
         self._empty = empty
         self._resume = resume
         self._parameters = parameters
-        self._taken: tuple[Trial, ...] | None = None
+        self._taken: Sequence[Trial] | None = None
         self._api = api
         self._may_read_pods = True
         self._told: dict[int, Hindrance] = {}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from katibflow.early_stopping.base import Rule, Stopping
+from katibflow.early_stopping.base import Memory, Rule, Stopping
 from katibflow.early_stopping.medianstop import MEDIANSTOP
 from katibflow.early_stopping.pruners import PREFIX, optuna_pruner
 from katibflow.errors import Fault, InputError
@@ -15,7 +15,17 @@ from katibflow.experiment.types import ExperimentSpec
 from katibflow.study.history import Trial
 from katibflow.study.objectives import is_several
 
-__all__ = ["RULES", "Rule", "Stopping", "faults", "packages_of", "rule_for", "stopping_of"]
+__all__ = [
+    "RULES",
+    "Memory",
+    "Rule",
+    "Stopping",
+    "faults",
+    "memory_for",
+    "packages_of",
+    "rule_for",
+    "stopping_of",
+]
 
 RULES: Mapping[str, Stopping] = {
     "medianstop": MEDIANSTOP,
@@ -74,15 +84,32 @@ def rule_for(spec: ExperimentSpec, trials: Iterable[Trial]) -> Rule | None:
     Raises:
         InputError: The rule's name is not known here (any more).
     """
-    given = spec.early_stopping
-    if given is None:
+    stopping = stopping_of(spec)
+    return None if stopping is None else stopping.make(spec, _settings(spec, stopping), trials)
+
+
+def memory_for(spec: ExperimentSpec, trials: Iterable[Trial]) -> Memory | None:
+    """Returns what the rule knows of trials; None if it sees them all again for each new trial.
+
+    Args:
+        spec: The experiment's specification, without faults.
+        trials: All trials so far.
+
+    Raises:
+        InputError: The rule's name is not known here (any more).
+    """
+    stopping = stopping_of(spec)
+    if stopping is None or stopping.remember is None:
         return None
-    stopping = _known(given.algorithm_name)
-    settings = {
-        setting.name: stopping.settings[setting.name].read(setting.value)
-        for setting in given.algorithm_settings
-    }
-    return stopping.make(spec, settings, trials)
+    memory = stopping.remember(spec, _settings(spec, stopping))
+    for trial in trials:
+        memory = memory.after(None, trial)
+    return memory
+
+
+def _settings(spec: ExperimentSpec, stopping: Stopping) -> dict[str, Any]:
+    given = spec.early_stopping.algorithm_settings if spec.early_stopping else ()
+    return {each.name: stopping.settings[each.name].read(each.value) for each in given}
 
 
 def faults(parts: Parts) -> Iterator[Fault]:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from katibflow.experiment.types import ExperimentSpec
 from katibflow.study.history import Point, Trial
 from katibflow.suggestion.algorithms.base import SettingRule, Settings
 
-__all__ = ["MakeRule", "Rule", "Stopping"]
+__all__ = ["MakeRule", "Memory", "Rule", "Stopping"]
 
 Rule = Callable[[Point], str | None]
 """Takes a trial's reports of the objective one by one; returns the reason to stop it, or None."""
 
 MakeRule = Callable[[ExperimentSpec, Settings, Iterable[Trial]], Rule | None]
 """Makes the rule for a trial that is about to start, from the other trials so far."""
+
+
+class Memory(Protocol):
+    """What a rule knows of all trials so far, brought up to date by each change of one."""
+
+    def after(self, before: Trial | None, trial: Trial) -> Memory:
+        """Returns the memory once a trial has taken the place of the one before it, if any."""
+
+    def rule(self) -> Rule | None:
+        """Returns the rule for a trial that is about to start, as `Stopping.make` does."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,8 @@ class Stopping:
         packages: Further packages that the rule imports, besides Optuna, as
             ``katibflow/steps/pins.json`` names them.
         is_katibs: Whether Katib has the rule, too.
+        remember: Returns what the rule knows before the first trial, for rules that need not see
+            all trials again for each new one.
     """
 
     settings: Mapping[str, SettingRule]
@@ -38,3 +51,4 @@ class Stopping:
     check: Callable[[Settings], Iterator[str]] = field(default=lambda settings: iter(()))
     packages: tuple[str, ...] = ()
     is_katibs: bool = True
+    remember: Callable[[ExperimentSpec, Settings], Memory] | None = None

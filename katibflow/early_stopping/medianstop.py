@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from statistics import median
 
 from katibflow.early_stopping.base import Rule, Stopping
 from katibflow.experiment.types import ExperimentSpec, ObjectiveType
+from katibflow.study.chunks import Chunks
 from katibflow.study.history import Point, Trial, TrialState
 from katibflow.study.objectives import reported_metric
 from katibflow.suggestion.algorithms.base import Settings
@@ -24,18 +26,65 @@ _MIN_TRIALS = 3
 _START_STEP = 4
 
 
-def _median_stop(spec: ExperimentSpec, settings: Settings, trials: Iterable[Trial]) -> Rule | None:
-    start_step = settings.get("start_step", _START_STEP)
-    averages = []
-    for trial in trials:
+def _itself(pair: tuple[float, int]) -> tuple[float, int]:
+    return pair
+
+
+@dataclass(frozen=True)
+class _Averages:
+    """The averages of the completed trials over their first reports.
+
+    Attributes:
+        spec: The experiment's specification.
+        start_step: The number of those reports.
+        least: The number of trials below which no trial is stopped.
+        pairs: Average and number of each trial, by ascending average.
+    """
+
+    spec: ExperimentSpec
+    start_step: int
+    least: int
+    pairs: Chunks[tuple[float, int]]
+
+    def after(self, before: Trial | None, trial: Trial) -> _Averages:
+        """Returns the averages once a trial has taken the place of the one before it, if any."""
+        old = None if before is None else self._average(before)
+        new = self._average(trial)
+        if old == new:
+            return self
+        pairs = self.pairs if old is None else self.pairs.without((old, trial.number))
+        if new is not None:
+            pairs = pairs.with_items([(new, trial.number)])
+        return replace(self, pairs=pairs)
+
+    def _average(self, trial: Trial) -> float | None:
         if trial.state is not TrialState.COMPLETE:
-            continue
-        first = [point.value for point in trial.intermediate if point.step < start_step]
-        if first and all(map(math.isfinite, first)):
-            averages.append(sum(first) / len(first))
-    if not averages or len(averages) < settings.get("min_trials_required", _MIN_TRIALS):
-        return None
-    threshold = median(averages)
+            return None
+        first = [point.value for point in trial.intermediate if point.step < self.start_step]
+        return sum(first) / len(first) if first and all(map(math.isfinite, first)) else None
+
+    def rule(self) -> Rule | None:
+        """Returns the rule for a trial that is about to start; None with too few trials."""
+        count = len(self.pairs)
+        if not count or count < self.least:
+            return None
+        middle = self.pairs[(count - 1) // 2 : count // 2 + 1]
+        return _rule(self.spec, self.start_step, count, median(average for average, _ in middle))
+
+
+def _averages(spec: ExperimentSpec, settings: Settings) -> _Averages:
+    least = settings.get("min_trials_required", _MIN_TRIALS)
+    return _Averages(spec, settings.get("start_step", _START_STEP), least, Chunks(_itself))
+
+
+def _median_stop(spec: ExperimentSpec, settings: Settings, trials: Iterable[Trial]) -> Rule | None:
+    averages = _averages(spec, settings)
+    for trial in trials:
+        averages = averages.after(None, trial)
+    return averages.rule()
+
+
+def _rule(spec: ExperimentSpec, start_step: int, count: int, threshold: float) -> Rule:
     minimize = spec.objective.type is ObjectiveType.MINIMIZE
     sign = 1.0 if minimize else -1.0
     best = math.inf
@@ -49,10 +98,12 @@ def _median_stop(spec: ExperimentSpec, settings: Settings, trials: Iterable[Tria
             return None
         return (
             f"after {point.step + 1} reports the best {metric} is {sign * best:g}, the median of "
-            f"{len(averages)} earlier trials over their first {start_step} is {threshold:g}"
+            f"{count} earlier trials over their first {start_step} is {threshold:g}"
         )
 
     return rule
 
 
-MEDIANSTOP = Stopping({"min_trials_required": whole(1), "start_step": whole(1)}, _median_stop)
+MEDIANSTOP = Stopping(
+    {"min_trials_required": whole(1), "start_step": whole(1)}, _median_stop, remember=_averages
+)

@@ -9,12 +9,14 @@ that the watcher has seen.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from katibflow.collectors import collector_for
+from katibflow.early_stopping import Rule, memory_for, rule_for
 from katibflow.engine.events import (
     Decided,
     Interrupted,
@@ -28,17 +30,19 @@ from katibflow.engine.events import (
 )
 from katibflow.engine.silence import SILENCE, Silences
 from katibflow.engine.trial import collect, conclude, new_trial, now, run_trial
+from katibflow.engine.workers import Workers
 from katibflow.errors import KatibflowError
 from katibflow.experiment.timeouts import Limits
 from katibflow.runners.base import JobState, Runner
 from katibflow.runners.events import Event, LogLine, MetricLine, Notice, Queued, Started
 from katibflow.runners.stopping import StopReason, StopRequest
-from katibflow.study.decision import Decision, decide, used_up
+from katibflow.study.decision import Decision, used_up
 from katibflow.study.history import History, Trial, TrialState
 from katibflow.study.interruption import interrupted
 from katibflow.study.objectives import reported_metric
 from katibflow.study.reasons import TrialReason
 from katibflow.study.series import Series
+from katibflow.study.state import StudyState
 from katibflow.suggestion.suggester import Suggester, why_over
 
 __all__ = ["Result", "run_experiment"]
@@ -133,7 +137,7 @@ class _Others(Collection[Trial]):
     def __init__(
         self,
         number: int,
-        trials: Callable[[], tuple[Trial, ...]],
+        trials: Callable[[], Iterable[Trial]],
         reports: Mapping[int, Series],
     ) -> None:
         self._number = number
@@ -169,7 +173,9 @@ class _Run:
         records_interrupted: bool,
     ) -> None:
         self._silences = Silences(silence, limits)
-        self._history = history
+        self._begun = history
+        self._state = StudyState.of(history.experiment, history.trials)
+        self._memory = memory_for(history.experiment.spec, history.trials)
         self._runner = runner
         self._watch = watch
         self._limits = limits
@@ -177,7 +183,8 @@ class _Run:
         self._records_interrupted = records_interrupted
         self._suggester = Suggester(history.experiment)
         self._events: SimpleQueue[Update | _Internal] = SimpleQueue()
-        self._active: dict[int, tuple[threading.Thread, StopRequest]] = {}
+        self._active: dict[int, StopRequest] = {}
+        self._workers = Workers()
         self._reports: dict[int, Series] = {}
         self._interrupted: StopReason | None = None
         self._error: BaseException | None = None
@@ -187,14 +194,25 @@ class _Run:
         """Returns the trials that nobody follows if the process leaves now; for any thread."""
         return "\n".join(
             f"trial {number}: {request.left or 'its job may run on'}"
-            for number, (_, request) in list(self._active.items())
+            for number, request in list(self._active.items())
         )
 
     def interrupt(self, reason: StopReason) -> None:
         """Requests the end of the run; any thread may call this."""
         self._events.put(_Interrupted(reason))
 
+    @property
+    def _history(self) -> History:
+        """The experiment with its trials as they are now."""
+        return replace(self._begun, trials=self._state.trials)
+
     def to_its_end(self) -> Result:
+        try:
+            return self._ended()
+        finally:
+            self._workers.close()
+
+    def _ended(self) -> Result:
         try:
             decision = self._go()
         except BaseException as error:
@@ -210,8 +228,8 @@ class _Run:
         return Result(self._history, decision, self._interrupted)
 
     def _go(self) -> Decision:
-        decision = decide(self._history.experiment, self._history.trials)
-        running = [t for t in self._history.trials if t.state is TrialState.RUNNING]
+        decision = self._state.decision
+        running = [t for t in self._state.trials if t.state is TrialState.RUNNING]
         if decision.finished:
             self._runner.sweep((), decision.message)
             for trial in running:
@@ -222,22 +240,24 @@ class _Run:
         for trial in running:
             self._start(trial, resumed=True)
         while self._interrupted is None:
-            decision = decide(self._history.experiment, self._history.trials)
+            decision = self._state.decision
             if decision.finished:
                 break
             if decision.wanted:
                 # Fewer than wanted: the algorithm may wait for trials that run.
-                for suggestion in self._suggester.suggest(self._history, decision.wanted):
-                    self._start(new_trial(self._history, self._history.next_number, suggestion))
+                history = self._history
+                suggestions = self._suggester.suggest(history, decision.wanted)
+                for number, suggestion in enumerate(suggestions, history.next_number):
+                    self._start(new_trial(history, number, suggestion))
             if not self._active:
-                decision = used_up(why_over(self._history.experiment))
+                decision = used_up(why_over(self._begun.experiment))
                 break
             while not self._handle(self._next_event()):
                 pass
         if decision.finished:
             self._tell(Decided(decision))
             if not self._drain:
-                for _, request in self._active.values():
+                for request in self._active.values():
                     request.set(decision.message)
         self._wait_for_all()
         return decision
@@ -248,22 +268,33 @@ class _Run:
             with suppress(Empty):
                 return self._events.get(timeout=self._silences.until_next())
             for number, text in self._silences.due():
-                trial = next(each for each in self._history.trials if each.number == number)
+                trial = self._state.trials.get(number)
+                assert trial is not None
                 self._tell(TrialNotice(trial, text))
 
+    def _put(self, trial: Trial) -> None:
+        """Puts a trial into the history, where it replaces the one of its number."""
+        before = self._state.trials.get(trial.number)
+        self._state = self._state.with_trial(trial)
+        if self._memory is not None:
+            self._memory = self._memory.after(before, trial)
+
+    def _rule(self, others: Collection[Trial]) -> Rule | None:
+        """Returns the early stopping rule for a trial that is about to start."""
+        if self._memory is not None:
+            return self._memory.rule()
+        return rule_for(self._begun.experiment.spec, others)
+
     def _start(self, trial: Trial, *, resumed: bool = False) -> None:
-        self._history = self._history.with_trials([trial])
+        self._put(trial)
         request = StopRequest()
         self._reports[trial.number] = Series()
-        thread = threading.Thread(
-            target=self._follow, args=(trial, request, resumed), name=f"trial-{trial.number}"
-        )
-        thread.start()
-        self._active[trial.number] = thread, request
+        self._workers.do(f"trial-{trial.number}", partial(self._follow, trial, request, resumed))
+        self._active[trial.number] = request
 
     def _follow(self, trial: Trial, request: StopRequest, resumed: bool) -> None:
         """Runs one trial, in the trial's own thread."""
-        experiment = self._history.experiment
+        experiment = self._begun.experiment
         objective = reported_metric(experiment.spec.objective)
         collector = collector_for(experiment.spec)
         reports = self._reports[trial.number]
@@ -287,6 +318,7 @@ class _Run:
             if isinstance(event, Notice):
                 self._events.put(TrialNotice(trial, event.text))
 
+        others = _Others(trial.number, lambda: self._state.trials, self._reports)
         try:
             outcome = run_trial(
                 self._runner,
@@ -295,7 +327,8 @@ class _Run:
                 observe,
                 request,
                 self._limits,
-                _Others(trial.number, lambda: self._history.trials, self._reports),
+                others,
+                lambda: self._rule(others),
             )
             if outcome.state is JobState.STOPPED and request.reason is None:
                 self._halted.set()  # nobody here asked for it: the run was stopped elsewhere
@@ -328,11 +361,11 @@ class _Run:
                 self._leave(number)
                 self._queue_again(number)
             case TrialStarted(trial) | TrialQueued(trial):
-                self._history = self._history.with_trials([trial])
+                self._put(trial)
                 self._tell(event)
             case TrialEnded(trial):
                 self._leave(trial.number)
-                self._history = self._history.with_trials([trial])
+                self._put(trial)
                 self._tell(event)
                 return True
             case _:
@@ -347,18 +380,19 @@ class _Run:
     def _halt(self, reason: str) -> None:
         """Stops all trials so that they stay on record as RUNNING."""
         self._halted.set()
-        for _, request in self._active.values():
+        for request in self._active.values():
             request.set(reason)
 
     def _leave(self, number: int) -> None:
         self._silences.forget(number)
-        thread, _ = self._active.pop(number)
-        thread.join()
+        self._reports.pop(number, None)
+        del self._active[number]
 
     def _queue_again(self, number: int) -> None:
         """Withdraws the start of a trial whose job was stopped and will be created anew."""
-        stopped = next(trial for trial in self._history.trials if trial.number == number)
-        self._history = self._history.with_trials([replace(stopped, start=None)])
+        stopped = self._state.trials.get(number)
+        assert stopped is not None
+        self._put(replace(stopped, start=None))
 
     def _wait_for_all(self) -> None:
         while self._active:
@@ -371,4 +405,4 @@ class _Run:
 
     def _keep(self, trial: Trial) -> None:
         self._runner.record(trial)
-        self._history = self._history.with_trials([trial])
+        self._put(trial)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from katibflow.collectors import Collector, Reports, collector_for, source_for
 from katibflow.collectors.text import observation
-from katibflow.early_stopping import rule_for
+from katibflow.early_stopping import Rule, rule_for
 from katibflow.experiment import trial_template
 from katibflow.experiment.architecture import template_of
 from katibflow.experiment.timeouts import Limits
@@ -65,6 +66,7 @@ def run_trial(
     stop: StopRequest,
     limits: Limits,
     earlier: Collection[Trial] = (),
+    make_rule: Callable[[], Rule | None] | None = None,
 ) -> JobOutcome:
     """Runs a trial's job to its end, or until the experiment's early stopping rule ends it.
 
@@ -78,6 +80,8 @@ def run_trial(
         earlier: The other trials so far. An early stopping rule compares the trial with them, and
             one of them may be its parent. The collection may change; Optuna's pruners read it
             again at each report.
+        make_rule: Returns the early stopping rule for this trial; by default it is made from the
+            trials in ``earlier``.
 
     Returns:
         The job's end and its last start; STOPPED with the reason `TrialReason.EARLY_STOPPED` if the
@@ -103,7 +107,8 @@ def run_trial(
         checkpoint := checkpoint_of(experiment, trial),
         None if checkpoint is None else _job_of(experiment, checkpoint.parent, trial, earlier),
     )
-    rule = rule_for(experiment.spec, earlier)
+    make_rule = make_rule or partial(rule_for, experiment.spec, earlier)
+    rule = make_rule()
     objective = reported_metric(experiment.spec.objective)
     collector = collector_for(experiment.spec)
     is_judged = False
@@ -116,7 +121,7 @@ def run_trial(
             start = event.time
         elif isinstance(event, Queued):
             start = None
-            rule = rule_for(experiment.spec, earlier)  # it knew the reports of an attempt before
+            rule = make_rule()  # it knew the reports of an attempt before
         if rule is None or is_judged:
             return
         for metric, point in collect(collector, event):

@@ -101,6 +101,8 @@ def _found(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
 
 
 def _replaced(text: str, resolve: Callable[[re.Match[str]], str]) -> str:
+    if "${" not in text:
+        return text
     end = text.rfind("}") + 1
     return _REFERENCE.sub(resolve, text[:end]) + text[end:]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -295,6 +295,12 @@ class MetricConstraint(Model):
     max: FiniteNumber | None = None
 
 
+_BY_TYPE: Mapping[ObjectiveType, StrategyValue] = {
+    ObjectiveType.MINIMIZE: StrategyValue.MIN,
+    ObjectiveType.MAXIMIZE: StrategyValue.MAX,
+}
+
+
 class Objective(Model):
     """``objective``; ``goals`` and ``constraints`` are extensions."""
 
@@ -311,7 +317,7 @@ class Objective(Model):
         """The names of the objective's metric, which is first, and of the additional metrics."""
         return (self.objective_metric_name, *self.additional_metric_names)
 
-    @property
+    @cached_property
     def aims(self) -> tuple[Aim, ...]:
         """The objectives: first Katib's one, then those of ``goals``."""
         first = Aim(self.objective_metric_name, self.type, self.goal)
@@ -327,14 +333,17 @@ class Objective(Model):
         Source: setDefaultObjective in Katib's experiment_defaults.go; additional metrics get
         the same default as the objective's.
         """
-        for entry in self.metric_strategies:
-            if entry.name == metric:
-                return entry.value
-        kinds = {aim.metric: aim.type for aim in self.aims}
-        if metric not in kinds and any(entry.name == metric for entry in self.constraints):
-            return StrategyValue.LATEST
-        kind = kinds.get(metric, self.type)
-        return StrategyValue.MIN if kind is ObjectiveType.MINIMIZE else StrategyValue.MAX
+        return self._strategies.get(metric, _BY_TYPE[self.type])
+
+    @cached_property
+    def _strategies(self) -> Mapping[str, StrategyValue]:
+        """The strategy of each metric that has one of its own; every look at a trial asks here."""
+        return {
+            **{entry.name: StrategyValue.LATEST for entry in self.constraints},
+            **{aim.metric: _BY_TYPE[aim.type] for aim in self.aims},
+            # Of two entries for one metric the first one counts.
+            **{entry.name: entry.value for entry in reversed(self.metric_strategies)},
+        }
 
 
 class Setting(Model):

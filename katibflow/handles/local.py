@@ -86,7 +86,7 @@ class LocalRun:
         return str(self._path)
 
     def _read(self) -> Run:
-        return read_run(self._path, self._warn)
+        return read_run(self._folder, self._warn)
 
     def _warn(self, text: str) -> None:
         if text not in self._told:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from types import TracebackType
 from typing import Literal, Protocol, TextIO
 
@@ -21,7 +22,7 @@ from katibflow.printing import say, visible
 from katibflow.progress.status import Row, Status, describe
 from katibflow.report.table import Column, Output, Style, columns_of, fitting
 from katibflow.report.table import Row as TableRow
-from katibflow.study.history import TrialState, time_text
+from katibflow.study.history import Trial, TrialState, time_text
 from katibflow.study.objectives import goals_text
 
 __all__ = ["LineProgress", "Progress", "TableProgress", "bar", "progress_for", "time_left"]
@@ -87,14 +88,44 @@ def time_left(status: Status, since: datetime, now: datetime) -> float | None:
         since: When the run began, with a time zone.
         now: The present time, with a time zone.
     """
-    most = status.experiment.spec.max_trial_count
-    trials = [row.trial for row in status.rows.values() if row.trial.state is not TrialState.KILLED]
-    own = [each for each in trials if each.end and datetime.fromisoformat(each.end) >= since]
-    if most is None or not own:
-        return None
-    starts = [text for each in own if (text := each.queued or each.start)]
-    first = max(since, min(map(datetime.fromisoformat, starts), default=since))
-    return max(0, most - status.ended) * (now - first).total_seconds() / len(own)
+    return _Pace(status, since).time_left(status, now)
+
+
+class _Pace:
+    """How many trials have ended since a run began, brought up to date by each that ends.
+
+    Args:
+        status: The trials to begin with.
+        since: When the run began, with a time zone; None if nobody knows it.
+    """
+
+    def __init__(self, status: Status, since: datetime | None) -> None:
+        self._since = since
+        self._own = 0
+        self._first: datetime | None = None
+        for row in status.rows.values():
+            self.add(row.trial)
+
+    def add(self, trial: Trial) -> None:
+        """Takes a trial; one that has not ended, or was killed, does not count."""
+        end = trial.end
+        if self._since is None or end is None or trial.state is TrialState.KILLED:
+            return
+        if datetime.fromisoformat(end) < self._since:
+            return
+        self._own += 1
+        start = trial.queued or trial.start
+        if start:
+            begun = datetime.fromisoformat(start)
+            self._first = begun if self._first is None else min(self._first, begun)
+
+    def time_left(self, status: Status, now: datetime) -> float | None:
+        """Returns the seconds until the last trial ends; see the function."""
+        most = status.experiment.spec.max_trial_count
+        if most is None or self._since is None or not self._own:
+            return None
+        first = max(self._since, self._first or self._since)
+        return max(0, most - status.ended) * (now - first).total_seconds() / self._own
 
 
 def bar(status: Status, since: datetime | None, now: datetime) -> list[RenderableType]:
@@ -119,9 +150,9 @@ def bar(status: Status, since: datetime | None, now: datetime) -> list[Renderabl
     return [row]
 
 
-def _left_text(status: Status, since: datetime | None) -> str:
+def _left_text(status: Status, pace: _Pace) -> str:
     """Returns the time left as the end of a line, or an empty text if nobody knows it."""
-    seconds = time_left(status, since, datetime.now(UTC)) if since is not None else None
+    seconds = pace.time_left(status, datetime.now(UTC))
     if not seconds:
         return ""
     if seconds < 90:
@@ -144,16 +175,18 @@ class LineProgress:
         self._status = status
         self._stream = stream
         self._clock = clock
-        self._since = since
+        self._pace = _Pace(status, since)
 
     def __call__(self, update: Update) -> None:
         """Writes the line of an update, if the update has one."""
         self._status = self._status.after(update)
+        if isinstance(update, TrialEnded):
+            self._pace.add(update.trial)
         text = describe(self._status, update)
         if text is not None:
             if isinstance(update, TrialEnded):
                 # A message may have many lines, of which the first announces the others.
-                left = _left_text(self._status, self._since)
+                left = _left_text(self._status, self._pace)
                 text += f"\n{left.removeprefix(', ')}" if left and "\n" in text else left
             self._print(text)
 
@@ -180,6 +213,7 @@ class TableProgress:
     def __init__(self, status: Status, console: Console, since: datetime | None = None) -> None:
         self._status = status
         self._since = since
+        self._pace = _Pace(status, since)
         self._console = console
         self._live = Live(
             console=console,
@@ -191,6 +225,8 @@ class TableProgress:
     def __call__(self, update: Update) -> None:
         """Changes the status; the next refresh shows the change."""
         self._status = self._status.after(update)
+        if isinstance(update, TrialEnded):
+            self._pace.add(update.trial)
 
     def __enter__(self) -> TableProgress:
         for line in self._status.opening:
@@ -208,9 +244,8 @@ class TableProgress:
 
     def _render(self) -> RenderableType:
         status = self._status
-        rows = list(status.rows.values())
         room = max(3, self._console.height - _LINES_AROUND_THE_TABLE)
-        shown = _most_telling(rows, status, room)
+        shown = _most_telling(status, room)
         table = Table(box=None, header_style="bold", padding=(0, 1), expand=True)
         now = time_text(datetime.now(UTC))
         table_rows = [status.table_row(each, now) for each in shown]
@@ -232,7 +267,7 @@ class TableProgress:
         return Group(
             table,
             *bar(status, self._since, datetime.now(UTC)),
-            *self._lines(len(rows) - len(shown), left_out),
+            *self._lines(len(status.rows) - len(shown), left_out),
         )
 
     def _lines(self, hidden: int, left_out: Sequence[str]) -> list[Text]:
@@ -245,7 +280,7 @@ class TableProgress:
         text = f"{status.ended}{of} trials ended"
         facts = (status.standing, goals_text(spec.objective)) if status.best.trials else ()
         text += "".join(f", {each}" for each in facts if each)
-        text += _left_text(status, self._since)
+        text += _left_text(status, self._pace)
         lines.append(_text(text, "bold"))
         if status.alarm:
             lines.append(_text(status.alarm, "bold red"))
@@ -280,11 +315,11 @@ def _width(column: Column, rows: Sequence[TableRow]) -> int:
     return _BETWEEN + max(_NARROWEST, len(column.heading), *cells)
 
 
-def _most_telling(rows: list[Row], status: Status, room: int) -> list[Row]:
+def _most_telling(status: Status, room: int) -> list[Row]:
     """Returns at most ``room`` rows: running trials first, then the best, then the newest."""
-
-    def weight(row: Row) -> tuple[bool, bool, int]:
-        return row.trial.state is TrialState.RUNNING, status.is_best(row.trial), row.trial.number
-
-    chosen = sorted(rows, key=weight, reverse=True)[:room]
-    return sorted(chosen, key=lambda row: row.trial.number)
+    running = sorted(status.running, reverse=True)
+    best = sorted((trial.number for trial in status.best.trials), reverse=True)
+    # They came nearly in the order of their numbers, and a run may have many thousands.
+    newest = sorted(status.numbers[-room - len(running) :], reverse=True)
+    chosen = islice(dict.fromkeys((*running, *best, *newest)), room)
+    return [status.rows[number] for number in sorted(chosen)]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from katibflow.engine.events import (
@@ -67,6 +67,9 @@ class Status:
         alarm: Says that the first trials of this start all failed, and why; empty otherwise.
         is_interrupted: Whether the running trials are being stopped, or were.
         first: The trials that ended first since this start; at most `_FIRST`.
+        ended: The number of trials that have ended, without those that were killed.
+        running: The numbers of the trials that have not ended.
+        numbers: The numbers of all trials, in the order in which they came.
     """
 
     experiment: Experiment
@@ -77,10 +80,13 @@ class Status:
     alarm: str = ""
     is_interrupted: bool = False
     first: tuple[Trial, ...] = ()
+    ended: int = 0
+    running: set[int] = field(default_factory=set)
+    numbers: list[int] = field(default_factory=list)
 
     @staticmethod
     def of(
-        experiment: Experiment, trials: tuple[Trial, ...], opening: tuple[str, ...] = ()
+        experiment: Experiment, trials: Sequence[Trial], opening: tuple[str, ...] = ()
     ) -> Status:
         """Returns the status of an experiment before its first update."""
         return Status(
@@ -88,6 +94,9 @@ class Status:
             {trial.number: Row(trial) for trial in trials},
             best_of(experiment.spec.objective, trials),
             opening=opening,
+            ended=sum(map(_counts, trials)),
+            running={trial.number for trial in trials if not trial.state.is_finished},
+            numbers=[trial.number for trial in trials],
         )
 
     def after(self, update: Update) -> Status:
@@ -127,17 +136,18 @@ class Status:
         return replace(self, first=first, alarm=alarm)
 
     def _with(self, row: Row) -> Status:
-        # The old status shares this dictionary: a copy for each report would cost too much.
-        self.rows[row.trial.number] = row
-        return self
-
-    @property
-    def ended(self) -> int:
-        """The number of trials that have ended, without those that were killed."""
-        return sum(
-            row.trial.state not in (TrialState.RUNNING, TrialState.KILLED)
-            for row in self.rows.values()
-        )
+        # The old status shares what holds all trials: a copy for each report would cost too much.
+        number = row.trial.number
+        before = self.rows.get(number)
+        self.rows[number] = row
+        if before is None:
+            self.numbers.append(number)
+        if row.trial.state.is_finished:
+            self.running.discard(number)
+        else:
+            self.running.add(number)
+        more = _counts(row.trial) - (before is not None and _counts(before.trial))
+        return replace(self, ended=self.ended + more) if more else self
 
     def is_best(self, trial: Trial) -> bool:
         """Returns whether a trial is the best one, or on the Pareto front."""
@@ -166,6 +176,10 @@ class Status:
             row.notice,
             is_stopped=self.is_interrupted and row.trial.state is TrialState.RUNNING,
         )
+
+
+def _counts(trial: Trial) -> bool:
+    return trial.state not in (TrialState.RUNNING, TrialState.KILLED)
 
 
 def describe(status: Status, update: Update) -> str | None:

@@ -61,7 +61,7 @@ def render_report(
         policy=_policy(scripts),
         title=history.experiment.name,
         summary=summary_html(history, ending, logs, now),
-        plots="\n".join(map(_plot_html, plots)),
+        plots=_drawn_html(plots) + "\n".join(map(_plot_html, plots)),
         table=trials_html(history, logs, is_stopped),
         data=_script_safe(json.dumps(drawn)),
         scripts=scripts,
@@ -98,6 +98,17 @@ def _policy(scripts: list[str]) -> str:
 def _script_safe(text: str) -> str:
     """Returns JSON text so that it cannot end or change the script element around it."""
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _drawn_html(plots: list[Plot]) -> str:
+    """Returns a sentence on what the plots leave out, if they do."""
+    count = next((plot.drawn for plot in plots if plot.drawn), "")
+    if not count:
+        return ""
+    return (
+        f'<p class="none" id="drawn">The plots draw {count}: the best, each that was the best so '
+        "far, those that failed, and an even share of the others. The table has all of them.</p>"
+    )
 
 
 def _plot_html(plot: Plot) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from katibflow.errors import InputError, KatibflowError
 from katibflow.report.drawing import Marks, adapt
-from katibflow.study.history import History
+from katibflow.report.drawn import MOST_CURVES, drawn_of
+from katibflow.study.history import History, TrialState
 from katibflow.study.objectives import is_several, reported_metric
-from katibflow.study.optuna_study import quiet_optuna, study_of
+from katibflow.study.optuna_study import quiet_optuna, shown_study
 
 if TYPE_CHECKING:
     import optuna
@@ -34,6 +35,7 @@ class Plot:
         figure: Plotly's figure as JSON data; None if there is none.
         why_not: A sentence that says why there is no figure; else empty.
         min_width: The width in pixels below which the plot scrolls; 0 (the default) for none.
+        drawn: How many of the trials are drawn; empty if all are.
     """
 
     key: str
@@ -41,6 +43,7 @@ class Plot:
     figure: Mapping[str, Any] | None
     why_not: str = ""
     min_width: int = 0
+    drawn: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class _Recipe:
         min_width: The width in pixels below which the plot scrolls; 0 (the default) for none.
         marks: The trials to mark that Optuna leaves out; None for none.
         spans: Whether the plot's y axis is logarithmic where its values span decades.
+        drawn: How many of the trials are drawn; empty if all are.
     """
 
     key: str
@@ -64,6 +68,7 @@ class _Recipe:
     min_width: int = 0
     marks: Marks | None = None
     spans: bool = False
+    drawn: str = ""
 
     def figure(self) -> Any:
         """Returns Plotly's figure.
@@ -79,6 +84,8 @@ class _Recipe:
         except Exception as error:
             raise KatibflowError(f"Optuna could not draw this: {error}") from error
         adapt(figure, self.marks, self.spans)
+        if self.drawn:
+            figure.update_layout(title=f"{figure.layout.title.text} ({self.drawn})")
         return figure
 
 
@@ -110,29 +117,63 @@ def figure_of(history: History, name: str) -> Any:
 
 
 def _recipes(history: History) -> list[_Recipe]:
+    drawn = drawn_of(history)
+    if is_several(history.experiment.spec.objective):
+        recipes = _recipes_of_several(drawn.history)
+    else:
+        recipes = _recipes_of_one(drawn.history)
+        recipes.append(_curves(history))
+    count = drawn.count_text
+    return [replace(each, drawn=each.drawn or count) for each in recipes]
+
+
+def _curves(history: History) -> _Recipe:
+    """Returns the recipe of what the trials reported while they ran, a curve for each."""
     from optuna import visualization
     from optuna.trial import TrialState as OptunaState
 
-    if is_several(history.experiment.spec.objective):
-        return _recipes_of_several(history)
+    reported = [
+        trial
+        for trial in history.trials
+        if trial.intermediate and trial.state not in (TrialState.FAIL, TrialState.KILLED)
+    ]
+    drawn = drawn_of(replace(history, trials=tuple(reported)), MOST_CURVES)
+    study = shown_study(drawn.history)
+    has_values = any(
+        trial.intermediate_values
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state is not OptunaState.FAIL
+    )
     metric = reported_metric(history.experiment.spec.objective)
-    study = study_of(history)
+    return _Recipe(
+        "intermediate",
+        "Intermediate values",
+        "" if has_values else f"No trial has reported intermediate values of {metric}.",
+        lambda: visualization.plot_intermediate_values(study),
+        spans=True,
+        drawn=drawn.count_text,
+    )
+
+
+def _recipes_of_one(history: History) -> list[_Recipe]:
+    """Returns the recipes for one objective, without the curves."""
+    from optuna import visualization
+    from optuna.trial import TrialState as OptunaState
+
+    metric = reported_metric(history.experiment.spec.objective)
+    study = shown_study(history)
     trials = study.get_trials(deepcopy=False)
     complete = [trial for trial in trials if trial.state is OptunaState.COMPLETE]
-    series = any(
-        trial.intermediate_values for trial in trials if trial.state is not OptunaState.FAIL
-    )
     too_few = "" if complete else "No trial has completed with a finite objective value."
     parameters = {name for trial in complete for name in trial.params}
     no_parameters = too_few or ("" if parameters else "The trials have no parameters to compare.")
     width = 300 * len(parameters) if len(parameters) > 3 else 0
-    no_series = "" if series else f"No trial has reported intermediate values of {metric}."
     return [
         _Recipe(
             "history",
             "Optimization history",
             too_few,
-            lambda: visualization.plot_optimization_history(study, target_name=metric),
+            lambda: _over_time(study, target_name=metric),
             marks=Marks(history, 0),
             spans=True,
         ),
@@ -157,14 +198,29 @@ def _recipes(history: History) -> list[_Recipe]:
             min_width=width,
             spans=True,
         ),
-        _Recipe(
-            "intermediate",
-            "Intermediate values",
-            no_series,
-            lambda: visualization.plot_intermediate_values(study),
-            spans=True,
-        ),
     ]
+
+
+def _over_time(study: optuna.Study, **options: Any) -> Any:
+    """Returns the optimization history.
+
+    Optuna takes a trial's number for its place among all trials, which it is not where only some
+    are drawn.
+    """
+    from optuna.visualization import plot_optimization_history
+
+    trials = study.get_trials(deepcopy=False)
+    numbers = [trial.number for trial in trials]
+    try:
+        for place, trial in enumerate(trials):
+            trial.number = place
+        figure = plot_optimization_history(study, **options)
+    finally:
+        for number, trial in zip(numbers, trials, strict=True):
+            trial.number = number
+    for trace in figure.data:
+        trace.x = [numbers[place] for place in trace.x]
+    return figure
 
 
 _GOOD = 0.25
@@ -197,7 +253,7 @@ def _recipes_of_several(history: History) -> list[_Recipe]:
     from optuna.trial import TrialState as OptunaState
 
     aims = history.experiment.spec.objective.aims
-    study = study_of(history)
+    study = shown_study(history)
     trials = study.get_trials(deepcopy=False)
     complete = [trial for trial in trials if trial.state is OptunaState.COMPLETE]
     too_few = "" if complete else "No trial has completed with finite values of all objectives."
@@ -226,7 +282,7 @@ def _recipes_of_several(history: History) -> list[_Recipe]:
         "history": (
             "Optimization history",
             too_few,
-            visualization.plot_optimization_history,
+            _over_time,
             0,
         ),
         "parallel": (
@@ -292,10 +348,12 @@ def _plot(recipe: _Recipe) -> Plot:
     try:
         figure = recipe.figure()
     except KatibflowError as error:
-        return Plot(recipe.key, recipe.title, None, str(error))
+        return Plot(recipe.key, recipe.title, None, str(error), drawn=recipe.drawn)
     data = _without_markup(json.loads(figure.to_json()))
     figure_data = {"data": data["data"], "layout": _laid_out(data["layout"])}
-    return Plot(recipe.key, recipe.title, figure_data, min_width=recipe.min_width)
+    return Plot(
+        recipe.key, recipe.title, figure_data, min_width=recipe.min_width, drawn=recipe.drawn
+    )
 
 
 _AXIS = re.compile(r"[xy]axis[0-9]*")

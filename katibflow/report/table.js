@@ -19,15 +19,27 @@
     } catch { /* a page inside another one may have no address of its own */ }
   };
 
-  const table = document.getElementById("trials");
-  if (table) {
+  const PAGE = 250;  // rows of a packed table that are in the page at a time
+
+  const unpacked = async (packed) => {
+    const bytes = Uint8Array.from(atob(packed.textContent), (each) => each.charCodeAt(0));
+    const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const made = document.createElement("template");
+    made.innerHTML = "<table><tbody>" + await new Response(plain).text() + "</tbody></table>";
+    return [...made.content.querySelectorAll("tr")];
+  };
+
+  const show = (table, rows, isPaged) => {
     const body = table.tBodies[0];
-    const rows = [...body.rows];
     const heads = [...table.tHead.rows[0].cells];
     const names = heads.map((head) => head.textContent);
     const find = document.getElementById("find");
     const state = document.getElementById("state");
     const shown = document.getElementById("shown");
+    const texts = new Map();  // what a row says in small letters, once somebody looks for a word
+    let order = rows;
+    let left = rows;  // of the filter, in their order
+    let first = 0;
 
     const value = (row, column) => {
       const cell = row.cells[column];
@@ -40,6 +52,15 @@
     const compare = (one, other) =>
       typeof one === "number" && typeof other === "number" ? one - other
         : String(one).localeCompare(String(other), undefined, {numeric: true});
+    const turn = (index) => {
+      first = Math.max(0, Math.min(index, PAGE * Math.floor((left.length - 1) / PAGE)));
+      const last = Math.min(first + PAGE, left.length);
+      body.replaceChildren(...left.slice(first, last));
+      document.getElementById("where").textContent =
+        left.length ? `${first + 1} to ${last} of ${left.length}` : "none";
+      document.getElementById("back").disabled = first === 0;
+      document.getElementById("on").disabled = last === left.length;
+    };
     const sort = () => {
       const wanted = view.get("sort") || names[0];
       const falls = wanted.startsWith("-") && !names.includes(wanted);
@@ -53,19 +74,23 @@
         if (one === null || other === null) return (one === null) - (other === null) || first - second;
         return (falls ? -1 : 1) * compare(one, other) || first - second;
       });
-      body.append(...keyed.map(([, , row]) => row));
+      order = keyed.map(([, , row]) => row);
+      if (!isPaged) body.append(...order);
+    };
+    const says = (row) => {
+      if (!texts.has(row)) texts.set(row, row.textContent.toLowerCase());
+      return texts.get(row);
     };
     const filter = () => {
       const words = (view.get("find") || "").toLowerCase().split(/\s+/).filter(Boolean);
       const only = view.get("state") || "";
-      let count = 0;
-      for (const row of rows) {
-        const text = row.textContent.toLowerCase();
-        const word = row.querySelector(".state")?.textContent || "";
-        row.hidden = (only && word !== only) || !words.every((each) => text.includes(each));
-        count += row.hidden ? 0 : 1;
-      }
-      shown.textContent = count === rows.length ? "" : `${count} of ${rows.length} trials`;
+      left = order.filter((row) => {
+        const word = only && row.querySelector(".state")?.textContent;
+        row.hidden = word !== only || !words.every((each) => says(row).includes(each));
+        return !row.hidden;
+      });
+      shown.textContent = left.length === rows.length ? "" : `${left.length} of ${rows.length} trials`;
+      if (isPaged) turn(0);
     };
 
     heads.forEach((head, index) => {
@@ -78,6 +103,7 @@
           : names[index]);
         keep();
         sort();
+        filter();
       });
     });
     for (const [field, key] of [[find, "find"], [state, "state"]]) {
@@ -90,16 +116,42 @@
       });
     }
     const showTarget = () => {
-      // A link to a trial shows its row, whatever is filtered.
-      const row = location.hash.startsWith("#trial-")
-        && document.getElementById(location.hash.slice(1));
-      if (row && row.hidden) { row.hidden = false; row.scrollIntoView(); }
+      // A link to a trial shows its row, whatever is filtered and on whichever page it is.
+      const id = location.hash.startsWith("#trial-") && location.hash.slice(1);
+      const row = id && rows.find((each) => each.id === id);
+      if (!row || (row.isConnected && !row.hidden)) return;
+      row.hidden = false;
+      if (isPaged) {
+        if (!left.includes(row)) left = [row, ...left];
+        turn(PAGE * Math.floor(left.indexOf(row) / PAGE));
+      }
+      row.scrollIntoView();
     };
+    if (isPaged) {
+      document.getElementById("back").addEventListener("click", () => turn(first - PAGE));
+      document.getElementById("on").addEventListener("click", () => turn(first + PAGE));
+      document.getElementById("pages").hidden = false;
+    }
     document.getElementById("filter").hidden = false;
     sort();
     filter();
     showTarget();
     addEventListener("hashchange", showTarget);
+  };
+
+  const table = document.getElementById("trials");
+  const packed = document.getElementById("packed");
+  if (packed) {
+    const part = document.getElementById("part");
+    unpacked(packed).then((rows) => {
+      packed.remove();
+      part.remove();
+      show(table, rows, true);
+    }).catch((error) => {
+      part.textContent += " This browser could not: " + error;
+    });
+  } else if (table) {
+    show(table, [...table.tBodies[0].rows], false);
   }
 
   const main = document.querySelector("main");

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from katibflow.experiment.types import (
@@ -126,12 +127,14 @@ class Row:
         metrics = [aim.metric for aim in self.objective.aims]
         return objective_values(self.objective, self.trial)[metrics.index(metric)]
 
-    @property
+    @cached_property
     def seconds(self) -> float | None:
         """The seconds that the trial took, or has taken up to ``now``; None if unknown."""
         if self.is_stopped:
             return None
-        return replace(self.trial, end=self.trial.end or self.now).duration
+        if self.trial.end or not self.now:
+            return self.trial.duration
+        return replace(self.trial, end=self.now).duration
 
 
 @dataclass(frozen=True)

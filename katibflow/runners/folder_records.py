@@ -11,7 +11,8 @@ from pathlib import Path
 from katibflow.runners.local.daemons import daemons_end
 from katibflow.runners.local.lock import Holder, LockWait, RunLock, holder_of, is_held
 from katibflow.runners.local.runner import LocalRunner
-from katibflow.study.history import Trial
+from katibflow.runners.local.settled import Settled
+from katibflow.study.history import History, Trial
 
 __all__ = [
     "FolderRecords",
@@ -30,10 +31,12 @@ class FolderRecords:
 
     Args:
         folder: The run's folder.
+        history: The run's history as its file has it; by default all records are read.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._runner = LocalRunner(folder)
+    def __init__(self, folder: Path, history: History | None = None) -> None:
+        settled = Settled() if history is None else Settled.of(history, folder)
+        self._runner = LocalRunner(folder, settled=settled)
 
     def all(self) -> Sequence[Trial]:
         """Returns all trials, running ones included, by ascending number.

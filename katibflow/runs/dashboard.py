@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -67,14 +67,18 @@ class HistoryOnDisk:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.resolve()
+        self._folder = RunFolder.of(path.resolve())
         self._warned: set[str] = set()
+        self._over: Collection[int] = ()
         self._seen, self._is_settled = self._look()
-        read_history(path, self._warn_once)
+        RunFolder.of(path).check_begun()
+        self.read()
 
     def read(self) -> History:
         """Returns the history as it is on record now; see `HistorySource`."""
-        return read_history(self._path, self._warn_once)
+        history = read_history(self._folder, self._warn_once)
+        self._over = {trial.number for trial in history.trials if trial.state.is_finished}
+        return history
 
     def _warn_once(self, fault: str) -> None:
         if fault not in self._warned:
@@ -88,7 +92,9 @@ class HistoryOnDisk:
             before, was_settled = self._seen, self._is_settled
             self._seen, self._is_settled = self._look()
             # Two changes at nearly the same time have one timestamp, so look once more.
-            if self._seen != before or not was_settled:
+            # The folders of trials that have ended since are no longer looked at.
+            is_same = all(before.get(path) == state for path, state in self._seen.items())
+            if not is_same or not was_settled:
                 return
 
     def _look(self) -> tuple[Mapping[Path, tuple[int, int, int]], bool]:
@@ -102,8 +108,8 @@ class HistoryOnDisk:
         return seen, all(abs(now - state[0] / 1e9) > _SETTLED for state in seen.values())
 
     def _changing(self) -> Iterable[Path]:
-        folder = RunFolder.of(self._path)
-        return [folder.study, *(folder.record_folders() if folder.has_trials else ())]
+        folder = self._folder
+        return [folder.study, *(folder.record_folders(self._over) if folder.has_trials else ())]
 
 
 def follow(source: HistorySource, warn: Callable[[str], None]) -> tuple[BaseStorage, int]:

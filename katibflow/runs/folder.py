@@ -1,23 +1,27 @@
 """Reads and writes the folder of a run, ``<runs>/<experiment>/``, without the records of trials.
 
-``study.jsonl`` is the study history. Each start writes all trials that are on record by then, those
-of earlier runs included, and each end does so again. In between ``trials/`` has the newest records,
-which `runners.folder_records` reads and writes. A trial that the history has as finished stays
-finished, whatever becomes of its record. ``report.html`` is the report, and ``lock`` belongs to the
+``study.jsonl`` is the study history, to which each trial is appended once it and all earlier ones
+have ended (`runs.study_log`). ``trials/`` has the newest records, which `runners.folder_records`
+reads and writes. A trial that the history has as finished stays finished, whatever becomes of its
+record. ``report.html`` is the report, and ``lock`` belongs to the
 process that runs the experiment.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from katibflow.errors import HistoryError, InputError, RunnerError
 from katibflow.experiment.types import Experiment
+from katibflow.runs.study_log import StudyFile, StudyLog, write_study
 from katibflow.study.changes import (
     Change,
     changed_place,
@@ -26,8 +30,8 @@ from katibflow.study.changes import (
     changes_text,
     compared,
 )
-from katibflow.study.files import make_folder, read_regular, sync_folder, write_atomically
-from katibflow.study.history import History, Trial, dump_history, load_history, readable_history
+from katibflow.study.files import STUDY_FILE, make_folder, open_regular, read_regular, sync_folder
+from katibflow.study.history import History, Trial, load_history, readable_history
 from katibflow.study.resume import check_resume
 from katibflow.suggestion.suggester import new_seed
 
@@ -45,8 +49,6 @@ def with_records(history: History, records: Iterable[Trial]) -> History:
     )
 
 
-_STUDY = "study.jsonl"
-
 _OTHERWISE = (
     "--fresh (in Python fresh=True), to begin anew, with the old folder kept beside under a dated "
     "name; or another --name"
@@ -63,16 +65,42 @@ def read_history_file(path: Path, warn: Callable[[str], None] | None = None) -> 
     Raises:
         HistoryError: The file, its header or, without ``warn``, a line cannot be read.
     """
+    return _parsed(_text_of(path), path, warn)
+
+
+def _text_of(path: Path) -> str:
     try:
-        text = read_regular(path, follow=True).decode("utf-8", "surrogateescape")
+        return read_regular(path, follow=True).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise HistoryError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _parsed(text: str, path: Path, warn: Callable[[str], None] | None) -> History:
     if warn is None:
         return load_history(text, str(path))
     history, faults = readable_history(text, str(path))
     for fault in faults:
         warn(fault)
     return history
+
+
+def _ended(history: History) -> History:
+    """Returns a history with the trials that have ended only."""
+    if all(trial.state.is_finished for trial in history.trials):
+        return history
+    return replace(history, trials=tuple(t for t in history.trials if t.state.is_finished))
+
+
+def _without_torn_line(text: str) -> str:
+    """Returns the text without a last line that a kill has cut short, or that is being written."""
+    whole, end, rest = text.rpartition("\n")
+    if not end or not rest:
+        return text
+    try:
+        json.loads(rest)
+    except ValueError:
+        return f"{whole}\n"
+    return text
 
 
 class RunFolder:
@@ -86,11 +114,12 @@ class RunFolder:
 
     def __init__(self, path: Path, study: Path | None = None) -> None:
         self.path = path
-        self.study = study or path / _STUDY
+        self.study = study or path / STUDY_FILE
         self.report = path / "report.html"
         if study is not None:
             self.report = study.with_name(f"{study.stem}.html")
         self._is_whole = study is None
+        self._found: StudyFile | None = None
 
     @classmethod
     def of(cls, path: Path) -> RunFolder:
@@ -100,8 +129,8 @@ class RunFolder:
             InputError: The path is a folder with several histories.
         """
         if path.is_file():
-            return cls(path.parent) if path.name == _STUDY else cls(path.parent, path)
-        if (path / _STUDY).is_file() or not path.is_dir():
+            return cls(path.parent) if path.name == STUDY_FILE else cls(path.parent, path)
+        if (path / STUDY_FILE).is_file() or not path.is_dir():
             return cls(path)
         histories = sorted(each for each in path.glob("*.jsonl") if each.is_file())
         if len(histories) > 1:
@@ -227,11 +256,59 @@ class RunFolder:
         Raises:
             RunnerError: The history cannot be written.
         """
+        write_study(self.study, history)
+
+    def log(self, history: History) -> StudyLog:
+        """Returns what appends the trials of a run to the history, which `begin` has read.
+
+        Args:
+            history: The history that the run begins with.
+        """
+        return StudyLog(self.study, history, self._found)
+
+    def begun(self, warn: Callable[[str], None]) -> History:
+        """Returns the trials that the history file has as finished; `history` needs the others.
+
+        Args:
+            warn: Takes a warning for each line that cannot be read. The history has the others.
+
+        Raises:
+            InputError: There is no run in this folder.
+            HistoryError: The history cannot be read.
+        """
+        self.check_begun()
+        if not self.has_trials:
+            return read_history_file(self.study, warn)
+        grown = self._grown()
+        return self._begun(warn) if grown is None else grown
+
+    def _grown(self) -> History | None:
+        """Returns the history from what was appended since the last call; None if that is not so.
+
+        A file that was written anew, or that has lines of another kind, is read as a whole.
+        """
+        found = self._found
+        if found is None or not found.is_plain:
+            return None
         try:
-            make_folder(self.path)
-            write_atomically(self.study, dump_history(history), durable=True)
-        except OSError as error:
-            raise RunnerError(f"{self.study}: cannot be written: {error.strerror}") from error
+            with open(open_regular(self.study, follow=True), "rb") as file:
+                stat = os.fstat(file.fileno())
+                if stat.st_ino != found.inode or stat.st_size < found.size:
+                    return None
+                file.seek(found.size)
+                appended = file.read().rpartition(b"\n")
+            text = "".join(part.decode() for part in appended[:2])
+            more = load_history(f"{found.header}\n{text}").trials
+        except (HistoryError, OSError, UnicodeDecodeError):
+            return None
+        history = found.history.with_trials(more)
+        if len(history.trials) != len(found.history.trials) + len(more):
+            return None
+        size = found.size + len(text.encode())
+        made = StudyFile(history, found.header, size, found.inode)
+        if made.is_plain:
+            self._found = made
+        return _ended(history)
 
     def history(self, records: Sequence[Trial], warn: Callable[[str], None]) -> History:
         """Returns the history of the run as it is on record now.
@@ -244,10 +321,8 @@ class RunFolder:
             InputError: There is no run in this folder.
             HistoryError: The history cannot be read.
         """
-        self.check_begun()
-        if not self.has_trials:
-            return read_history_file(self.study, warn)
-        return with_records(self._begun(warn), records)
+        begun = self.begun(warn)
+        return with_records(begun, records) if self.has_trials else begun
 
     def run_on_record(self) -> str | None:
         """Returns the id of the run in this folder, or None if none can be read there."""
@@ -279,11 +354,19 @@ class RunFolder:
                 logs.setdefault(int(path.parent.name), {})[path.stem] = log
         return logs
 
-    def record_folders(self) -> Iterator[Path]:
-        """Yields the folders that change when the history does: those of trials and of records."""
+    def record_folders(self, over: Container[int] = ()) -> Iterator[Path]:
+        """Yields the folders that change when the history does: those of trials and of records.
+
+        Args:
+            over: Numbers of trials that have ended, whose folders are left out; none by default.
+        """
         yield self.path
-        yield self.path / "trials"
-        yield from self.path.glob("trials/[0-9]*/")
+        trials = self.path / "trials"
+        yield trials
+        with suppress(OSError):
+            for name in os.listdir(trials):
+                if name.isascii() and name.isdigit() and int(name) not in over:
+                    yield trials / name
 
     def _begun(self, warn: Callable[[str], None] | None = None) -> History:
         """Returns the history as it was last written, with its finished trials only.
@@ -292,6 +375,20 @@ class RunFolder:
             warn: Takes a warning for each line that cannot be read. None: such a line is an error,
                 since a run that goes on without a trial loses the trial for good.
         """
-        history = read_history_file(self.study, warn)
-        over = tuple(trial for trial in history.trials if trial.state.is_finished)
-        return replace(history, trials=over)
+        faults: list[str] = []
+
+        def tell(fault: str) -> None:
+            faults.append(fault)
+            if warn is not None:
+                warn(fault)
+
+        try:
+            inode = os.stat(self.study).st_ino
+        except OSError:
+            inode = 0
+        text = _without_torn_line(_text_of(self.study))
+        history = _parsed(text, self.study, None if warn is None else tell)
+        size = len(text.encode("utf-8", "surrogateescape")) if text.endswith("\n") else 0
+        found = StudyFile(history, text.partition("\n")[0], size, inode)
+        self._found = None if faults else found
+        return _ended(history)

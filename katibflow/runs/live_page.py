@@ -46,6 +46,8 @@ class LivePage:
         self, history: History, write: Callable[[History, float], None], period: float = _PERIOD
     ) -> None:
         self._history = history
+        # By number: an update must not cost more the more trials there are.
+        self._trials = {trial.number: trial for trial in history.trials}
         self._write = write
         self._period = period
         self._points: dict[int, Series] = {}
@@ -61,9 +63,9 @@ class LivePage:
             match update:
                 case TrialStarted(trial) | TrialQueued(trial) | TrialEnded(trial):
                     self._points.pop(trial.number, None)
-                    self._history = self._history.with_trials([trial])
+                    self._trials[trial.number] = trial
                 case TrialsTakenOver(trials):
-                    self._history = self._history.with_trials(trials)
+                    self._trials.update((trial.number, trial) for trial in trials)
                 case MetricReported(number, metric, point) if metric == self._metric:
                     self._points.setdefault(number, Series()).append(point)
                 case _:
@@ -107,6 +109,7 @@ class LivePage:
         """Returns the history, its running trials with their reports so far."""
         return self._history.with_trials(
             replace(trial, intermediate=self._points[trial.number].points)
-            for trial in self._history.trials
             if trial.number in self._points
+            else trial
+            for trial in self._trials.values()
         )

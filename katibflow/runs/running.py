@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,6 +140,7 @@ def run_to_end(
         study_sync(options.storage, experiment, warn, run=run, fresh=options.fresh) as sync,
         tracking(tracked, Files.in_folder(folder.path), warn) as tracker,
         _opened(folder, experiment, setup, options.fresh, stop) as aside,
+        ExitStack() as stack,
     ):
         history, changes = _begun(folder, experiment, setup, options)
         history = with_warm_start(
@@ -151,7 +152,7 @@ def run_to_end(
         try:
             # A record that cannot be read ends this before the history file loses its copy.
             history = with_kept(with_records(history, runner.records()), changes)
-            folder.save(history)
+            log = stack.enter_context(folder.log(history))
             sync.follow(history)
             tracker.follow(history)
             lines = (*opening_lines(folder.path, history, changes, aside), *sync.notes())
@@ -163,7 +164,7 @@ def run_to_end(
                 result = run_experiment(
                     history,
                     runner,
-                    watch=_each(watch, sync, tracker, page),
+                    watch=_each(log, watch, sync, tracker, page),
                     stop=stop,
                     limits=limits_for(experiment, options),
                     drain=options.drain,
@@ -172,7 +173,7 @@ def run_to_end(
             runner.close()
         sync.follow(result.history)
         tracker.follow(result.history)
-        folder.save(result.history)
+        log.end(result.history)
         done = Run(folder, result.history, _ending_of(result), result.interrupted)
         tracker.end(done.history, done.ending, write_page(done))
     return done
@@ -310,11 +311,12 @@ def _each(*watchers: Watcher) -> Watcher:
     return watch
 
 
-def read_run(path: Path, warn: Callable[[str], None] = printing.warn) -> Run:
+def read_run(path: Path | RunFolder, warn: Callable[[str], None] = printing.warn) -> Run:
     """Reads the run of a folder or of a history file, whether the run is over or not.
 
     Args:
-        path: The run's folder, its history file, or a folder that has one.
+        path: The run's folder, its history file, or a folder that has one. A `RunFolder` that is
+            given again reads only what has changed since.
         warn: Takes a warning for each line and record that cannot be read; by default this prints
             a line to standard error.
 
@@ -324,17 +326,17 @@ def read_run(path: Path, warn: Callable[[str], None] = printing.warn) -> Run:
     """
     from katibflow.runners.folder_records import is_in_use
 
-    folder = RunFolder.of(path)
+    folder = RunFolder.of(path) if isinstance(path, Path) else path
     history = _on_record(folder, warn)
     is_driven = folder.has_trials and is_in_use(folder.path)
     return Run(folder, history, ending_on_record(history, is_driven), is_driven=is_driven)
 
 
-def read_history(path: Path, warn: Callable[[str], None] = printing.warn) -> History:
+def read_history(path: Path | RunFolder, warn: Callable[[str], None] = printing.warn) -> History:
     """Reads the history of a run's folder, or of a history file.
 
     Args:
-        path: The run's folder, or the history file.
+        path: The run's folder, or the history file; as in `read_run`.
         warn: Takes a warning for each line and record that cannot be read; by default this prints
             a line to standard error.
 
@@ -342,15 +344,16 @@ def read_history(path: Path, warn: Callable[[str], None] = printing.warn) -> His
         InputError: There is no history at this path.
         HistoryError: The history cannot be read.
     """
-    return _on_record(RunFolder.of(path), warn)
+    return _on_record(RunFolder.of(path) if isinstance(path, Path) else path, warn)
 
 
 def _on_record(folder: RunFolder, warn: Callable[[str], None]) -> History:
     from katibflow.runners.folder_records import FolderRecords
 
-    folder.check_begun()
-    records = FolderRecords(folder.path).readable(warn) if folder.has_trials else ()
-    return folder.history(records, warn)
+    history = folder.begun(warn)
+    if not folder.has_trials:
+        return history
+    return with_records(history, FolderRecords(folder.path, history).readable(warn))
 
 
 def write_page(run: Run, path: Path | None = None, refresh: float | None = None) -> Path:

@@ -6,11 +6,12 @@ Which trials are the best is decided in `study.objectives`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from katibflow.experiment.types import Objective
 from katibflow.printing import visible
+from katibflow.study.front import Front
 from katibflow.study.history import Trial
 from katibflow.study.objectives import (
     best_trials,
@@ -48,10 +49,12 @@ class Best:
         objective: The Experiment's objective, which compares the trials.
         trials: The best trial or none, if there is one objective; the Pareto front in its order, if
             there are several.
+        front: The same trials as they are compared with further ones; None if that is not known.
     """
 
     objective: Objective
     trials: tuple[Trial, ...]
+    front: Front | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_front(self) -> bool:
@@ -88,9 +91,9 @@ class Best:
 
     def with_trial(self, trial: Trial) -> Best:
         """Returns the best of these trials and one more."""
-        # The earlier trial wins a tie, whichever ended first.
-        ordered = sorted([*self.trials, trial], key=lambda each: each.number)
-        return best_of(self.objective, ordered)
+        before = self.front or Front.of(self.objective, self.trials)
+        front = before.with_trial(trial)
+        return self if front is self.front else Best(self.objective, front.trials, front)
 
     def data(self) -> dict[str, Any]:
         """Returns the best trials as JSON can hold them; assignments are texts, as in Katib.

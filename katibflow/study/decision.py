@@ -8,6 +8,7 @@ in this order) and ``experiment_controller.go`` (how many to add).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,11 +18,7 @@ from katibflow.study.history import Trial, TrialState
 from katibflow.study.objectives import goals_met, goals_text, objective_values
 from katibflow.study.reasons import ExperimentReason
 
-__all__ = [
-    "Decision",
-    "decide",
-    "used_up",
-]
+__all__ = ["Counts", "Decision", "decide", "decision_of", "used_up"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,42 @@ class Decision:
     wanted: int
 
 
+_COMPLETED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many trials use up the budget, how many of them failed, and how many run.
+
+    Attributes:
+        completed: Trials that have ended; killed ones do not count.
+        failed: Those of them that failed.
+        active: Trials that have not ended.
+    """
+
+    completed: int = 0
+    failed: int = 0
+    active: int = 0
+
+    @staticmethod
+    def of(trials: Iterable[Trial]) -> Counts:
+        """Returns the counts of some trials."""
+        states = Counter(trial.state for trial in trials)
+        completed = sum(states[state] for state in _COMPLETED)
+        return Counts(completed, states[TrialState.FAIL], states[TrialState.RUNNING])
+
+    def after(self, before: Trial | None, trial: Trial) -> Counts:
+        """Returns the counts once a trial has taken the place of the one before it, if any."""
+        old, new = None if before is None else before.state, trial.state
+        if old is new:
+            return self
+        return Counts(
+            self.completed + (new in _COMPLETED) - (old in _COMPLETED),
+            self.failed + (new is TrialState.FAIL) - (old is TrialState.FAIL),
+            self.active + (new is TrialState.RUNNING) - (old is TrialState.RUNNING),
+        )
+
+
 def decide(experiment: Experiment, trials: Iterable[Trial]) -> Decision:
     """Returns the decision after the trials so far.
 
@@ -55,14 +88,21 @@ def decide(experiment: Experiment, trials: Iterable[Trial]) -> Decision:
         experiment: The experiment.
         trials: All its trials, also the running ones.
     """
-    spec = experiment.spec
     trials = tuple(trials)
-    failed = sum(trial.state is TrialState.FAIL for trial in trials)
-    completed = sum(
-        trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL) for trial in trials
-    )
-    active = sum(trial.state is TrialState.RUNNING for trial in trials)
-    winner = goals_met(spec.objective, trials)
+    winner = goals_met(experiment.spec.objective, trials)
+    return decision_of(experiment, Counts.of(trials), winner)
+
+
+def decision_of(experiment: Experiment, counts: Counts, winner: Trial | None) -> Decision:
+    """Returns the decision from what is known of all trials; see `decide`.
+
+    Args:
+        experiment: The experiment.
+        counts: How many trials are in which state.
+        winner: The best trial that meets all goals; None if none does.
+    """
+    spec = experiment.spec
+    failed, completed, active = counts.failed, counts.completed, counts.active
     if winner is not None:
         return _end(ExperimentReason.GOAL_REACHED, _goals_reached(spec.objective, winner))
     limit = spec.max_failed_trial_count

@@ -1,6 +1,7 @@
 """Writes files whole: a reader sees the old file or the new one, and never a part of it.
 
-All records, histories and reports are written here; what they contain is decided elsewhere.
+All records, histories and reports are written here; what they contain is decided elsewhere. A file
+that only grows is appended to, and may end in a part of what was last appended.
 
 A run's folder belongs to its user alone: folders have mode 0700 and files 0600, since templates and
 logs may hold what is secret. Its files are read and written without following links, and only
@@ -18,6 +19,8 @@ from katibflow.errors import InputError
 
 __all__ = [
     "PRIVATE",
+    "STUDY_FILE",
+    "AppendedFile",
     "make_folder",
     "open_regular",
     "read_regular",
@@ -28,6 +31,9 @@ __all__ = [
 
 PRIVATE = 0o600
 """The mode of a run's files."""
+
+STUDY_FILE = "study.jsonl"
+"""The name of a run's history in the run's folder."""
 
 
 def open_regular(path: str | Path, flags: int = os.O_RDONLY, *, follow: bool = False) -> int:
@@ -66,7 +72,12 @@ def read_regular(path: str | Path, *, follow: bool = False) -> bytes:
 
 
 def write_atomically(
-    path: Path, content: bytes | str, durable: bool = False, *, mode: int = PRIVATE
+    path: Path,
+    content: bytes | str,
+    durable: bool = False,
+    *,
+    mode: int = PRIVATE,
+    whole: bool = False,
 ) -> None:
     """Replaces a file as a whole; a failure leaves the old file and nothing else.
 
@@ -75,6 +86,8 @@ def write_atomically(
         content: The new content; a text is written as UTF-8.
         durable: Whether the file and its name must be on disk when this returns; False by default.
         mode: The file's mode; by default only its user can read and write it.
+        whole: Whether a machine that loses its power must leave the file whole or not at all, while
+            its name need not be on disk yet; False by default, and implied by ``durable``.
 
     Raises:
         OSError: The file cannot be written.
@@ -88,7 +101,7 @@ def write_atomically(
             view = memoryview(data)
             while view:
                 view = view[file.write(view) :]
-            if durable:
+            if durable or whole:
                 os.fsync(file.fileno())
         draft.replace(path)
     except BaseException:
@@ -96,6 +109,37 @@ def write_atomically(
         raise
     if durable:
         sync_folder(path.parent)
+
+
+class AppendedFile:
+    """Appends to a regular file that is there.
+
+    Args:
+        path: The file.
+        size: The bytes that are kept of it; by default all.
+
+    Raises:
+        OSError: The file cannot be opened or written, as in the methods.
+    """
+
+    def __init__(self, path: Path, size: int | None = None) -> None:
+        self._descriptor = open_regular(path, os.O_WRONLY | os.O_APPEND)
+        if size is not None and os.fstat(self._descriptor).st_size > size:
+            os.ftruncate(self._descriptor, size)
+
+    def append(self, text: str) -> None:
+        """Appends a text as UTF-8; it is on disk once `sync` returns."""
+        data = memoryview(text.encode())
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def sync(self) -> None:
+        """Writes to disk what was appended."""
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self._descriptor)
 
 
 def write_file(path: Path, text: str) -> None:

@@ -31,16 +31,23 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 from pydantic import ValidationError
 
 from katibflow.errors import HistoryError
-from katibflow.experiment.types import Experiment, StrategyValue
+from katibflow.experiment.types import Experiment
+from katibflow.study.trial import (
+    Observation,
+    Point,
+    Trial,
+    TrialState,
+    by_number,
+    time_text,
+)
 
 __all__ = [
     "FORMAT",
@@ -53,7 +60,9 @@ __all__ = [
     "Point",
     "Trial",
     "TrialState",
+    "by_number",
     "dump_history",
+    "dump_trials",
     "load_history",
     "readable_history",
     "time_text",
@@ -72,116 +81,6 @@ _WIDEST_GAP = 10_000
 
 SEEDS = 2**32
 """The number of seeds: a seed is below it."""
-
-
-class TrialState(StrEnum):
-    """The state of a trial.
-
-    A trial is ``KILLED`` if it was stopped because the experiment was over; it does not count.
-    """
-
-    RUNNING = "RUNNING"
-    COMPLETE = "COMPLETE"
-    PRUNED = "PRUNED"
-    FAIL = "FAIL"
-    KILLED = "KILLED"
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether a trial in this state has ended and cannot change any more."""
-        return self is not TrialState.RUNNING
-
-
-@dataclass(frozen=True)
-class Point:
-    """One report of a metric.
-
-    Attributes:
-        step: The index of the report within the trial, from 0.
-        value: The reported value; may be NaN or infinite.
-        time: The timestamp as the trial printed it (RFC 3339); None if the trial printed none.
-        epoch: The epoch that the same line names; None if the line names none.
-    """
-
-    step: int
-    value: float
-    time: str | None = None
-    epoch: int | None = None
-
-
-@dataclass(frozen=True)
-class Observation:
-    """One metric of a finished trial; ``min`` and ``max`` are those of the finite reports.
-
-    Where there is none they are infinite, or NaN if all reports are.
-
-    ``text`` is the last report if that is no number, which ``latest`` then is not either.
-    """
-
-    latest: float
-    min: float
-    max: float
-    text: str = ""
-
-    def value(self, strategy: StrategyValue) -> float:
-        """Returns the value of the metric by a metric strategy."""
-        return {
-            StrategyValue.LATEST: self.latest,
-            StrategyValue.MIN: self.min,
-            StrategyValue.MAX: self.max,
-        }[strategy]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial, running or finished. The module's docstring explains the fields."""
-
-    number: int
-    state: TrialState
-    assignments: Mapping[str, str]
-    observations: Mapping[str, Observation] = field(default_factory=dict)
-    intermediate: tuple[Point, ...] = ()
-    queued: str | None = None
-    start: str | None = None
-    end: str | None = None
-    job: str | None = None
-    reason: str = ""
-    message: str = ""
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-    def started(self, time: str) -> Trial:
-        """Returns the trial with the time when its job was created.
-
-        Kubernetes gives whole seconds, so a time before ``queued`` becomes ``queued``.
-
-        Args:
-            time: The time (UTC, ISO 8601).
-        """
-        return replace(self, start=max(time, self.queued or ""))
-
-    @property
-    def waited(self) -> float | None:
-        """Seconds from ``queued`` to ``start``; None if one of them is missing."""
-        return _seconds_between(self.queued, self.start)
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds from ``start`` to ``end``; None if one of them is missing."""
-        return _seconds_between(self.start, self.end)
-
-
-def time_text(moment: datetime) -> str:
-    """Returns a time, which has a time zone, in the history's format: UTC, with milliseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
-
-
-def _seconds_between(first: str | None, last: str | None) -> float | None:
-    try:
-        moments = [datetime.fromisoformat(text or "") for text in (first, last)]
-    except ValueError:
-        return None
-    begun, ended = (each if each.tzinfo else each.replace(tzinfo=UTC) for each in moments)
-    return max(0.0, (ended - begun).total_seconds())
 
 
 @dataclass(frozen=True)
@@ -212,7 +111,7 @@ class History:
     experiment: Experiment
     run: str
     seed: int
-    trials: tuple[Trial, ...] = ()
+    trials: Sequence[Trial] = ()
     rounds: int = 0
     most_rounds: int | None = None
     programs: Mapping[str, str] = field(default_factory=dict)
@@ -222,9 +121,7 @@ class History:
 
     def with_trials(self, trials: Iterable[Trial]) -> History:
         """Returns the history with more trials, which replace trials of the same number."""
-        by_number = {trial.number: trial for trial in self.trials}
-        by_number.update((trial.number, trial) for trial in trials)
-        return replace(self, trials=tuple(by_number[number] for number in sorted(by_number)))
+        return replace(self, trials=by_number(self.trials).with_items(trials))
 
     @property
     def next_number(self) -> int:
@@ -388,10 +285,18 @@ def dump_history(history: History) -> str:
         header["kept"] = [asdict(each) for each in history.kept]
     if history.warm:
         header["warm"] = [trial_to_data(trial) for trial in history.warm]
-    lines = [header, *map(trial_to_data, history.trials)]
+    return _lines([header]) + dump_trials(history.trials)
+
+
+def dump_trials(trials: Iterable[Trial]) -> str:
+    """Returns the lines of trials in a history's text; each ends with a newline."""
+    return _lines(map(trial_to_data, trials))
+
+
+def _lines(objects: Iterable[Mapping[str, Any]]) -> str:
     text = "".join(
         json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
-        for line in lines
+        for line in objects
     )
     # Bytes of a log that are no UTF-8 became lone surrogates, which no UTF-8 file can hold.
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

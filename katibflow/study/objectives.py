@@ -21,6 +21,7 @@ from katibflow.study.reasons import TrialReason
 
 __all__ = [
     "aims_texts",
+    "beats",
     "best_trial",
     "best_trials",
     "differences",
@@ -31,6 +32,8 @@ __all__ = [
     "goals_met",
     "goals_text",
     "is_several",
+    "losses",
+    "meets_goals",
     "needed_metrics",
     "none_is_best",
     "objective_value",
@@ -106,22 +109,33 @@ def objective_value(objective: Objective, trial: Trial) -> float | None:
 
 def objective_values(objective: Objective, trial: Trial) -> tuple[float | None, ...]:
     """Returns a trial's value of each objective; see `objective_value`."""
-    ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    return tuple(_value(objective, aim.metric, trial) if ended else None for aim in objective.aims)
+    if not _ended(trial):
+        return (None,) * len(objective.aims)
+    return tuple([_value(objective, aim.metric, trial) for aim in objective.aims])
+
+
+def _ended(trial: Trial) -> bool:
+    """Returns whether a trial may have values: it has ended, and neither failed nor was killed."""
+    return trial.state is TrialState.COMPLETE or trial.state is TrialState.PRUNED
 
 
 def found_text(objective: Objective, trial: Trial) -> str:
     """Returns what an ended trial reported as its objective if that is a text, or ""."""
-    ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
     seen = trial.observations.get(reported_metric(objective))
-    return seen.text if ended and seen is not None and not is_several(objective) else ""
+    return seen.text if _ended(trial) and seen is not None and not is_several(objective) else ""
 
 
 def finite_values(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
     """Returns a trial's value of each objective, or None if one is missing or not finite."""
-    values = objective_values(objective, trial)
-    finite = tuple(value for value in values if value is not None and math.isfinite(value))
-    return finite if len(finite) == len(values) else None
+    if not _ended(trial):
+        return None
+    finite: list[float] = []
+    for aim in objective.aims:
+        value = _value(objective, aim.metric, trial)
+        if value is None or not math.isfinite(value):
+            return None
+        finite.append(value)
+    return tuple(finite)
 
 
 def needed_metrics(objective: Objective) -> tuple[str, ...]:
@@ -181,12 +195,14 @@ def _broken_constraints(objective: Objective, trial: Trial) -> Iterator[str]:
             yield f"{entry.name} is {value:g}, below its min of {entry.min:g}"
 
 
-def _losses(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
+def losses(objective: Objective, trial: Trial) -> tuple[float, ...] | None:
     """Returns the objectives so that smaller is better, or None if the trial cannot be best."""
     values = finite_values(objective, trial)
-    if values is None or next(_broken_constraints(objective, trial), None) is not None:
+    if values is None:
         return None
-    return tuple(aim.sign * value for aim, value in zip(objective.aims, values, strict=True))
+    if objective.constraints and next(_broken_constraints(objective, trial), None) is not None:
+        return None
+    return tuple([aim.sign * value for aim, value in zip(objective.aims, values, strict=True)])
 
 
 def best_trial(objective: Objective, trials: Iterable[Trial]) -> Trial | None:
@@ -207,9 +223,7 @@ def best_trials(objective: Objective, trials: Iterable[Trial]) -> tuple[Trial, .
     the best trial first.
     """
     trials = tuple(trials)
-    scored = [
-        (losses, trial) for trial in trials if (losses := _losses(objective, trial)) is not None
-    ]
+    scored = [(found, trial) for trial in trials if (found := losses(objective, trial)) is not None]
     if not is_several(objective):
         if scored:
             return (min(scored, key=lambda each: each[0])[1],)
@@ -217,27 +231,34 @@ def best_trials(objective: Objective, trials: Iterable[Trial]) -> tuple[Trial, .
     front: list[tuple[tuple[float, ...], Trial]] = []
     # In this order no trial is beaten by a later one. If an earlier one beats it, then so does a
     # trial of the front so far.
-    for losses, trial in sorted(scored, key=lambda each: each[0]):
-        if not any(_beats(other, losses) for other, _ in front):
-            front.append((losses, trial))
+    for found, trial in sorted(scored, key=lambda each: each[0]):
+        if not any(beats(other, found) for other, _ in front):
+            front.append((found, trial))
     return tuple(trial for _, trial in front)
 
 
-def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Returns whether losses are as good as others in each objective, and better in one."""
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def goals_met(objective: Objective, trials: Iterable[Trial]) -> Trial | None:
     """Returns the trial that meets all goals and is best in the first objective, or None."""
-    aims = objective.aims
-    if all(aim.goal is None for aim in aims):
+    if all(aim.goal is None for aim in objective.aims):
         return None
     # If any trial meets the goals, a best trial does, too: it is as good in each objective.
-    for trial in best_trials(objective, trials):
-        paired = zip(aims, finite_values(objective, trial) or (), strict=True)
-        if all(aim.goal is None or aim.reached(value) for aim, value in paired):
-            return trial
-    return None
+    best = best_trials(objective, trials)
+    return next((trial for trial in best if meets_goals(objective, trial)), None)
+
+
+def meets_goals(objective: Objective, trial: Trial) -> bool:
+    """Returns whether a trial meets the goals of all objectives that have one, and one has."""
+    aims = objective.aims
+    values = finite_values(objective, trial)
+    if values is None or all(aim.goal is None for aim in aims):
+        return False
+    paired = zip(aims, values, strict=True)
+    return all(aim.goal is None or aim.reached(value) for aim, value in paired)
 
 
 def none_is_best(objective: Objective) -> str:

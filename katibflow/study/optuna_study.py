@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
-__all__ = ["frozen_trials", "quiet_optuna", "study_of", "typed_value"]
+__all__ = ["frozen_trials", "quiet_optuna", "shown_study", "study_of", "typed_value"]
 
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
 _MESSAGE_LENGTH = 2000
@@ -77,19 +77,56 @@ def study_of(history: History) -> optuna.Study:
     """
     import optuna
 
-    objective = history.experiment.spec.objective
+    study = _created(history, optuna.storages.InMemoryStorage())
     with quiet_optuna():
-        study = optuna.create_study(
-            study_name=history.experiment.name,
-            storage=optuna.storages.InMemoryStorage(),
-            sampler=optuna.samplers.RandomSampler(seed=history.seed),
-            directions=[aim.type.value for aim in objective.aims],
-        )
-        study.set_metric_names([aim.metric for aim in objective.aims])
         for number, frozen in frozen_trials(history).items():
             for _ in range(len(study.get_trials(deepcopy=False)), number):
                 study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING))
             study.add_trial(frozen)
+    return study
+
+
+def shown_study(history: History) -> optuna.Study:
+    """Returns the history as an Optuna study that is only looked at, in a fraction of the time.
+
+    Its trials have their numbers, whatever numbers are missing between them, and are the same
+    objects at each look, where a study in memory makes copies.
+
+    Args:
+        history: Any history, also one without trials.
+    """
+    import optuna
+
+    trials = []
+    for number, frozen in frozen_trials(history).items():
+        frozen.number = frozen._trial_id = number
+        trials.append(frozen)
+
+    class Shown(optuna.storages.InMemoryStorage):
+        def get_all_trials(
+            self,
+            study_id: int,
+            deepcopy: bool = True,
+            states: Container[optuna.trial.TrialState] | None = None,
+        ) -> list[optuna.trial.FrozenTrial]:
+            return [each for each in trials if states is None or each.state in states]
+
+    return _created(history, Shown())
+
+
+def _created(history: History, storage: optuna.storages.InMemoryStorage) -> optuna.Study:
+    """Returns a new study with the name, the directions and the metrics of a history."""
+    import optuna
+
+    objective = history.experiment.spec.objective
+    with quiet_optuna():
+        study = optuna.create_study(
+            study_name=history.experiment.name,
+            storage=storage,
+            sampler=optuna.samplers.RandomSampler(seed=history.seed),
+            directions=[aim.type.value for aim in objective.aims],
+        )
+        study.set_metric_names([aim.metric for aim in objective.aims])
     return study
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -264,7 +264,7 @@ def take_over(
 
 def taken_over_before(
     empty: History, resume: str, count: int, earlier: Iterable[EarlierTrial]
-) -> tuple[Trial, ...]:
+) -> Sequence[Trial]:
     """Returns the trials that a run took over, with the numbers that it gave them.
 
     Returns none if they have been deleted or changed.

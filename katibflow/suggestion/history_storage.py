@@ -8,10 +8,12 @@ late, because it imports Optuna.
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NoReturn
+from itertools import compress
+from math import isfinite
+from operator import is_not
+from typing import Any, NoReturn, cast
 
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
@@ -21,7 +23,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from katibflow.experiment.types import Objective, ObjectiveType
-from katibflow.study.history import Trial, TrialState
+from katibflow.study.history import Point, Trial, TrialState
 from katibflow.study.objectives import finite_values, violations
 from katibflow.suggestion.space.search_space import Space
 
@@ -51,6 +53,8 @@ class HistoryStorage(BaseStorage):
 
     Attributes:
         news: Attributes of the study that the sampler has set since `follow`.
+        memory: What a sampler has computed from the finished trials alone; it is empty again when
+            one of them has changed.
     """
 
     def __init__(self, space: Space, objective: Objective, teaches: bool = False) -> None:
@@ -64,6 +68,9 @@ class HistoryStorage(BaseStorage):
         self.news: dict[str, Any] = {}
         self._sources: list[Trial | None] = []
         self._trials: list[FrozenTrial] = []
+        self._carried: dict[int, Mapping[str, Any]] = {}
+        self._shared: dict[tuple[str, ...], dict[str, BaseDistribution]] = {}
+        self.memory: dict[str, Any] = {}
 
     def follow(self, trials: Sequence[Trial]) -> list[int]:
         """Makes the study equal to trials by ascending number; the same objects stay unchanged.
@@ -75,29 +82,41 @@ class HistoryStorage(BaseStorage):
         Returns:
             The numbers of the trials that are new or changed.
         """
-        count = trials[-1].number + 1 if trials else 0
-        wanted: list[Trial | None] = [None] * count
-        self._attributes = {}
-        for trial in trials:
-            wanted[trial.number] = trial
-            self._attributes.update(trial.attributes.get(STUDY_ATTRIBUTES, {}))
+        wanted = _without_gaps(tuple(trials))
+        if len(wanted) < len(self._sources):
+            self.memory.clear()
+        # Those after the sources were asked for, and are the history's to add.
+        del self._sources[len(wanted) :], self._trials[len(self._sources) :]
+        known = len(self._sources)
+        # In C, since it is all that a study that stays in memory does for most of its trials.
+        changed = [
+            *compress(range(known), map(is_not, self._sources, wanted)),
+            *range(known, len(wanted)),
+        ]
+        self._sources += [None] * (len(wanted) - known)
+        self._trials += [_NO_TRIAL] * (len(wanted) - known)
+        for number in changed:
+            source = wanted[number]
+            was, now = self._trials[number], self._frozen(number, source)
+            if _counts(was) or _counts(now):
+                self.memory.clear()
+            self._sources[number], self._trials[number] = source, now
+            self._carried.pop(number, None)
+            if source is not None and STUDY_ATTRIBUTES in source.attributes:
+                self._carried[number] = source.attributes[STUDY_ATTRIBUTES]
+        self._attributes = self._carried_attributes()
         self.news = {}
-        del self._sources[count:], self._trials[count:]
-        changed = []
-        for number, source in enumerate(wanted):
-            if number == len(self._trials):
-                self._sources.append(source)
-                self._trials.append(self._frozen(number, source))
-            elif self._sources[number] is not source:
-                self._sources[number] = source
-                self._trials[number] = self._frozen(number, source)
-            else:
-                continue
-            changed.append(number)
-        self._attributes = {
-            key: value for key, value in self._attributes.items() if self._is_usable(value)
-        }
         return changed
+
+    def _carried_attributes(self) -> dict[str, Any]:
+        """Returns the study's attributes, the later trial's where several set the same one."""
+        merged: dict[str, Any] = {}
+        for number in sorted(self._carried):
+            if number < len(self._sources):
+                merged.update(self._carried[number])
+            else:
+                del self._carried[number]
+        return {key: value for key, value in merged.items() if self._is_usable(value)}
 
     def _is_usable(self, value: object) -> bool:
         """Returns whether an attribute of the sampler is valid: it names no trial that is gone."""
@@ -107,42 +126,47 @@ class HistoryStorage(BaseStorage):
         )
 
     def _frozen(self, number: int, trial: Trial | None) -> FrozenTrial:
-        state, values = OptunaState.FAIL, None
-        constraints: dict[str, float] = {}
-        numbers = self._space.numbers(trial.assignments) if trial else None
-        if trial and numbers is not None:
-            if trial.state is TrialState.RUNNING:
-                state = OptunaState.RUNNING
-            elif trial.state is not TrialState.KILLED:
-                state = self._fruitless
-                found = finite_values(self._objective, trial)
-                beyond = violations(self._objective, trial)
-                if found is not None and beyond is not None:
-                    pruned = trial.state is TrialState.PRUNED
-                    state = OptunaState.PRUNED if pruned else OptunaState.COMPLETE
-                    values = found
-                    constraints = {f"{_CONSTRAINT}{name}": by for name, by in beyond.items()}
+        # As few calls as can be: a step of a pipeline does this for every trial of its study.
+        numbers = None if trial is None else self._space.numbers(trial.assignments)
+        if trial is None or numbers is None:
+            return _Followed(number, OptunaState.FAIL, None, {}, {}, _attributes(trial, _MET), ())
+        state, values, constraints = self._standing(trial)
         # Optuna takes the pruned trial with the most reports for the best of them, and a failed one
         # may have many.
         is_fruitless = values is None and state is OptunaState.PRUNED
-        return FrozenTrial(
-            number=number,
-            state=state,
-            value=None,
-            values=values,
-            datetime_start=_SOME_TIME,
-            datetime_complete=None if state is OptunaState.RUNNING else _SOME_TIME,
-            params=numbers or {},
-            distributions={name: self._distributions[name] for name in numbers or ()},
-            user_attrs={},
-            system_attrs={**_attributes(trial), **constraints} if trial else {},
-            intermediate_values={
-                point.step: point.value
-                for point in (trial.intermediate if trial and not is_fruitless else ())
-                if math.isfinite(point.value)
-            },
-            trial_id=number,
+        distributions = self._distributions
+        if len(numbers) != len(distributions):
+            distributions = self._some(tuple(numbers))
+        return _Followed(
+            number,
+            state,
+            values,
+            numbers,
+            distributions,
+            _attributes(trial, constraints) if trial.attributes or constraints else {},
+            () if is_fruitless else trial.intermediate,
         )
+
+    def _some(self, names: tuple[str, ...]) -> dict[str, BaseDistribution]:
+        """Returns the distributions of some parameters; all trials share one object."""
+        if names not in self._shared:
+            self._shared[names] = {name: self._distributions[name] for name in names}
+        return self._shared[names]
+
+    def _standing(
+        self, trial: Trial
+    ) -> tuple[OptunaState, tuple[float, ...] | None, Mapping[str, float]]:
+        """Returns a trial's state in the study, its values and its violations."""
+        if trial.state is TrialState.RUNNING:
+            return OptunaState.RUNNING, None, _MET
+        if trial.state is TrialState.KILLED:
+            return OptunaState.FAIL, None, _MET
+        values = finite_values(self._objective, trial)
+        beyond = violations(self._objective, trial) if self._objective.constraints else _MET
+        if values is None or beyond is None:
+            return self._fruitless, None, _MET
+        pruned = trial.state is TrialState.PRUNED
+        return OptunaState.PRUNED if pruned else OptunaState.COMPLETE, values, beyond
 
     def __contains__(self, number: int) -> bool:
         return 0 <= number < len(self._trials)
@@ -160,7 +184,6 @@ class HistoryStorage(BaseStorage):
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Adds an empty running trial; `follow` removes or replaces it."""
         number = len(self._trials)
-        self._sources.append(None)
         self._trials.append(
             FrozenTrial(
                 number=number,
@@ -268,16 +291,102 @@ class HistoryStorage(BaseStorage):
         _refuse()
 
 
-def _attributes(trial: Trial) -> dict[str, Any]:
-    return {
+class _Followed(FrozenTrial):
+    """A trial of a history; its constraints are looked up once, and its reports when asked for.
+
+    TPE asks every trial for its constraints, once for each parameter, and only a pruner, or a
+    sampler about pruned trials, asks for reports.
+    """
+
+    constraints: dict[str, float] = cast(Any, None)  # in place of Optuna's property
+
+    def __init__(
+        self,
+        number: int,
+        state: OptunaState,
+        values: Sequence[float] | None,
+        params: dict[str, Any],
+        distributions: dict[str, BaseDistribution],
+        system_attrs: dict[str, Any],
+        reports: tuple[Point, ...],
+    ) -> None:
+        super().__init__(
+            number,
+            state,
+            None,
+            _SOME_TIME,
+            None if state is OptunaState.RUNNING else _SOME_TIME,
+            params,
+            distributions,
+            {},
+            system_attrs,
+            cast(Any, None),
+            number,
+            values=values,
+        )
+        self.constraints = _constraints_of(self) if system_attrs else {}
+        self._reports = reports
+        self._by_step: dict[int, float] | None = None
+
+    @property
+    def intermediate_values(self) -> dict[int, float]:
+        """The finite reports by step."""
+        if self._by_step is None:
+            self._by_step = {
+                point.step: point.value for point in self._reports if isfinite(point.value)
+            }
+        return self._by_step
+
+    @intermediate_values.setter
+    def intermediate_values(self, values: dict[int, float]) -> None:
+        self._by_step = values
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, FrozenTrial):  # what has not been asked for is no difference
+            _ = self.intermediate_values, other.intermediate_values
+        return super().__eq__(other)
+
+    __hash__ = FrozenTrial.__hash__
+
+
+_constraints_of: Callable[[FrozenTrial], dict[str, float]] = vars(FrozenTrial)["constraints"].fget
+
+_MET: Mapping[str, float] = {}
+"""The violations of a trial without constraints."""
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    """Returns whether a sampler learns from a trial's end."""
+    return trial.state is OptunaState.COMPLETE or trial.state is OptunaState.PRUNED
+
+
+def _without_gaps(trials: Sequence[Trial]) -> Sequence[Trial | None]:
+    """Returns trials by ascending number so that each is at its number, with None for the rest."""
+    if not trials or trials[-1].number == len(trials) - 1:
+        return trials
+    wanted: list[Trial | None] = [None] * (trials[-1].number + 1)
+    for trial in trials:
+        wanted[trial.number] = trial
+    return wanted
+
+
+def _attributes(trial: Trial | None, constraints: Mapping[str, float]) -> dict[str, Any]:
+    if trial is None:
+        return {}
+    kept = {
         key: value
         for key, value in trial.attributes.items()
         if key != STUDY_ATTRIBUTES and not key.startswith(_PICKLED)
     }
+    return kept | {f"{_CONSTRAINT}{name}": by for name, by in constraints.items()}
 
 
 _SOME_TIME = datetime(2000, 1, 1)
 """Optuna requires times; no sampler reads them."""
+
+
+_NO_TRIAL = FrozenTrial(-1, OptunaState.FAIL, None, None, None, {}, {}, {}, {}, {}, -1)
+"""It holds the room of a trial for a moment."""
 
 
 def _refuse() -> NoReturn:

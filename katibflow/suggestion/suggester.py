@@ -10,9 +10,10 @@ over. No suggestion at all, while no trial is running, means that the search is 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from katibflow.errors import KatibflowError, SuggestionError
 from katibflow.experiment.types import Experiment
@@ -23,9 +24,12 @@ from katibflow.suggestion.algorithms import Suggestion
 from katibflow.suggestion.algorithms.base import chance, derived_seed
 from katibflow.suggestion.enqueued import enqueued_of
 from katibflow.suggestion.space.search_space import Space, space_of
+from katibflow.suggestion.tried import Key, Tried, key_of
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
 
     from katibflow.suggestion.history_storage import HistoryStorage
     from katibflow.suggestion.space.dimensions import Dimension
@@ -34,6 +38,8 @@ __all__ = ["Suggester", "Suggestion", "is_used_up", "new_seed", "suggest", "why_
 
 _TRIES = 10
 """Number of known combinations that a sampler may suggest before another one is chosen for it."""
+
+_NONE_TRIED: frozenset[Key] = frozenset()
 
 _DERIVED = ("gp:relative_params", "tpe:relative_params")
 """Prefixes of attributes that repeat the assignments."""
@@ -60,7 +66,7 @@ def is_used_up(history: History) -> bool:
     if algorithm.repeats:
         return algorithm.over(algorithms.settings_of(spec.algorithm), history)
     size = space_of(spec.parameters).size
-    return size is not None and len(_tried(history)) >= size
+    return size is not None and len(Tried().of(history.trials)) >= size
 
 
 def why_over(experiment: Experiment) -> str:
@@ -83,28 +89,25 @@ class Suggester:
         self._algorithm = algorithms.chosen_for(experiment)
         self._settings = algorithms.settings_of(experiment.spec.algorithm)
         self._storage: HistoryStorage | None = None
+        self._study: optuna.Study | None = None
         self._propose = self._algorithm.propose
         if self._algorithm.remembers is not None:
             self._propose = self._algorithm.remembers()
         self._enqueued = enqueued_of(experiment, self._space)
         self._shifted = _Shifted()
+        self._tried = Tried()
 
     def suggest(self, history: History, count: int) -> tuple[Suggestion, ...]:
         """Returns suggestions as the function `suggest` does."""
         suggestions: list[Suggestion] = []
         try:
-            for _ in range(count):
+            while len(suggestions) < count:
+                if suggestions:
+                    history = _with_pending(history, suggestions[-1])
                 suggestion = self._next(history)
                 if suggestion is None:
                     break
                 suggestions.append(suggestion)
-                pending = Trial(
-                    number=history.next_number,
-                    state=TrialState.RUNNING,
-                    assignments=suggestion.assignments,
-                    attributes=suggestion.attributes,
-                )
-                history = replace(history, trials=(*history.trials, pending))
         except KatibflowError:
             raise
         except Exception as error:
@@ -115,16 +118,15 @@ class Suggester:
         return tuple(suggestions)
 
     def _next(self, history: History) -> Suggestion | None:
-        if self._enqueued:
-            done = _tried(history)
-            for assignments in self._enqueued:
-                if _key(assignments) not in done:
-                    return Suggestion(assignments)
-        if self._algorithm.repeats:
-            return self._proposed(history, 0)
         size = self._space.size
         # With conditions one branch of an endless space may be a single combination.
-        tried = _tried(history) if size is not None or self._space.conditions else set()
+        asks = size is not None or bool(self._space.conditions) or bool(self._enqueued)
+        tried = self._tried.of(history.trials) if asks else _NONE_TRIED
+        for assignments in self._enqueued:
+            if key_of(assignments) not in tried:
+                return Suggestion(assignments)
+        if self._algorithm.repeats:
+            return self._proposed(history, 0)
         if size is not None and len(tried) >= size:
             return None
         if self._algorithm.sequence is not None:
@@ -132,7 +134,7 @@ class Suggester:
         with quiet_optuna():
             for attempt in range(_TRIES):
                 suggestion = self._proposed(history, attempt)
-                if suggestion is None or _key(suggestion.assignments) not in tried:
+                if suggestion is None or key_of(suggestion.assignments) not in tried:
                     return suggestion
         if size is None:
             return suggestion
@@ -141,14 +143,45 @@ class Suggester:
     def _proposed(self, history: History, attempt: int) -> Suggestion | None:
         if self._propose is not None:
             return self._propose(self._space, self._settings, history, attempt)
+        if self._algorithm.blind:
+            return self._drawn_blindly(history, attempt)
         return self._asked(history, attempt)
 
-    def _next_in_sequence(self, history: History, tried: set[_Key]) -> dict[str, str]:
+    def _sampler(self, history: History, attempt: int) -> BaseSampler:
+        """Returns a new sampler, so that a study in memory is as one that was made anew."""
+        assert self._algorithm.sampler is not None
+        seed = history.seed
+        if not self._algorithm.one_seed:
+            seed = derived_seed(f"{history.seed}/{history.next_number}/{attempt}")
+        return self._algorithm.sampler(self._settings, seed)
+
+    @cached_property
+    def _distributions(self) -> dict[str, BaseDistribution]:
+        return self._space.distributions()
+
+    def _drawn_blindly(self, history: History, attempt: int) -> Suggestion:
+        """Returns what a sampler draws that looks at no trial, without a study of them."""
+        sampler = self._sampler(history, attempt)
+        distributions = self._distributions
+        nothing: Any = None
+
+        def draw(dimension: Dimension) -> float | str:
+            if dimension.size == 1:
+                return dimension.number(dimension.point(0))
+            name = dimension.name
+            drawn: float | str = sampler.sample_independent(
+                nothing, nothing, name, distributions[name]
+            )
+            return drawn
+
+        return Suggestion(self._space.drawn(draw))
+
+    def _next_in_sequence(self, history: History, tried: Collection[Key]) -> dict[str, str]:
         sequence = self._algorithm.sequence
         assert sequence is not None
         for index in _indices(history, self._space.size):
             assignments = sequence(self._space, history.seed, index)
-            if _key(assignments) not in tried:
+            if key_of(assignments) not in tried:
                 return assignments
         size = self._space.size
         assert size is not None
@@ -164,19 +197,16 @@ class Suggester:
         )
 
         objective = history.experiment.spec.objective
-        if self._storage is None:
+        if self._study is None or self._storage is None:
             self._storage = HistoryStorage(self._space, objective, teaches=True)
+            self._study = optuna.create_study(
+                storage=self._storage,
+                study_name=history.experiment.name,
+                directions=directions_of(objective),
+            )
+        study = self._study
         self._storage.follow(self._shifted.trials(history))
-        assert self._algorithm.sampler is not None
-        seed = history.seed
-        if not self._algorithm.one_seed:
-            seed = derived_seed(f"{history.seed}/{history.next_number}/{attempt}")
-        study = optuna.create_study(
-            storage=self._storage,
-            study_name=history.experiment.name,
-            sampler=self._algorithm.sampler(self._settings, seed),
-            directions=directions_of(objective),
-        )
+        study.sampler = self._sampler(history, attempt)
         trial = study.ask()
         assignments = self._space.drawn(lambda dimension: _drawn(trial, dimension))
         asked = self._storage.get_trial(trial.number)
@@ -188,13 +218,24 @@ class Suggester:
         return Suggestion(assignments, attributes)
 
 
+def _with_pending(history: History, suggestion: Suggestion) -> History:
+    """Returns the history with a suggestion as a running trial, which the next one is beside."""
+    pending = Trial(
+        number=history.next_number,
+        state=TrialState.RUNNING,
+        assignments=suggestion.assignments,
+        attributes=suggestion.attributes,
+    )
+    return history.with_trials([pending])
+
+
 class _Shifted:
     """Puts the trials of a warm start before a history's own, which move up by their number."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Trial, Trial]] = {}
 
-    def trials(self, history: History) -> tuple[Trial, ...]:
+    def trials(self, history: History) -> Sequence[Trial]:
         """Returns all trials by number; a trial that has not changed stays the same object."""
         count = len(history.warm)
         if not count:
@@ -222,19 +263,6 @@ def _drawn(trial: optuna.Trial, dimension: Dimension) -> float | str:
             raise TypeError(f"no sampler draws from {other}")
 
 
-_Key = tuple[tuple[str, str], ...]
-
-
-def _key(assignments: Mapping[str, str]) -> _Key:
-    return tuple(sorted(assignments.items()))
-
-
-def _tried(history: History) -> set[_Key]:
-    return {
-        _key(trial.assignments) for trial in history.trials if trial.state is not TrialState.KILLED
-    }
-
-
 def _indices(history: History, size: int | None) -> Iterator[int]:
     """Yields the indices at which an algorithm looks for the next point of its sequence.
 
@@ -248,11 +276,13 @@ def _indices(history: History, size: int | None) -> Iterator[int]:
     yield from (index % size for index in range(start, start + size))
 
 
-def _untried(space: Space, size: int, tried: set[_Key], chance: random.Random) -> dict[str, str]:
+def _untried(
+    space: Space, size: int, tried: Collection[Key], chance: random.Random
+) -> dict[str, str]:
     """Returns a combination that was not tried, starting at a random index."""
     start = chance.randrange(size)
     for offset in range(len(tried) + 1):
         assignments = space.point((start + offset) % size)
-        if _key(assignments) not in tried:
+        if key_of(assignments) not in tried:
             return assignments
     raise SuggestionError("every combination of the search space was tried")

@@ -98,11 +98,10 @@ def test_a_run_whose_trials_all_break_a_constraint_has_the_status_of_one_without
         tmp_path,
         "echo loss=1 size=30 ram=5",
         objective=objective,
-        maxTrialCount=1,
+        maxTrialCount=3,
     )
     done = katibflow("run", file, cwd=tmp_path)
-    (run,) = (tmp_path / "runs").iterdir()
-    assert done.returncode == katibflow("best", run, cwd=tmp_path).returncode == 1
+    assert done.returncode == katibflow("best", "runs/sample", cwd=tmp_path).returncode == 1
     assert "ExperimentMaxTrialsReached" in done.stdout
 
 

@@ -268,6 +268,33 @@ def test_browser_opens_a_report_without_finished_trials(tmp_path: Path) -> None:
     assert "No trial has a finite objective value" in dom
 
 
+@pytest.mark.slow
+def test_browser_sorts_and_filters_all_of_very_many_trials_and_turns_their_pages(
+    tmp_path: Path,
+) -> None:
+    # Without values there are no plots, which take a browser the longest.
+    states = (TrialState.FAIL, TrialState.PRUNED)
+    trials = tuple(
+        trial(number, None, states[number % 2], assignments={"lr": f"{number / 1e4}"})
+        for number in range(1200)
+    )
+    write_report(
+        tmp_path / "report.html",
+        render_report(History(experiment([LR]), "r", 1, trials), DONE, {}),
+    )
+    address = (tmp_path / "report.html").as_uri()
+    dom, console = dump(f"{address}#sort=-lr&state=pruned", tmp_path)
+    assert console == ""
+    numbers = [int(found) for found in re.findall(r'<tr id="trial-(\d+)"', dom)]
+    assert numbers == list(range(1199, 699, -2))
+    assert ">600 of 1200 trials<" in dom
+    assert ">1 to 250 of 600<" in dom
+    assert 'id="part"' not in dom
+    dom, _ = dump(f"{address}#trial-777", tmp_path)
+    assert ">751 to 1000 of 1200<" in dom
+    assert len(table_rows(dom)) == 250
+
+
 @pytest.mark.long
 def test_browser_draws_500_trials_in_dark(tmp_path: Path) -> None:
     html = render_report(realistic(500), DONE, {})

@@ -77,12 +77,13 @@ class LocalBackend:
         from katibflow.runners.local.preview import preview, secret_notes
         from katibflow.runners.local.programs import file_hash, program_files
         from katibflow.runners.local.runner import LocalRunner
+        from katibflow.runners.local.settled import Settled
 
         host = _host(experiment, given, source)
         manifest = experiment.spec.trial_template.trial_spec or {}
         files = given.get("env_file") or ()
         return RunSetup(
-            lambda history, folder: LocalRunner(folder, host),
+            lambda history, folder: LocalRunner(folder, host, Settled.of(history, folder)),
             fills_folder=True,
             programs={
                 **program_files(manifest, host),

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,12 +31,15 @@ FOLDER_MARK = "KATIBFLOW_TRIAL_FOLDER"
 
 REPLICA_MARK = "KATIBFLOW_REPLICA"
 
-_MEMORY = 1.0
-"""Seconds for which a session's owner is remembered.
+_MEMORY = 10.0
+"""Seconds for which a session's owner is remembered, while a process of then is still in it.
 
-Systems do not reuse a session's number so soon, and reading all environments of a machine at the
-end of each trial would take more time than all other work there.
+Systems do not reuse the numbers of a session and of its process so soon, and reading all
+environments of a machine at the end of each trial would take more time than all other work there.
 """
+
+_YOUNG = 1.0
+"""Seconds in which a process that has just begun may have no environment yet."""
 
 _PASSING = (0.001, 0.002, 0.004, 0.008, 0.016)
 """Pauses in which a process that is just being created closes what it will not inherit."""
@@ -54,22 +57,43 @@ class Marks(NamedTuple):
         return self.folder == root or self.folder.startswith(f"{root}/")
 
 
+class _Owner(NamedTuple):
+    """What a session was found to be.
+
+    Attributes:
+        since: When it was found, in seconds of the monotonic clock.
+        process: A process that was in it.
+        marks: The marks of its processes; None if they have none.
+    """
+
+    since: float
+    process: int
+    marks: Marks | None
+
+
 class Census:
     """Finds the processes of trials, for any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._owners: dict[int, tuple[float, Marks | None]] = {}
+        self._owners: dict[int, _Owner] = {}
 
-    def find(self, folder: Path, sessions: Collection[int] = ()) -> Mapping[psutil.Process, Marks]:
+    def find(
+        self,
+        folder: Path,
+        sessions: Collection[int] = (),
+        places: Collection[Path] | None = None,
+    ) -> Mapping[psutil.Process, Marks]:
         """Returns the living processes of the trials in and below a folder, except this process.
 
         Args:
             folder: A trial's folder, or one above.
             sessions: Sessions that certainly belong to the trial; their processes count too.
+            places: The trials' folders whose locks are looked at; by default this one, or all that
+                it holds.
         """
         leaders = {pid: Marks(str(folder), "") for pid in sessions}
-        leaders |= _leaders(folder)
+        leaders |= _leaders(_places(folder) if places is None else places)
         with self._lock:
             found = dict(self._in_sessions(folder, leaders))
         return found or dict(_holders(folder))
@@ -80,20 +104,19 @@ class Census:
         members = _sessions()
         now = time.monotonic()
         self._owners = {
-            session: entry
-            for session, entry in self._owners.items()
-            if session in members and now - entry[0] < _MEMORY
+            session: owner
+            for session, owner in self._owners.items()
+            if now - owner.since < _MEMORY and owner.process in members.get(session, ())
         }
         for session, pids in members.items():
             marks = leaders.get(session)
             if marks is None:
-                _, owner = self._owners.get(session, (now, None))
-                if session in self._owners and not (owner and owner.is_below(folder)):
+                known = self._owners.get(session)
+                if known is not None and not (known.marks and known.marks.is_below(folder)):
                     continue
-                owner = self._owner(session, pids, now)
-                if owner is None or not owner.is_below(folder):
+                marks = self._owner(session, pids, now)
+                if marks is None or not marks.is_below(folder):
                     continue
-                marks = owner
             for process in map(_process, pids):
                 # The session is read once the process is certain to be the same one.
                 if process is None or _session(process.pid) != session or not _lives(process):
@@ -105,18 +128,19 @@ class Census:
 
     def _owner(self, session: int, pids: Collection[int], now: float) -> Marks | None:
         """Returns the marks of a session's processes, or None if they have none."""
-        is_young = False
+        is_young, oldest = False, 0
         for process in map(_process, pids):
             if process is None:
                 continue
             marks = marks_of(process)
             if marks is not None:
-                self._owners[session] = now, marks
+                self._owners[session] = _Owner(now, process.pid, marks)
                 return marks
             # A process that is just beginning may have no environment yet.
-            is_young = is_young or time.time() - process.create_time() < _MEMORY
+            is_young = is_young or time.time() - process.create_time() < _YOUNG
+            oldest = oldest or process.pid
         if not is_young:
-            self._owners[session] = now, None
+            self._owners[session] = _Owner(now, oldest, None)
         return None
 
 
@@ -141,13 +165,15 @@ def marks_of(process: psutil.Process) -> Marks | None:
     return Marks(folder, environment.get(REPLICA_MARK, "")) if folder else None
 
 
-def _leaders(folder: Path) -> dict[int, Marks]:
-    """Returns pid to marks of the living shells of a trial, or of all trials in a folder."""
-    places = [folder, *(path.parent for path in folder.glob("[0-9]*/attempt-*"))]
+def _places(folder: Path) -> Collection[Path]:
+    """Returns a trial's folder, or those of all trials in a folder."""
+    return dict.fromkeys([folder, *(path.parent for path in folder.glob("[0-9]*/attempt-*"))])
+
+
+def _leaders(places: Iterable[Path]) -> dict[int, Marks]:
+    """Returns pid to marks of the living shells of trials, by the trials' folders."""
     return {
-        pid: Marks(str(place), replica)
-        for place in dict.fromkeys(places)
-        for pid, replica in living_shells(place)
+        pid: Marks(str(place), replica) for place in places for pid, replica in living_shells(place)
     }
 
 

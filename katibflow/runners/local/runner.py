@@ -24,6 +24,7 @@ from katibflow.runners.local.members import Census
 from katibflow.runners.local.paths import PathMap, parse_map, with_map
 from katibflow.runners.local.ports import free_port, reserved
 from katibflow.runners.local.processors import processors_here, with_threads
+from katibflow.runners.local.settled import Settled
 from katibflow.runners.local.state_files import unwritable
 from katibflow.runners.local.trial_folder import TrialFolder, digest, trial_folders
 from katibflow.runners.stopping import StopRequest
@@ -32,6 +33,7 @@ from katibflow.study.history import Trial
 __all__ = ["LocalRunner", "PathMap", "RunLock", "check_local", "parse_map"]
 
 _HERE = Host()
+_NONE = Settled()
 
 
 class LocalRunner:
@@ -43,11 +45,14 @@ class LocalRunner:
     Args:
         folder: The run's folder; the trials' folders are in ``trials/`` below it.
         host: The options of the run.
+        settled: The trials whose end the run's history has; none by default.
     """
 
-    def __init__(self, folder: Path, host: Host = _HERE) -> None:
+    def __init__(self, folder: Path, host: Host = _HERE, settled: Settled = _NONE) -> None:
         self._trials = folder.resolve() / "trials"
         self._host = host
+        self._settled = settled
+        self._over = set(settled.numbers)
         self._lock = threading.Condition()
         self._running: dict[int, StopRequest] = {}
         self._census = Census()
@@ -55,6 +60,8 @@ class LocalRunner:
 
     def records(self) -> Sequence[Trial]:
         """Returns the trials on record by ascending number; folders without a record are ignored.
+
+        A record that the run's history has is left out, unless it has changed since.
 
         Raises:
             RunnerError: Records are damaged, have a version that this release does not read, or
@@ -76,7 +83,7 @@ class LocalRunner:
             RunnerError: The folder of the records cannot be read.
         """
         records: list[Trial] = []
-        for folder in trial_folders(self._trials):
+        for folder in trial_folders(self._trials, self._settled.is_unread):
             try:
                 record = folder.read_record()
             except RunnerError as error:
@@ -92,6 +99,8 @@ class LocalRunner:
             RunnerError: The record could not be written.
         """
         self._folder(trial.number).write_record(trial)
+        if trial.state.is_finished:
+            self._over.add(trial.number)
 
     def run(self, job: TrialJob, observe: Observer, stop: StopRequest) -> JobOutcome:
         """Runs or adopts a trial's job; see `runners.base.Runner`.
@@ -132,9 +141,12 @@ class LocalRunner:
             own = {number: stop for number, stop in self._running.items() if number not in keep}
         for stop in own.values():
             stop.set(reason)
-        living = {marks.folder for marks in self._census.find(self._trials).values()}
+        folders = trial_folders(self._trials, lambda number, path: number not in self._over)
+        places = [folder.path for folder in folders]
+        living = {marks.folder for marks in self._census.find(self._trials, (), places).values()}
+        folders += self._left_by(living, folders)
         wrong: list[str] = []
-        for folder in trial_folders(self._trials):
+        for folder in folders:
             if folder.number in keep or folder.number in own:
                 self._reserve(folder)
                 continue
@@ -149,6 +161,13 @@ class LocalRunner:
             self._lock.wait_for(lambda: not (own.keys() & self._running.keys()))
         if wrong:
             raise RunnerError("\n".join(wrong))
+
+    def _left_by(self, living: Collection[str], known: Sequence[TrialFolder]) -> list[TrialFolder]:
+        """Returns the folders of trials that have ended but have left processes running."""
+        numbers = {folder.number for folder in known}
+        names = {Path(path).relative_to(self._trials).parts[0] for path in living}
+        found = (TrialFolder(self._trials / name, int(name)) for name in names if name.isdigit())
+        return [folder for folder in found if folder.number not in numbers]
 
     def _reserve(self, folder: TrialFolder) -> None:
         """Keeps the GPUs of a trial that an earlier process started for that trial."""

@@ -6,7 +6,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Mapping
-from pathlib import Path
+from functools import cache
 
 from katibflow.experiment.bootstrap import IMPORTS, PROJECT
 
@@ -20,15 +20,20 @@ def project_folders() -> list[str]:
     made: the folder of the script that runs, those of PYTHONPATH, those that a notebook adds.
     """
     here = os.getcwd()
-    installed = [Path(sys.prefix), Path(sys.base_prefix)]
-    installed += [Path(path) for path in sysconfig.get_paths().values()]
     folders = [here]
     for entry in sys.path:
         path = os.path.abspath(entry)
-        is_own = not any(Path(path).is_relative_to(each) for each in installed)
+        is_own = not f"{path}{os.sep}".startswith(_installed())
         if is_own and path not in folders and os.path.isdir(path):
             folders.append(path)
     return folders
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """Returns the folders of installations, each with a separator at its end."""
+    paths = (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values())
+    return tuple(f"{os.path.normpath(path)}{os.sep}" for path in paths)
 
 
 def project_variables() -> Mapping[str, str]:

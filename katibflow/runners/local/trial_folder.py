@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,10 +36,13 @@ from katibflow.runners.local.state_files import (
 from katibflow.study.files import make_folder, read_regular, sync_folder, write_atomically
 from katibflow.study.history import MOST_TRIALS, Trial, time_text, trial_from_data, trial_to_data
 
-__all__ = ["RECORD_VERSION", "TrialFolder", "digest", "trial_folders"]
+__all__ = ["RECORD", "RECORD_VERSION", "TrialFolder", "digest", "trial_folders"]
 
 RECORD_VERSION = 2
 """The version of ``record.json``; files of the first version did not carry it."""
+
+RECORD = "record.json"
+"""The name of a trial's record in its folder."""
 
 _LONGEST_NAME = len(str(MOST_TRIALS))
 
@@ -68,7 +71,7 @@ class TrialFolder:
             yield
 
     def _make(self) -> None:
-        """Makes the folder; its name is durable only once the first record is."""
+        """Makes the folder; its name is durable only once the record of the trial's end is."""
         with unwritable(self.path):
             make_folder(self.path.parent)
             self.path.mkdir(mode=0o700, exist_ok=True)
@@ -90,7 +93,7 @@ class TrialFolder:
         Raises:
             RunnerError: The record is damaged, or has a version that this release does not read.
         """
-        path = self.path / "record.json"
+        path = self.path / RECORD
         try:
             text = read_regular(path).decode()
         except FileNotFoundError:
@@ -126,16 +129,20 @@ class TrialFolder:
         return f"delete the folder {self.path} to run the trial again"
 
     def write_record(self, trial: Trial) -> None:
-        """Writes the trial's record, durable when this returns; does nothing if it is unchanged."""
-        path = self.path / "record.json"
+        """Writes the trial's record; does nothing if it is unchanged.
+
+        The record of a trial that has ended is durable when this returns. That of a running one
+        outlives this process, whatever ends it; a machine that loses its power ends the trial too.
+        """
+        path = self.path / RECORD
         text = to_json(trial_to_data(trial), RECORD_VERSION)
         self._make()
+        durable = trial.state.is_finished
         with unwritable(path):
-            is_first = not path.exists()
-            if not is_first and not path.is_symlink() and read_regular(path) == text:
+            if path.exists() and not path.is_symlink() and read_regular(path) == text:
                 return
-            write_atomically(path, text, durable=True)
-            if is_first:
+            write_atomically(path, text, durable=durable, whole=True)
+            if durable:
                 # It is synced last, when the journal has it already and nothing is left to write.
                 sync_folder(self.path.parent)
 
@@ -216,8 +223,15 @@ class TrialFolder:
         return sorted(int(number) for number in numbers if number.isdigit() and len(number) < 20)
 
 
-def trial_folders(folder: Path) -> list[TrialFolder]:
+def trial_folders(
+    folder: Path, is_wanted: Callable[[int, str], bool] = lambda number, path: True
+) -> list[TrialFolder]:
     """Returns the folders of the trials below ``<folder>`` by number; others are ignored.
+
+    Args:
+        folder: The folder of all trials.
+        is_wanted: Returns whether a folder is wanted, by the trial's number and the folder's path;
+            all are by default. A run may have many thousands.
 
     Raises:
         RunnerError: The folder cannot be read.
@@ -232,7 +246,11 @@ def trial_folders(folder: Path) -> list[TrialFolder]:
         for name in names
         if name.isascii() and name.isdigit() and len(name) <= _LONGEST_NAME
     }
-    return [TrialFolder(folder / numbers[number], number) for number in sorted(numbers)]
+    return [
+        TrialFolder(folder / numbers[number], number)
+        for number in sorted(numbers)
+        if is_wanted(number, f"{folder}/{numbers[number]}")
+    ]
 
 
 def digest(manifest: Mapping[str, Any]) -> str:

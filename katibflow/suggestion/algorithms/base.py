@@ -126,6 +126,7 @@ class Algorithm:
             ``katibflow/steps/pins.json`` names them.
         extra: The extra of katibflow with these packages, for errors; None for that of the package.
         one_seed: Whether the sampler gets the same seed for all trials, not one for each.
+        blind: Whether the sampler looks at no trial, and draws each parameter by itself.
         repeats: Whether combinations may repeat, so that a finite space is never used up.
         over: Returns whether no suggestion is left; for algorithms with ``repeats``.
         ending: The reason, in words, when no suggestion is left.
@@ -151,6 +152,7 @@ class Algorithm:
     packages: tuple[str, ...] = ()
     extra: str | None = None
     one_seed: bool = False
+    blind: bool = False
     repeats: bool = False
     over: Callable[[Settings, History], bool] = field(default=lambda settings, history: False)
     ending: str = EVERYTHING_TRIED

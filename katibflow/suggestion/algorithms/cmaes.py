@@ -1,4 +1,4 @@
-"""CMA-ES, whose state is replayed from the history for each suggestion.
+"""CMA-ES, whose state is replayed from the history.
 
 Each trial stores its generation. The first trial of a generation also stores the numbers of the
 trials that the distribution was updated with. So the distribution can be computed again from the
@@ -18,14 +18,14 @@ import math
 import random
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from katibflow.errors import Fault
 from katibflow.experiment.parsing import Parts
 from katibflow.experiment.types import ObjectiveType, ParameterType
-from katibflow.study.history import SEEDS, History
+from katibflow.study.history import SEEDS, History, Trial
 from katibflow.study.objectives import objective_value
 from katibflow.suggestion.algorithms.base import (
     Ability,
@@ -53,55 +53,154 @@ _WIDEST = 1e3
 _STEP = 1e-3
 
 
-def _cmaes(space: Space, settings: Settings, history: History, attempt: int) -> Suggestion:
-    dice = chance(history, f"cmaes/{attempt}")
-    shares = {dimension.name: dice.random() for dimension in space.dimensions}
-    searched = [d for d in space.dimensions if d.ordered and d.size != 1]
-    attributes: dict[str, Any] = {}
-    if searched:
-        optimizer, generation, news = _replayed(searched, settings, history)
-        optimizer.reseed_rng(derived_seed(f"{history.seed}/{history.next_number}/{attempt}"))
-        shares |= zip((d.name for d in searched), map(float, optimizer.ask()), strict=True)
-        attributes = {_GENERATION: generation} | ({_LEARNT_FROM: news} if news else {})
-    return Suggestion(space.at(list(shares.values())), attributes)
+_Point = tuple[Any, float]
+"""A point in the unit cube, and its value to minimize."""
 
 
-def _replayed(
-    searched: Sequence[Dimension], settings: Settings, history: History
-) -> tuple[CMA, int, list[int]]:
-    """Returns the optimizer after all full generations, and the present generation's number.
+class _Replay:
+    """Makes suggestions for one experiment, and keeps the optimizer while the history goes on.
 
-    The third value holds the numbers of the trials that the optimizer was last updated with; it is
-    empty if a trial has stored them.
+    The optimizer is that of a new replay: what has become of the trials that it has learnt from is
+    compared each time, and where they differ the replay begins anew.
     """
-    points = _points(searched, history)
-    members: dict[int, list[int]] = {}
-    learnt: dict[int, list[int]] = {}
-    for trial in history.trials:
-        generation = trial.attributes.get(_GENERATION)
-        if isinstance(generation, int):
-            if trial.number in points:
-                members.setdefault(generation, []).append(trial.number)
-            numbers = trial.attributes.get(_LEARNT_FROM)
-            if isinstance(numbers, list):
-                learnt.setdefault(generation, numbers)
-    generation = 0
-    restarts = Restarts(settings.get("restart_strategy", "none"), _population(len(searched)))
-    optimizer = _started(searched, settings, history, restarts)
-    while True:
-        size = optimizer.population_size
-        recorded = learnt.get(generation + 1, [])
-        usable = len(recorded) == size and all(number in points for number in recorded)
-        numbers = recorded if usable else members.get(generation, [])[:size]
-        if len(numbers) < size:
-            return optimizer, generation, []
-        optimizer.tell([points[number] for number in numbers])
-        generation += 1
-        if restarts.strategy != "none" and optimizer.should_stop():
-            restarts = restarts.next(optimizer.generation, history.seed)
-            optimizer = _started(searched, settings, history, restarts)
-        if not usable and not members.get(generation) and generation not in learnt:
-            return optimizer, generation, numbers
+
+    def __init__(self) -> None:
+        self._points: dict[int, tuple[Trial, _Point | None]] = {}
+        self._told: list[tuple[list[int], list[_Point]]] = []
+        self._at: tuple[CMA, Restarts] | None = None
+
+    def __call__(
+        self, space: Space, settings: Settings, history: History, attempt: int
+    ) -> Suggestion:
+        """Returns the next suggestion."""
+        dice = chance(history, f"cmaes/{attempt}")
+        shares = {dimension.name: dice.random() for dimension in space.dimensions}
+        searched = [d for d in space.dimensions if d.ordered and d.size != 1]
+        attributes: dict[str, Any] = {}
+        if searched:
+            optimizer, generation, news = self._replayed(searched, settings, history)
+            optimizer.reseed_rng(derived_seed(f"{history.seed}/{history.next_number}/{attempt}"))
+            shares |= zip((d.name for d in searched), map(float, optimizer.ask()), strict=True)
+            attributes = {_GENERATION: generation} | ({_LEARNT_FROM: news} if news else {})
+        return Suggestion(space.at(list(shares.values())), attributes)
+
+    def _replayed(
+        self, searched: Sequence[Dimension], settings: Settings, history: History
+    ) -> tuple[CMA, int, list[int]]:
+        """Returns the optimizer after all full generations, and the present generation's number.
+
+        The third value holds the numbers of the trials that the optimizer was last updated with; it
+        is empty if a trial has stored them.
+        """
+        course = self._course(searched, history)
+        if self._at is None or not self._goes_on(course):
+            restarts = Restarts(
+                settings.get("restart_strategy", "none"), _population(len(searched))
+            )
+            self._told = []
+            self._at = _started(searched, settings, history, restarts), restarts
+        optimizer, restarts = self._at
+        generation = len(self._told)
+        if self._told and course.is_news(generation - 1, len(self._told[-1][0])):
+            return optimizer, generation, self._told[-1][0]
+        while True:
+            size = optimizer.population_size
+            numbers, _ = course.numbers(generation, size)
+            if len(numbers) < size:
+                return optimizer, generation, []
+            points = [course.points[number] for number in numbers]
+            optimizer.tell(list(points))
+            self._told.append((numbers, points))
+            is_news = course.is_news(generation, size)
+            generation += 1
+            if restarts.strategy != "none" and optimizer.should_stop():
+                restarts = restarts.next(optimizer.generation, history.seed)
+                optimizer = _started(searched, settings, history, restarts)
+            self._at = optimizer, restarts
+            if is_news:
+                return optimizer, generation, numbers
+
+    def _goes_on(self, course: _Course) -> bool:
+        """Returns whether a new replay would come through all that the optimizer was told."""
+        for generation, (numbers, points) in enumerate(self._told):
+            found, _ = course.numbers(generation, len(numbers))
+            if found != numbers or any(
+                course.points[number] is not point
+                for number, point in zip(numbers, points, strict=True)
+            ):
+                return False
+            is_last = generation == len(self._told) - 1
+            if not is_last and course.is_news(generation, len(numbers)):
+                return False
+        return True
+
+    def _course(self, searched: Sequence[Dimension], history: History) -> _Course:
+        objective = history.experiment.spec.objective
+        sign = 1.0 if objective.type is ObjectiveType.MINIMIZE else -1.0
+        known = self._points
+        course = _Course({}, {}, {})
+        for trial in history.trials:
+            generation = trial.attributes.get(_GENERATION)
+            if _GENERATION not in trial.attributes:
+                continue
+            before = known.get(trial.number)
+            if before is None or before[0] is not trial:
+                value = objective_value(objective, trial)
+                before = known[trial.number] = trial, _point(searched, trial, sign, value)
+            if before[1] is not None:
+                course.points[trial.number] = before[1]
+            if isinstance(generation, int):
+                if before[1] is not None:
+                    course.members.setdefault(generation, []).append(trial.number)
+                numbers = trial.attributes.get(_LEARNT_FROM)
+                if isinstance(numbers, list):
+                    course.learnt.setdefault(generation, numbers)
+        return course
+
+
+@dataclass(frozen=True)
+class _Course:
+    """The generations of a history.
+
+    Attributes:
+        points: Trial number to its point, for trials with a value.
+        members: Generation to the numbers of its trials with a value.
+        learnt: Generation to the numbers of the trials that its distribution was updated with.
+    """
+
+    points: dict[int, _Point]
+    members: dict[int, list[int]]
+    learnt: dict[int, list[int]]
+
+    def numbers(self, generation: int, size: int) -> tuple[list[int], bool]:
+        """Returns the trials that a generation of some size ends with, and if they are on record.
+
+        They are fewer than ``size`` while the generation goes on.
+        """
+        recorded = self.learnt.get(generation + 1, [])
+        if len(recorded) == size and all(number in self.points for number in recorded):
+            return recorded, True
+        return self.members.get(generation, [])[:size], False
+
+    def is_news(self, generation: int, size: int) -> bool:
+        """Returns whether no trial is there yet that says that a full generation is over."""
+        begun = self.members.get(generation + 1) or generation + 1 in self.learnt
+        return not begun and not self.numbers(generation, size)[1]
+
+
+def _point(
+    searched: Sequence[Dimension], trial: Trial, sign: float, value: float | None
+) -> _Point | None:
+    """Returns a trial's point, or None if it has no value or is not in the search space."""
+    import numpy
+
+    if value is None or not math.isfinite(value):
+        return None
+    try:
+        shares = [d.share(trial.assignments[d.name]) for d in searched]
+    except (KeyError, ValueError):
+        return None
+    return numpy.array(shares), sign * value
 
 
 @dataclass(frozen=True)
@@ -212,25 +311,6 @@ def _units(dimension: Dimension) -> float:
     return (above - below) / (2 * _STEP)
 
 
-def _points(searched: Sequence[Dimension], history: History) -> Mapping[int, tuple[Any, float]]:
-    """Returns trial number to the point in the unit cube and the value to minimize."""
-    import numpy
-
-    objective = history.experiment.spec.objective
-    sign = 1.0 if objective.type is ObjectiveType.MINIMIZE else -1.0
-    points: dict[int, tuple[Any, float]] = {}
-    for trial in history.trials:
-        value = objective_value(objective, trial)
-        if value is None or not math.isfinite(value) or _GENERATION not in trial.attributes:
-            continue
-        try:
-            shares = [d.share(trial.assignments[d.name]) for d in searched]
-        except (KeyError, ValueError):
-            continue
-        points[trial.number] = numpy.array(shares), sign * value
-    return points
-
-
 def _seed_of(text: str) -> int:
     """Returns the seed of any whole number of 64 bits, as goptuna takes them."""
     value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,19}", text) else 2**63
@@ -262,7 +342,7 @@ CMAES = Algorithm(
         "restart_strategy": SettingRule("ipop, bipop, none", _strategy),
     },
     unknown_settings="passes over",
-    propose=_cmaes,
+    remembers=_Replay,
     check=_faults,
     packages=("cmaes",),
     lacks=frozenset(Ability),

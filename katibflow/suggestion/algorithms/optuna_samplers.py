@@ -40,6 +40,9 @@ _ALWAYS_ALL = frozenset({"GPSampler", "QMCSampler"})
 _LEARNS = frozenset({"GPSampler", "TPESampler"})
 """Samplers that model all trials; the others keep what they learn in their own trials."""
 
+_BLIND = frozenset({"RandomSampler"})
+"""Samplers that look at no trial."""
+
 _ONE_SEED = frozenset({"QMCSampler"})
 """Samplers whose points form one sequence only if the seed stays the same."""
 
@@ -61,7 +64,9 @@ def optuna_sampler(name: str) -> Algorithm | str:
         kinds[name] = BoundedGPSampler
     made = _algorithm(kinds[name], _PACKAGES.get(name, ()), one_seed=name in _ONE_SEED)
     lacks = {Ability.CONDITIONS} if name in _ALWAYS_ALL else set()
-    return replace(made, lacks=frozenset(lacks | ({Ability.WARM_START} - _learned(name))))
+    return replace(
+        made, blind=name in _BLIND, lacks=frozenset(lacks | ({Ability.WARM_START} - _learned(name)))
+    )
 
 
 def _learned(name: str) -> set[Ability]:

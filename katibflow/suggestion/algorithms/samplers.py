@@ -22,7 +22,7 @@ def _random(settings: Settings, seed: int) -> BaseSampler:
 
 
 def _tpe(settings: Settings, seed: int) -> BaseSampler:
-    from optuna.samplers import TPESampler
+    from katibflow.suggestion.algorithms.tpe import OnceTPESampler
 
     options: dict[str, Any] = {}
     if "gamma" in settings:
@@ -31,27 +31,25 @@ def _tpe(settings: Settings, seed: int) -> BaseSampler:
         options["gamma"] = lambda count: min(math.ceil(gamma * math.sqrt(count)), 25)
     if "prior_weight" in settings:
         options["prior_weight"] = settings["prior_weight"]
-    return TPESampler(
+    return OnceTPESampler(
         seed=seed,
         n_ei_candidates=settings.get("n_EI_candidates", 24),
         multivariate=False,
-        constant_liar=True,
         **options,
     )
 
 
 def _multivariate_tpe(settings: Settings, seed: int) -> BaseSampler:
-    from optuna.samplers import TPESampler
+    from katibflow.suggestion.algorithms.tpe import OnceTPESampler
 
     with quiet_optuna():  # it warns that group may change
-        return TPESampler(
+        return OnceTPESampler(
             seed=seed,
             n_startup_trials=settings.get("n_startup_trials", 10),
             n_ei_candidates=max(1, settings.get("n_ei_candidates", 24)),
             multivariate=True,
             # What is active together is modelled together; without conditions that is all.
             group=True,
-            constant_liar=True,
         )
 
 
@@ -85,7 +83,7 @@ MULTIVARIATE_TPE = Algorithm(
     {**RANDOM_STATE, "n_startup_trials": whole(0), "n_ei_candidates": whole(0)},
     sampler=_multivariate_tpe,
 )
-RANDOM = Algorithm(RANDOM_STATE, sampler=_random, lacks=frozenset({Ability.WARM_START}))
+RANDOM = Algorithm(RANDOM_STATE, sampler=_random, blind=True, lacks=frozenset({Ability.WARM_START}))
 TPE = Algorithm(
     {
         **RANDOM_STATE,

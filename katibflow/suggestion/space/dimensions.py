@@ -16,6 +16,7 @@ import math
 import re
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal
+from functools import cached_property
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,6 +30,10 @@ EXACT = Context(prec=5_000)
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _NORMAL = NormalDist()
+
+_MOST_KNOWN = 4096
+"""The most values of one grid that are remembered."""
+
 _SIGMAS = 3.0
 
 
@@ -176,6 +181,19 @@ class Grid:
         return self.point(int(number))
 
     def number(self, text: str) -> float | str:  # noqa: D102
+        known = self._known.get(text)
+        if known is None:
+            known = self._index(text)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[text] = known
+        return known
+
+    @cached_property
+    def _known(self) -> dict[str, int]:
+        """The indices of texts that have been read, since exact arithmetic takes its time."""
+        return {}
+
+    def _index(self, text: str) -> int:
         value = decimal_of(text)
         offset = EXACT.subtract(value, self.low)
         index, rest = EXACT.divmod(offset, self.step)
@@ -233,12 +251,20 @@ class Interval:
         return _within(float(number), self.low, self.high)
 
     def number(self, text: str) -> float | str:  # noqa: D102
-        return _inside(self.name, text, self.low, self.high)
+        value = float(text)
+        low, high = self._ends
+        if not low <= value <= high:
+            raise ValueError(f"{text} is outside {self.name}'s range")
+        return value
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        return float(self.low), float(self.high)
 
     def at(self, share: float) -> str:  # noqa: D102
         if not 0.0 < share < 1.0:
             return self.low if share <= 0.0 else self.high
-        low, high = float(self.low), float(self.high)
+        low, high = self._ends
         if self.log:
             return self.text(math.exp(_between(math.log(low), math.log(high), share)))
         return self.text(_between(low, high, share))
@@ -246,7 +272,7 @@ class Interval:
     def share(self, text: str) -> float:  # noqa: D102
         change = math.log if self.log else float
         where = change(float(self.number(text)))
-        return _share(change(float(self.low)), change(float(self.high)), where)
+        return _share(change(self._ends[0]), change(self._ends[1]), where)
 
     def point(self, index: int) -> str:  # noqa: D102
         raise ValueError(f"the values of {self.name} cannot be counted")
@@ -303,9 +329,9 @@ class Warped:
     def at(self, share: float) -> str:  # noqa: D102
         if self.grid is None and not 0.0 < share < 1.0:
             return self.bounds[0] if share <= 0.0 else self.bounds[1]
-        mean, deviation, low, high = self._scale()
+        mean, deviation, low, high = self._scale
         if self.normal and deviation > 0.0:
-            bottom, top = self._tails()
+            bottom, top = self._tails
             where = mean + deviation * _NORMAL.inv_cdf(_between(bottom, top, share))
         else:
             where = _between(low, high, share)
@@ -317,11 +343,13 @@ class Warped:
     def share(self, text: str) -> float:  # noqa: D102
         if self.grid:
             self.grid.number(text)
-        value = _inside(self.name, text, *self.bounds)
-        mean, deviation, low, high = self._scale()
+        value = float(text)
+        if not float(self.bounds[0]) <= value <= float(self.bounds[1]):
+            raise ValueError(f"{text} is outside {self.name}'s range")
+        mean, deviation, low, high = self._scale
         where = math.log(value) if self.log else value
         if self.normal and deviation > 0.0:
-            bottom, top = self._tails()
+            bottom, top = self._tails
             return _share(bottom, top, _NORMAL.cdf((where - mean) / deviation))
         return _share(low, high, where)
 
@@ -335,6 +363,7 @@ class Warped:
             raise ValueError(f"the values of {self.name} cannot be counted")
         return self.grid.index(text)
 
+    @cached_property
     def _scale(self) -> tuple[float, float, float, float]:
         """Returns mean, standard deviation, low and high, all on the scale of the distribution."""
         change = math.log if self.log else float
@@ -342,8 +371,9 @@ class Warped:
         deviation = last / (2 * _SIGMAS) - first / (2 * _SIGMAS)
         return first / 2 + last / 2, deviation, change(self.low), change(self.high)
 
+    @cached_property
     def _tails(self) -> tuple[float, float]:
-        mean, deviation, low, high = self._scale()
+        mean, deviation, low, high = self._scale
         return _NORMAL.cdf((low - mean) / deviation), _NORMAL.cdf((high - mean) / deviation)
 
 
@@ -352,13 +382,6 @@ def _within(value: float, low: str, high: str) -> str:
     if value <= float(low):
         return low
     return high if value >= float(high) else repr(value)
-
-
-def _inside(name: str, text: str, low: str, high: str) -> float:
-    value = float(text)
-    if not float(low) <= value <= float(high):
-        raise ValueError(f"{text} is outside {name}'s range")
-    return value
 
 
 def _between(low: float, high: float, share: float) -> float:

@@ -52,6 +52,10 @@ class Space:
     def _activity(self) -> Activity:
         return Activity(self.dimensions, self.conditions)
 
+    @cached_property
+    def _readers(self) -> tuple[tuple[str, Callable[[str], float | str]], ...]:
+        return tuple((dimension.name, dimension.number) for dimension in self.dimensions)
+
     @property
     def size(self) -> int | None:
         """Returns the number of combinations, or None if it is not finite."""
@@ -93,6 +97,8 @@ class Space:
         numbers: dict[str, float | str] = {}
         texts: dict[str, str] = {}
         try:
+            if not self.conditions:
+                return {name: number(assignments[name]) for name, number in self._readers}
             for dimension in self._activity.order:
                 if self._activity.is_active(dimension.name, texts):
                     text = texts[dimension.name] = assignments[dimension.name]

@@ -570,3 +570,16 @@ def test_every_algorithm_is_tested_here_or_in_the_contract() -> None:
 
 def test_a_suggestion_without_attributes_is_a_suggestion() -> None:
     assert Suggestion({"a": "1"}).attributes == {}
+
+
+@pytest.mark.parametrize("strategy", ["none", "bipop"])
+def test_cmaes_that_goes_on_suggests_what_a_new_replay_suggests(strategy: str) -> None:
+    of = experiment("cmaes", UNIT, {"restart_strategy": strategy})
+    whole = searched(of, 60, sphere, batch=3)
+    suggester = Suggester(of)
+    # One further at each step, then without a trial that was learnt from, then the first ones.
+    courses = [whole.trials[:count] for count in range(0, 61, 4)]
+    courses += [(*whole.trials[:9], *whole.trials[10:]), whole.trials[:21], whole.trials]
+    for trials in courses:
+        at = replace(whole, trials=trials)
+        assert suggester.suggest(at, 2) == suggest(at, 2)

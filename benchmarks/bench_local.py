@@ -1,0 +1,149 @@
+"""Trials as processes of this machine: the makespan of many short ones against the ideal.
+
+    python benchmarks/bench_local.py [--trials 200] [--parallel 8] [--seconds 0.2]
+
+The ideal is trials / parallel x (seconds + start of a process), where the start is what ``sleep``
+itself takes over its argument, measured in the same run with as many at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.table import Row, lines
+from katibflow.engine.events import TrialEnded, Update
+from katibflow.engine.loop import run_experiment
+from katibflow.runners.local.runner import LocalRunner
+from katibflow.runners.stopping import StopRequest
+from katibflow.study.history import History, TrialState
+from katibflow.validation.rules import check_document
+
+GROWING = 3000
+"""Trials of the run whose first and last ones are compared."""
+
+WINDOW = 500
+"""Trials at its beginning and at its end."""
+
+
+def document(trials: int, parallel: int, seconds: float) -> dict[str, object]:
+    container = {
+        "name": "main",
+        "image": "busybox",
+        "command": [
+            "sh",
+            "-c",
+            f"{f'sleep {seconds}; ' if seconds else ''}echo loss=${{trialParameters.x}}",
+        ],
+    }
+    return {
+        "apiVersion": "kubeflow.org/v1beta1",
+        "kind": "Experiment",
+        "metadata": {"name": "bench"},
+        "spec": {
+            "objective": {"type": "minimize", "objectiveMetricName": "loss"},
+            "algorithm": {"algorithmName": "random"},
+            "parallelTrialCount": parallel,
+            "maxTrialCount": trials,
+            "parameters": [
+                {
+                    "name": "x",
+                    "parameterType": "double",
+                    "feasibleSpace": {"min": "0", "max": "1"},
+                }
+            ],
+            "trialTemplate": {
+                "primaryContainerName": "main",
+                "trialParameters": [{"name": "x", "reference": "x"}],
+                "trialSpec": {
+                    "apiVersion": "batch/v1",
+                    "kind": "Job",
+                    "spec": {"template": {"spec": {"containers": [container]}}},
+                },
+            },
+        },
+    }
+
+
+def process_start(trials: int, parallel: int, seconds: float) -> float:
+    """Seconds that a shell with ``sleep`` takes over the sleep itself, ``parallel`` at a time."""
+
+    def one(_: int) -> float:
+        begin = time.perf_counter()
+        subprocess.run(["sh", "-c", f"sleep {seconds}; echo loss=1"], stdout=subprocess.DEVNULL)
+        return time.perf_counter() - begin - seconds
+
+    with ThreadPoolExecutor(parallel) as pool:
+        return sum(pool.map(one, range(trials))) / trials
+
+
+def ended_at(trials: int, parallel: int) -> list[float]:
+    """Returns the seconds of CPU of this process at the end of each trial of a run."""
+    ends: list[float] = []
+
+    def watch(update: Update) -> None:
+        if isinstance(update, TrialEnded):
+            ends.append(time.process_time())
+
+    experiment = check_document(document(trials, parallel, 0), "bench")
+    with tempfile.TemporaryDirectory() as folder:
+        runner = LocalRunner(Path(folder))
+        history = History(experiment, "0a1b2c3d", 1)
+        run_experiment(history, runner, watch=watch, stop=StopRequest())
+        runner.close()
+    return ends
+
+
+def makespan(trials: int, parallel: int, seconds: float) -> float:
+    """Returns the seconds that a run of that many trials takes."""
+    experiment = check_document(document(trials, parallel, seconds), "bench")
+    with tempfile.TemporaryDirectory() as folder:
+        runner = LocalRunner(Path(folder))
+        history = History(experiment, "0a1b2c3d", 1)
+        begin = time.perf_counter()
+        result = run_experiment(history, runner, watch=lambda update: None, stop=StopRequest())
+        taken = time.perf_counter() - begin
+        runner.close()
+    complete = sum(trial.state is TrialState.COMPLETE for trial in result.history.trials)
+    assert complete == trials, f"{complete} of {trials} trials are complete"
+    return taken
+
+
+def rows(trials: int = 200, parallel: int = 8, seconds: float = 0.2) -> Iterator[Row]:
+    """Yields the makespan of short sleeps against the ideal one, our own time, and its growth."""
+    # The sampler's library is loaded once, before the first trial, and is no trial's cost.
+    import optuna  # noqa: F401
+
+    start = process_start(trials, parallel, seconds)
+    ideal = trials / parallel * (seconds + start)
+    measured = f"{trials} x sleep {seconds:g}, {parallel} at a time / ideal schedule"
+    yield Row("local: makespan", measured, makespan(trials, parallel, seconds) / ideal, "x", 1.06)
+    ends = ended_at(GROWING, parallel)
+    first = (ends[2 * WINDOW] - ends[WINDOW]) / WINDOW * 1000
+    last = (ends[-1] - ends[-1 - WINDOW]) / WINDOW * 1000
+    measured = f"cost of a trial, the last of {GROWING} / after {WINDOW}"
+    yield Row("local: growth", measured, last / first, "x", 1.3)
+    measured = "own CPU of a trial from its start to its end, its processes left out"
+    yield Row("local: cost per trial", measured, last, "ms", 3.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--parallel", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=0.2)
+    given = parser.parse_args()
+    for line in lines(rows(given.trials, given.parallel, given.seconds)):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -187,9 +187,10 @@ class LineProgress:
         if _never_began(self._status, update):
             return
         self._status = self._status.after(update)
+        left = ""
         if isinstance(update, TrialEnded):
             self._pace.add(update.trial)
-        left = _left_text(self._status, self._pace) if isinstance(update, TrialEnded) else ""
+            left = _left_text(self._status, self._pace)
         text = describe(self._status, update, left)
         if text is not None:
             self._print(text)

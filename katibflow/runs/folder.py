@@ -256,8 +256,6 @@ class RunFolder:
     def save(self, history: History) -> None:
         """Writes the history so that a reader sees either the old file or the whole new one.
 
-        A file that has this content already is left as it is, with its time.
-
         Raises:
             RunnerError: The history cannot be written.
         """
@@ -328,6 +326,11 @@ class RunFolder:
         """
         begun = self.begun(warn)
         return with_records(begun, records) if self.has_trials else begun
+
+    @property
+    def found(self) -> History | None:
+        """The history as `begin` has read it; None if there was none."""
+        return None if self._found is None else self._found.history
 
     def on_record(self) -> History | None:
         """Returns the history as it was last written, or None if none can be read there."""

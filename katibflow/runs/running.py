@@ -158,7 +158,7 @@ def run_to_end(
         try:
             # A record that cannot be read ends this before the history file loses its copy.
             history = with_records(history, runner.records())
-            ended = as_it_ended(history, folder.on_record())
+            ended = as_it_ended(history, folder.found)
             if ended is not None:
                 history, changes = ended, ()
             history = with_kept(history, changes)

@@ -50,9 +50,11 @@ def test_a_lower_limit_leaves_a_run_that_is_over_as_it_ended(tmp_path: Path) -> 
     folder.save(before)
     os.utime(folder.study, (1, 1))
     lower = {"spec.maxTrialCount": 8}
-    ended = as_it_ended(run(10, changes=lower), folder.on_record())
+    history, _ = folder.begin("f.yaml", experiment(lower))
+    ended = as_it_ended(history, folder.found)
     assert ended == before
-    folder.save(ended)
+    with folder.log(ended) as log:
+        log.end(ended)
     assert folder.study.stat().st_mtime == 1  # `list` shows the newest first
     assert as_it_ended(run(10, changes={"spec.maxTrialCount": 12}), before) is None
     # A run that is not over ends by the lower limit, and that is on record.

@@ -5,6 +5,7 @@
 # make test-unit runs the tests that need no process and no server: seconds
 # make lint      checks style, types, layers, and what a wheel holds
 # make fuzz      feeds the readers of foreign files with changed ones, for a minute
+# make pins      brings packages, image and actions that are named exactly up to date
 # make bench     prints what katibflow costs as one table, for some minutes
 # make docs      writes the reference of the Python API to build/docs
 
@@ -20,7 +21,7 @@ ALL := '.[all,torch,dev]'
 
 API := $(addprefix katibflow.,api.experiment api.tuning api.result api.run api.pipeline_task pipelines search reporting errors study.history)
 
-.PHONY: install demo test test-long test-unit lint fuzz browser database compiled docs bench clean
+.PHONY: install demo test test-long test-unit lint fuzz browser database compiled pins docs bench clean
 
 install: .venv/installed
 
@@ -69,6 +70,9 @@ endef
 
 fuzz: install
 	$(BIN)/python -m tests.fuzz 60
+
+pins: install
+	$(BIN)/python -m katibflow.compiler.pinning
 
 compiled: install
 	$(BIN)/katibflow compile examples/mnist.yaml -o compiled/mnist.yaml

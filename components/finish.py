@@ -40,13 +40,5 @@ def finish(
     if not succeeded:
         steps.logs_at_end(given["name"], run_name(run), job, logs)
     steps.finish(given["name"], run_name(run), job)
-    is_written = steps.study_at_end(document, given, layout, run, room, study)
-    if not is_written or succeeded:
-        return
-    if packages:
-        import subprocess
-        import sys
-
-        pip = (sys.executable, "-m", "pip", "install", "-q", *packages.split())
-        subprocess.run(pip, check=True)
-    steps.report_at_end(study.path, layout, page, text, metrics)
+    if steps.study_at_end(document, given, layout, run, room, study) and not succeeded:
+        steps.report_at_end(study.path, layout, page, text, metrics, packages)

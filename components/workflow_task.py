@@ -1,12 +1,13 @@
 """The program of each pod of an Argo Workflow: gets what the run carries, and runs one step.
 
-The compiler puts this function's source, and that of `unpacking`, into each pod's command, so the
-function imports all else that it needs. What the run carries are raw artifacts among the Workflow's
-own arguments, which no template takes: so they stand in the object once, while a template's inputs
-stand in each of its nodes, and every template of a WorkflowTemplate a second time in the status.
+The compiler puts this function's source, and that of `in_cluster` and `unpacking`, into each pod's
+command, so the function imports all else that it needs. What the run carries are raw artifacts
+among the Workflow's own arguments, which no template takes: so they stand in the object once, while
+a template's inputs stand in each of its nodes, and every template of a WorkflowTemplate a second
+time in the status.
 """
-# mypy: disable-error-code="import-untyped"
 
+from katibflow.components.in_cluster import read_workflows
 from katibflow.components.unpacking import unpack_library
 
 __all__ = ["workflow_task"]
@@ -21,24 +22,11 @@ def workflow_task(step: str, *given: str) -> None:
     """
     import os
 
-    from kubernetes import client, config
-
-    namespace, name = os.environ["KATIBFLOW_NAMESPACE"], os.environ["KATIBFLOW_WORKFLOW"]
-    config.load_config()
-    try:
-        workflow = client.CustomObjectsApi().get_namespaced_custom_object(
-            "argoproj.io", "v1alpha1", namespace, "workflows", name
-        )
-    except client.ApiException as error:
-        advice = (
-            "let the service account of the Workflow's pods get workflows.argoproj.io "
-            "(deploy/role.yaml)"
-        )
-        raise SystemExit(
-            f"katibflow: the run's own Workflow {name} in namespace {namespace}, which has the "
-            f"Experiment and the code of the steps, cannot be read: {error.status} "
-            f"{error.reason}; " + (advice if error.status == 403 else "this step is tried again")
-        ) from error
+    workflow = read_workflows(
+        f"/{os.environ['KATIBFLOW_WORKFLOW']}",
+        "let the service account of the Workflow's pods get workflows.argoproj.io "
+        "(deploy/role.yaml)",
+    )
     stored = workflow.get("status", {}).get("storedWorkflowTemplateSpec")
     carried = {
         artifact["name"]: artifact["raw"]["data"]
@@ -49,6 +37,9 @@ def workflow_task(step: str, *given: str) -> None:
     os.makedirs(folder, exist_ok=True)
     if "library" in carried:
         unpack_library(carried["library"], f"{folder}/library.zip")
+        from katibflow.steps.installing import install
+
+        install(os.environ["KATIBFLOW_PACKAGES"].split())
     from katibflow.steps.workflow_tasks import run_task
 
     run_task(step, given, carried["experiment"], carried["settings"], folder)

@@ -7,6 +7,7 @@ from typing import Any
 
 from kfp import dsl, kubernetes  # type: ignore[import-untyped]
 
+from katibflow.pipelines.pods import REQUESTS, USER
 from katibflow.steps.termination import KILL_COMMANDS
 
 __all__ = ["Component", "Middle", "framed", "persistent", "retried", "uncached"]
@@ -78,7 +79,14 @@ def _signature(defaults: Mapping[str, str]) -> Signature:
 
 
 def uncached(task: Any) -> Any:
-    """Turns a task's cache off: a cached step would give a new run the trials of an old one."""
+    """Turns a task's cache off: a cached step would give a new run the trials of an old one.
+
+    The task also gets what its pod asks of the cluster. The rest of what the Pod Security Standard
+    "restricted" wants, Kubeflow Pipelines gives every pod: a default seccomp profile, no capability
+    and no way to more rights.
+    """
+    kubernetes.set_security_context(task, run_as_user=USER, run_as_non_root=True)
+    task.set_cpu_request(REQUESTS["cpu"]).set_memory_request(REQUESTS["memory"])
     return task.set_caching_options(False)
 
 

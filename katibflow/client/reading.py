@@ -16,8 +16,11 @@ from pydantic import ValidationError
 
 from katibflow.client.base import NotFound, Pipelines, Run
 from katibflow.errors import InputError, NoSuchRun
+from katibflow.experiment.further_runs import further_runs_of
 from katibflow.experiment.types import Experiment
+from katibflow.steps.next_run import goes_on_from, next_name
 from katibflow.steps.run_parameters import check_texts, parameters_of, with_parameters
+from katibflow.study.resume import run_name
 from katibflow.validation.rules import check_document
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "full_run_id",
     "latest_experiment_runs",
     "link_of",
+    "next_experiment_run",
 ]
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -194,6 +198,24 @@ def find_experiment_run(pipelines: Pipelines, wanted: str) -> ExperimentRun:
         )
         raise InputError(f'RUN: found "{wanted}"; allowed: {names}')
     return chosen[0]
+
+
+def next_experiment_run(
+    pipelines: Pipelines, experiment_run: ExperimentRun
+) -> ExperimentRun | None:
+    """Returns the run that goes on by itself with the study of one that succeeded, if there is one.
+
+    Raises:
+        RunnerError: The server refuses.
+    """
+    run = experiment_run.run
+    if not further_runs_of(experiment_run.experiment):
+        return None
+    name, own = next_name(run.name), run_name(run.run_id)
+    for each in pipelines.runs(_LOOKED_THROUGH):
+        if each.name == name and goes_on_from(each.parameters, own):
+            return next(iter(experiment_runs_of(pipelines, each)), None)
+    return None
 
 
 def full_run_id(pipelines: Pipelines, text: str) -> str:

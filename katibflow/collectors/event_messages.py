@@ -14,8 +14,8 @@ from typing import Any
 
 __all__ = ["EVENT_PACKAGES", "Scalar", "checksum", "scalars"]
 
-EVENT_PACKAGES = ("protobuf==6.33.6", "google-crc32c==1.9.0")
-"""Packages that reading event files needs, as pip takes them."""
+EVENT_PACKAGES = ("protobuf", "google-crc32c")
+"""Packages that reading event files needs, as ``katibflow/steps/pins.json`` names them."""
 
 _FIELDS: Mapping[str, str] = {
     "Event": "optional double wall_time 1, optional int64 step 2, optional Summary summary 5",

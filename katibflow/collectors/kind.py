@@ -39,8 +39,9 @@ class Kind:
         source: Returns the source that a runner reads, or None for the primary container's output.
         faults: Yields the faults of a specification. Fields that Katib accepts and ignores are
             accepted and ignored here too.
-        packages: Further packages that the reading needs, with versions, as pip takes them. The
-            steps of a pipeline that read trials install them; they are imported at their first use.
+        packages: Further packages that the reading needs, as ``katibflow/steps/pins.json`` has
+            them. A pipeline's steps that read trials install them; they are imported at their
+            first use.
         reads_text: Returns whether text filters read the lines of a specification; by default they
             do not.
     """

@@ -31,8 +31,8 @@ __all__ = [
 DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 """Katib's filter: a name, an equals sign, a number (``pkg/metricscollector/v1beta1/common``)."""
 
-FILTER_PACKAGES = ("google-re2==1.1.20251105",)
-"""Packages that a user's own filters need, as pip takes them."""
+FILTER_PACKAGES = ("google-re2",)
+"""Packages that a user's own filters need, as ``katibflow/steps/pins.json`` names them."""
 
 _IN_WORD = re.compile(r"([\w|-]++)\s*+=\s*+([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)", re.ASCII)
 _AT_WORD = re.compile(r"(?<![\w|-])" + _IN_WORD.pattern, re.ASCII)

@@ -16,10 +16,17 @@ import yaml
 
 from katibflow import tracking
 from katibflow.compiler.commands import carried_command, own_command
-from katibflow.compiler.ir import dag_tasks, hand_on, make_recursive, merge_twins, without_versions
+from katibflow.compiler.ir import (
+    dag_tasks,
+    for_executors,
+    hand_on,
+    make_recursive,
+    merge_twins,
+    without_versions,
+)
 from katibflow.compiler.layouts import AUTO, Choice, choose_layout
 from katibflow.compiler.library import CARRIED, LOADERS, Pack, pack_library
-from katibflow.compiler.requirements import KFP, packages_at_the_end, packages_of
+from katibflow.compiler.requirements import AT_THE_END, KFP, names_of, packages_of
 from katibflow.compiler.run_inputs import with_inputs, with_inputs_in_source
 from katibflow.errors import InputError
 from katibflow.experiment.job_kinds import kind_of
@@ -28,6 +35,7 @@ from katibflow.extras import require
 from katibflow.runners.kubernetes.checkpoints import check_checkpoints
 from katibflow.steps.capacity import KFP as KFP_GROWTH
 from katibflow.steps.capacity import Capacity, Growth
+from katibflow.steps.installing import pinned, pins
 from katibflow.steps.leaving import document_mark
 from katibflow.steps.run_parameters import parameters_of
 
@@ -40,8 +48,8 @@ __all__ = [
     "layout_warnings",
 ]
 
-BASE_IMAGE = "python:3.11-slim"
-"""The steps' image, if no other is given."""
+BASE_IMAGE = "@".join(text for text in (pins()["image"], pins()["digest"]) if text)
+"""The steps' image, if no other is given; by its digest where that is known."""
 
 _STUDY = {"collector": "before"}
 """Name of the input that is the study, for components whose output is named ``study``."""
@@ -146,18 +154,21 @@ def compile_experiment(
     if choice.layout == "rounds":
         spec = make_recursive(spec, component=dag.ROUND, task=dag.NEXT_ROUND, proceed=dag.PROCEED)
     spec = hand_on(spec, group=_GROUP, task="best" if is_part else dag.RESULTS)
+    kfp = pinned(["kfp"])[0] if image is None else ""
     for name in names:
         container = spec["deploymentSpec"]["executors"][f"exec-{name}"]["container"]
         packages = packages_of(name, experiment, package) if image is None else ()
-        kfp = KFP if image is None else ""
+        if pack is not None:
+            packages = names_of(packages)
         container["command"] = (
-            carried_command(name, _STUDY.get(name, "study"), packages, kfp)
+            carried_command(name, _STUDY.get(name, "study"), packages, kfp, pack is not None)
             if name in CARRIED
             else own_command(
                 with_inputs_in_source(container["command"][-1], [*defaults]),
                 packages,
                 kfp,
                 loads_library=name in LOADERS,
+                is_packed=pack is not None and name in LOADERS,
             )
         )
     if pack is not None:
@@ -165,7 +176,7 @@ def compile_experiment(
     for key, task in dag_tasks(spec):
         task["taskInfo"]["name"] = _DISPLAY_NAMES.get(key, task["taskInfo"]["name"])
     return Compiled(
-        _text(spec, platform, experiment.name, defaults),
+        _text(spec, [for_executors(each, spec) for each in platform], experiment.name, defaults),
         choice.layout,
         choice.why,
         tuple(layout_warnings(run_as or experiment, choice)),
@@ -245,7 +256,7 @@ def _job(experiment: Experiment, *, packages: bool) -> dict[str, str]:
     return {
         "document": document_mark(document_text(experiment)),
         "job": json.dumps({key: value for key, value in job.items() if value is not None}),
-        "packages": " ".join(packages_at_the_end()) if packages else "",
+        "packages": " ".join(AT_THE_END) if packages else "",
     }
 
 

@@ -24,7 +24,14 @@ from typing import Any
 
 from katibflow.errors import KatibflowError
 
-__all__ = ["dag_tasks", "hand_on", "make_recursive", "merge_twins", "without_versions"]
+__all__ = [
+    "dag_tasks",
+    "for_executors",
+    "hand_on",
+    "make_recursive",
+    "merge_twins",
+    "without_versions",
+]
 
 _COMPONENT = "comp-"
 
@@ -125,6 +132,18 @@ def merge_twins(spec: Mapping[str, Any]) -> dict[str, Any]:
     for _, task in dag_tasks(result):
         reference = task["componentRef"]
         reference["name"] = taken.get(reference["name"], reference["name"])
+    return result
+
+
+def for_executors(platform: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the platform spec with what it says of executors that the pipeline spec still has."""
+    result = copy.deepcopy(dict(platform))
+    for each in result["platforms"].values():
+        deployment = each["deploymentSpec"]
+        known = spec["deploymentSpec"]["executors"]
+        deployment["executors"] = {
+            label: body for label, body in deployment["executors"].items() if label in known
+        }
     return result
 
 

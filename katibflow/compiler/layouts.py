@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 
 from katibflow.errors import InputError
+from katibflow.experiment.further_runs import FURTHER_RUNS, further_runs_of
 from katibflow.experiment.types import Experiment
 from katibflow.steps.capacity import (
     AUTO_SHARE,
@@ -110,17 +111,41 @@ def choose_layout(
         fault = capacity.too_wide(parallel, room)
         if fault is not None:
             raise InputError(f"{where}: {fault}")
-        if most is not None and rounds_of(most, parallel) > fitting:
-            raise InputError(
-                f"{where}: spec.maxTrialCount: found {most}, which is {rounds_of(most, parallel)} "
-                f"rounds of {parallel}; allowed: at most {fitting * parallel}, since one run of "
-                f"the layout rounds holds {fitting} such rounds (or --layout controller, which "
-                "has no rounds)"
-            )
+        can_follow = not is_part and copies == 1 and growth is KFP
+        _check_rounds(run_as or experiment, where, fitting, can_follow)
     if layout == AUTO:
         layout, why = _chosen(capacity, most, parallel, limit, copies, copied)
         return Choice(layout, why, room)
     return Choice(layout, "it was asked for", room)
+
+
+def _check_rounds(experiment: Experiment, where: str, fitting: int, can_follow: bool) -> None:
+    """Checks that a run, and those that may follow it, can hold all trials.
+
+    Args:
+        experiment: The experiment.
+        where: The name of its origin, for errors.
+        fitting: The number of rounds that one run holds.
+        can_follow: Whether further runs may follow by themselves.
+    """
+    most, parallel = experiment.spec.max_trial_count, experiment.spec.parallelism
+    if most is None:
+        return
+    rounds = rounds_of(most, parallel)
+    further = rounds_of(rounds, fitting) - 1
+    given = further_runs_of(experiment) if can_follow else 0
+    if further <= given:
+        return
+    chained = (
+        f"submit --further-runs {further}, or the annotation {FURTHER_RUNS}, with which each run "
+        "starts the next one"
+    )
+    raise InputError(
+        f"{where}: spec.maxTrialCount: found {most}, which is {rounds} rounds of {parallel}; "
+        f"allowed: at most {(1 + given) * fitting * parallel}, since one run of the layout rounds "
+        f"holds {fitting} such rounds (or {f'{chained}; or ' if can_follow else ''}--layout "
+        "controller, which has no rounds)"
+    )
 
 
 def _chosen(

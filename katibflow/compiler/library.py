@@ -50,7 +50,10 @@ _ROOTS = (
     *(kind.module for kind in TRACKERS.values() if kind.requirement),
 )
 
-_DATA = frozenset({".css", ".j2", ".js"})
+_COMPONENTS = "katibflow.components."
+"""Prefix of the modules whose functions are the tasks of the DAGs."""
+
+_DATA = frozenset({".css", ".j2", ".js", ".json"})
 """Suffixes of the files that modules read as resources."""
 
 _LAPTOP = "katibflow.runners.local."
@@ -111,7 +114,8 @@ def carried_modules(*more: str) -> dict[str, str]:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         waiting += [name.rpartition(".")[0], *_imports(tree)]
-        reached[path] = plain_text(tree)  # it comes last, as it changes the tree
+        # It comes last, as it changes the tree. KFP reads the annotations of components.
+        reached[path] = plain_text(tree, annotated=name.startswith(_COMPONENTS))
     return {path.relative_to(root).as_posix(): text for path, text in sorted(reached.items())}
 
 

@@ -1,16 +1,17 @@
-"""Lists the packages that each step of a compiled pipeline installs, and their versions.
+"""Lists the packages that each step of a compiled pipeline installs.
 
 A step installs only what it imports. Packages for one algorithm, stopping rule or collector are
-listed with that one, in its `packages`.
+listed with that one, in its `packages`. Versions and hashes are in ``katibflow/steps/pins.json``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from katibflow import collectors, early_stopping
 from katibflow.compiler.library import CARRIED, LOADERS
 from katibflow.experiment.types import Experiment, ExperimentSpec
+from katibflow.steps.installing import pins
 from katibflow.suggestion.algorithms import algorithm_of
 
 __all__ = [
@@ -20,24 +21,17 @@ __all__ = [
     "READERS",
     "SUGGESTERS",
     "VERSIONS",
-    "packages_at_the_end",
+    "names_of",
     "packages_of",
 ]
 
-KFP = "kfp==2.17.0"
-"""The requirement of KFP in steps, whatever version compiles; installed without its own."""
-
 VERSIONS: Mapping[str, str] = {
-    "jinja2": "Jinja2==3.1.6",
-    "kubernetes": "kubernetes==30.1.0",
-    "optuna": "optuna==5.0.0",
-    "plotly": "plotly==7.1.0",
-    "pydantic": "pydantic==2.14.3",
-    "pyyaml": "PyYAML==6.0.3",
-    "scipy": "scipy==1.17.1",
-    "torch": "torch==2.14.1",
+    name: f"{name}=={version}" for name, (version, *_) in pins()["packages"].items()
 }
-"""The requirement for pip, with a version, of each package that is named without one."""
+"""The requirement for pip, with a version, of each package of ``katibflow/steps/pins.json``."""
+
+KFP = VERSIONS["kfp"]
+"""The requirement of KFP in steps, whatever version compiles; installed without its own."""
 
 _CORE = ("pydantic", "pyyaml")
 
@@ -67,9 +61,9 @@ _OF_THE_LIBRARY = (*LOADERS, *CARRIED)
 """The steps that import the library and read the Experiment."""
 
 
-def packages_at_the_end() -> tuple[str, ...]:
-    """Returns the requirements of `AT_THE_END`, each with its version."""
-    return tuple(VERSIONS[each] for each in AT_THE_END)
+def names_of(requirements: Iterable[str]) -> tuple[str, ...]:
+    """Returns the names of packages, of which the library in a pipeline has versions and hashes."""
+    return tuple(each.partition("==")[0] for each in requirements)
 
 
 def packages_of(step: str, experiment: Experiment, package: str | None = None) -> tuple[str, ...]:
@@ -84,7 +78,7 @@ def packages_of(step: str, experiment: Experiment, package: str | None = None) -
     wanted = dict.fromkeys(PACKAGES.get(step, ()))
     if step in _OF_THE_LIBRARY:
         wanted.update(dict.fromkeys(_for_the_experiment(step, experiment.spec)))
-    pinned = [VERSIONS.get(each, each) for each in wanted]
+    pinned = [VERSIONS[each] for each in wanted]
     return (*pinned, package) if package is not None and step in _OF_THE_LIBRARY else (*pinned,)
 
 

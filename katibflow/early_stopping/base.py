@@ -38,7 +38,8 @@ class Stopping:
         make: Makes the rule for one trial.
         required: Names of the settings that must be given.
         check: Returns the faults of the settings in combination, in words.
-        packages: Further packages that the rule imports, besides Optuna, as pip takes them.
+        packages: Further packages that the rule imports, besides Optuna, as
+            ``katibflow/steps/pins.json`` names them.
         is_katibs: Whether Katib has the rule, too.
         remember: Returns what the rule knows before the first trial, for rules that need not see
             all trials again for each new one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from katibflow.handles.base import (
     Pause,
     RunHandle,
     RunSource,
+    RunState,
     Snapshot,
     Streams,
     Where,
@@ -24,6 +26,7 @@ from katibflow.handles.engine_runs import (
     EngineRun,
     lines_or_error,
 )
+from katibflow.printing import counted, say
 
 if TYPE_CHECKING:
     from katibflow.client.access import Access
@@ -91,12 +94,52 @@ class KfpRun(EngineRun):
             problems += tuple(cluster.failed_steps(seen.run, experiment_run.fault))
         elif history is None:
             problems += tuple(cluster.lines_of("controller", seen.run))
-        return self._snapshot(seen.run, history, seen, problems)
+        return self._onward(self._snapshot(seen.run, history, seen, problems))
+
+    def _onward(self, now: Snapshot) -> Snapshot:
+        """Returns a snapshot whose ending names the run that goes on with the study, if any."""
+        onward = self._next(now.state)
+        if onward is None:
+            return now
+        from katibflow.client.reading import link_of
+        from katibflow.study.ending import Ending
+        from katibflow.study.reasons import ExperimentReason
+
+        trials = () if now.history is None else now.history.trials
+        count = f"{counted(len(trials), 'trial')} so far, and " if trials else ""
+        text = (
+            f"{count}the study goes on in the run {onward.run.name}, {onward.run.run_id}: "
+            f"{link_of(self._pipelines, onward.run)}"
+        )
+        return replace(now, ending=Ending(True, ExperimentReason.ROUNDS_USED_UP, text))
+
+    def _next(self, state: str) -> ExperimentRun | None:
+        """Returns the run that goes on with the study of this one, which has that state."""
+        from katibflow.client.reading import next_experiment_run
+
+        if state != RunState.SUCCEEDED:
+            return None
+        return next_experiment_run(self._pipelines, self._experiment_run)
 
     def follow(
         self, pause: Pause, stream: Streams | None, *, poll: float | None = None
     ) -> Snapshot:
-        """Shows the run until it is over; goes on for a run that has stalled, and says so once."""
+        """Shows the run until it is over; goes on for a run that has stalled, and says so once.
+
+        Where another run goes on with the study by itself, that is followed then, and this handle
+        is of that run.
+        """
+        now = self._follow(pause, stream, poll)
+        while (onward := self._next(now.state)) is not None:
+            if stream is not None:
+                say(f"{now.name} is over, and the study goes on", file=stream())
+            self._experiment_run = onward
+            if stream is not None:
+                say(f"run {self.name}: {self.link}", file=stream())
+            now = self._follow(pause, stream, poll)
+        return now
+
+    def _follow(self, pause: Pause, stream: Streams | None, poll: float | None) -> Snapshot:
         from katibflow.client.kfp_logs import LogFeed
         from katibflow.client.watching import watch
 

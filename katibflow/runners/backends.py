@@ -205,6 +205,13 @@ class Backend(Protocol):
             RunnerError: That cannot be read.
         """
 
+    def pipeline_run(self) -> str | None:
+        """Returns KFP's id of the run of this step; None outside of Kubeflow Pipelines.
+
+        Raises:
+            RunnerError: That cannot be read.
+        """
+
     def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Stops what still runs of a pipeline's run; returns the names of what it stopped.
 

@@ -9,6 +9,7 @@ inputs (KFP 2.17 twice), so it grows by a known size a round and a trial. The la
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -37,6 +38,11 @@ RUN_SHARE = 0.9
 AUTO_SHARE = 0.75
 """Share of the object up to which ``auto`` chooses the layout `rounds`."""
 
+GZIP_WINDOW = 32_768
+"""Bytes that gzip looks back on: a longer text is never found again."""
+
+_BASE64 = 4 / 3
+
 MAX_ROUNDS = 90
 """The greatest number of rounds: Argo stops at depth 100, and the steps inside need six more."""
 
@@ -54,6 +60,8 @@ class Growth:
         item: For each byte of a trial's assignments beyond those of two numbers.
         copy: What the experiment takes each further time that it is in the same object, as in a
             loop, without its rounds.
+        packed: How often the steps' state has the Experiment, which gzip packs each time anew if
+            it is longer than what gzip looks back on (`GZIP_WINDOW`).
     """
 
     base: float
@@ -63,12 +71,22 @@ class Growth:
     trial: float
     item: float
     copy: float = 0
+    packed: int = 0
+
+    def document_size(self, document: bytes) -> float:
+        """Returns what an Experiment's JSON takes in the object, in bytes."""
+        plain = self.document * len(document)
+        if len(document) <= GZIP_WINDOW or not self.packed:
+            return plain
+        # the other copies stand in the specification, which is not packed
+        packed = self.packed * _BASE64 * len(zlib.compress(document))
+        return max(plain, 2 * len(document) + packed)
 
 
 STOP_COMMAND = 460
 """Bytes of a trial for the command that ends its launcher (`steps.termination`)."""
 
-KFP = Growth(112_000, 7, 11_500, 60, 2_100 + STOP_COMMAND, 1.5, 20_000)
+KFP = Growth(112_000, 7, 11_500, 60, 2_100 + STOP_COMMAND, 1.5, 20_000, packed=10)
 """Kubeflow Pipelines, measured with KFP 2.17.0, Argo 4.0.8 on 2026-11-28 and 29 (docs/kfp.md)."""
 
 ARGO = Growth(24_000, 1.1, 1_000, 20, 320, 4)
@@ -104,11 +122,11 @@ class Capacity:
             library: Length of the library in its pipeline, in characters; 0 without one.
             growth: How the engine's object grows.
         """
-        document = len(json.dumps(experiment.document(), ensure_ascii=False).encode())
+        document = json.dumps(experiment.document(), ensure_ascii=False).encode()
         item = _assignments_length(experiment)
         longer = max(0, item - _USUAL_ITEM)
         return cls(
-            growth.base + library + growth.document * document,
+            growth.base + library + growth.document_size(document),
             growth.round,
             growth.depth,
             growth.trial + growth.item * longer,

@@ -13,6 +13,7 @@ from katibflow.errors import InputError, RunnerError
 from katibflow.runners.backends import backend_of_steps
 from katibflow.steps.backends import runner_for
 from katibflow.steps.files import Artifact, exits_with_message, read_study, write_study
+from katibflow.steps.installing import install
 from katibflow.steps.presenting import write_report
 from katibflow.steps.starting import ROUNDS, first_study
 
@@ -72,7 +73,7 @@ def study_at_end(
 
 @exits_with_message
 def report_at_end(
-    study_path: str, layout: str, page: Artifact, text: Artifact, metrics: Artifact
+    study_path: str, layout: str, page: Artifact, text: Artifact, metrics: Artifact, packages: str
 ) -> None:
     """Shows how the experiment stood when its run ended.
 
@@ -82,7 +83,10 @@ def report_at_end(
         page: The output for the HTML page.
         text: The output for the Markdown.
         metrics: The output for KFP's metrics.
+        packages: Names of what is installed only now, when it is known that a report is to be
+            written; "" if the image has all.
     """
+    install(packages.split())
     write_report(read_study(study_path), page, text, metrics, layout == ROUNDS)
 
 

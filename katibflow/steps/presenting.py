@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from katibflow.printing import counted
@@ -15,6 +16,7 @@ from katibflow.runners.backends import backend_of_steps
 from katibflow.steps.backends import runner_for
 from katibflow.steps.files import Artifact, exits_with_message, read_study
 from katibflow.steps.markdown import markdown
+from katibflow.steps.next_run import next_run
 from katibflow.steps.published import publish
 from katibflow.steps.rounds import after_rounds
 from katibflow.steps.tracked import track_end
@@ -69,7 +71,7 @@ def report(
         history = history.with_trials(runner.records())
     finally:
         runner.close()
-    ending = write_report(history, page, text, metrics)
+    ending = write_report(history, page, text, metrics, goes_on=next_run)
     # A parameter in Kubeflow Pipelines cannot hold None, so such values are left out.
     result = {
         key: value for key, value in result_data(history, ending).items() if value is not None
@@ -80,7 +82,12 @@ def report(
 
 
 def write_report(
-    history: History, page: Artifact, text: Artifact, metrics: Artifact, has_rounds: bool = True
+    history: History,
+    page: Artifact,
+    text: Artifact,
+    metrics: Artifact,
+    has_rounds: bool = True,
+    goes_on: Callable[[History], str] | None = None,
 ) -> Ending:
     """Writes the page, the table and the metrics of a run that is over; returns why it ended.
 
@@ -90,8 +97,11 @@ def write_report(
         text: The output for the Markdown.
         metrics: The output for KFP's metrics, which are its metadata.
         has_rounds: Whether the run may have ended because its rounds were used up.
+        goes_on: Returns how the study goes on then; by default a user does that (`by_hand`).
     """
     decision = decision_at_end(history, has_rounds)
+    if decision.reason == ExperimentReason.ROUNDS_USED_UP and goes_on is not None:
+        decision = decision_at_end(history, has_rounds, goes_on(history))
     ending = Ending.of(decision)
     _write_page(page, history, ending)
     table = markdown(history.experiment.name, history, f"{decision.reason}: {decision.message}")
@@ -124,17 +134,18 @@ def _logs(history: History, page_path: str) -> dict[int, dict[str, str]]:
     return logs
 
 
-def decision_at_end(history: History, has_rounds: bool = True) -> Decision:
+def decision_at_end(history: History, has_rounds: bool = True, onward: str = "") -> Decision:
     """Returns why the experiment of a run that is over has ended.
 
     Args:
         history: The trials.
         has_rounds: Whether the run may have ended because its rounds were used up.
+        onward: How the study goes on then; see `rounds.after_rounds`.
     """
     # The records have no rounds, but all rounds of this run except the last were full.
     own = sum(not is_taken_over(history, trial) for trial in history.trials)
     rounds = math.ceil(own / history.experiment.spec.parallelism)
-    decision = after_rounds(history, rounds if has_rounds else 0)
+    decision = after_rounds(history, rounds if has_rounds else 0, onward)
     if decision.finished:
         return decision
     text = "the run ended before the experiment did"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from katibflow.engine.trial import new_trial
 from katibflow.errors import SuggestionError
+from katibflow.experiment.further_runs import further_runs_of
 from katibflow.printing import counted
 from katibflow.steps.backends import runner_for
 from katibflow.steps.capacity import MAX_ROUNDS
@@ -19,9 +20,10 @@ from katibflow.steps.tracked import track_trials
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import History
 from katibflow.study.reasons import ExperimentReason
+from katibflow.study.resume import runs_in
 from katibflow.suggestion.suggester import is_used_up, suggest, why_over
 
-__all__ = ["after_rounds", "collector", "loop", "suggestion"]
+__all__ = ["after_rounds", "by_hand", "collector", "loop", "suggestion"]
 
 
 @exits_with_message
@@ -94,6 +96,8 @@ def loop(study_path: str, text: Artifact, reason_path: str) -> bool:
     """
     history = read_study(study_path)
     decision = after_rounds(history, history.rounds)
+    if decision.reason == ExperimentReason.ROUNDS_USED_UP and further_runs_of(history.experiment):
+        decision = after_rounds(history, history.rounds, "the step report starts the next run")
     reason = f"{decision.reason}: {decision.message}" if decision.finished else ""
     title = f"{history.experiment.name}, round {history.rounds}"
     Path(text.path).write_text(markdown(title, history, reason), encoding="utf-8")
@@ -105,8 +109,14 @@ def loop(study_path: str, text: Artifact, reason_path: str) -> bool:
     return not decision.finished
 
 
-def after_rounds(history: History, rounds: int) -> Decision:
-    """Returns the decision after a round; besides the trials it counts suggestions and rounds."""
+def after_rounds(history: History, rounds: int, onward: str = "") -> Decision:
+    """Returns the decision after a round; besides the trials it counts suggestions and rounds.
+
+    Args:
+        history: The trials so far.
+        rounds: The rounds of this run.
+        onward: How the study goes on if a run can hold no more rounds; by default `by_hand`.
+    """
     decision = decide(history.experiment, history.trials)
     if decision.finished:
         return decision
@@ -119,7 +129,15 @@ def after_rounds(history: History, rounds: int) -> Decision:
         True,
         ExperimentReason.ROUNDS_USED_UP,
         f"{rounds} rounds with {len(history.trials)} trials are over, and Argo can store no more "
-        f"of one run; to go on with them: katibflow submit FILE --resume {history.run} (in the UI "
-        f"a run with resume={history.run}), or --layout controller, which has no such end",
+        f"of one run; {onward or by_hand(history)}",
         0,
+    )
+
+
+def by_hand(history: History) -> str:
+    """Returns what a user can do to go on with the trials of a run that can hold no more."""
+    resume = ",".join(runs_in(history))
+    return (
+        f"to go on with them: katibflow submit FILE --resume {resume} (in the UI a run with "
+        f"resume={resume}), or --layout controller, which has no such end"
     )

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from katibflow.errors import Fault, InputError
-from katibflow.experiment import timeouts
+from katibflow.experiment import further_runs, timeouts
 from katibflow.experiment.counts import count_faults, name_faults
 from katibflow.experiment.spelling import did_you_mean
 from katibflow.steps.values import NONE, is_nothing
@@ -278,16 +278,30 @@ RUN_PARAMETERS: tuple[RunParameter, ...] = (
     RunParameter(
         "resume",
         option="--resume",
-        metavar="all|none|RUN",
-        help="Whether the trials of this name's earlier runs count: of all, or of one; with "
+        metavar="all|none|RUN,...",
+        help="Whether the trials of this name's earlier runs count: of all, or of some; with "
         "+changed at its end also if the Experiment has changed since.",
-        meaning="earlier runs whose finished trials count: `none`, `all` of this name, or one's "
-        "id; `all+changed`: also of a changed Experiment",
+        meaning="earlier runs whose finished trials count: `none`, `all` of this name, or the ids "
+        "of some, with commas; `all+changed`: also of a changed Experiment",
         example="all",
         default=_resume,
         left_out="`none`, or `all` if resumePolicy is LongRunning or FromVolume",
         check=_check_resume,
         begin=_take_over,
+    ),
+    RunParameter(
+        "furtherRuns",
+        option="--further-runs",
+        metavar="N|none",
+        help="Runs that may follow this one by themselves, each with the trials so far, where a "
+        "run of the layout rounds can hold no more.",
+        meaning="runs that may follow by themselves, each with the trials so far, where one of the "
+        "layout `rounds` can hold no more",
+        example="2",
+        default=_annotated(further_runs.FURTHER_RUNS),
+        left_out="the Experiment's annotation",
+        put=_annotation(further_runs.FURTHER_RUNS),
+        faults=further_runs.faults,
     ),
     RunParameter(
         "warmStart",

@@ -32,6 +32,7 @@ __all__ = [
     "is_taken_over",
     "read_resume",
     "run_name",
+    "runs_in",
     "search_text",
     "searched",
     "take_over",
@@ -106,25 +107,37 @@ def run_name(run: str) -> str:
 
 
 def read_resume(text: str) -> str:
-    """Reads a value of resume: returns `NONE`, `ALL` or a run's id of 8 hexadecimal characters.
+    """Reads a value of resume: returns `NONE`, `ALL` or runs' ids of 8 hexadecimal characters.
 
     Args:
-        text: One of these, KFP's id of a run, or an empty text for `NONE`; with ``+changed`` at its
-            end trials count whose Experiment has changed since.
+        text: One of these, KFP's ids of runs, or an empty text for `NONE`; commas stand between
+            ids. With ``+changed`` at its end trials count whose Experiment has changed since.
 
     Raises:
         InputError: The text is none of them.
     """
     wanted = text.strip().lower().removesuffix(_CHANGED) or NONE
-    if _KFP_RUN.fullmatch(wanted):
-        return run_name(wanted)
-    if wanted not in (NONE, ALL) and not _RUN.fullmatch(wanted):
+    if wanted in (NONE, ALL):
+        return wanted
+    ids = [each.strip() for each in wanted.split(",")]
+    if not all(_RUN.fullmatch(each) or _KFP_RUN.fullmatch(each) for each in ids):
         raise InputError(
             f'resume: found "{text}"; allowed: {NONE}, {ALL}, or an earlier run: the label '
             "katibflow/run of its jobs, 8 of 0-9 and a-f, or the id that Kubeflow Pipelines shows; "
+            "commas stand between several; "
             f"with {_CHANGED} at its end also if the Experiment has changed since"
         )
-    return wanted
+    return ",".join(run_name(each) if _KFP_RUN.fullmatch(each) else each for each in ids)
+
+
+def runs_in(history: History) -> tuple[str, ...]:
+    """Returns the ids of the runs whose trials a history has, its own one the last.
+
+    With them as ``resume``, a further run goes on with all trials of the history.
+    """
+    jobs = (trial.job for trial in history.trials if is_taken_over(history, trial))
+    others = (job.rsplit("-", 2)[-2] for job in jobs if job is not None)
+    return (*dict.fromkeys(others), history.run)
 
 
 def search_text(experiment: Experiment) -> str:
@@ -213,9 +226,10 @@ def take_over(
     if wanted == NONE:
         return history
     others = [each for each in earlier if each.run != history.run]
-    chosen = [each for each in others if wanted in (ALL, each.run)]
-    if wanted != ALL and not chosen:
-        runs = ", ".join(sorted({each.run for each in others})) or "none of this name is on record"
+    chosen = [each for each in others if _is_wanted(each, wanted)]
+    known = {each.run for each in others}
+    if wanted != ALL and not known.issuperset(wanted.split(",")):
+        runs = ", ".join(sorted(known)) or "none of this name is on record"
         raise InputError(f'resume: found "{resume}", a run without trials; allowed: {runs}')
     finished = sorted(
         (each for each in chosen if _counts(each, wanted)),
@@ -308,8 +322,15 @@ def first_to_end(
 def _counts(earlier: EarlierTrial, resume: str) -> bool:
     """Returns whether an earlier run's trial is taken over by a value of resume."""
     trial = earlier.trial
-    is_wanted = resume in (ALL, earlier.run)
-    return is_wanted and trial.state.is_finished and trial.state is not TrialState.KILLED
+    return (
+        _is_wanted(earlier, resume)
+        and trial.state.is_finished
+        and trial.state is not TrialState.KILLED
+    )
+
+
+def _is_wanted(earlier: EarlierTrial, resume: str) -> bool:
+    return resume == ALL or earlier.run in resume.split(",")
 
 
 def _made(trial: Trial) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from katibflow import collectors, early_stopping, tracking
 from katibflow.errors import InvalidExperiment
-from katibflow.experiment import job_rules, timeouts, trial_template
+from katibflow.experiment import further_runs, job_rules, timeouts, trial_template
 from katibflow.experiment.counts import count_faults, name_faults
 from katibflow.experiment.legacy import legacy_faults
 from katibflow.experiment.manifests import experiment_in, named
@@ -60,6 +60,7 @@ def check_document(
 RULES: tuple[Rule, ...] = (
     name_faults,
     timeouts.faults,
+    further_runs.faults,
     tracking.faults,
     search_space.faults,
     conditions.faults,

@@ -22,12 +22,14 @@ class HttpDouble:
     """
 
     def __init__(self, handler: type[Handler], port: int = 0) -> None:
-        self.changed = threading.Condition(threading.RLock())
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.tls: ssl.SSLContext | None = None
         self.connections: set[socket.socket] = set()
         self.port = port
         self._handler = handler
         self._http: ThreadingHTTPServer | None = None
+        self._also: list[ThreadingHTTPServer] = []
 
     def up(self) -> None:
         """Listens, on the same port as before."""
@@ -36,14 +38,24 @@ class HttpDouble:
         self.port = self._http.server_port
         if self.tls is not None:
             self._http.socket = self.tls.wrap_socket(self._http.socket, server_side=True)
-        threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
+        _serve(self._http)
+
+    def also_up(self, tls: ssl.SSLContext) -> int:
+        """Listens by TLS on a port more, which is returned, until the double is down."""
+        made = _Server(("127.0.0.1", 0), type("BoundHandler", (self._handler,), {"double": self}))
+        made.socket = tls.wrap_socket(made.socket, server_side=True)
+        self._also.append(made)
+        _serve(made)
+        return int(made.server_port)
 
     def down(self) -> None:
         """Is gone: connections break, and new ones are refused."""
         if self._http is None:
             return
+        for each in self._also:
+            each.shutdown()
+            each.server_close()
+        self._also.clear()
         self._http.shutdown()
         self._http.server_close()
         self._http = None
@@ -52,10 +64,14 @@ class HttpDouble:
     def break_connections(self) -> None:
         with self.changed:
             connections = list(self.connections)
-            self.changed.notify_all()
+            self.wake_all()
         for connection in connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def wake_all(self) -> None:
+        """Wakes whoever waits for something to change; called with the lock held."""
+        self.changed.notify_all()
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
         """Blocks until something of the service, or of its requests, is so."""
@@ -90,6 +106,12 @@ class Handler(BaseHTTPRequestHandler):
         self.serve()
 
     do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
+
+
+def _serve(server: ThreadingHTTPServer) -> None:
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    ).start()
 
 
 class _Server(ThreadingHTTPServer):

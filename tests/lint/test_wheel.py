@@ -85,6 +85,7 @@ def test_the_wheel_holds_the_package_and_its_types_and_nothing_else(
         f"katibflow/report/{name}"
         for name in ("page.html.j2", "script.js", "style.css", "table.js")
     }
+    data.add("katibflow/steps/pins.json")
     data |= {f"katibflow/scaffold/examples/{path.name}" for path in EXAMPLES.glob("*.yaml")}
     assert {Path(name).name for name in scripts} == {p.name for p in TRIAL_IMAGE.glob("*.py")}
     assert set(held) == code | data | scripts

@@ -26,7 +26,7 @@ from katibflow.compiler.emit import (
 )
 from katibflow.compiler.layouts import AUTO, Choice, choose_layout
 from katibflow.compiler.library import Pack, pack_library
-from katibflow.compiler.requirements import VERSIONS, packages_at_the_end, packages_of
+from katibflow.compiler.requirements import AT_THE_END, VERSIONS, names_of, packages_of
 from katibflow.errors import InputError
 from katibflow.experiment.types import Experiment
 from katibflow.extras import require
@@ -192,8 +192,9 @@ def workflow_object(
         if image is not None:
             return ()
         # Every step reads its own Workflow, and the study from the trials' jobs.
-        named = (*packages_of(step, experiment, package), VERSIONS["kubernetes"], *more)
-        return tuple(dict.fromkeys(named))
+        more = tuple(VERSIONS[each] for each in ("kubernetes", *more))
+        named = tuple(dict.fromkeys((*packages_of(step, experiment, package), *more)))
+        return named if pack is None else names_of(named)
 
     spec = _spec(experiment, options, image or BASE_IMAGE, choice, packages, pack, given or {})
     body = kept_in(
@@ -221,13 +222,13 @@ def _spec(
     from katibflow.compiler.argo.models import models as m
     from katibflow.compiler.argo.pods import Pods, carried, executor_patch, pod_security
 
-    pods = Pods(image, options.has_artifacts)
+    pods = Pods(image, options.has_artifacts, pack is not None)
     entry, templates = (_rounds if choice.layout == "rounds" else _controller)(pods, packages)
     finish = pods.template(
         "finish",
         outputs=("best", "result", "summary"),
         artifacts=(("report", "report.html"), ("study", "study.jsonl")),
-        packages=packages("finish", *(packages_at_the_end() if options.has_artifacts else ())),
+        packages=packages("finish", *(AT_THE_END if options.has_artifacts else ())),
     )
     settings = {
         "layout": choice.layout,

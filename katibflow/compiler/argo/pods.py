@@ -13,19 +13,18 @@ from dataclasses import dataclass
 
 from katibflow.compiler.argo.models import models as m
 from katibflow.compiler.plain import plain_source
+from katibflow.components.in_cluster import read_workflows
+from katibflow.components.loading import PACKAGES
 from katibflow.components.unpacking import unpack_library
 from katibflow.components.workflow_task import workflow_task
+from katibflow.pipelines.pods import REQUESTS, USER
 from katibflow.steps.workflow_tasks import PARAMETERS, RUN
 
 __all__ = ["FOLDER", "Pods", "carried", "executor_patch", "pod_security"]
 
 FOLDER = "/tmp/katibflow"
 
-USER = 65532
-"""The user of the steps' pods: the stock image's own is root, which "restricted" forbids."""
-
 _RETRIES = 3
-_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 _SAFE_TO_EVICT = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 
 
@@ -36,10 +35,13 @@ class Pods:
     Attributes:
         image: The image.
         has_artifacts: Whether outputs may be artifacts, as an artifact repository is there.
+        is_packed: Whether the library travels, and ``packages`` are names of which it has the
+            versions and hashes.
     """
 
     image: str
     has_artifacts: bool
+    is_packed: bool
 
     def template(
         self,
@@ -60,7 +62,7 @@ class Pods:
             packages: Requirements for pip.
             follows_jobs: Whether the task follows jobs, so that moving its pod costs a try.
         """
-        requests = {each: m.Quantity(root=text) for each, text in _REQUESTS.items()}
+        requests = {each: m.Quantity(root=text) for each, text in REQUESTS.items()}
         return m.Template(
             name=name,
             inputs=m.Inputs(parameters=[m.Parameter(name=each) for each in inputs]),
@@ -89,15 +91,19 @@ class Pods:
             ),
             container=m.Container(
                 image=self.image,
-                command=_command(packages),
+                command=_command([] if self.is_packed else packages),
                 args=[name, *(f"{{{{inputs.parameters.{each}}}}}" for each in inputs)],
                 env=[
                     m.EnvVar(name="HOME", value="/tmp"),
                     m.EnvVar(name="PYTHONUNBUFFERED", value="1"),
-                    m.EnvVar(name="KATIBFLOW_NAMESPACE", value="{{workflow.namespace}}"),
                     m.EnvVar(name="KATIBFLOW_WORKFLOW", value="{{workflow.name}}"),
                     m.EnvVar(name=RUN, value="{{workflow.uid}}"),
                     m.EnvVar(name=PARAMETERS, value="{{workflow.parameters.json}}"),
+                    *(
+                        [m.EnvVar(name=PACKAGES, value=" ".join(packages))]
+                        if self.is_packed
+                        else []
+                    ),
                 ],
                 resources=m.ResourceRequirements(requests=requests),
                 security_context=_container_security(),
@@ -142,8 +148,8 @@ def carried(**texts: str) -> list[m.Artifact]:
 
 
 def _command(packages: Sequence[str]) -> list[str]:
-    functions = (inspect.getsource(each) for each in (unpack_library, workflow_task))
-    source = plain_source("\n".join(functions))
+    functions = (unpack_library, read_workflows, workflow_task)
+    source = plain_source("\n".join(map(inspect.getsource, functions)), annotated=False)
     program = f"{source}\nimport sys\nworkflow_task(*sys.argv[1:])"
     script = 'exec python3 -P -c "$0" "$@"'
     if packages:

@@ -29,6 +29,9 @@ _WHOLE = "application/json, */*"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 
 
+PAGE = 100
+"""The greatest number of objects in a page of a list; an object of a trial may have 200 KB."""
+
 _KEEPALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     *(
@@ -179,7 +182,8 @@ class Backoff:
             ) from lost
         longest = min(self._timing.backoff_most, self._timing.backoff * 2.0**self._failures)
         self._failures = min(self._failures + 1, 30)
-        return max(lost.retry_after, longest * random.uniform(0.5, 1.0))
+        asked = lost.retry_after * random.uniform(1.0, 1.2)  # not all trials at the same moment
+        return max(asked, longest * random.uniform(0.5, 1.0))
 
     def pause(self, lost: Lost) -> None:
         """Waits before the next try.
@@ -274,19 +278,30 @@ class Api:
     ) -> Iterator[dict[str, Any]]:
         """Yields a list in pages, so that the records of many trials are not in memory at once.
 
+        A list that grows too old on the way (410) begins anew: objects may come a second time.
+
         Args:
             path: Path of the resource.
             query: The query, such as a labelSelector.
             metadata_only: Whether the server sends only the objects' metadata.
 
         Raises:
-            ApiError: The server refuses; 410 when the list grew too old on the way.
+            ApiError: The server refuses.
+            RunnerError: The server is out of reach, or a list never comes to its end.
         """
         token = ""
+        backoff = Backoff(self.timing, self.closed)
         while True:
             more = {"continue": token} if token else {}
             accept = _METADATA if metadata_only else _WHOLE
-            page = self.request("GET", path, {**query, "limit": 100, **more}, accept=accept)
+            try:
+                page = self.request("GET", path, {**query, "limit": PAGE, **more}, accept=accept)
+            except ApiError as error:
+                if not token or error.status != 410:
+                    raise
+                token = ""
+                backoff.pause(Lost(str(error)))
+                continue
             yield page
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:

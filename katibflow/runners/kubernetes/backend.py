@@ -128,6 +128,17 @@ class KubernetesBackend:
         finally:
             api.closed.set()
 
+    def pipeline_run(self) -> str | None:
+        """Reads the label that Kubeflow Pipelines gives a run's pods."""
+        from katibflow.runners.kubernetes.api import connect
+        from katibflow.runners.kubernetes.owner import run_of_pod
+
+        api = connect()
+        try:
+            return run_of_pod(api)
+        finally:
+            api.closed.set()
+
     def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Stops the jobs of a run, and puts their trials on record as interrupted."""
         from katibflow.runners.kubernetes.job_object import is_name

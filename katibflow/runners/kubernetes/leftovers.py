@@ -33,6 +33,7 @@ class _Left:
         running: Pods that ran when the job ended and still run, by name.
         due: Time at which they are deleted (monotonic).
         selectors: Label selectors of all pods of the trial, once all are to be deleted.
+        is_finished: Whether the trial is on record, so that nobody needs its pods any more.
     """
 
     def __init__(self, trial: int, pods: Iterable[Pod], due: float) -> None:
@@ -40,6 +41,7 @@ class _Left:
         self.running = {pod.name: pod for pod in pods}
         self.due = due
         self.selectors: Collection[str] = ()
+        self.is_finished = False
 
     def take(self, event: object) -> None:
         """Applies an event of the watch."""
@@ -51,25 +53,32 @@ class _Left:
 
 
 class Leftovers:
-    """Ends the pods that finished trials leave behind, in a thread of its own.
+    """Ends the pods that finished trials leave behind, in threads of its own.
 
     Args:
         api: Requests in the namespace.
         watches: Watches of the pods, with trials' numbers as keys.
         tell: Called with a sentence for what could not be deleted, from any thread.
+        release: Called with the number of a finished trial once nobody needs its pods any more.
     """
 
     def __init__(
-        self, api: Api, watches: Iterable[Watch[Any]], tell: Callable[[str], None]
+        self,
+        api: Api,
+        watches: Iterable[Watch[Any]],
+        tell: Callable[[str], None],
+        release: Callable[[int], None],
     ) -> None:
         self._api = api
         self._watches = tuple(watches)
         self._tell = tell
+        self._release = release
         self._pods_path = api.path("v1", "pods")
         self._changed = threading.Condition()
         self._left: deque[_Left] = deque()  # by when they are due
+        self._finished: deque[tuple[int, Collection[str]]] = deque()
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._threads: dict[Callable[[], None], threading.Thread] = {}
 
     def leave(self, trial: int, pods: Iterable[Pod]) -> None:
         """Takes over the pods that a trial's job has left, ended ones included."""
@@ -85,37 +94,62 @@ class Leftovers:
         with self._changed:
             if not self._closed:
                 self._left.append(left)
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="leftovers", daemon=True)
-                    self._thread.start()
-                self._changed.notify_all()
+                self._wake(self._run)
                 return
         self._end(left)
 
-    def delete(self, trial: int, selectors: Collection[str]) -> None:
-        """Deletes all pods of a trial: now, or once the time of the running ones is over.
+    def _wake(self, work: Callable[[], None]) -> None:
+        """Starts the thread that does the work, or wakes it; called with the lock held."""
+        if work not in self._threads:
+            name = "leftovers"
+            self._threads[work] = threading.Thread(target=work, name=name, daemon=True)
+            self._threads[work].start()
+        self._changed.notify_all()
+
+    def finish(self, trial: int, selectors: Collection[str]) -> None:
+        """Lets go of a trial on record: now, or once the time of its running pods is over.
+
+        It does not wait for the API server, as the next trial's start waits for this.
 
         Args:
             trial: The trial's number.
-            selectors: Label selectors of its pods.
+            selectors: Label selectors of its pods, if they are to be deleted.
         """
         with self._changed:
             for left in self._left:
                 if left.trial == trial:
-                    left.selectors = selectors
+                    left.selectors, left.is_finished = selectors, True
                     return
+            if selectors and not self._closed:
+                self._finished.append((trial, selectors))
+                self._wake(self._delete)
+                return
         self._delete_all(trial, selectors)
+        self._release(trial)
 
     def close(self) -> None:
         """Returns once nothing is left; reports what cannot be deleted in time (`Timing.close`)."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            thread = self._thread
-        if thread:
-            thread.join(self._api.timing.linger + self._api.timing.close)
+            threads = list(self._threads.values())
+        until = monotonic() + self._api.timing.linger + self._api.timing.close
+        for thread in threads:
+            thread.join(max(0.0, until - monotonic()))
+        if threads:
             self._api.closed.set()  # what is tried again and again ends with its error
+        for thread in threads:
             thread.join(self._api.timing.close)
+
+    def _delete(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._finished or self._closed)
+                if not self._finished:
+                    return
+                trial, selectors = self._finished.popleft()
+            self._delete_all(trial, selectors)
+            self._release(trial)
 
     def _run(self) -> None:
         while True:
@@ -147,8 +181,9 @@ class Leftovers:
         for pod in left.running.values():
             with self._told(left.trial):
                 delete_pod(self._api, pod)
-        if left.selectors:
-            self._delete_all(left.trial, left.selectors)
+        self._delete_all(left.trial, left.selectors)
+        if left.is_finished:
+            self._release(left.trial)
 
     def _delete_all(self, trial: int, selectors: Iterable[str]) -> None:
         for selector in selectors:

@@ -23,12 +23,16 @@ __all__ = [
     "is_gone",
     "is_shut_down",
     "released",
+    "run_of_pod",
     "workflow_of_pod",
     "workflows_of",
 ]
 
 POD = "KFP_POD_NAME"
 """Environment variable with the name of a step's pod, which Kubeflow Pipelines sets."""
+
+RUN_LABEL = "pipeline/runid"
+"""Label of the pods and the Workflow of a run in Kubeflow Pipelines, with the run's id."""
 
 WORKFLOW = "KATIBFLOW_WORKFLOW"
 RUN = "KATIBFLOW_RUN"
@@ -49,20 +53,33 @@ def workflow_of_pod(api: Api) -> dict[str, Any] | None:
     name, uid = os.environ.get(WORKFLOW), os.environ.get(RUN)
     if name and uid:
         return {"apiVersion": f"{_GROUP}v1alpha1", "kind": _KIND, "name": name, "uid": uid}
-    pod = os.environ.get(POD)
-    if not pod:
-        return None
-    try:
-        found = api.request(
-            "GET", api.path("v1", "pods"), query={"fieldSelector": f"metadata.name={pod}"}
-        )
-    except ApiError:
-        return None
-    for body in found.get("items") or ():
+    for body in _own_pod(api):
         for owner in body["metadata"].get("ownerReferences") or ():
             if owner.get("kind") == _KIND and owner.get("apiVersion", "").startswith(_GROUP):
                 return {key: owner[key] for key in ("apiVersion", "kind", "name", "uid")}
     return None
+
+
+def run_of_pod(api: Api) -> str | None:
+    """Returns KFP's id of the run that made this process's pod, or None where it is not known.
+
+    Raises:
+        RunnerError: The server does not answer.
+    """
+    labels = (body["metadata"].get("labels") or {} for body in _own_pod(api))
+    return next((each[RUN_LABEL] for each in labels if RUN_LABEL in each), None)
+
+
+def _own_pod(api: Api) -> list[dict[str, Any]]:
+    """Returns the pod of this step; none outside of a run, or where pods cannot be listed."""
+    pod = os.environ.get(POD)
+    if not pod:
+        return []
+    query = {"fieldSelector": f"metadata.name={pod}"}
+    try:
+        return list(api.request("GET", api.path("v1", "pods"), query=query).get("items") or ())
+    except ApiError:
+        return []
 
 
 def is_gone(api: Api, owner: Mapping[str, Any]) -> bool:
@@ -133,7 +150,7 @@ def workflows_of(api: Api, run: str) -> Iterator[dict[str, Any]]:
         RunnerError: They cannot be read.
     """
     path = api.path("argoproj.io/v1alpha1", "workflows")
-    for page in api.pages(path, {"labelSelector": f"pipeline/runid={run}"}):
+    for page in api.pages(path, {"labelSelector": f"{RUN_LABEL}={run}"}):
         yield from page.get("items") or ()
 
 

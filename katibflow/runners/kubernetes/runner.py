@@ -1,8 +1,9 @@
 """Runs trials as Kubernetes jobs; the job objects are the record.
 
 A retried caller adopts the jobs it finds. All trials of a run share one watch of the jobs and one
-or two of the pods; each running trial follows one log. Pods that outlive their job are ended beside
-the next trials. ``retain: false`` deletes the pods of a trial once it is on record and keeps the
+or two of the pods; each running trial follows one log. What is known of a trial's objects is
+forgotten with its end. Pods that outlive their job are ended beside the next trials. ``retain:
+false`` deletes the pods of a trial once it is on record, beside the next trials too, and keeps the
 job object. Records of jobs that do not stay are ConfigMaps (`record_keeper`). This command removes
 an experiment for good::
 
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -47,10 +47,10 @@ from katibflow.runners.kubernetes.job_object import (
 )
 from katibflow.runners.kubernetes.leftovers import Leftovers
 from katibflow.runners.kubernetes.owner import released
-from katibflow.runners.kubernetes.pods import Pod, read_pod
 from katibflow.runners.kubernetes.quota import QuotaWait, Room, UsedUp, explanation, used_up
 from katibflow.runners.kubernetes.record_keeper import RecordKeeper
 from katibflow.runners.kubernetes.record_lifetime import is_leaving
+from katibflow.runners.kubernetes.trial_watches import TrialWatches, selector_of
 from katibflow.runners.kubernetes.verdict import Adoption, adoption
 from katibflow.runners.kubernetes.waiting import Waiting
 from katibflow.runners.kubernetes.watch import Watch, WatchFailed
@@ -117,10 +117,11 @@ class KubernetesRunner:
         labels = template.primary_pod_labels or kind.primary_pod_labels or {}
         self._labels = None if kind.kind == "PyTorchJob" else labels
         self._jobs_path = api.path(kind.api_version, kind.plural)
-        self._pods_path = api.path("v1", "pods")
-        self._watches = tuple(self._make_watches(Shape.of(spec), labels))
+        self._watches = TrialWatches(
+            api, self._jobs_path, self._identity, Shape.of(spec), kind, labels, self._number_in
+        )
         self._events = EventLog(api, self._number_in)
-        self._leftovers = Leftovers(api, self._watches, tell)
+        self._leftovers = Leftovers(api, self._watches.all, tell, self._watches.release)
         self._tell = tell
         self._told: set[str] = set()
         self._waiting = Waiting()
@@ -128,24 +129,6 @@ class KubernetesRunner:
             api, self._identity, template, owner, search, self._remove, self._refused
         )
         self._room = Room()
-
-    def _make_watches(self, shape: Shape, labels: Mapping[str, str]) -> Iterator[Watch[Any]]:
-        own = _selector(self._identity.labels)
-        running = {"labelSelector": f"{own},!{STATE}"}
-        yield Watch(self._api, self._jobs_path, running, _number_of, lambda body: body)
-        if shape.labelled:
-            yield Watch(self._api, self._pods_path, {"labelSelector": own}, _number_of, read_pod)
-
-        def by_job_name(name: str, pod_labels: Mapping[str, str]) -> str | None:
-            job = pod_labels.get(self._kind.name_label, "") if self._kind.name_label else name
-            return self._number_in(job)
-
-        if self._kind.name_label:
-            by_name = {"labelSelector": self._kind.name_label}
-            yield Watch(self._api, self._pods_path, by_name, by_job_name, read_pod)
-        elif not shape.labelled:  # a kind of which nothing is known but what the file says
-            by_labels = {"labelSelector": _selector(labels)} if labels else {}
-            yield Watch(self._api, self._pods_path, by_labels, by_job_name, read_pod)
 
     def _number_in(self, name: str) -> str | None:
         """Returns the number of the trial whose job has this name, or begins a name with it."""
@@ -167,8 +150,10 @@ class KubernetesRunner:
 
         def read(body: Mapping[str, Any]) -> Trial | None:
             trial = self._trial_of(body, stand_in)
-            if trial is not None and trial.state.is_finished and is_leaving(body):
-                self._records.keep(trial)
+            if trial is not None and trial.state.is_finished:
+                self._watches.release(trial.number)
+                if is_leaving(body):
+                    self._records.keep(trial)
             return trial
 
         found: dict[int, Trial] = {}
@@ -209,10 +194,10 @@ class KubernetesRunner:
         """
 
         def results() -> Iterator[Result | None]:
-            for page in self._api.pages(self._jobs_path, {"labelSelector": _selector(labels)}):
+            for page in self._api.pages(self._jobs_path, {"labelSelector": selector_of(labels)}):
                 yield from map(read, page.get("items") or ())
             try:
-                yield from map(read, self._records.maps.each(_selector(labels)))
+                yield from map(read, self._records.maps.each(selector_of(labels)))
             except ApiError as error:
                 if error.status != 403:
                     raise
@@ -255,7 +240,6 @@ class KubernetesRunner:
             assert stop.reason is not None
             return JobOutcome(JobState.STOPPED, "TrialStopped", stop.reason.text)
         made, is_found = created
-        key = str(job.trial.number)
         follower = TrialFollower(
             self._api,
             job,
@@ -267,29 +251,21 @@ class KubernetesRunner:
             observe,
             stop,
             self._events,
-            lambda: self._pods_now(key),
+            lambda: self._watches.pods_now(job.trial),
             self._waiting,
         )
-        with ExitStack() as subscribed:
-            for watch in self._watches:
-                subscribed.callback(watch.subscribe(key, follower.inbox.put))
+        with self._watches.subscribed(job.trial.number, follower.inbox.put):
             outcome = follower.follow()
         self._leftovers.leave(job.trial.number, follower.left)
         return outcome
 
-    def _pods_now(self, key: str) -> Mapping[str, Pod]:
-        """Returns a trial's pods as the API server has them now, by name."""
-        found: dict[str, Pod] = {}
-        for watch in self._watches[1:]:
-            found.update(watch.look(key))
-        return found
-
     def _create(
         self, job: TrialJob, body: Mapping[str, Any], observe: Observer, stop: StopRequest
     ) -> tuple[Mapping[str, Any], bool] | None:
-        """Finds the trial's job to adopt, or creates it once no quota refuses it.
+        """Creates the trial's job once no quota refuses it, or finds the one to adopt.
 
-        A quota refuses a job that exists as well, so that this looks for the job first.
+        A quota, or a webhook, refuses a job that exists as well, so that this looks for the job
+        after any refusal.
 
         Returns:
             The job, and whether it was found; None if the trial was stopped while it waited.
@@ -297,19 +273,19 @@ class KubernetesRunner:
         name = job.trial.job or ""
         wait = QuotaWait(self._room, self._api.timing, job.limits.start, self._why_full)
         while True:
-            found = self._get(name)
-            if found is None:
-                try:
-                    return self._api.request("POST", self._jobs_path, body=body), False
-                except ApiError as error:
-                    full = used_up(error, name)
+            try:
+                return self._api.request("POST", self._jobs_path, body=body), False
+            except ApiError as refusal:
+                found = self._get(name)
+                if found is None:
+                    full = used_up(refusal, name)
                     if full is not None:
                         wait.pass_time(full, observe, stop)
                         if stop.reason is not None:
                             return None
-                    elif error.status != 409:
+                    elif refusal.status != 409:
                         raise
-                continue
+                    continue
             match adoption(self._identity, job.trial.number, found):
                 case Adoption.FOREIGN:
                     raise RunnerError(
@@ -338,19 +314,19 @@ class KubernetesRunner:
         """
         if any(self._going(())):
             return None
-        finished = list(self._finished())
-        for body in finished:
+        names: list[str] = []
+        for body in self._finished():
+            names.append(body["metadata"]["name"])
             mine = body["metadata"]["labels"].get(RUN) == self._identity.run
             trial = self._trial_of(body) if mine and self._records.may_release(body) else None
             if trial is not None:
                 self._records.write(trial)
-        names = [body["metadata"]["name"] for body in finished]
         space, experiment = self._api.namespace, self._identity.experiment
         return explanation(full, self._kind, space, experiment, names)
 
     def _finished(self) -> Iterator[Mapping[str, Any]]:
         """Yields the experiment's jobs whose outcome is on record, of all runs."""
-        selector = f"{_selector({EXPERIMENT: self._identity.experiment})},{STATE}"
+        selector = f"{selector_of({EXPERIMENT: self._identity.experiment})},{STATE}"
         for page in self._api.pages(self._jobs_path, {"labelSelector": selector}):
             yield from page.get("items") or ()
 
@@ -392,11 +368,11 @@ class KubernetesRunner:
     def _record(self, trial: Trial) -> None:
         has_job = self._records.write(trial)
         self._room.trial_ended()
-        if has_job and trial.state.is_finished and not self._template.retain:
-            selectors = [_selector({**self._identity.labels, TRIAL: str(trial.number)})]
-            if self._kind.name_label:
-                selectors.append(_selector({self._kind.name_label: trial.job or ""}))
-            self._leftovers.delete(trial.number, selectors)
+        if trial.state.is_finished:
+            are_to_go = has_job and not self._template.retain
+            self._leftovers.finish(
+                trial.number, self._watches.pod_selectors(trial) if are_to_go else ()
+            )
 
     def going(self) -> Sequence[str]:
         """Returns the names of this run's jobs that still run.
@@ -407,7 +383,7 @@ class KubernetesRunner:
         return self._explained(lambda: [body["metadata"]["name"] for body in self._going(())])
 
     def _going(self, keep: Collection[int]) -> Iterator[Mapping[str, Any]]:
-        selector = f"{_selector(self._identity.labels)},!{STATE}"
+        selector = f"{selector_of(self._identity.labels)},!{STATE}"
         for page in self._api.pages(self._jobs_path, {"labelSelector": selector}):
             for body in page.get("items") or ():
                 metadata = body["metadata"]
@@ -465,8 +441,7 @@ class KubernetesRunner:
         self._leftovers.close()
         self._api.closed.set()
         self._events.close()
-        for watch in self._watches:
-            watch.close()
+        self._watches.close()
 
     def _job_path(self, name: str) -> str:
         return self._api.path(self._kind.api_version, self._kind.plural, name)
@@ -484,11 +459,3 @@ class KubernetesRunner:
             return do()
         except ApiError as error:
             raise RunnerError(explained(error, self._kind, self._api)) from error
-
-
-def _selector(labels: Mapping[str, str]) -> str:
-    return ",".join(f"{key}={value}" for key, value in labels.items())
-
-
-def _number_of(name: str, labels: Mapping[str, str]) -> str | None:
-    return labels.get(TRIAL)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -71,6 +71,7 @@ class Watch(Generic[Value]):
         query: The query that selects the objects.
         key: Returns an object's subscription key from its name and labels; None: no key.
         read: Returns the value that is kept of an object.
+        over: The keys whose objects are not kept: nobody will subscribe to them any more.
     """
 
     def __init__(
@@ -80,12 +81,14 @@ class Watch(Generic[Value]):
         query: Mapping[str, str],
         key: Callable[[str, Mapping[str, str]], str | None],
         read: Callable[[Mapping[str, Any]], Value],
+        over: Container[str] = (),
     ) -> None:
         self._api = api
         self._path = path
         self._query = query
         self._key = key
         self._read = read
+        self._over = over
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._listed = threading.Event()
@@ -124,15 +127,27 @@ class Watch(Generic[Value]):
             if not self._listeners[key]:
                 del self._listeners[key]
 
-    def look(self, key: str) -> dict[str, Value]:
+    def release(self, key: str) -> None:
+        """Drops the objects of a key that is over, unless somebody still subscribes to it."""
+        with self._lock:
+            if key not in self._listeners:
+                for name in [name for name, (of, _) in self._objects.items() if of == key]:
+                    del self._objects[name]
+
+    def look(self, key: str, selector: str = "") -> dict[str, Value]:
         """Returns the objects of a key as they are now, by name, whatever the watch has heard.
+
+        Args:
+            key: The key.
+            selector: The label selector of its objects, in place of the watch's own.
 
         Raises:
             ApiError: The server refuses.
             RunnerError: The server is out of reach.
         """
         found: dict[str, Value] = {}
-        for page in self._api.pages(self._path, self._query):
+        query = {"labelSelector": selector} if selector else self._query
+        for page in self._api.pages(self._path, query):
             for item in page.get("items") or ():
                 metadata = item["metadata"]
                 if self._key(metadata["name"], metadata.get("labels") or {}) == key:
@@ -245,7 +260,7 @@ class Watch(Generic[Value]):
     def _changed(self, item: Mapping[str, Any]) -> None:
         metadata = item["metadata"]
         key = self._key(metadata["name"], metadata.get("labels") or {})
-        if key is None:
+        if key is None or (key in self._over and key not in self._listeners):
             return
         value = self._read(item)
         with self._lock:

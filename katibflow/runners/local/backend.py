@@ -156,6 +156,10 @@ class LocalBackend:
         """Returns False, as there is no Workflow here."""
         return False
 
+    def pipeline_run(self) -> str | None:
+        """Returns None: Kubeflow Pipelines is not asked from here."""
+        return None
+
     def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Ends the processes of a pipeline's run, if it has a folder; returns no names."""
         from katibflow.runners.local.runner import LocalRunner

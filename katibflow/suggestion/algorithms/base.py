@@ -122,8 +122,8 @@ class Algorithm:
             computed, but its suggestions are those of a new one.
         check: Yields the faults of an Experiment for this algorithm, given the readable parts of
             the Experiment and of the settings.
-        packages: Packages besides Optuna that the algorithm imports, as pip takes them; one that
-            several algorithms name has its version in `compiler.requirements.VERSIONS`.
+        packages: Packages besides Optuna that the algorithm imports, as
+            ``katibflow/steps/pins.json`` names them.
         extra: The extra of katibflow with these packages, for errors; None for that of the package.
         one_seed: Whether the sampler gets the same seed for all trials, not one for each.
         blind: Whether the sampler looks at no trial, and draws each parameter by itself.

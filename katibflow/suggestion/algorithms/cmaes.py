@@ -344,6 +344,6 @@ CMAES = Algorithm(
     unknown_settings="passes over",
     remembers=_Replay,
     check=_faults,
-    packages=("cmaes==0.13.1",),
+    packages=("cmaes",),
     lacks=frozenset(Ability),
 )

@@ -21,6 +21,8 @@ from tests.behaviour.steps.test_finish import kubeconfig
 from tests.doubles.argo import Engine, in_processes, started
 from tests.doubles.kubernetes.plays import JobPlay, Script, completes
 from tests.doubles.kubernetes.server import ApiServer
+from tests.doubles.service_account import service_account
+from tests.e2e.kfp_local import NO_PIP
 from tests.samples import SEED_FILE
 from tests.shell_trials import experiment
 
@@ -33,7 +35,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServe
     kinds = [kind for kind in job_kinds.KINDS.values() if kind.kind in ("Job", "PyTorchJob")]
     made = ApiServer([*role(kinds, "trials")["rules"], *steps_role()["rules"]])
     made.script = numbered()
-    for name, value in kubeconfig(tmp_path, made).items():
+    environment = {**kubeconfig(tmp_path, made), **service_account(tmp_path, made)}
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
     yield made
     made.down()
@@ -230,13 +233,15 @@ def test_retry_runs_only_what_failed(tmp_path: Path, server: ApiServer) -> None:
 
 
 @pytest.mark.long
-def test_the_packed_library_runs_in_real_processes(tmp_path: Path, server: ApiServer) -> None:
+def test_the_packed_library_runs_in_real_processes(
+    tmp_path: Path, server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", NO_PIP)
     text = compile_workflow(
         experiment("", {"spec.parallelTrialCount": 2, "spec.maxTrialCount": 4}),
         ArgoOptions(),
         layout="rounds",
     ).text
-    lines = text.replace("python3 -m pip install", "true")
-    run = Engine(server, lines, tmp_path, execute=in_processes)
+    run = Engine(server, text, tmp_path, execute=in_processes)
     assert run.run()
     assert run.result()["trials"] == {"COMPLETE": 4}

@@ -121,7 +121,7 @@ class TestBoth:
         script = made(["a==1", "b>=2,<3", "c[d]"], "kfp==2")[2]
         first, second, *_ = script.split(";")
         assert first == "python3 -m pip install -q a==1 'b>=2,<3' 'c[d]'"
-        assert second == "python3 -m pip install -q --no-deps kfp==2"
+        assert second == "echo kfp==2|python3 -m pip install -q --no-deps -r /dev/stdin"
 
     def test_kfp_alone_where_nothing_else_is_needed(self, made: Maker) -> None:
         assert made([], "kfp==2")[2].count("pip install") == 1

@@ -66,6 +66,7 @@ def test_run_parameters_have_the_experiments_values_as_defaults() -> None:
         "trialTimeout": "none",
         "trialStartTimeout": "none",
         "enqueue": "none",
+        "furtherRuns": "none",
         "track": "none",
         "resume": "none",
         "warmStart": "none",

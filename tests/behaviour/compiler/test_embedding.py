@@ -18,6 +18,7 @@ from katibflow.compiler.library import pack_library
 from katibflow.errors import InputError, InvalidExperiment
 from katibflow.experiment.types import Experiment as Model
 from katibflow.pipelines import experiment
+from katibflow.pipelines.pods import USER
 from katibflow.steps.termination import KILL_COMMANDS
 from katibflow.study.history import TrialState
 from tests.e2e.kfp_local import Run, run_pipeline
@@ -99,9 +100,14 @@ class TestInsideAnotherPipeline:
         }
         assert retried == RETRY
         executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-        assert executors == {
-            key: {"podMetadata": {"annotations": ANNOTATIONS}} for key in FOLLOWING
-        }
+        rights = {"runAsNonRoot": True, "runAsUser": str(USER)}
+        ours = spec["deploymentSpec"]["executors"].keys() - {"exec-use"}
+        assert {name: executors[name]["securityContext"] for name in ours} == dict.fromkeys(
+            ours, rights
+        )
+        assert {
+            name: body["podMetadata"] for name, body in executors.items() if "podMetadata" in body
+        } == {key: {"annotations": ANNOTATIONS} for key in FOLLOWING}
 
     def test_both_have_one_library_in_the_workflow(self, two_text: str) -> None:
         pack = pack_library()

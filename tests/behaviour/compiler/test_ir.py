@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from katibflow.compiler.emit import compile_experiment
+from katibflow.compiler.emit import BASE_IMAGE, compile_experiment
 from katibflow.compiler.ir import (
     dag_tasks,
     hand_on,
@@ -18,7 +18,10 @@ from katibflow.compiler.ir import (
     merge_twins,
     without_versions,
 )
+from katibflow.compiler.requirements import AT_THE_END
 from katibflow.errors import KatibflowError
+from katibflow.pipelines.pods import REQUESTS, USER
+from katibflow.steps.installing import pinned
 from katibflow.steps.leaving import document_mark
 from katibflow.steps.termination import KILL_COMMANDS
 from tests.shell_trials import experiment
@@ -227,16 +230,30 @@ class TestSteps:
     ) -> None:
         assert tasks["launcher"]["retryPolicy"]["maxRetryCount"] == 3
         executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-        assert executors == {
-            "exec-launcher": {
-                "podMetadata": {
-                    "annotations": {
-                        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
-                        **KILL_COMMANDS,
-                    }
-                }
+        assert {name for name, body in executors.items() if "podMetadata" in body} == {
+            "exec-launcher"
+        }
+        assert executors["exec-launcher"]["podMetadata"] == {
+            "annotations": {
+                "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+                **KILL_COMMANDS,
             }
         }
+
+    def test_every_step_runs_as_nobody_and_says_what_it_needs(
+        self, documents: list[dict[str, Any]]
+    ) -> None:
+        """What else "restricted" asks for, Kubeflow Pipelines adds: seen on 2.17."""
+        steps = documents[0]["deploymentSpec"]["executors"]
+        rights = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        assert {name: body["securityContext"] for name, body in rights.items()} == {
+            name: {"runAsNonRoot": True, "runAsUser": str(USER)} for name in steps
+        }
+        for name, body in steps.items():
+            resources = body["container"]["resources"]
+            assert resources["resourceCpuRequest"] == REQUESTS["cpu"], name
+            assert resources["resourceMemoryRequest"] == REQUESTS["memory"], name
+            assert not [key for key in resources if "imit" in key], name
 
     def test_names_read_well(self, tasks: dict[str, dict[str, Any]]) -> None:
         assert {task["taskInfo"]["name"] for task in tasks.values()} == {
@@ -250,13 +267,16 @@ class TestSteps:
             for name, body in spec["deploymentSpec"]["executors"].items()
             if name != "exec-library"
         }
-        assert {name for name, text in installs.items() if "optuna==" in text} == {
+        assert {name for name, text in installs.items() if re.search(r"\boptuna\b", text)} == {
             *("suggestion", "summary", "report")
         }
-        assert {name for name, text in installs.items() if "kubernetes==" in text} == {
+        assert {name for name, text in installs.items() if re.search(r"\bkubernetes\b", text)} == {
             *("start", "launcher", "collector", "report", "finish")
         }
-        assert all("install -q --no-deps kfp==" in text for text in installs.values())
+        (kfp,) = pinned(["kfp"])
+        assert "--hash=sha256:" in kfp
+        for text in installs.values():
+            assert text.startswith(f"echo '{kfp}'|python3 -m pip install -q --no-deps -r")
 
     def test_optunas_own_samplers_are_there_wherever_the_experiment_is_read(self) -> None:
         tried = experiment(
@@ -267,14 +287,15 @@ class TestSteps:
         lacking = {
             name
             for name, body in executors.items()
-            if not any(" optuna==" in part for part in body["container"]["command"])
+            if not re.search(r"\boptuna\b", "".join(body["container"]["command"][2:3]))
         }
         assert lacking == {"exec-library"}
-        assert " scipy==" in executors["exec-suggestion"]["container"]["command"][2]
+        assert " scipy;" in executors["exec-suggestion"]["container"]["command"][2]
 
     def test_images_are_stock_python(self, spec: dict[str, Any]) -> None:
         executors = spec["deploymentSpec"]["executors"].values()
-        assert {body["container"]["image"] for body in executors} == {"python:3.11-slim"}
+        assert {body["container"]["image"] for body in executors} == {BASE_IMAGE}
+        assert BASE_IMAGE.startswith("python:3.11-slim")
 
     def test_finish_is_told_what_a_trial_is_and_where_the_experiment_stands(
         self, tasks: dict[str, dict[str, Any]]
@@ -288,7 +309,7 @@ class TestSteps:
         assert json.loads(told["job"]) == kind
         given = tasks["start"]["inputs"]["parameters"]["experiment"]["runtimeValue"]["constant"]
         assert told["document"] == document_mark(given)
-        assert "plotly==" in told["packages"]
+        assert told["packages"].split() == [*AT_THE_END]
 
 
 def test_dollars_of_a_trial_are_nothing_that_kubernetes_replaces() -> None:

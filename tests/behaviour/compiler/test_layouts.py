@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 from bisect import bisect
 from itertools import pairwise
@@ -209,3 +210,13 @@ def test_the_turns_of_a_loop_share_the_object() -> None:
     ]
     with pytest.raises(InputError, match=r"found it 90 times in a loop; allowed: at most \d\d "):
         chosen("auto", 90)
+
+
+def test_a_long_text_that_does_not_pack_takes_more_of_a_run() -> None:
+    def base(text: str) -> float:
+        return Capacity.of(experiment(f"echo {text}")).base
+
+    packs, does_not = "a" * 86_000, random.Random(1).randbytes(43_000).hex()
+    assert base(packs) - base("") == 7 * 86_000
+    # On the engine a run took 1,116,230 bytes in all with such an Experiment, and was dead.
+    assert 800_000 < base(does_not) - base("") < 900_000

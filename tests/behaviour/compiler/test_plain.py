@@ -49,6 +49,26 @@ def test_a_module_stays_the_same_program(file: Path) -> None:
     assert not [token for token in tokens if token.type == tokenize.COMMENT]
 
 
+def test_what_is_only_for_checkers_can_be_left_out_too() -> None:
+    source = (
+        "from __future__ import annotations\n"
+        "from typing import TYPE_CHECKING, Any, ClassVar\n"
+        "from collections.abc import Sequence\n"
+        "if TYPE_CHECKING:\n    from a import b\n"
+        "__all__ = ['A']\n"
+        "def f(x: Any, *more: Sequence[int], y: int = 1) -> int:\n"
+        "    z: int\n    z = 2\n    total: int = x + y + z\n    return total\n"
+        "class A:\n    x: ClassVar[int] = 1\n    def g(self) -> 'A':\n        return self\n"
+    )
+    assert plain_source(source, annotated=False) == (
+        "from __future__ import annotations\n"
+        "from typing import ClassVar\n\n"
+        "def f(x, *more, y=1):\n"
+        "    z = 2\n    total = x + y + z\n    return total\n\n"
+        "class A:\n    x: ClassVar[int] = 1\n\n    def g(self):\n        return self"
+    )
+
+
 @pytest.mark.parametrize(
     ("source", "plain"),
     [

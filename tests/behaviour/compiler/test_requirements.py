@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from katibflow import collectors
 from katibflow.collectors import KINDS
@@ -16,10 +17,10 @@ from katibflow.compiler.requirements import (
     PACKAGES,
     READERS,
     SUGGESTERS,
-    VERSIONS,
     packages_of,
 )
 from katibflow.experiment.types import Experiment
+from katibflow.steps.installing import pinned, pins
 from katibflow.suggestion import algorithms
 from katibflow.suggestion.algorithms import ALGORITHMS
 from tests.behaviour.compiler.imports import Target, modules, packages_reached
@@ -147,9 +148,29 @@ def test_every_package_has_its_version(changes: dict[str, Any]) -> None:
             assert re.fullmatch(r"[\w-]+==\d[\w.]*", package), package
 
 
-def test_every_version_is_of_a_package_that_several_name() -> None:
-    named = [each for packages in PACKAGES.values() for each in packages]
-    assert set(VERSIONS) == {*named, "scipy", "torch"}
+def test_what_is_wanted_is_what_steps_install_and_bounds_of_what_that_requires() -> None:
+    wanted = {requirement.name: requirement for requirement in map(Requirement, pins()["wanted"])}
+    assert SOMETIMES - FROM_A_NAME | {each for step in PACKAGES.values() for each in step} <= {
+        *wanted
+    }
+    for name, requirement in wanted.items():
+        assert requirement.specifier.contains(pins()["packages"][name][0]), name
+
+
+def test_every_package_comes_with_all_that_it_requires_and_hashes_of_both_machines() -> None:
+    packages = pins()["packages"]
+    for name, (_, required, hashes) in packages.items():
+        assert set(required) <= set(packages), name
+        assert hashes and all(re.fullmatch("[0-9a-f]{64}", each) for each in hashes), name
+    (colorlog,) = (line for line in pinned(["optuna"]) if line.startswith("colorlog=="))
+    assert colorlog.count(" --hash=sha256:") == 1
+    assert next(line for line in pinned(["numpy"])).count(" --hash=sha256:") >= 2
+    assert pinned(["optuna", "numpy"]) == pinned(["optuna"])
+
+
+def test_only_what_is_named_exactly_in_pins_can_be_installed() -> None:
+    with pytest.raises(KeyError, match="unknown"):
+        pinned(["unknown"])
 
 
 class TestWhereTheyGo:

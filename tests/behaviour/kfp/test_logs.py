@@ -106,13 +106,9 @@ def test_a_trial_is_followed_to_its_end(
     following = threading.Thread(target=lambda: done.append(katibflow(*words)))
     following.start()
     cluster.server.wait_for(lambda: cluster.server.count("get", "pods/log") > 0)
-    with cluster.server.changed:
-        log.lines += [(cluster.server.now(), "epoch 1"), (cluster.server.now(), "loss=0.5")]
-        cluster.server.changed.notify_all()
+    log.add([(cluster.server.now(), "epoch 1"), (cluster.server.now(), "loss=0.5")])
     put_trial(cluster.server, run["run_id"], 0, 0.5)
-    with cluster.server.changed:
-        log.ended = True
-        cluster.server.changed.notify_all()
+    log.end()
     following.join(60)
     assert done[0].err == ""
     assert done[0].out == "==> pod <==\nepoch 1\nloss=0.5\n"

@@ -76,8 +76,30 @@ def test_an_experiment_runs_to_its_end_and_is_on_record_in_its_objects(lab: Lab)
         created = lab.object(trial.number)["metadata"]["creationTimestamp"].removesuffix("Z")
         assert trial.queued and trial.start
         assert trial.start == max(trial.queued, f"{created}.000+00:00")
-    assert lab.pods() == []
+    lab.server.wait_for(lambda: not lab.pods())
     assert len(lab.server.objects["jobs"]) == 9
+
+
+def test_a_run_shares_its_watches_asks_little_and_forgets_what_is_over(lab: Lab) -> None:
+    lab.server.script = trains
+    trial_template = {**document()["spec"]["trialTemplate"], "retain": True}
+    lab.template_of(trial_template["trialSpec"], retain=True)
+    runner = lab.runner()
+    result = run(lab, runner, trialTemplate=trial_template)
+    assert len(result.history.trials) == len(lab.pods()) == 9
+    assert {lab.server.most_watching["jobs"], lab.server.most_watching["pods"]} == {1}
+    asked = [each for each in lab.server.requests if each.verb not in ("list", "watch")]
+    assert len(asked) <= 4 * 9  # a job is created, its log read twice, its record written
+    assert not any(watch.holds(pod) for watch in runner._watches.all for pod in lab.pods())
+
+
+def test_a_list_that_grows_too_old_between_its_pages_begins_anew(lab: Lab) -> None:
+    lab.server.script = trains
+    result = run(lab, lab.runner())
+    lab.server.page_size = 4
+    runner = lab.runner()
+    lab.server.fail(lambda request: "continue" in request.query, 410)
+    assert runner.records() == result.history.trials
 
 
 def test_an_interrupted_experiment_goes_on_from_its_objects(lab: Lab) -> None:
@@ -99,7 +121,7 @@ def test_an_interrupted_experiment_goes_on_from_its_objects(lab: Lab) -> None:
     lab.server.script = script
     first = run(lab, lab.runner(), stop, watch)
     assert first.interrupted
-    assert lab.pods() == []
+    lab.server.wait_for(lambda: not lab.pods())
     second = run(lab, lab.runner())
     assert [trial.number for trial in second.history.trials] == list(range(9))
     assert {trial.state for trial in second.history.trials} == {TrialState.COMPLETE}
@@ -132,7 +154,7 @@ def test_a_hopeless_trial_stopped_early_is_on_record_with_its_last_value(lab: La
     assert (last.state, last.observations["loss"].latest) == (TrialState.PRUNED, 9.5)
     assert lab.runner().records()[-1] == last
     assert lab.object(3)["metadata"]["labels"]["katibflow/state"] == "PRUNED"
-    assert lab.pods() == []
+    lab.server.wait_for(lambda: not lab.pods())
 
 
 def test_a_goal_that_is_reached_stops_what_runs(lab: Lab) -> None:
@@ -155,7 +177,7 @@ def test_a_goal_that_is_reached_stops_what_runs(lab: Lab) -> None:
     result = run(lab, lab.runner(), objective=objective)
     states = [trial.state for trial in result.history.trials]
     assert states == [TrialState.COMPLETE, TrialState.KILLED, TrialState.KILLED]
-    assert lab.pods() == []
+    lab.server.wait_for(lambda: not lab.pods())
 
 
 def test_a_template_that_no_cluster_takes_ends_the_experiment_at_its_first_trial(lab: Lab) -> None:
@@ -177,5 +199,5 @@ def test_a_job_that_may_not_be_followed_does_not_outlive_the_run(lab: Lab) -> No
     lab.server.fail(lambda request: request.resource == "pods/log", 403, times=9, message=refusal)
     with pytest.raises(RunnerError, match="pods/log"):
         run(lab, lab.runner())
-    assert lab.pods() == []
+    lab.server.wait_for(lambda: not lab.pods())
     assert all(body["spec"]["suspend"] for body in lab.server.objects["jobs"].values())

@@ -57,10 +57,10 @@ def test_every_request_is_tried_again(lab: Lab, status: int) -> None:
     outcome, watch = lab.run(completes(["a", "b"]))
     assert outcome.state is JobState.SUCCEEDED
     assert watch.lines == ["a", "b"]
-    assert lab.server.count("get", "jobs") == 4
+    assert lab.server.count("create", "jobs") == 4
     lab.server.fail(creating, status, times=3)
     assert lab.begin(number=1)[0].result(20).state is JobState.SUCCEEDED
-    assert lab.server.count("create", "jobs") == 1 + 4
+    assert lab.server.count("create", "jobs") == 4 + 4
 
 
 def test_the_servers_wish_to_wait_is_heeded(lab: Lab) -> None:
@@ -220,9 +220,7 @@ def test_a_log_that_ends_before_its_container_is_followed_on(lab: Lab) -> None:
     future, watch, _ = lab.begin(held)
     watch.wait_for_line("first")
     log = lab.server.log(held.pods[0].name, "main", 0)
-    with lab.server.changed:
-        log.ended = True  # as when an API server restarts in good order
-        lab.server.changed.notify_all()
+    log.end()  # as when an API server restarts in good order
     lab.server.wait_for(lambda: lab.server.count("get", "pods/log") > 1)
     log.ended = False
     held.go.set()

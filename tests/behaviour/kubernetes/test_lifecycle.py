@@ -202,7 +202,7 @@ def test_a_recorded_job_is_adopted_without_its_pods(lab: Lab) -> None:
     lab.runner().record(finished())
     outcome = lab.runner().run(lab.trial_job(), Watch(), StopRequest())
     assert (outcome.state, outcome.reason) == (first.state, first.reason)
-    assert lab.pods() == []
+    lab.server.wait_for(lambda: not lab.pods())
 
 
 def test_a_closed_runner_does_not_leave_a_run_waiting(lab: Lab) -> None:
@@ -338,7 +338,7 @@ def test_a_recorded_trial_loses_its_pods_and_keeps_its_job(lab: Lab) -> None:
     lab.run(completes())
     assert len(lab.pods()) == 2
     runner.record(finished())
-    assert lab.pods() == []
+    lab.server.wait_for(lambda: not lab.pods())
     assert lab.object()["metadata"]["labels"]["katibflow/state"] == "COMPLETE"
     assert runner.records() == (finished(),)
 

@@ -17,11 +17,14 @@ import yaml
 
 from katibflow.compiler.emit import compile_experiment
 from katibflow.compiler.library import carried_files, pack_library
+from katibflow.compiler.requirements import PACKAGES
 from katibflow.steps.files import HISTORY, LIBRARY, read_study
+from katibflow.steps.installing import pinned
 from katibflow.steps.run_parameters import parameters_of
 from katibflow.study.resume import run_name
 from tests.behaviour.steps.test_finish import kubeconfig
 from tests.doubles.kubernetes.server import NAMESPACE, ApiServer
+from tests.doubles.service_account import service_account
 from tests.e2e.kfp_local import NO_PIP
 from tests.e2e.workflows import implementations, workflow
 from tests.shell_trials import experiment
@@ -86,7 +89,7 @@ def start(folder: Path, server: ApiServer, text: str, run: str = RUN) -> Done:
     environment = {
         **os.environ,
         **kubeconfig(folder, server),
-        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        **service_account(folder, server),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([NO_PIP, str(folder)]),
         "ASKED_FOR": str(folder / "asked_for"),
@@ -134,12 +137,10 @@ def test_the_library_comes_from_the_runs_own_workflow(
     (asked,) = server.requests
     assert (asked.verb, asked.resource) == ("list", "workflows")
     assert asked.query == {"labelSelector": f"pipeline/runid={RUN}"}
-    packages, kfp = done.asked_for
-    assert packages[:2] == kfp[:2] == ["install", "-q"]
-    assert {each.partition("==")[0] for each in packages[2:]} == {
-        *("pydantic", "PyYAML", "kubernetes")
-    }
-    assert kfp[2] == "--no-deps" and kfp[3].startswith("kfp==")
+    kfp, packages = done.asked_for
+    assert kfp == ["install", "-q", "--no-deps", "-r", "/dev/stdin", *pinned(["kfp"])]
+    assert packages[:4] == ["install", "-q", "--require-hashes", "-r"]
+    assert packages[5:] == pinned(PACKAGES["start"])
 
 
 def test_without_leave_to_list_workflows_it_says_what_to_grant_or_use(
@@ -149,7 +150,7 @@ def test_without_leave_to_list_workflows_it_says_what_to_grant_or_use(
     server.put("workflows", workflow("own", RUN, implementations(compiled)), "ADDED")
     done = start(tmp_path, server, compiled)
     assert done.code != 0
-    assert f"the Workflows in namespace {NAMESPACE} cannot be listed: 403" in done.out
+    assert f"Workflow in namespace {NAMESPACE}, cannot be read: HTTP Error 403" in done.out
     assert "let the run's service account list workflows.argoproj.io" in done.out
     assert "--image or --package" in done.out
     assert not (done.study / HISTORY).exists()

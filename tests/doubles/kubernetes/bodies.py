@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 
@@ -34,25 +35,45 @@ def as_seen(
 
 
 def selected(body: Mapping[str, Any], query: Mapping[str, str]) -> bool:
-    labels = body["metadata"].get("labels") or {}
-    for term in filter(None, query.get("fieldSelector", "").split(",")):
+    return selector(query)(body)
+
+
+def selector(query: Mapping[str, str]) -> Callable[[Mapping[str, Any]], bool]:
+    """Returns whether an object is selected, for a query's selectors."""
+    fields, labels = query.get("fieldSelector", ""), query.get("labelSelector", "")
+    return _selector(fields, labels)
+
+
+@lru_cache(maxsize=1000)
+def _selector(fields: str, labels: str) -> Callable[[Mapping[str, Any]], bool]:
+    by_field: list[tuple[list[str], bool, str]] = []
+    for term in filter(None, fields.split(",")):
         match = re.fullmatch(r"(metadata\.name|status\.phase|type)(!?)=(.*)", term)
         assert match, term
-        value: Any = body
-        for key in match[1].split("."):
-            value = value.get(key, "")
-        if (value == match[3]) == bool(match[2]):
-            return False
-    for term in filter(None, query.get("labelSelector", "").split(",")):
+        by_field.append((match[1].split("."), not match[2], match[3]))
+    by_label: list[tuple[str, str, str | None]] = []
+    for term in filter(None, labels.split(",")):
         match = re.fullmatch(r"(!?)([^=]+)(?:=(.*))?", term)
         assert match, term
-        negated, key, value = match.groups()
-        if negated:
-            if key in labels:
+        by_label.append((match[1], match[2], match[3]))
+
+    def is_selected(body: Mapping[str, Any]) -> bool:
+        for path, equal, wanted in by_field:
+            value: Any = body
+            for key in path:
+                value = value.get(key, "")
+            if (value == wanted) != equal:
                 return False
-        elif key not in labels or (value is not None and labels[key] != value):
-            return False
-    return True
+        has = body["metadata"].get("labels") or {}
+        for negated, key, wanted_label in by_label:
+            if negated:
+                if key in has:
+                    return False
+            elif key not in has or (wanted_label is not None and has[key] != wanted_label):
+                return False
+        return True
+
+    return is_selected
 
 
 def metadata_only(page: Mapping[str, Any]) -> dict[str, Any]:

@@ -170,7 +170,7 @@ class PodPlay:
         with self.cluster.changed:
             self._body()
             log = self.cluster.log(self.name, name, self._states[name]["restartCount"])
-            log.lines += [(self.cluster.now(), line) for line in lines]
+            log.add([(self.cluster.now(), line) for line in lines])
             self.cluster.changed.notify_all()
 
     def rotate_log(self, container: str = "") -> None:
@@ -178,14 +178,14 @@ class PodPlay:
         name = container or self.main
         with self.cluster.changed:
             key = self.name, name, self._states[name]["restartCount"]
-            self.cluster.logs[key] = Log()
+            self.cluster.logs[key] = Log(self.cluster.lock)
             self.cluster.changed.notify_all()
 
     def cut_log(self, container: str = "") -> None:
         """Breaks the connection that follows the log, in the middle of a line."""
         name = container or self.main
         with self.cluster.changed:
-            self.cluster.log(self.name, name, self._states[name]["restartCount"]).cuts += 1
+            self.cluster.log(self.name, name, self._states[name]["restartCount"]).cut()
             self.cluster.changed.notify_all()
 
     def warn(self, reason: str, message: str = "", container: str = "") -> None:
@@ -208,7 +208,7 @@ class PodPlay:
         if message:
             state["state"]["terminated"]["message"] = message
         with self.cluster.changed:
-            self.cluster.log(self.name, name, state["restartCount"]).ended = True
+            self.cluster.log(self.name, name, state["restartCount"]).end()
             self._publish(**({"phase": phase} if phase else {}))
 
     def exit(self, code: int = 0, reason: str = "") -> None:
@@ -219,7 +219,7 @@ class PodPlay:
         with self.cluster.changed:
             for (pod, _, _), log in self.cluster.logs.items():
                 if pod == self.name:
-                    log.ended = True
+                    log.end()
             self.cluster.changed.notify_all()
 
     def delete(self) -> None:

@@ -15,9 +15,11 @@ import socket
 import threading
 import time
 import urllib.request
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -29,7 +31,7 @@ from tests.doubles.kubernetes.bodies import (
     is_stopped,
     merge,
     metadata_only,
-    selected,
+    selector,
 )
 
 NAMESPACE = "kubeflow"
@@ -50,6 +52,8 @@ GROUPS = {
     "sparks": "example.com/v1",
 }
 BOOKMARK_SECONDS = 0.2
+KEPT_VERSIONS = 4000
+"""Changes of a kind that can be watched from; a watch from before them gets 410."""
 _METADATA = "as=PartialObjectMetadataList"
 
 
@@ -78,12 +82,35 @@ class Fault:
 
 
 class Log:
-    """The output of one instance of a container."""
+    """The output of one instance of a container; who follows it waits for it alone.
 
-    def __init__(self) -> None:
+    Args:
+        lock: The cluster's lock, which guards the log too.
+    """
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self.changed = threading.Condition(lock)
         self.lines: list[tuple[str, str]] = []
         self.ended = False
-        self.cuts = 0  # connections to it that were cut
+        self.cuts = 0  # connections to it that are to be cut
+
+    def add(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Adds lines with their times."""
+        with self.changed:
+            self.lines += lines
+            self.changed.notify_all()
+
+    def end(self) -> None:
+        """Ends the output: the container is over, or its pod is gone."""
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def cut(self) -> None:
+        """Breaks the connection that follows the log."""
+        with self.changed:
+            self.cuts += 1
+            self.changed.notify_all()
 
 
 class ApiServer(HttpDouble):
@@ -97,6 +124,12 @@ class ApiServer(HttpDouble):
         self.history: dict[str, list[tuple[int, str, dict[str, Any], dict[str, Any]]]] = {
             plural: [] for plural in GROUPS
         }
+        self.forgotten = dict.fromkeys(GROUPS, 0)
+        """The last version of each kind that the history has no more."""
+        self.news = {plural: threading.Condition(self.lock) for plural in GROUPS}
+        """What the watches of a kind wait for."""
+        self.pages: dict[str, list[dict[str, Any]]] = {}
+        """What is left of lists that are read in pages, by the token that continues them."""
         self.logs: dict[tuple[str, str, int], Log] = {}
         self.requests: list[Request] = []
         self.keep_requests = True
@@ -108,6 +141,8 @@ class ApiServer(HttpDouble):
         """What Argo does with a Workflow of an Experiment that was created, in its own thread."""
         self.admit: Callable[[str, dict[str, Any]], None] = lambda plural, body: None
         self.admits_first = False  # before it sees that the name is taken, as a quota is checked
+        self.watching = dict.fromkeys(GROUPS, 0)  # watches of a kind that are open now
+        self.most_watching = dict.fromkeys(GROUPS, 0)  # the most that were open at a time
         self.silent_watches = 0  # the next ones of which nothing is ever heard
         self.words: Callable[[str], str] = lambda text: text
         """What it says where it would say that text."""
@@ -141,9 +176,19 @@ class ApiServer(HttpDouble):
                 self.objects[plural].pop(name, None)
             else:
                 self.objects[plural][name] = new
-            self.history[plural].append((self.version, kind, new, old))
+            history = self.history[plural]
+            history.append((self.version, kind, new, old))
+            if len(history) > 2 * KEPT_VERSIONS:
+                self.forgotten[plural] = history[KEPT_VERSIONS - 1][0]
+                del history[:KEPT_VERSIONS]
+            self.news[plural].notify_all()
             self.changed.notify_all()
             return new
+
+    def wake_all(self) -> None:
+        for waiting in (*self.news.values(), *(log.changed for log in self.logs.values())):
+            waiting.notify_all()
+        super().wake_all()
 
     def create(self, plural: str, body: Mapping[str, Any]) -> dict[str, Any]:
         with self.changed:
@@ -182,7 +227,7 @@ class ApiServer(HttpDouble):
                 self.delete_pods_of(name)
             self.put(plural, self.objects[plural][name], "DELETED")
             for key in [key for key in self.logs if plural == "pods" and key[0] == name]:
-                self.logs.pop(key).ended = True
+                self.logs.pop(key).end()
             self.changed.notify_all()
 
     def warn(
@@ -213,15 +258,17 @@ class ApiServer(HttpDouble):
 
     def log(self, pod: str, container: str, instance: int) -> Log:
         with self.changed:
-            return self.logs.setdefault((pod, container, instance), Log())
+            return self.logs.setdefault((pod, container, instance), Log(self.lock))
 
     def compact(self) -> None:
         """Forgets all versions so far."""
         with self.changed:
             self.version += 1
             self.oldest = self.version
+            self.pages.clear()
             for events in self.history.values():
                 events.clear()
+            self.wake_all()
 
     def fail(self, matches: Callable[[Request], bool], status: int, **more: Any) -> Fault:
         with self.changed:
@@ -242,8 +289,8 @@ class ApiServer(HttpDouble):
         )
 
     def select(self, plural: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        items = self.objects[plural].values()
-        return [item for item in items if selected(item, query)]
+        is_selected = selector(query)
+        return [item for item in self.objects[plural].values() if is_selected(item)]
 
     def suspended(self, plural: str, name: str) -> None:
         """Deletes the pods of a suspended job, as its controller does."""
@@ -268,6 +315,13 @@ REVIEWS: Mapping[str, Callable[[ApiServer, Mapping[str, Any]], dict[str, Any]]] 
     "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews": _may,
     "/apis/authentication.k8s.io/v1/selfsubjectreviews": _who,
 }
+
+
+_TOKENS = count()
+
+
+def _version_of(event: tuple[int, str, dict[str, Any], dict[str, Any]]) -> int:
+    return event[0]
 
 
 class _Handler(Handler):
@@ -349,7 +403,15 @@ class _Handler(Handler):
                 self._proxy(request)
                 return None
             case "watch", _:
-                self._watch(plural, request.query)
+                with cluster.changed:
+                    cluster.watching[plural] += 1
+                    most = max(cluster.most_watching[plural], cluster.watching[plural])
+                    cluster.most_watching[plural] = most
+                try:
+                    self._watch(plural, request.query)
+                finally:
+                    with cluster.changed:
+                        cluster.watching[plural] -= 1
                 return None
             case "list", _:
                 page = self._list(plural, version, request.query)
@@ -393,15 +455,21 @@ class _Handler(Handler):
     def _list(self, plural: str, version: str, query: Mapping[str, str]) -> dict[str, Any]:
         cluster = self.double
         with cluster.changed:
-            items = cluster.select(plural, query)
-            start = int(query.get("continue") or 0)
+            token = query.get("continue", "")
+            if token and token not in cluster.pages:
+                raise Refused(410, "Expired", "The provided continue parameter is too old")
+            seen, items = token.partition("/")[0], cluster.pages.pop(token, None)
+            if items is None:
+                seen, items = str(cluster.version), cluster.select(plural, query)
             size = cluster.page_size or int(query.get("limit") or 0) or len(items)
-            more = str(start + size) if start + size < len(items) else ""
+            more = f"{seen}/{next(_TOKENS)}" if size < len(items) else ""
+            if more:
+                cluster.pages[more] = items[size:]
             return {
                 "kind": "List",
                 "apiVersion": version,
-                "metadata": {"resourceVersion": str(cluster.version), "continue": more},
-                "items": items[start : start + size],
+                "metadata": {"resourceVersion": seen, "continue": more},
+                "items": items[:size],
             }
 
     def _proxy(self, request: Request) -> None:
@@ -430,6 +498,7 @@ class _Handler(Handler):
     def _watch(self, plural: str, query: Mapping[str, str]) -> None:
         cluster = self.double
         seen = int(query.get("resourceVersion") or 0)
+        history, waiting = cluster.history[plural], cluster.news[plural]
         ends = time.monotonic() + float(query.get("timeoutSeconds") or 3600)
         bookmark = time.monotonic() + BOOKMARK_SECONDS
         self._begin("application/json")
@@ -440,17 +509,17 @@ class _Handler(Handler):
                 return
         while True:
             with cluster.changed:
-                if seen < cluster.oldest:
+                if seen < max(cluster.oldest, cluster.forgotten[plural]):
                     expired = {"code": 410, "reason": "Expired", "message": "too old"}
                     self._chunk(event_line({"type": "ERROR", "object": expired}))
                     break
-                news = [event for event in cluster.history[plural] if event[0] > seen]
+                news = history[bisect_right(history, seen, key=_version_of) :]
                 if not news and cluster._http is None:
                     return
                 if not news:
                     wait = min(bookmark, ends) - time.monotonic()
                     if wait > 0:
-                        cluster.changed.wait(wait)
+                        waiting.wait(wait)
                         continue
             for version, kind, new, old in news:
                 seen = version
@@ -510,7 +579,7 @@ class _Handler(Handler):
                     break
                 if cluster._http is None:
                     return
-                cluster.changed.wait()
+                log.changed.wait()
         self._chunk(b"")
 
     # Answers

@@ -82,6 +82,10 @@ class PlainBackend:
         """Returns False, as there is no Workflow here."""
         return False
 
+    def pipeline_run(self) -> str | None:
+        """Returns None: Kubeflow Pipelines is not asked from here."""
+        return None
+
     def finish(self, experiment: str, run: str, template: TrialTemplate) -> Sequence[str]:
         """Ends the processes of a pipeline's run."""
         files = list(_folder(experiment, run).glob("*.pid"))

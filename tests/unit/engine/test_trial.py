@@ -160,7 +160,7 @@ def test_a_reference_that_resolves_to_nothing_runs_no_job() -> None:
     [
         (SUCCEEDED, ["loss=0.5"], TrialState.COMPLETE, "TrialSucceeded", ""),
         (SUCCEEDED, ["loss=nan"], TrialState.COMPLETE, "ObjectiveNotFinite", "loss is nan; such"),
-        (SUCCEEDED, ["loss=-inf"], TrialState.COMPLETE, "ObjectiveNotFinite", "loss is nan; such"),
+        (SUCCEEDED, ["loss=-inf"], TrialState.COMPLETE, "ObjectiveNotFinite", "loss is -inf; such"),
         (SUCCEEDED, ["loss=nan", "loss=1"], TrialState.COMPLETE, "TrialSucceeded", ""),
         (
             SUCCEEDED,

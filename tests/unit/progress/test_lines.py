@@ -15,7 +15,7 @@ from katibflow.study.decision import decide
 from katibflow.study.history import Observation, Trial, TrialState
 from tests.samples import experiment
 
-BEGUN = datetime.now(UTC) - timedelta(hours=1)
+BEGUN = datetime.now(UTC) - timedelta(hours=100)
 ENDED = (BEGUN + timedelta(minutes=30)).isoformat()
 TWO = experiment({"spec.maxTrialCount": 2})
 DONE = [
@@ -43,7 +43,7 @@ def killed(number: int) -> TrialEnded:
 def test_the_time_left_stands_before_a_message_of_several_lines() -> None:
     failed = Trial(0, TrialState.FAIL, {}, end=ENDED, reason="R", message="exit code 1\nTraceback")
     assert lines([TrialEnded(failed, {})]) == [
-        "07:00:00 trial 0 fail, about 60 min left: R: exit code 1",
+        "07:00:00 trial 0 fail, about 100.0 h left: R: exit code 1",
         "  Traceback",
     ]
 
@@ -53,7 +53,7 @@ def test_after_the_end_no_time_is_left_and_a_trial_that_never_began_is_not_told(
     ends = [*(TrialEnded(trial, {}) for trial in DONE[:1]), TrialStarted(running, False)]
     decided = Decided(decide(TWO, DONE))
     shown = lines([*ends, decided, killed(2), killed(3)])
-    assert "about 60 min left" in shown[0]
+    assert "about 100.0 h left" in shown[0]
     assert shown[2:] == [
         "07:00:00 ExperimentMaxTrialsReached: 2 trials ended, maxTrialCount is 2",
         "07:00:00 trial 2 killed (best loss=1 in trial 0): TrialKilled: 2 trials ended",

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from katibflow.experiment.types import Experiment
+from katibflow.printing import counted
 from katibflow.study.decision import Decision, decide, used_up
 from katibflow.study.history import Observation, Trial, TrialState
 from katibflow.study.objectives import best_trial
@@ -129,7 +130,9 @@ def test_too_many_failed_trials_end_the_experiment(
     if ends:
         assert decision.reason == Why.FAILED
         assert not decision.succeeded
-        assert decision.message == f"{failed} trials failed, maxFailedTrialCount is {limit}"
+        assert (
+            decision.message == f"{counted(failed, 'trial')} failed, maxFailedTrialCount is {limit}"
+        )
 
 
 @pytest.mark.parametrize("state", [FAIL, PRUNED, COMPLETE])

@@ -295,10 +295,7 @@ class MetricConstraint(Model):
     max: FiniteNumber | None = None
 
 
-_BY_TYPE: Mapping[ObjectiveType, StrategyValue] = {
-    ObjectiveType.MINIMIZE: StrategyValue.MIN,
-    ObjectiveType.MAXIMIZE: StrategyValue.MAX,
-}
+_BY_TYPE = {ObjectiveType.MINIMIZE: StrategyValue.MIN, ObjectiveType.MAXIMIZE: StrategyValue.MAX}
 
 
 class Objective(Model):

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 __all__ = ["install", "pinned", "pins"]
@@ -58,10 +59,10 @@ def install(packages: Sequence[str]) -> None:
     lines = pinned(packages)
     if not lines:
         return
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-        file.write("\n".join(lines))
-        file.flush()
-        pip = (sys.executable, "-m", "pip", "install", "-q", "--require-hashes", "-r", file.name)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "requirements.txt")
+        file.write_text("\n".join(lines), encoding="utf-8")
+        pip = (sys.executable, "-m", "pip", "install", "-q", "--require-hashes", "-r", str(file))
         if subprocess.run(pip, check=False).returncode:
             raise SystemExit(f"katibflow: pip could not install {' '.join(packages)}")
     # A user without a right to write into Python's own folder gets one at home, made just now.

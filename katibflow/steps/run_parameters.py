@@ -1,13 +1,11 @@
 """The table of run parameters: the values of an Experiment that a run may change.
 
-The table gives the compiled pipeline's parameters and their defaults, the inputs of the step
-`start` and their checks, the options of ``katibflow submit``, the keywords of
-``Experiment.submit``, ``Experiment.task`` and ``katibflow.pipelines.experiment``, the command that
-goes on with a run's trials, and the table in docs/kfp.md. A parameter is an entry of
-`RUN_PARAMETERS` with the function that applies its value: to the Experiment's document, or to the
-study that a run begins with.
-
-Every command reads the table, so large imports wait until a value is checked.
+The table gives the compiled pipeline's parameters and defaults, the inputs of the step `start` and
+their checks, the options of ``katibflow submit``, the keywords of ``Experiment.submit``,
+``Experiment.task`` and ``katibflow.pipelines.experiment``, the command that goes on with a run's
+trials, and the table in docs/kfp.md. An entry of `RUN_PARAMETERS` has the function that applies its
+value: to the Experiment's document, or to the study that a run begins with. Every command reads the
+table, so large imports wait until a value is checked.
 """
 
 from __future__ import annotations

@@ -130,9 +130,8 @@ def test_too_many_failed_trials_end_the_experiment(
     if ends:
         assert decision.reason == Why.FAILED
         assert not decision.succeeded
-        assert (
-            decision.message == f"{counted(failed, 'trial')} failed, maxFailedTrialCount is {limit}"
-        )
+        found = counted(failed, "trial")
+        assert decision.message == f"{found} failed, maxFailedTrialCount is {limit}"
 
 
 @pytest.mark.parametrize("state", [FAIL, PRUNED, COMPLETE])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 from katibflow.errors import InputError, KatibflowError
 
 __all__ = ["WarningListener"]
+
+_OWN = f"{__package__.partition('.')[0]}."
+"""What the names of katibflow's modules begin with."""
 
 
 class WarningListener:
@@ -21,9 +25,7 @@ class WarningListener:
 
     def warning(self, text: str) -> None:
         """Warns of the Experiment."""
-        # Frames up to the caller: this method, the client's, two of the handles', and
-        # `Experiment.submit`.
-        warnings.warn(f"{self._source}: {text}", stacklevel=6)
+        _warn(f"{self._source}: {text}")
 
     def line(self, text: str) -> None:
         """Shows nothing."""
@@ -32,5 +34,12 @@ class WarningListener:
         """Warns that the trials of earlier runs are not checked."""
         if isinstance(error, InputError):
             return  # the run needs no cluster, and reading its trials later raises the error
-        # The frames as above, and two methods of the cluster.
-        warnings.warn(f"earlier trials cannot be seen from here: {error}", stacklevel=8)
+        _warn(f"earlier trials cannot be seen from here: {error}")
+
+
+def _warn(text: str) -> None:
+    """Warns at the line that called katibflow: the nearest one that is none of its own."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OWN):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, stacklevel=level)

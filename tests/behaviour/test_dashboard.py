@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 import yaml
@@ -47,6 +48,16 @@ def serving(folder: Path, *words: str) -> Iterator[str]:
     finally:
         process.kill()
         process.communicate()
+
+
+def deleted(address: str, path: str, **headers: str) -> int:
+    """The status of a request to delete something."""
+    url = address.partition("/dashboard")[0] + path
+    try:
+        with urlopen(Request(url, method="DELETE", headers=headers), timeout=10) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
 
 
 def ask(address: str, path: str) -> Any:
@@ -147,6 +158,8 @@ def test_a_history_file_is_shown_and_followed(tmp_path: Path) -> None:
     file = tmp_path / "downloaded"
     file.write_text(dump_history(replace(history, trials=history.trials[:2])))
     with serving(tmp_path, "downloaded") as address:
+        assert deleted(address, "/api/studies/0") == 403
+        assert deleted(address, "/api/studies/0", Host="evil.example") == 403
         assert states(address) == ["Complete"] * 2
         (tmp_path / "other").write_text("not it")
         (tmp_path / "new").write_text(dump_history(history))

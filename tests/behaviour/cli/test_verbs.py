@@ -155,6 +155,20 @@ def test_a_folder_of_runs_that_is_a_file_is_refused(ask: Ask, tmp_path: Path) ->
         assert "--runs file: " in done.err
 
 
+def test_a_pipe_in_the_place_of_a_history_stops_no_command(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text(json.dumps(document("echo loss=1", {})))
+    folder = Path("runs/sample")
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "study.jsonl")
+    done = ask("run", "e.yaml")
+    assert (done.code, done.out) == (1, "")
+    assert "runs/sample/study.jsonl: cannot be read: is no regular file" in done.err
+    for verb in ("show", "report"):
+        done = ask(verb, "runs/sample")
+        assert (done.code, done.out, "runs/sample" in done.err) == (2, "", True)
+    assert [path.name for path in folder.iterdir() if path.name != "lock"] == ["study.jsonl"]
+
+
 def test_logs_are_read_from_the_folder(ask: Ask) -> None:
     put_run(Path("runs/sample"))
     assert ask("logs", "sample", "1").out == "==> job-0 <==\nepoch of 1\nloss=1\n"

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from katibflow.errors import HistoryError
+from katibflow.runners.events import LogLine
 from katibflow.runners.local.lock import RunLock
 from katibflow.runners.local.state_files import read_state
 from katibflow.runners.local.trial_folder import TrialFolder
-from katibflow.runs.folder import read_history_file
+from katibflow.runners.log_copies import copied
+from katibflow.runs.folder import RunFolder, read_history_file
 from katibflow.study.files import make_folder, open_regular, read_regular, write_atomically
-from katibflow.study.history import Trial, TrialState
+from katibflow.study.history import History, Trial, TrialState
+from tests.samples import experiment
 
 
 def mode(path: Path) -> int:
@@ -49,6 +52,7 @@ def test_a_file_that_is_there_is_replaced_and_is_private_then(tmp_path: Path) ->
         lambda path: open_regular(path, os.O_RDWR | os.O_CREAT),
         lambda path: RunLock(path.parent).__enter__(),
         lambda path: write_atomically(path, "mine"),
+        lambda path: copied({LogLine: path}, lambda event: None).__enter__(),
     ],
 )
 def test_a_link_in_the_place_of_a_file_leads_nowhere(
@@ -74,6 +78,21 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path: Path) -> Non
     with pytest.raises(HistoryError, match=r"study\.jsonl: cannot be read: is no regular file"):
         read_history_file(pipe)
     assert read_state(pipe, 1) == {}
+
+
+def test_the_folder_of_runs_and_a_run_s_may_be_links_of_the_user_s(tmp_path: Path) -> None:
+    """As to another disk: what stands in them is what no link is followed in."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "runs").symlink_to(elsewhere)
+    folder = RunFolder(tmp_path / "runs" / "sample")
+    study = History(experiment(), "0a1b2c3d", 1)
+    folder.save(study)
+    with RunLock(folder.path):
+        assert (elsewhere / "sample" / "lock").is_file()
+    assert read_history_file(elsewhere / "sample" / "study.jsonl") == study
+    (tmp_path / "linked").symlink_to(elsewhere / "sample")
+    assert RunFolder(tmp_path / "linked").history((), lambda text: None) == study
 
 
 def test_bytes_that_are_no_utf8_and_depth_hide_nothing_else(tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ def start(
         f"{name}: {spec.algorithm.algorithm_name}, {counted(spec.parallelism, 'trial')} at a time, "
         f"at most {spec.max_trial_count or 'any number of'} trials, run {history.run}"
     )
+    if history.warm:
+        print(f"learns from {counted(len(history.warm), 'trial')} of earlier runs: warmStart")
     for trial in history.trials:
         print(f"trial {trial.number}: taken over from {trial.job}, {trial.state}")
 

@@ -33,12 +33,9 @@ def finish(
     """Stops the jobs that have not ended; writes the study, and a report if there is none."""
     load_library(library, run, f"{study.path}/library.zip")
     from katibflow import steps
-    from katibflow.study.resume import run_name
 
     # KFP's backend gives the state of its metadata, COMPLETE, and its documents say SUCCEEDED.
     succeeded = status.state in ("COMPLETE", "SUCCEEDED")
-    if not succeeded:
-        steps.logs_at_end(given["name"], run_name(run), job, logs)
-    steps.finish(given["name"], run_name(run), job)
+    steps.end_run(given["name"], run, job, None if succeeded else logs)
     if steps.study_at_end(document, given, layout, run, room, study) and not succeeded:
         steps.report_at_end(study.path, layout, page, text, metrics, packages)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from katibflow.steps.tasks import (
         collector,
         controller,
+        end_run,
         finish,
         launcher,
-        logs_at_end,
         loop,
         report,
         report_at_end,
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 __all__ = [
     "collector",
     "controller",
+    "end_run",
     "finish",
     "launcher",
-    "logs_at_end",
     "loop",
     "report",
     "report_at_end",

@@ -9,14 +9,30 @@ from katibflow.errors import KatibflowError
 from katibflow.experiment.types import TrialTemplate
 from katibflow.runners.backends import backend_of_steps
 from katibflow.steps.files import Artifact, exits_with_message
+from katibflow.study.resume import run_name
 
-__all__ = ["finish", "logs_at_end", "write_left_logs"]
+__all__ = ["end_run", "finish", "write_left_logs"]
 
 _MOST = 100_000_000
 """The greatest number of characters of all logs together."""
 
 
-def logs_at_end(experiment: str, run: str, job: str, logs: Artifact) -> None:
+def end_run(experiment: str, run: str, job: str, logs: Artifact | None) -> None:
+    """Stops the trials of a run that is over, after it has written the logs that they still have.
+
+    Args:
+        experiment: The Experiment's name, as the run was given it; a wrong one has no trials.
+        run: The id that the engine gave the run.
+        job: As JSON, the fields of the trialTemplate that say what a trial is and when it ends.
+        logs: The output for the logs; None for a run that succeeded, which has its own.
+    """
+    name = run_name(run)
+    if logs is not None:
+        _write_logs(experiment, name, job, logs)
+    finish(experiment, name, job)
+
+
+def _write_logs(experiment: str, run: str, job: str, logs: Artifact) -> None:
     """Writes the logs that the trials of a run that failed or was stopped still have.
 
     A log that cannot be read is no error: what goes on has to be stopped all the same.

@@ -8,15 +8,15 @@ from katibflow.steps.leaving import report_at_end, study_at_end
 from katibflow.steps.presenting import report, summary
 from katibflow.steps.rounds import collector, loop, suggestion
 from katibflow.steps.starting import start
-from katibflow.steps.stopping import finish, logs_at_end
+from katibflow.steps.stopping import end_run, finish
 from katibflow.steps.termination import stopped_with_its_run
 
 __all__ = [
     "collector",
     "controller",
+    "end_run",
     "finish",
     "launcher",
-    "logs_at_end",
     "loop",
     "report",
     "report_at_end",

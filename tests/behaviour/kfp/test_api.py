@@ -67,7 +67,7 @@ def test_without_a_kubeconfig_a_run_is_submitted_and_its_trials_are_elsewhere(
     [
         (
             {"parameters": {"maxTrials": 3}},
-            "parameters: found maxTrials (did you mean maxTrialCount?); allowed: enqueue, goal",
+            "parameters: found maxTrials (did you mean maxTrialCount?); allowed: enqueue, ",
         ),
         ({"parameters": {"maxTrialCount": 0}}, "spec.maxTrialCount: found 0"),
         ({"parameters": {"resume": "?"}}, 'resume: found "?"'),

@@ -53,7 +53,8 @@ def _with_what_they_need(names: set[str]) -> set[str]:
 def _installs(step: str) -> set[str]:
     spec = next(yaml.safe_load_all(compile_experiment(experiment("echo loss=1")).text))
     command = spec["deploymentSpec"]["executors"][f"exec-{step}"]["container"]["command"][2]
-    return {name for name, _ in re.findall(r" ([\w-]+)==([\w.]+)", command)}
+    (names,) = re.findall(r"katibflow\.steps\.installing ([\w .-]+);", command)
+    return {*names.split()}
 
 
 @pytest.fixture

@@ -143,7 +143,7 @@ def test_without_the_right_to_read_its_workflow_a_step_names_the_role(
     run = engine(tmp_path, server, "controller")
     with pytest.raises(Exception, match="onExit"):
         run.run()
-    assert "403 Forbidden; let the service account" in capsys.readouterr().err
+    assert "403: Forbidden; on 403 let the service account" in capsys.readouterr().err
 
 
 class Held:
@@ -153,9 +153,11 @@ class Held:
         self.gate = threading.Event()
         self.running = threading.Event()
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.jobs = 0
         server.script = self._script
 
     def _script(self, play: JobPlay) -> None:
+        self.jobs += 1
         (pod,) = play.pods()
         pod.running()
         self.running.set()
@@ -209,7 +211,8 @@ def test_a_killed_step_is_tried_again_and_adopts_its_job(tmp_path: Path, server:
     assert ended == [True]
     assert run.pods == ["experiment", "experiment", "onExit"]
     assert run.result()["trials"] == {"COMPLETE": 1}
-    assert server.count("create", "jobs") == 1
+    assert server.count("create", "jobs") == 2  # the second one is refused: it is there
+    assert held.jobs == 1
 
 
 def test_retry_runs_only_what_failed(tmp_path: Path, server: ApiServer) -> None:

@@ -15,8 +15,8 @@ from katibflow.study.decision import decide
 from katibflow.study.history import Observation, Trial, TrialState
 from tests.samples import experiment
 
-BEGUN = datetime.now(UTC) - timedelta(hours=100)
-ENDED = (BEGUN + timedelta(minutes=30)).isoformat()
+ENDED = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+"""After the run began, however long the tests before take."""
 TWO = experiment({"spec.maxTrialCount": 2})
 DONE = [
     Trial(number, TrialState.COMPLETE, {"lr": "0.2"}, {"loss": Observation(1, 1, 1)}, end=ENDED)
@@ -27,7 +27,8 @@ DONE = [
 def lines(updates: Sequence[Update], status: Status | None = None) -> list[str]:
     stream = io.StringIO()
     status = status or Status.of(TWO, ())
-    with LineProgress(status, stream, lambda: datetime(2026, 1, 1, 7), BEGUN) as shown:
+    begun = datetime.now(UTC) - timedelta(hours=1)
+    with LineProgress(status, stream, lambda: datetime(2026, 1, 1, 7), begun) as shown:
         for update in updates:
             shown(update)
     return stream.getvalue().splitlines()
@@ -43,7 +44,7 @@ def killed(number: int) -> TrialEnded:
 def test_the_time_left_stands_before_a_message_of_several_lines() -> None:
     failed = Trial(0, TrialState.FAIL, {}, end=ENDED, reason="R", message="exit code 1\nTraceback")
     assert lines([TrialEnded(failed, {})]) == [
-        "07:00:00 trial 0 fail, about 100.0 h left: R: exit code 1",
+        "07:00:00 trial 0 fail, about 60 min left: R: exit code 1",
         "  Traceback",
     ]
 
@@ -53,7 +54,7 @@ def test_after_the_end_no_time_is_left_and_a_trial_that_never_began_is_not_told(
     ends = [*(TrialEnded(trial, {}) for trial in DONE[:1]), TrialStarted(running, False)]
     decided = Decided(decide(TWO, DONE))
     shown = lines([*ends, decided, killed(2), killed(3)])
-    assert "about 100.0 h left" in shown[0]
+    assert "about 60 min left" in shown[0]
     assert shown[2:] == [
         "07:00:00 ExperimentMaxTrialsReached: 2 trials ended, maxTrialCount is 2",
         "07:00:00 trial 2 killed (best loss=1 in trial 0): TrialKilled: 2 trials ended",
@@ -65,5 +66,6 @@ def test_a_run_that_was_over_is_told_by_its_opening_alone_and_has_no_time() -> N
     status = Status.of(TWO, tuple(DONE), opening, was_over=True)
     assert lines([Decided(decide(TWO, DONE))], status) == [f"07:00:00 {opening[0]}"]
     console = Console(file=io.StringIO(), width=80, record=True)
-    console.print(*bar(status, BEGUN, datetime.now(UTC)))
+    now = datetime.now(UTC)
+    console.print(*bar(status, now - timedelta(hours=1), now))
     assert console.export_text().rstrip().endswith(" 100%")

@@ -24,7 +24,8 @@ from tests.nas import KATIBS
 def test_katibs_files_compile(name: str, layout: str) -> None:
     of = check_document(KATIBS[name], name)
     text = compile_experiment(of, layout=layout).text
-    installed = re.findall(r"katibflow\.steps\.installing ([\w .-]+)", " ".join(text.split()))
+    named = r"(?:katibflow\.steps\.installing |KATIBFLOW_PACKAGES=')([\w .-]+)"
+    installed = re.findall(named, " ".join(text.split()))
     assert installed
     assert any("torch" in each.split() for each in installed) == name.startswith("enas")
     for step in ("start", "suggestion", "launcher", "controller", "collector", "report"):

@@ -245,8 +245,8 @@ def test_the_same_seed_gives_the_same_metrics(data: Path, one_epoch: Result) -> 
 @pytest.mark.parametrize(
     "change",
     [
-        "--lr=0.02",
-        *(pytest.param(each, marks=pytest.mark.long) for each in ("--momentum=0.3", "--seed=2")),
+        pytest.param(each, marks=pytest.mark.long)
+        for each in ("--lr=0.02", "--momentum=0.3", "--seed=2")
     ],
 )
 def test_a_changed_argument_changes_the_loss(data: Path, one_epoch: Result, change: str) -> None:

@@ -191,7 +191,7 @@ ABLE = [
 
 @pytest.mark.slow
 @given(conditional_spaces(), st.sampled_from([*ABLE, ("grid", {})]), st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_a_finite_space_is_tried_exactly_once(
     parameters: list[dict[str, Any]], algorithm: tuple[str, dict[str, str]], seed: int
 ) -> None:

@@ -224,7 +224,7 @@ class Live:
     def __call__(self) -> None:
         (suggestion,) = self._suggester.suggest(self._history, 1)
         trial = ended(self._history.next_number, suggestion)
-        self._history = replace(self._history, trials=(*self._history.trials, trial))
+        self._history = self._history.with_trials([trial])
 
 
 def medians(algorithm: str, count: int) -> dict[str, float]:

@@ -52,18 +52,16 @@ def list_(
         shown: list[Snapshot] = []
         for each in listed:
             found = each.found
-            try:
-                if isinstance(found, KatibflowError):
-                    raise found
-                shown.append(found.snapshot(brief=True))
-            except KatibflowError as error:
-                if error is not found:  # the others of its source are listed all the same
+            if not isinstance(found, KatibflowError):
+                try:
+                    shown.append(found.snapshot(brief=True))
+                except KatibflowError as error:  # the others of its source are listed all the same
                     say(f"left out, as it cannot be read: {error}", file=sys.stderr)
-                elif each.configured is Configured.GIVEN:
-                    failures.append(error)
-                else:
-                    what = source_of(source).summary
-                    say(f"runs {what} cannot be listed: {error}", file=sys.stderr)
+            elif each.configured is Configured.GIVEN:
+                failures.append(found)
+            else:
+                what = source_of(source).summary
+                say(f"runs {what} cannot be listed: {found}", file=sys.stderr)
         data += [run.data() for run in shown]
         if shown and not as_json:
             # Each source's as soon as they are known: another may take long to answer.

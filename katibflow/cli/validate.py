@@ -69,12 +69,10 @@ def validate(
 
 
 def _summary(experiment: Experiment) -> str:
+    from katibflow.study.counts import limit_text
+
     spec = experiment.spec
-    trials = (
-        "without a limit"
-        if spec.max_trial_count is None
-        else counted(spec.max_trial_count, "trial")
-    )
+    trials = limit_text(spec.max_trial_count)
     searched = counted(len(spec.parameters), "parameter")
     if spec.nas_config is not None:
         searched = f"networks with numLayers {spec.nas_config.graph_config.num_layers}"

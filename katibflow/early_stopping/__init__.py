@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from katibflow.early_stopping.base import Memory, Rule, Stopping
+from katibflow.early_stopping.base import Memory, Rule, Stopping, remembered
 from katibflow.early_stopping.medianstop import MEDIANSTOP
 from katibflow.early_stopping.pruners import PREFIX, optuna_pruner
 from katibflow.errors import Fault, InputError
@@ -101,10 +101,7 @@ def memory_for(spec: ExperimentSpec, trials: Iterable[Trial]) -> Memory | None:
     stopping = stopping_of(spec)
     if stopping is None or stopping.remember is None:
         return None
-    memory = stopping.remember(spec, _settings(spec, stopping))
-    for trial in trials:
-        memory = memory.after(None, trial)
-    return memory
+    return remembered(stopping.remember(spec, _settings(spec, stopping)), trials)
 
 
 def _settings(spec: ExperimentSpec, stopping: Stopping) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from katibflow.experiment.types import ExperimentSpec
 from katibflow.study.history import Point, Trial
 from katibflow.suggestion.algorithms.base import SettingRule, Settings
 
-__all__ = ["MakeRule", "Memory", "Rule", "Stopping"]
+__all__ = ["MakeRule", "Memory", "Rule", "Stopping", "remembered"]
 
 Rule = Callable[[Point], str | None]
 """Takes a trial's reports of the objective one by one; returns the reason to stop it, or None."""
@@ -27,6 +27,13 @@ class Memory(Protocol):
 
     def rule(self) -> Rule | None:
         """Returns the rule for a trial that is about to start, as `Stopping.make` does."""
+
+
+def remembered(memory: Memory, trials: Iterable[Trial]) -> Memory:
+    """Returns a memory after trials that it has not known."""
+    for trial in trials:
+        memory = memory.after(None, trial)
+    return memory
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 
-from katibflow.early_stopping.base import Rule, Stopping
+from katibflow.early_stopping.base import Rule, Stopping, remembered
 from katibflow.experiment.types import ExperimentSpec, ObjectiveType
 from katibflow.study.chunks import Chunks
 from katibflow.study.history import Point, Trial, TrialState
@@ -68,7 +68,8 @@ class _Averages:
         count = len(self.pairs)
         if not count or count < self.least:
             return None
-        middle = self.pairs[(count - 1) // 2 : count // 2 + 1]
+        # By their places: a part of the sequence would be a copy of all of it.
+        middle = {self.pairs[place] for place in ((count - 1) // 2, count // 2)}
         return _rule(self.spec, self.start_step, count, median(average for average, _ in middle))
 
 
@@ -78,10 +79,7 @@ def _averages(spec: ExperimentSpec, settings: Settings) -> _Averages:
 
 
 def _median_stop(spec: ExperimentSpec, settings: Settings, trials: Iterable[Trial]) -> Rule | None:
-    averages = _averages(spec, settings)
-    for trial in trials:
-        averages = averages.after(None, trial)
-    return averages.rule()
+    return remembered(_averages(spec, settings), trials).rule()
 
 
 def _rule(spec: ExperimentSpec, start_step: int, count: int, threshold: float) -> Rule:

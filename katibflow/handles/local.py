@@ -25,6 +25,7 @@ from katibflow.handles.file_logs import followed_files, lines_in_files
 from katibflow.handles.following import follow_by_looking
 from katibflow.runs.folder import RunFolder
 from katibflow.runs.running import Run, read_run
+from katibflow.study.files import STUDY_FILE
 
 __all__ = ["NAME", "SOURCE", "LocalRun", "LocalRuns", "earlier_run", "path_meant"]
 
@@ -66,7 +67,7 @@ class LocalRun:
     @property
     def name(self) -> str:
         """The folder's name, which is the Experiment's; of a history file alone, the file's."""
-        if self._folder.study.name == "study.jsonl":
+        if self._folder.study.name == STUDY_FILE:
             return self._folder.path.resolve().name
         return self._folder.study.name
 
@@ -225,8 +226,8 @@ def _runs(where: Where) -> list[LocalRun]:
     if not where.runs.is_dir():
         return []
     try:
-        paths = [path for path in where.runs.iterdir() if (path / "study.jsonl").is_file()]
-        paths.sort(key=lambda path: (path / "study.jsonl").stat().st_mtime, reverse=True)
+        paths = [path for path in where.runs.iterdir() if (path / STUDY_FILE).is_file()]
+        paths.sort(key=lambda path: (path / STUDY_FILE).stat().st_mtime, reverse=True)
     except OSError as error:
         raise InputError(f"--runs {where.runs}: cannot be read: {error.strerror}") from error
     return [LocalRun(path, where) for path in paths]

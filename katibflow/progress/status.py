@@ -101,7 +101,7 @@ class Status:
             best_of(experiment.spec.objective, trials),
             opening=opening,
             was_over=was_over,
-            ended=sum(map(_counts, trials)),
+            ended=sum(trial.state.counts for trial in trials),
             running={trial.number for trial in trials if not trial.state.is_finished},
             numbers=[trial.number for trial in trials],
         )
@@ -153,7 +153,7 @@ class Status:
             self.running.discard(number)
         else:
             self.running.add(number)
-        more = _counts(row.trial) - (before is not None and _counts(before.trial))
+        more = row.trial.state.counts - (before is not None and before.trial.state.counts)
         return replace(self, ended=self.ended + more) if more else self
 
     @property
@@ -189,10 +189,6 @@ class Status:
             row.notice,
             is_stopped=self.is_interrupted and row.trial.state is TrialState.RUNNING,
         )
-
-
-def _counts(trial: Trial) -> bool:
-    return trial.state not in (TrialState.RUNNING, TrialState.KILLED)
 
 
 def describe(status: Status, update: Update, left: str = "") -> str | None:

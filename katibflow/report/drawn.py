@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import lt
 from typing import TypeVar
 
 from katibflow.study.best import best_of
 from katibflow.study.history import History, Trial, TrialState
-from katibflow.study.objectives import finite_values, violations
+from katibflow.study.objectives import losses
 
 __all__ = ["MOST_CURVES", "MOST_DRAWN", "Drawn", "drawn_of"]
 
@@ -74,19 +75,13 @@ def drawn_of(history: History, most: int = MOST_DRAWN) -> Drawn:
 def _records(history: History) -> list[Trial]:
     """Returns the trials that were the best so far in one of the objectives, in their order."""
     objective = history.experiment.spec.objective
-    signs = [aim.sign for aim in objective.aims]
-    least = [math.inf] * len(signs)
+    least = [math.inf] * len(objective.aims)
     found = []
     for trial in history.trials:
-        if trial.state is not TrialState.COMPLETE:
-            continue
-        values, beyond = finite_values(objective, trial), violations(objective, trial)
-        if values is None or beyond is None or any(by > 0 for by in beyond.values()):
-            continue
-        losses = [sign * value for sign, value in zip(signs, values, strict=True)]
-        if any(loss < before for loss, before in zip(losses, least, strict=True)):
+        own = losses(objective, trial) if trial.state is TrialState.COMPLETE else None
+        if own is not None and any(map(lt, own, least)):
             found.append(trial)
-            least = [min(pair) for pair in zip(losses, least, strict=True)]
+            least = list(map(min, own, least))
     return found
 
 

@@ -13,7 +13,7 @@ import itertools
 import json
 import os
 import secrets
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -270,7 +270,7 @@ class RunFolder:
         return StudyLog(self.study, history, self._found)
 
     def begun(self, warn: Callable[[str], None]) -> History:
-        """Returns the trials that the history file has as finished; `history` needs the others.
+        """Returns the trials that the history file has as finished; its records have the others.
 
         Args:
             warn: Takes a warning for each line that cannot be read. The history has the others.
@@ -312,20 +312,6 @@ class RunFolder:
         if made.is_plain:
             self._found = made
         return _ended(history)
-
-    def history(self, records: Sequence[Trial], warn: Callable[[str], None]) -> History:
-        """Returns the history of the run as it is on record now.
-
-        Args:
-            records: The trials that are on record; the history file may lack them.
-            warn: Takes a warning for each line that cannot be read. The history has the others.
-
-        Raises:
-            InputError: There is no run in this folder.
-            HistoryError: The history cannot be read.
-        """
-        begun = self.begun(warn)
-        return with_records(begun, records) if self.has_trials else begun
 
     @property
     def found(self) -> History | None:

@@ -34,7 +34,7 @@ from katibflow.runs.options import Options, limits_for
 from katibflow.runs.warm_start import with_warm_start
 from katibflow.storage.sync import study_sync
 from katibflow.study.changes import Change
-from katibflow.study.counts import standing_text
+from katibflow.study.counts import limit_text, standing_text
 from katibflow.study.decision import decide
 from katibflow.study.ending import Ending
 from katibflow.study.failures import Failure, gave_nothing
@@ -140,7 +140,8 @@ def run_to_end(
     experiment, setup = _set_up(experiment, options)
     folder = RunFolder(runs / experiment.name)
     tracked = track_of(experiment, options.track)
-    before = None if options.fresh else folder.on_record()
+    # Only a storage needs it before the run's folder is locked, and the history may be large.
+    before = None if options.fresh or options.storage is None else folder.on_record()
     run = None if before is None else before.run
     with (
         study_sync(options.storage, experiment, warn, run=run, fresh=options.fresh) as sync,
@@ -216,13 +217,9 @@ def preview(experiment: Experiment, runs: Path, options: Options) -> list[str]:
         lines = list(opening) or [f"a new run in {folder.path}"]
     history = with_warm_start(history, options.warm_start, read_history, options.source)
     spec = experiment.spec
-    count = (
-        "without a limit"
-        if spec.max_trial_count is None
-        else counted(spec.max_trial_count, "trial")
-    )
     lines.append(
-        f"{experiment.name}: {count}, {spec.parallelism} at a time, {spec.algorithm.algorithm_name}"
+        f"{experiment.name}: {limit_text(spec.max_trial_count)}, {spec.parallelism} at a time, "
+        f"{spec.algorithm.algorithm_name}"
     )
     lines += _notes(setup, history)
     for suggestion in Suggester(experiment).suggest(history, 1):

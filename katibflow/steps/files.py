@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from katibflow.errors import KatibflowError
+from katibflow.study.files import STUDY_FILE
 from katibflow.study.history import History, dump_history, load_history
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
     "write_study",
 ]
 
-HISTORY = "study.jsonl"
+HISTORY = STUDY_FILE
 LIBRARY = "library.zip"
 
 SAYS = "katibflow: "

@@ -19,7 +19,7 @@ from katibflow.runners.backends import backend_of_steps
 from katibflow.steps.kfp_service import KfpService, service_of_step
 from katibflow.steps.rounds import by_hand
 from katibflow.study.history import History
-from katibflow.study.resume import runs_in
+from katibflow.study.resume import CHANGED, runs_in
 
 __all__ = ["goes_on_from", "next_name", "next_parameters", "next_run", "started"]
 
@@ -63,7 +63,6 @@ def started(service: KfpService, run_id: str, history: History) -> Mapping[str, 
     if found is not None:
         return found
     _check_parameters(service, run)
-    given = (run.get("runtime_config") or {}).get("parameters") or {}
     body = {
         key: run[key]
         for key in ("experiment_id", "pipeline_spec", "pipeline_version_reference")
@@ -75,7 +74,7 @@ def started(service: KfpService, run_id: str, history: History) -> Mapping[str, 
         "service_account": run.get("service_account", ""),
         "runtime_config": {
             **(run.get("runtime_config") or {}),
-            "parameters": next_parameters(given, history),
+            "parameters": next_parameters(_parameters(run), history),
         },
     }
     try:
@@ -99,10 +98,13 @@ def _found(
         "page_size": "50",
     }
     for each in service.read("runs", query).get("runs") or ():
-        given = (each.get("runtime_config") or {}).get("parameters") or {}
-        if goes_on_from(given, history.run):
+        if goes_on_from(_parameters(each), history.run):
             return dict(each)
     return None
+
+
+def _parameters(run: Mapping[str, Any]) -> Mapping[str, str]:
+    return (run.get("runtime_config") or {}).get("parameters") or {}
 
 
 def goes_on_from(given: Mapping[str, object], run: str) -> bool:
@@ -129,7 +131,7 @@ def next_parameters(given: Mapping[str, str], history: History) -> dict[str, str
         given: The parameters of the run that is over, as far as they were given.
         history: Its study.
     """
-    kept = "+changed" if str(given.get(RESUME, "")).lower().endswith("+changed") else ""
+    kept = CHANGED if str(given.get(RESUME, "")).lower().endswith(CHANGED) else ""
     changed = {
         RESUME: ",".join(runs_in(history)) + kept,
         FURTHER: str(further_runs_of(history.experiment) - 1),

@@ -18,6 +18,7 @@ from pathlib import Path
 from katibflow.errors import KatibflowError
 from katibflow.extras import EXTRAS
 from katibflow.study.ending import Ending
+from katibflow.study.files import STUDY_FILE
 from katibflow.study.history import History, dump_history
 from katibflow.tracking import Tracked, check_compiled, track_of
 from katibflow.tracking.base import Files
@@ -60,7 +61,7 @@ def track_end(history: History, ending: Ending, page: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         report = Path(shutil.copy(page, folder / "report.html"))
-        study = folder / "study.jsonl"
+        study = folder / STUDY_FILE
         study.write_text(dump_history(history), encoding="utf-8")
         with step_tracking(history, Files(study, _no_logs)) as tracker:
             tracker.follow(history)

@@ -32,7 +32,7 @@ from katibflow.steps.run_parameters import run_parameters
 from katibflow.steps.starting import ROUNDS, first_study
 from katibflow.study.best import best_of
 from katibflow.study.ending import Ending
-from katibflow.study.history import History, TrialState
+from katibflow.study.history import History
 from katibflow.study.resume import run_name
 
 __all__ = ["PARAMETERS", "RUN", "TASKS", "run_task"]
@@ -114,11 +114,7 @@ class _Task:
         history = self.first_study()
         runner = runner_for(history)
         try:
-            own = [
-                trial
-                for trial in runner.records()
-                if trial.state.is_finished and trial.state is not TrialState.KILLED
-            ]
+            own = [trial for trial in runner.records() if trial.state.counts]
         finally:
             runner.close()
         path = self.file("study").path

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from katibflow.printing import counted
-from katibflow.study.history import History, TrialState
+from katibflow.study.decision import Counts
+from katibflow.study.history import History
 
-__all__ = ["ended_text", "left_text", "standing_text"]
+__all__ = ["ended_text", "left_text", "limit_text", "standing_text"]
+
+
+def limit_text(most: int | None) -> str:
+    """Returns how many trials an experiment has, as "10 trials" or "without a limit"."""
+    return "without a limit" if most is None else counted(most, "trial")
 
 
 def ended_text(ended: int, most: int | None) -> str:
@@ -36,12 +42,11 @@ def standing_text(history: History) -> str:
     stood still before it was started again.
     """
     spec, trials = history.experiment.spec, history.trials
-    counting = [each for each in trials if each.state is not TrialState.KILLED]
-    ended = [each for each in counting if each.state is not TrialState.RUNNING]
-    text = f"{ended_text(len(ended), spec.max_trial_count)}, {len(counting) - len(ended)} running"
-    lengths = [each.duration for each in ended if each.duration is not None]
+    counts = Counts.of(trials)
+    text = f"{ended_text(counts.completed, spec.max_trial_count)}, {counts.active} running"
+    lengths = [each.duration for each in trials if each.state.counts and each.duration is not None]
     if spec.max_trial_count is None or not lengths:
         return text
-    more = max(0, spec.max_trial_count - len(ended))
+    more = max(0, spec.max_trial_count - counts.completed)
     at_once = max(1, min(spec.parallelism, more))
     return text + left_text(more / at_once * sum(lengths) / len(lengths))

@@ -40,9 +40,6 @@ class Decision:
     wanted: int
 
 
-_COMPLETED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-
-
 @dataclass(frozen=True)
 class Counts:
     """How many trials use up the budget, how many of them failed, and how many run.
@@ -61,7 +58,7 @@ class Counts:
     def of(trials: Iterable[Trial]) -> Counts:
         """Returns the counts of some trials."""
         states = Counter(trial.state for trial in trials)
-        completed = sum(states[state] for state in _COMPLETED)
+        completed = sum(count for state, count in states.items() if state.counts)
         return Counts(completed, states[TrialState.FAIL], states[TrialState.RUNNING])
 
     def after(self, before: Trial | None, trial: Trial) -> Counts:
@@ -70,7 +67,7 @@ class Counts:
         if old is new:
             return self
         return Counts(
-            self.completed + (new in _COMPLETED) - (old in _COMPLETED),
+            self.completed + new.counts - (old is not None and old.counts),
             self.failed + (new is TrialState.FAIL) - (old is TrialState.FAIL),
             self.active + (new is TrialState.RUNNING) - (old is TrialState.RUNNING),
         )

@@ -100,11 +100,7 @@ def same_cause(trials: Collection[Trial]) -> str:
 
 def gave_nothing(objective: Objective, trials: Collection[Trial]) -> bool:
     """Returns whether trials have ended and none has finite values of the objectives, or a text."""
-    ended = [
-        trial
-        for trial in trials
-        if trial.state.is_finished and trial.state is not TrialState.KILLED
-    ]
+    ended = [trial for trial in trials if trial.state.counts]
     return bool(ended) and all(
         finite_values(objective, trial) is None and not found_text(objective, trial)
         for trial in ended
@@ -127,7 +123,7 @@ def succeeded_text(trials: Collection[Trial]) -> str:
 
 def share_text(trials: Collection[Trial]) -> str:
     """Returns how many trials succeeded, as "6 of 8 trials succeeded; 2 failed"; "" if all did."""
-    ended = [t for t in trials if t.state.is_finished and t.state is not TrialState.KILLED]
+    ended = [t for t in trials if t.state.counts]
     failed = sum(trial.state is TrialState.FAIL for trial in ended)
     well = f"{len(ended) - failed} of {counted(len(ended), 'trial')} succeeded"
     return f"{well}; {failed} failed" if failed else ""

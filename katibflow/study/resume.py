@@ -19,11 +19,12 @@ from katibflow.errors import Fault, InputError, InvalidExperiment
 from katibflow.experiment.types import Experiment
 from katibflow.study import objectives
 from katibflow.study.changes import Change, changes, changes_text, compared, shortened
-from katibflow.study.history import History, Kept, Trial, TrialState
+from katibflow.study.history import History, Kept, Trial
 from katibflow.study.job_name import job_name
 
 __all__ = [
     "ALL",
+    "CHANGED",
     "NONE",
     "EarlierTrial",
     "check_resume",
@@ -50,7 +51,7 @@ _SEARCH_LIMIT = 16_000
 
 _COUNTS = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount")
 
-_CHANGED = "+changed"
+CHANGED = "+changed"
 """The end of a value of resume with which trials count whose Experiment has changed since."""
 
 _NAS = "nasConfig"
@@ -116,7 +117,7 @@ def read_resume(text: str) -> str:
     Raises:
         InputError: The text is none of them.
     """
-    wanted = text.strip().lower().removesuffix(_CHANGED) or NONE
+    wanted = text.strip().lower().removesuffix(CHANGED) or NONE
     if wanted in (NONE, ALL):
         return wanted
     ids = [each.strip() for each in wanted.split(",")]
@@ -125,7 +126,7 @@ def read_resume(text: str) -> str:
             f'resume: found "{text}"; allowed: {NONE}, {ALL}, or an earlier run: the label '
             "katibflow/run of its jobs, 8 of 0-9 and a-f, or the id that Kubeflow Pipelines shows; "
             "commas stand between several; "
-            f"with {_CHANGED} at its end also if the Experiment has changed since"
+            f"with {CHANGED} at its end also if the Experiment has changed since"
         )
     return ",".join(run_name(each) if _KFP_RUN.fullmatch(each) else each for each in ids)
 
@@ -222,7 +223,7 @@ def take_over(
         InvalidExperiment: The earlier trials do not count for this Experiment.
     """
     wanted = read_resume(resume)
-    keep = keep or resume.strip().lower().endswith(_CHANGED)
+    keep = keep or resume.strip().lower().endswith(CHANGED)
     if wanted == NONE:
         return history
     others = [each for each in earlier if each.run != history.run]
@@ -250,7 +251,7 @@ def take_over(
         raise InputError(
             f"resume: the trials of run {run_of[text]} ran with another Experiment:"
             f"{changes_text(differing)}\nallowed: resume {NONE} or another name, to begin anew; or "
-            f"resume {wanted}{_CHANGED}, so that they count, which the report then says"
+            f"resume {wanted}{CHANGED}, so that they count, which the report then says"
         )
     own = json.loads(search_text(history.experiment) or "{}").get("algorithm")
     keeps_attributes = all(
@@ -321,12 +322,7 @@ def first_to_end(
 
 def _counts(earlier: EarlierTrial, resume: str) -> bool:
     """Returns whether an earlier run's trial is taken over by a value of resume."""
-    trial = earlier.trial
-    return (
-        _is_wanted(earlier, resume)
-        and trial.state.is_finished
-        and trial.state is not TrialState.KILLED
-    )
+    return _is_wanted(earlier, resume) and earlier.trial.state.counts
 
 
 def _is_wanted(earlier: EarlierTrial, resume: str) -> bool:

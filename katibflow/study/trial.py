@@ -32,6 +32,11 @@ class TrialState(StrEnum):
         """Whether a trial in this state has ended and cannot change any more."""
         return self is not TrialState.RUNNING
 
+    @property
+    def counts(self) -> bool:
+        """Whether a trial that ended in this state uses up the budget: it was not killed."""
+        return self.is_finished and self is not TrialState.KILLED
+
 
 @dataclass(frozen=True)
 class Point:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from katibflow.study.history import History, Trial, TrialState
+from katibflow.study.history import History, Trial
 
 __all__ = ["warmed"]
-
-_TEACHING = frozenset({TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL})
 
 
 def warmed(history: History, trials: Iterable[Trial]) -> History | None:
@@ -23,6 +21,6 @@ def warmed(history: History, trials: Iterable[Trial]) -> History | None:
     """
     warm = tuple(
         replace(trial, number=number, attributes={})
-        for number, trial in enumerate(each for each in trials if each.state in _TEACHING)
+        for number, trial in enumerate(each for each in trials if each.state.counts)
     )
     return replace(history, warm=warm) if warm else None

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from katibflow.storage.follower import Reports
 from katibflow.study.ending import Ending
+from katibflow.study.files import STUDY_FILE
 from katibflow.study.history import History, Point, Trial
 from katibflow.study.objectives import reported_metric
 
@@ -40,7 +41,7 @@ class Files:
                 if path.parent.name.isdigit() and int(path.parent.name) == number
             }
 
-        return cls(folder / "study.jsonl", logs)
+        return cls(folder / STUDY_FILE, logs)
 
 
 class Tracker(Protocol):

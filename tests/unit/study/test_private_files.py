@@ -92,7 +92,7 @@ def test_the_folder_of_runs_and_a_run_s_may_be_links_of_the_user_s(tmp_path: Pat
         assert (elsewhere / "sample" / "lock").is_file()
     assert read_history_file(elsewhere / "sample" / "study.jsonl") == study
     (tmp_path / "linked").symlink_to(elsewhere / "sample")
-    assert RunFolder(tmp_path / "linked").history((), lambda text: None) == study
+    assert RunFolder(tmp_path / "linked").begun(lambda text: None) == study
 
 
 def test_bytes_that_are_no_utf8_and_depth_hide_nothing_else(tmp_path: Path) -> None:

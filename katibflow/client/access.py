@@ -22,11 +22,10 @@ from katibflow.client.shortening import one_line
 from katibflow.errors import InputError, RunnerError
 from katibflow.extras import require
 from katibflow.runners.kubernetes.kubeconfig import kubeconfig_files, read_kubeconfig
+from katibflow.steps.kfp_service import ACCOUNT_TOKEN, ENDPOINT, POD_TOKEN
 
 __all__ = [
-    "ACCOUNT_TOKEN",
     "COOKIES",
-    "ENDPOINT",
     "IAP_CLIENT",
     "SERVICE_PATH",
     "TOKEN",
@@ -40,17 +39,11 @@ __all__ = [
     "with_scheme",
 ]
 
-ENDPOINT = "KF_PIPELINES_ENDPOINT"
-"""Environment variable with the installation's address."""
-
 TOKEN = "KF_PIPELINES_TOKEN"
 """Environment variable with a bearer token."""
 
 COOKIES = "KF_PIPELINES_COOKIES"
 """Environment variable with the cookies of a session, as a browser sends them."""
-
-ACCOUNT_TOKEN = "KF_PIPELINES_SA_TOKEN_PATH"
-"""Environment variable with the path of a file that holds a token."""
 
 SERVICE_PATH = "api/v1/namespaces/kubeflow/services/ml-pipeline"
 """Path of Kubeflow Pipelines' service on the API server of its cluster."""
@@ -63,7 +56,6 @@ _IN_CLUSTER = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 _PROXY_PATH = f"{SERVICE_PATH}:http/proxy"
 _INNER = (".svc", ".local", ".internal")  # ends of names inside a cluster or a network
 _ENCRYPTED = (443, 8443, 6443)  # usual ports of https
-_POD_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -155,7 +147,7 @@ def log_in(access: Access) -> Any:
     if host is not None:
         return _sdk_client(access, host, _token_file())
     if access.context is None and _POD_NAMESPACE.is_file():
-        return _sdk_client(access, _IN_CLUSTER, _token_file(_POD_TOKEN))
+        return _sdk_client(access, _IN_CLUSTER, _token_file(POD_TOKEN))
     if access.context is None and not kubeconfig_files():
         raise InputError(
             "--host: missing, and no kubeconfig leads to Kubeflow Pipelines; allowed: its address, "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from katibflow.client.access import ENDPOINT, SERVICE_PATH, Access, is_by_kubeconfig
+from katibflow.client.access import SERVICE_PATH, Access, is_by_kubeconfig
 from katibflow.client.base import NotFound
 from katibflow.client.records import cluster_of
 from katibflow.errors import KatibflowError, RunnerError
+from katibflow.steps.kfp_service import ENDPOINT
 
 __all__ = ["unreached"]
 

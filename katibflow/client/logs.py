@@ -13,12 +13,13 @@ from typing import Any
 from katibflow.client.base import Run
 from katibflow.client.step_output import StepOutput
 from katibflow.client.tasks import LAST_STEP
-from katibflow.client.workflow import KFP_RUN, step_of_pod
+from katibflow.client.workflow import step_of_pod
 from katibflow.errors import RunnerError
 from katibflow.experiment.job_kinds import kind_of
 from katibflow.runners.kubernetes.api import Api, ApiError, Lost
 from katibflow.runners.kubernetes.job_object import RUN, TRIAL
 from katibflow.runners.kubernetes.logs import Instance
+from katibflow.runners.kubernetes.owner import KFP_RUN
 from katibflow.runners.kubernetes.pods import read_pod
 from katibflow.steps.files import SAYS
 from katibflow.study.history import Trial

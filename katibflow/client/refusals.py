@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from katibflow.client.access import ACCOUNT_TOKEN, COOKIES, IAP_CLIENT, TOKEN
+from katibflow.client.access import COOKIES, IAP_CLIENT, TOKEN
 from katibflow.client.base import NotFound, Unreachable
 from katibflow.client.shortening import one_line
 from katibflow.errors import InputError, RunnerError
+from katibflow.steps.kfp_service import ACCOUNT_TOKEN
 
 __all__ = ["translated"]
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from katibflow.client.base import Run
 from katibflow.client.reading import ExperimentRun
-from katibflow.client.workflow import KFP_RUN, StepPod, Workflow
+from katibflow.client.workflow import StepPod, Workflow
+from katibflow.runners.kubernetes.owner import KFP_RUN
 from katibflow.steps.run_parameters import run_parameters
 from katibflow.steps.starting import ROUNDS
 from katibflow.study.history import History

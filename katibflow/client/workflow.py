@@ -25,10 +25,10 @@ from typing import Any
 from katibflow.client.base import Step
 from katibflow.client.tasks import is_frame
 from katibflow.compiler.argo.objects import LAYOUT_LABEL
+from katibflow.runners.kubernetes.owner import KFP_RUN
 from katibflow.steps.capacity import OBJECT_LIMIT
 
 __all__ = [
-    "KFP_RUN",
     "NODE",
     "WORKFLOW",
     "Failure",
@@ -40,9 +40,6 @@ __all__ = [
     "step_of",
     "step_of_pod",
 ]
-
-KFP_RUN = "pipeline/runid"
-"""Label with KFP's id of a run, on its Workflow and on its steps' pods."""
 
 WORKFLOW = "workflows.argoproj.io/workflow"
 """Label with the Workflow's name, on all pods of its steps."""

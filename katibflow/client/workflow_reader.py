@@ -11,9 +11,10 @@ from datetime import datetime
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
-from katibflow.client.workflow import KFP_RUN, StepPod, Workflow, read_pod, read_workflow
+from katibflow.client.workflow import StepPod, Workflow, read_pod, read_workflow
 from katibflow.errors import RunnerError
 from katibflow.runners.kubernetes.api import Api, ApiError
+from katibflow.runners.kubernetes.owner import KFP_RUN
 
 __all__ = ["WorkflowReader", "Workflows"]
 

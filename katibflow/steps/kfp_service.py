@@ -18,11 +18,17 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from katibflow.errors import RunnerError
 
-__all__ = ["KfpService", "service_of_step"]
+__all__ = ["ACCOUNT_TOKEN", "ENDPOINT", "POD_TOKEN", "KfpService", "service_of_step"]
 
-_ENDPOINT = "KF_PIPELINES_ENDPOINT"
-_TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH"
-_TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"
+ENDPOINT = "KF_PIPELINES_ENDPOINT"
+"""Environment variable with the installation's address."""
+
+ACCOUNT_TOKEN = "KF_PIPELINES_SA_TOKEN_PATH"
+"""Environment variable with the path of a file that holds a token."""
+
+POD_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
+"""The token of the pod's account for Kubeflow Pipelines, where Kubeflow mounts one."""
+
 _SERVICE = "ML_PIPELINE_SERVICE"  # Kubernetes's variables for a service of the pod's namespace
 _ELSEWHERE = "ml-pipeline.kubeflow:8888"
 
@@ -112,11 +118,11 @@ def _words(error: HTTPError) -> str:
 
 def service_of_step() -> KfpService:
     """Returns the installation whose step this is, by the variables of the step's pod."""
-    given = os.environ.get(_ENDPOINT, "")
+    given = os.environ.get(ENDPOINT, "")
     host = os.environ.get(f"{_SERVICE}_HOST")
     port = os.environ.get(f"{_SERVICE}_PORT_HTTP") or os.environ.get(f"{_SERVICE}_PORT", "8888")
     address = given or (f"{host}:{port.rpartition(':')[2]}" if host else _ELSEWHERE)
     if "://" not in address:
         address = f"http://{address}"
-    token = Path(os.environ.get(_TOKEN_PATH) or _TOKEN_FILE)
+    token = Path(os.environ.get(ACCOUNT_TOKEN) or POD_TOKEN)
     return KfpService(address.rstrip("/"), token.read_text().strip() if token.is_file() else "")

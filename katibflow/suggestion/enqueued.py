@@ -119,15 +119,15 @@ def read_enqueued(text: str) -> Sequence[Mapping[str, str]]:
 
     try:
         # Every scalar is a text: 0.10 is not rounded, and "on" is no boolean.
-        found: Any = yaml.load(text, Loader=yaml.BaseLoader)
-        nodes: Any = yaml.compose(text, Loader=yaml.BaseLoader)
+        node: Any = yaml.compose(text, Loader=yaml.BaseLoader)
+        found = yaml.BaseLoader("").construct_document(node) if node is not None else None
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError("neither JSON nor YAML") from error
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise ValueError("no list of mappings")
     if not all(isinstance(value, str) for each in found for value in each.values()):
         raise ValueError("a value is no text or number")
-    for entry in nodes.value:
+    for entry in node.value:
         names = [key.value for key, _ in entry.value]
         if len(names) > len(set(names)):
             raise ValueError(f'"{max(names, key=names.count)}" twice in one mapping')

@@ -17,6 +17,7 @@ from katibflow.runners.kubernetes.api import Api, ApiError
 from katibflow.study.history import Trial
 
 __all__ = [
+    "KFP_RUN",
     "POD",
     "check_owner",
     "experiments_in",
@@ -31,8 +32,8 @@ __all__ = [
 POD = "KFP_POD_NAME"
 """Environment variable with the name of a step's pod, which Kubeflow Pipelines sets."""
 
-RUN_LABEL = "pipeline/runid"
-"""Label of the pods and the Workflow of a run in Kubeflow Pipelines, with the run's id."""
+KFP_RUN = "pipeline/runid"
+"""Label with KFP's id of a run, on its Workflow and on its steps' pods."""
 
 WORKFLOW = "KATIBFLOW_WORKFLOW"
 RUN = "KATIBFLOW_RUN"
@@ -67,7 +68,7 @@ def run_of_pod(api: Api) -> str | None:
         RunnerError: The server does not answer.
     """
     labels = (body["metadata"].get("labels") or {} for body in _own_pod(api))
-    return next((each[RUN_LABEL] for each in labels if RUN_LABEL in each), None)
+    return next((each[KFP_RUN] for each in labels if KFP_RUN in each), None)
 
 
 def _own_pod(api: Api) -> list[dict[str, Any]]:
@@ -150,7 +151,7 @@ def workflows_of(api: Api, run: str) -> Iterator[dict[str, Any]]:
         RunnerError: They cannot be read.
     """
     path = api.path("argoproj.io/v1alpha1", "workflows")
-    for page in api.pages(path, {"labelSelector": f"{RUN_LABEL}={run}"}):
+    for page in api.pages(path, {"labelSelector": f"{KFP_RUN}={run}"}):
         yield from page.get("items") or ()
 
 

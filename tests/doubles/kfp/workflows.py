@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from katibflow.client.workflow import KFP_RUN, NODE, read_workflow
+from katibflow.client.workflow import NODE, read_workflow
+from katibflow.runners.kubernetes.owner import KFP_RUN
 from tests.doubles.kubernetes.lab import Lab
 from tests.paths import RECORDED
 

@@ -8,7 +8,6 @@ of one run: the first trials after a warm-up, and the last ones.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 import tracemalloc
@@ -18,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bench_local import document
-from benchmarks.table import Row, lines
+from benchmarks.table import Row, main
 from katibflow.engine.events import TrialEnded, Update
 from katibflow.engine.loop import run_experiment
 from katibflow.runners.base import JobOutcome, JobState, TrialJob
@@ -110,12 +109,5 @@ def rows(trials: int = 50_000) -> Iterator[Row]:
     yield Row("engine: memory per trial", measured, size, "KB", 2.0)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=50_000)
-    for line in lines(rows(parser.parse_args().trials)):
-        print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, rows)

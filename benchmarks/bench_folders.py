@@ -8,7 +8,6 @@ seconds of CPU of this process, which a busy machine does not change.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bench_local import document
-from benchmarks.table import Row, lines
+from benchmarks.table import Row, main
 from katibflow.engine.loop import run_experiment
 from katibflow.handles.base import Where
 from katibflow.handles.local import LocalRun
@@ -109,12 +108,5 @@ def rows(trials: int = 50_000) -> Iterator[Row]:
         yield Row("folders: resumed", f"CPU to go on with {trials} trials", seconds, "s", 3.0)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=50_000)
-    for line in lines(rows(parser.parse_args().trials)):
-        print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, rows)

@@ -8,7 +8,6 @@ itself takes over its argument, measured in the same run with as many at a time.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.table import Row, lines
+from benchmarks.table import Row, main
 from katibflow.engine.events import TrialEnded, Update
 from katibflow.engine.loop import run_experiment
 from katibflow.runners.local.runner import LocalRunner
@@ -135,15 +134,5 @@ def rows(trials: int = 200, parallel: int = 8, seconds: float = 0.2) -> Iterator
     yield Row("local: cost per trial", measured, last, "ms", 3.0)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--parallel", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=0.2)
-    given = parser.parse_args()
-    for line in lines(rows(given.trials, given.parallel, given.seconds)):
-        print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, rows)

@@ -1,7 +1,7 @@
 """The report and the copy of a study at 20,000 trials, and a live page's updates.
 
 The times are the processor's. ``python -m benchmarks report`` prints the rows, and
-``python benchmarks/bench_report.py [trials]`` too.
+``python benchmarks/bench_report.py [--count N]`` too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bench_suggest import SPACE, experiment, history
-from benchmarks.table import Row
+from benchmarks.table import Row, main
 from katibflow.engine.events import TrialEnded
 from katibflow.report.page import render_report
 from katibflow.runs.live_page import LivePage
@@ -100,13 +100,5 @@ def rows(count: int = COUNT) -> Iterator[Row]:
     yield Row("live page, one update", text, many / base, "x", 1.5)
 
 
-def main(made: Iterable[Row]) -> int:
-    missed = 0
-    for row in made:
-        missed += not row.is_met
-        print(f"{row.name:30} {row.value:7.2f} {row.unit}  {row.measured}", flush=True)
-    return 1 if missed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(rows(int(sys.argv[1]) if len(sys.argv) > 1 else COUNT)))
+    main(__doc__, rows)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import argparse
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["Row", "lines"]
+__all__ = ["Row", "lines", "main"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,21 @@ def lines(rows: Iterator[Row]) -> Iterator[str]:
     yield _line(_HEADINGS)
     for row in rows:
         yield _line(row.cells)
+
+
+def main(about: str | None, rows: Callable[..., Iterator[Row]]) -> None:
+    """Prints the rows of one benchmark; each of their numbers is an option.
+
+    Args:
+        about: The benchmark's docstring.
+        rows: Measures the rows; its parameters have defaults.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    for name, parameter in inspect.signature(rows).parameters.items():
+        default = parameter.default
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    for line in lines(rows(**vars(parser.parse_args()))):
+        print(line, flush=True)
 
 
 def _line(cells: tuple[str, ...]) -> str:

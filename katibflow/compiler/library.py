@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 import katibflow
+from katibflow.compiler.pack_cache import keep_pack, kept_pack, pack_key
 from katibflow.compiler.plain import plain_text
 from katibflow.runners.backends import BACKENDS
 from katibflow.tracking import TRACKERS
@@ -77,12 +78,17 @@ class Pack:
 def pack_library(*more: str) -> Pack:
     """Returns the library's files as one text; the same files always give the same text.
 
-    The files are much alike, so compressed together they take half the size of a ZIP archive.
+    The files are much alike, so compressed together they take half the size of a ZIP archive. A
+    pack that was made before comes from the user's cache.
     """
-    parts = [part for path, text in carried_files(*more).items() for part in (path, text)]
-    plain = "\0".join(parts).encode()
-    text = base64.b85encode(bz2.compress(plain)).decode("ascii")
-    digest = hashlib.sha256(plain).hexdigest()[:12]
+    key = pack_key(Path(katibflow.__file__).parent, {".py", *_DATA}, more)
+    packed = kept_pack(key)
+    if packed is None:
+        parts = [part for path, text in carried_files(*more).items() for part in (path, text)]
+        packed = bz2.compress("\0".join(parts).encode())
+        keep_pack(key, packed)
+    text = base64.b85encode(packed).decode("ascii")
+    digest = hashlib.sha256(bz2.decompress(packed)).hexdigest()[:12]
     return Pack(
         mark=f"katibflow-{katibflow.__version__}-{digest}",
         text=text.translate(str.maketrans(PLAIN, PACKABLE)),

@@ -41,7 +41,7 @@ test: install browser database
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope
 
 test-long: install browser database
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope -m "long and not cluster"
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope -o timeout=0 -m "long and not cluster"
 
 test-unit: install
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not slow and not long" tests/unit

@@ -31,6 +31,9 @@ _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Exit
 
 _TELLING = re.compile(r"\b(?:error|fatal|failed|cannot|killed|no such|not found)\b", re.IGNORECASE)
 
+_RETURNED = "the function returned "
+"""Begins the line about what a tuned function returned in place of a value (`bootstrap`)."""
+
 _VARIES = re.compile(r"0x[0-9a-fA-F]+|[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 """What differs between two lines that say the same: numbers and addresses."""
 
@@ -65,11 +68,13 @@ def cause_of(trial: Trial) -> str:
 
     It is the last one that is an exception's, or else the last one that speaks of an error, or else
     the last one with a letter. Without lines of a log it is the message's first line. A job that
-    succeeded without metrics failed for no cause in its log: the sentence about it is the cause.
+    succeeded without metrics failed for no cause in its log, unless a tuned function returned what
+    has no value of the objective: the sentence about it is the cause.
     """
-    if trial.reason == TrialReason.METRICS_UNAVAILABLE:
-        return _what(trial)
     first, *lines = trial.message.split("\n")
+    if trial.reason == TrialReason.METRICS_UNAVAILABLE:
+        returned = [line.strip() for line in lines if _RETURNED in line]
+        return returned[-1] if returned else _what(trial)
     lines = [line.strip() for line in lines if any(map(str.isalpha, line))]
     for pattern in (_EXCEPTION, _TELLING):
         for line in reversed(lines):

@@ -40,6 +40,7 @@ from pydantic import ValidationError
 
 from katibflow.errors import HistoryError
 from katibflow.experiment.types import Experiment
+from katibflow.study.bulk import without_search_for_cycles
 from katibflow.study.trial import (
     Observation,
     Point,
@@ -339,17 +340,18 @@ def readable_history(text: str, source: str = "history") -> tuple[History, tuple
     history = _header(*(lines[0] if lines else (1, "{}")), source)
     trials: dict[int, Trial] = {}
     faults: list[str] = []
-    for number, line in lines[1:]:
-        try:
-            trial = trial_from_data(_object(line))
-            if trial.number in trials:
-                raise HistoryError(f"trial {trial.number} is there already")
-            if trial.number > len(lines) + _WIDEST_GAP:
-                raise HistoryError(f"trial {trial.number} is one of {len(lines) - 1} trials")
-        except HistoryError as error:
-            faults.append(f"{source}, line {number}: {error}")
-        else:
-            trials[trial.number] = trial
+    with without_search_for_cycles():
+        for number, line in lines[1:]:
+            try:
+                trial = trial_from_data(_object(line))
+                if trial.number in trials:
+                    raise HistoryError(f"trial {trial.number} is there already")
+                if trial.number > len(lines) + _WIDEST_GAP:
+                    raise HistoryError(f"trial {trial.number} is one of {len(lines) - 1} trials")
+            except HistoryError as error:
+                faults.append(f"{source}, line {number}: {error}")
+            else:
+                trials[trial.number] = trial
     return history.with_trials(trials.values()), tuple(faults)
 
 

@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from katibflow.experiment.types import Objective, ObjectiveType
+from katibflow.study.bulk import without_search_for_cycles
 from katibflow.study.history import Point, Trial, TrialState
 from katibflow.study.objectives import finite_values, violations
 from katibflow.suggestion.space.search_space import Space
@@ -95,18 +96,23 @@ class HistoryStorage(BaseStorage):
         ]
         self._sources += [None] * (len(wanted) - known)
         self._trials += [_NO_TRIAL] * (len(wanted) - known)
-        for number in changed:
-            source = wanted[number]
-            was, now = self._trials[number], self._frozen(number, source)
-            if _counts(was) or _counts(now):
-                self.memory.clear()
-            self._sources[number], self._trials[number] = source, now
-            self._carried.pop(number, None)
-            if source is not None and STUDY_ATTRIBUTES in source.attributes:
-                self._carried[number] = source.attributes[STUDY_ATTRIBUTES]
+        with without_search_for_cycles():
+            for number in changed:
+                self._take(number, wanted[number])
         self._attributes = self._carried_attributes()
         self.news = {}
         return changed
+
+    def _take(self, number: int, source: Trial | None) -> None:
+        """Puts a trial of the history at its number."""
+        was, now = self._trials[number], self._frozen(number, source)
+        if self.memory and (_counts(was) or _counts(now)):
+            self.memory.clear()
+        self._sources[number], self._trials[number] = source, now
+        if self._carried:
+            self._carried.pop(number, None)
+        if source is not None and STUDY_ATTRIBUTES in source.attributes:
+            self._carried[number] = source.attributes[STUDY_ATTRIBUTES]
 
     def _carried_attributes(self) -> dict[str, Any]:
         """Returns the study's attributes, the later trial's where several set the same one."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from katibflow.errors import KatibflowError, SuggestionError
 from katibflow.experiment.types import Experiment
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
+    from katibflow.suggestion.algorithms.random_sampler import ReseededRandomSampler
     from katibflow.suggestion.history_storage import HistoryStorage
     from katibflow.suggestion.space.dimensions import Dimension
 
@@ -90,6 +92,7 @@ class Suggester:
         self._settings = algorithms.settings_of(experiment.spec.algorithm)
         self._storage: HistoryStorage | None = None
         self._study: optuna.Study | None = None
+        self._blind: ReseededRandomSampler | None = None
         self._propose = self._algorithm.propose
         if self._algorithm.remembers is not None:
             self._propose = self._algorithm.remembers()
@@ -131,7 +134,8 @@ class Suggester:
             return None
         if self._algorithm.sequence is not None:
             return Suggestion(self._next_in_sequence(history, tried))
-        with quiet_optuna():
+        # What draws blindly has nothing to say, and the silence takes as long as the draw.
+        with nullcontext() if self._algorithm.blind else quiet_optuna():
             for attempt in range(_TRIES):
                 suggestion = self._proposed(history, attempt)
                 if suggestion is None or key_of(suggestion.assignments) not in tried:
@@ -150,10 +154,12 @@ class Suggester:
     def _sampler(self, history: History, attempt: int) -> BaseSampler:
         """Returns a new sampler, so that a study in memory is as one that was made anew."""
         assert self._algorithm.sampler is not None
-        seed = history.seed
-        if not self._algorithm.one_seed:
-            seed = derived_seed(f"{history.seed}/{history.next_number}/{attempt}")
-        return self._algorithm.sampler(self._settings, seed)
+        return self._algorithm.sampler(self._settings, self._seed(history, attempt))
+
+    def _seed(self, history: History, attempt: int) -> int:
+        if self._algorithm.one_seed:
+            return history.seed
+        return derived_seed(f"{history.seed}/{history.next_number}/{attempt}")
 
     @cached_property
     def _distributions(self) -> dict[str, BaseDistribution]:
@@ -161,17 +167,18 @@ class Suggester:
 
     def _drawn_blindly(self, history: History, attempt: int) -> Suggestion:
         """Returns what a sampler draws that looks at no trial, without a study of them."""
-        sampler = self._sampler(history, attempt)
-        distributions = self._distributions
+        if self._blind is None:
+            self._blind = cast("ReseededRandomSampler", self._sampler(history, attempt))
+        else:
+            self._blind.reseed(self._seed(history, attempt))
+        sample, distributions = self._blind.sample_independent, self._distributions
         nothing: Any = None
 
         def draw(dimension: Dimension) -> float | str:
             if dimension.size == 1:
                 return dimension.number(dimension.point(0))
             name = dimension.name
-            drawn: float | str = sampler.sample_independent(
-                nothing, nothing, name, distributions[name]
-            )
+            drawn: float | str = sample(nothing, nothing, name, distributions[name])
             return drawn
 
         return Suggestion(self._space.drawn(draw))

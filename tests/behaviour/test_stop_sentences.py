@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from katibflow.cli import app
 from katibflow.cli.options import EXPERIMENT_FAILED, interrupted
-from katibflow.engine import trial as life
+from katibflow.engine import loop
 from katibflow.engine.events import TrialEnded, Update
 from katibflow.engine.loop import Result, run_experiment
 from katibflow.runners.local.runner import LocalRunner
@@ -91,7 +91,7 @@ def test_a_trial_is_pruned_the_same_whatever_the_rule_says(
     def rule_for(*_: object) -> Callable[[Point], str | None]:
         return lambda point: text
 
-    monkeypatch.setattr(life, "rule_for", rule_for)
+    monkeypatch.setattr(loop, "rule_for", rule_for)
     result = _run(tmp_path, "echo loss=1; sleep 600", StopRequest(), lambda update: None)
 
     def rest(trial: Trial) -> tuple[object, ...]:

@@ -86,4 +86,5 @@ def read_number(path: str) -> int | None:
 def to_json(data: Mapping[str, Any], version: int) -> bytes:
     """Returns the JSON text of a file with its version."""
     whole = {VERSION_KEY: version, **data}
-    return (json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
+    # Without indentation, which only the slow encoder of Python makes.
+    return (json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n").encode()

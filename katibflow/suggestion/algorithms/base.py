@@ -126,7 +126,8 @@ class Algorithm:
             ``katibflow/steps/pins.json`` names them.
         extra: The extra of katibflow with these packages, for errors; None for that of the package.
         one_seed: Whether the sampler gets the same seed for all trials, not one for each.
-        blind: Whether the sampler looks at no trial, and draws each parameter by itself.
+        blind: Whether the sampler is a `ReseededRandomSampler`, which looks at no trial and draws
+            each parameter by itself.
         repeats: Whether combinations may repeat, so that a finite space is never used up.
         over: Returns whether no suggestion is left; for algorithms with ``repeats``.
         ending: The reason, in words, when no suggestion is left.

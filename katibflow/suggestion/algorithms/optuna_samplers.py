@@ -62,6 +62,10 @@ def optuna_sampler(name: str) -> Algorithm | str:
         from katibflow.suggestion.algorithms.gaussian_process import BoundedGPSampler
 
         kinds[name] = BoundedGPSampler
+    if name in _BLIND:
+        from katibflow.suggestion.algorithms.random_sampler import ReseededRandomSampler
+
+        kinds[name] = ReseededRandomSampler
     made = _algorithm(kinds[name], _PACKAGES.get(name, ()), one_seed=name in _ONE_SEED)
     lacks = {Ability.CONDITIONS} if name in _ALWAYS_ALL else set()
     return replace(

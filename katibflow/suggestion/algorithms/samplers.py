@@ -16,9 +16,9 @@ __all__ = ["BAYESIAN", "MULTIVARIATE_TPE", "RANDOM", "TPE"]
 
 
 def _random(settings: Settings, seed: int) -> BaseSampler:
-    from optuna.samplers import RandomSampler
+    from katibflow.suggestion.algorithms.random_sampler import ReseededRandomSampler
 
-    return RandomSampler(seed=seed)
+    return ReseededRandomSampler(seed)
 
 
 def _tpe(settings: Settings, seed: int) -> BaseSampler:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -155,9 +156,13 @@ def test_trials_are_shown_while_they_run_and_the_best_at_the_end(
             put_trial(cluster.server, play.run_id, number)
             looked = len(cluster.server.requests)
             cluster.server.wait_for(lambda looked=looked: len(cluster.server.requests) > looked + 1)
-            put_trial(cluster.server, play.run_id, number, 0.5 - number / 10)
+            ended = datetime.now(UTC)
+            start, end = (ended - timedelta(seconds=60)).isoformat(), ended.isoformat()
+            value = 0.5 - number / 10
+            put_trial(cluster.server, play.run_id, number, value, start=start, end=end)
         play.state("SUCCEEDED")
 
+    kfp_server.age = 90.0
     kfp_server.script = script
     done = katibflow(*submit(kfp_server, tmp_path, "--max-trials", "3", "--parallel", "1"))
     assert done.code == 0, done.err

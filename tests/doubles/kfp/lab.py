@@ -64,6 +64,7 @@ def put_trial(
     *,
     state: TrialState = TrialState.COMPLETE,
     name: str = "",
+    start: str = "",
     end: str = "2100-01-01T00:00:10+00:00",
 ) -> Trial:
     """A trial's job as a launcher leaves it: on record with its objective, or running.
@@ -75,6 +76,7 @@ def put_trial(
         value: Of the objective; None for a trial that goes on.
         state: The trial's, when it has ended.
         name: The Experiment's, if not the file's.
+        start: When it began; by default ten seconds before its end of 2100, or then.
         end: When it ended.
     """
     experiment = check_document(document(SCRIPT), "test")
@@ -83,7 +85,7 @@ def put_trial(
         number,
         TrialState.RUNNING,
         {"x": str(number + 1)},
-        start="2100-01-01T00:00:00+00:00" if end > "2100" else end,
+        start=start or ("2100-01-01T00:00:00+00:00" if end > "2100" else end),
         job=f"{name or experiment.name}-{run}-{number}",
     )
     body = job_body(

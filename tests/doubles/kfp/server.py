@@ -18,7 +18,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -125,8 +125,8 @@ def _put_state(run: dict[str, Any], state: str) -> None:
     run.setdefault("state_history", []).append({"update_time": now(), "state": state})
 
 
-def now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def now(ago: float = 0.0) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass
@@ -137,6 +137,7 @@ class KfpServer(HttpDouble):
         users: Whether runs are kept in namespaces, as in a Kubeflow with profiles.
         secret: The Authorization header that every request must have, or the Cookie.
         script: What happens in a run.
+        age: Seconds since which a run is there that was just created.
         workflows: The Workflow of each run, as the older API v1beta1 has it.
         logs: The log of each step's pod, or of its node after the pod has gone.
         page_size: The longest page there is.
@@ -145,6 +146,7 @@ class KfpServer(HttpDouble):
     users: bool = False
     secret: str = ""
     script: Callable[[Play], None] | None = None
+    age: float = 0.0
     page_size: int = 200
     prefix: str = ""
     pipelines: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -333,7 +335,7 @@ class KfpServer(HttpDouble):
             "run_id": str(uuid.uuid4()),
             "storage_state": "AVAILABLE",
             "state": "PENDING",
-            "created_at": now(),
+            "created_at": now(self.age),
             "scheduled_at": now(),
             "finished_at": NEVER,
             "run_details": {"task_details": []},

@@ -19,6 +19,7 @@ from katibflow.report.cards import summary_html
 from katibflow.report.plots import Plot, plots_of
 from katibflow.report.template import drawing_script, render_page, table_script
 from katibflow.report.trials_html import trials_html
+from katibflow.study.bulk import without_search_for_cycles
 from katibflow.study.ending import Ending
 from katibflow.study.files import write_atomically
 from katibflow.study.history import History
@@ -43,6 +44,17 @@ def render_report(
         refresh: Seconds after which the page loads itself again, since a later one is written in
             its place; None (the default) for a page that stays as it is.
     """
+    # A page is made of very many small texts, and all of them stay until it is written.
+    with without_search_for_cycles():
+        return _rendered(history, ending, logs, refresh)
+
+
+def _rendered(
+    history: History,
+    ending: Ending,
+    logs: Mapping[int, Mapping[str, str]],
+    refresh: float | None,
+) -> str:
     from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
     plots = plots_of(history)

@@ -57,3 +57,23 @@ def test_a_busy_run_names_no_process_that_has_nothing_to_do_with_it(tmp_path: Pa
         os.write(descriptor, f"{os.getpid()}\n".encode())
         with pytest.raises(RunBusy, match=f"in use by process {os.getpid()}"), RunLock(tmp_path):
             pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_a_run_of_another_user_names_no_process_and_no_command_that_would_fail(
+    tmp_path: Path,
+) -> None:
+    lock = tmp_path / "lock"
+    lock.touch(mode=0o600)
+    os.chown(lock, 65534, 65534)
+    with held(lock) as descriptor:
+        process = subprocess.Popen(["sleep", "60"], stdin=descriptor, user=65534, group=65534)
+        os.write(descriptor, f"{process.pid}\n".encode())
+    try:
+        with pytest.raises(RunBusy) as caught, RunLock(tmp_path):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+    assert str(caught.value) == f"{tmp_path}: in use by another user's process; wait for its end"
+    assert lock.read_text() == f"{process.pid}\n"

@@ -227,7 +227,7 @@ class TestOtherSourcesOfTheLibrary:
 @pytest.mark.parametrize("layout", ["rounds", "controller"])
 @pytest.mark.parametrize(
     ("source", "most"),
-    [({}, 232), ({"image": "registry/katibflow:1"}, 60), ({"package": "katibflow==1"}, 60)],
+    [({}, 234), ({"image": "registry/katibflow:1"}, 60), ({"package": "katibflow==1"}, 60)],
     ids=["self-contained", "image", "package"],
 )
 def test_the_file_is_small_also_with_fifty_parameters(

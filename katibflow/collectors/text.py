@@ -186,7 +186,7 @@ def is_readable(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def observation(points: Sequence[Point]) -> Observation:
+def observation(points: Sequence[Point], text: str = "") -> Observation:
     """Returns a metric's latest, lowest and highest value.
 
     Latest is the point with the newest timestamp, the later line on a tie; a line without one
@@ -195,6 +195,7 @@ def observation(points: Sequence[Point]) -> Observation:
 
     Args:
         points: At least one.
+        text: The last report if that is no number; by default it is one.
 
     Source: ``trial_controller_util.go`` in Katib.
     """
@@ -205,4 +206,5 @@ def observation(points: Sequence[Point]) -> Observation:
         latest=latest.value,
         min=min(numbers, default=math.nan),
         max=max(numbers, default=math.nan),
+        text=text,
     )

@@ -110,12 +110,12 @@ def run_trial(
     make_rule = make_rule or partial(rule_for, experiment.spec, earlier)
     rule = make_rule()
     objective = reported_metric(experiment.spec.objective)
-    collector = collector_for(experiment.spec)
+    collector: Collector | None = None  # the rule's own, if there is a rule
     is_judged = False
     start: str | None = None
 
     def watch(event: Event) -> None:
-        nonlocal is_judged, rule, start
+        nonlocal collector, is_judged, rule, start
         observe(event)
         if isinstance(event, Started):
             start = event.time
@@ -124,6 +124,7 @@ def run_trial(
             rule = make_rule()  # it knew the reports of an attempt before
         if rule is None or is_judged:
             return
+        collector = collector or collector_for(experiment.spec)
         for metric, point in collect(collector, event):
             verdict = rule(point) if metric == objective else None
             if verdict:
@@ -188,9 +189,11 @@ def conclude(
     series = collector.series
     finished = replace(
         trial if outcome.start is None else trial.started(outcome.start),
+        state=TrialState.COMPLETE,
+        reason=TrialReason.SUCCEEDED,
         end=end or outcome.end or now(),
         observations={
-            name: replace(observation(points), text=collector.texts.get(name, ""))
+            name: observation(points, collector.texts.get(name, ""))
             for name, points in series.items()
             if points
         },
@@ -218,7 +221,6 @@ def conclude(
             message=f"the job succeeded without reporting {names}{collector.hint(missing[0])}: "
             f"{collector.search_report()}",
         )
-    finished = replace(finished, state=TrialState.COMPLETE, reason=TrialReason.SUCCEEDED)
     never_best = unacceptable(objective, finished)
     if never_best is None:
         return finished

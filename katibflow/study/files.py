@@ -95,9 +95,7 @@ def write_atomically(
     data = content.encode() if isinstance(content, str) else content
     draft = path.with_name(f".{path.name[:100]}.{os.getpid()}.{threading.get_native_id()}.tmp")
     try:
-        draft.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(draft, flags, mode), "wb", buffering=0) as file:
+        with open(_created(draft, mode), "wb", buffering=0) as file:
             view = memoryview(data)
             while view:
                 view = view[file.write(view) :]
@@ -109,6 +107,16 @@ def write_atomically(
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def _created(path: Path, mode: int) -> int:
+    """Creates a file in the place of one that a killed process left, and returns its descriptor."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        path.unlink(missing_ok=True)
+        return os.open(path, flags, mode)
 
 
 class AppendedFile:

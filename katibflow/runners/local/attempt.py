@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -202,18 +202,27 @@ def read_attempt(folder: Path) -> Attempt | None:
 
 def write_attempt(attempt: Attempt) -> None:
     """Writes an attempt to its folder."""
-    data = asdict(attempt)
-    del data["folder"], data["version"]
+    data = {key: value for key, value in vars(attempt).items() if key not in ("folder", "version")}
     write_atomically(attempt.folder / _JOB, to_json(data, attempt.version))
 
 
 def living_shells(trial_folder: Path) -> Iterator[tuple[int, str]]:
     """Yields pid and replica of the shells of a trial that hold their locks."""
-    for path in trial_folder.glob(f"attempt-*/*{_ALIVE}"):
-        if is_held(path):
-            pid = read_number(str(path.with_suffix(".pid")))
-            if pid:
-                yield pid, path.name.removesuffix(_ALIVE).partition(".again-")[0]
+    for folder in _entries(trial_folder):
+        for file in _entries(folder) if folder.name.startswith("attempt-") else ():
+            if file.name.endswith(_ALIVE) and is_held(file.path):
+                pid = read_number(f"{file.path.removesuffix(_ALIVE)}.pid")
+                if pid:
+                    yield pid, file.name.removesuffix(_ALIVE).partition(".again-")[0]
+
+
+def _entries(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    """Returns what is in a folder, in a tenth of the time of a glob; nothing if it is none."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
 
 
 def _written(path: Path) -> str:

@@ -226,14 +226,13 @@ def _holders(folder: Path) -> Iterator[tuple[psutil.Process, Marks]]:
         logs = {name: path for name, path in logs.items() if is_held(path)}
     if not logs:
         return
-    for process in psutil.process_iter():
-        if process.pid == os.getpid():
+    # psutil's own iteration remembers processes: it leaves out one that has an earlier one's number.
+    for process in map(_process, psutil.pids()):
+        if process is None or process.pid == os.getpid():
             continue
         try:
             names = logs.keys() & {file.path for file in process.open_files()}
         except (psutil.Error, OSError):
             continue
         if names:
-            fresh = _process(process.pid)
-            if fresh is not None:
-                yield fresh, Marks(str(folder), logs[min(names)].stem)
+            yield process, Marks(str(folder), logs[min(names)].stem)

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -191,7 +191,8 @@ class TrialFolder:
             RunnerError: The folder cannot be written.
         """
         with unwritable(self.path):
-            numbers = self._attempts()
+            names = self._names()
+            numbers = _attempts(names)
             latest = numbers[-1] if numbers else 0
             folder = self.path / f"attempt-{latest + 1}"
             folder.mkdir(mode=0o700, parents=True)
@@ -202,8 +203,9 @@ class TrialFolder:
                 for log in self.path.glob("*-[0-9]*.log"):
                     if ".attempt-" not in log.name:
                         log.rename(log.with_suffix(f".attempt-{latest}.log"))
-            for leftover in self.path.glob(".*.tmp"):
-                leftover.unlink(missing_ok=True)
+            for each in names:
+                if each.startswith(".") and each.endswith(".tmp"):
+                    (self.path / each).unlink(missing_ok=True)
             text = yaml.dump(
                 dict(manifest), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True
             )
@@ -215,12 +217,19 @@ class TrialFolder:
             return attempt
 
     def _attempts(self) -> list[int]:
+        return _attempts(self._names())
+
+    def _names(self) -> Sequence[str]:
         try:
-            names = os.listdir(self.path)
+            return os.listdir(self.path)
         except FileNotFoundError:
-            return []
-        numbers = (name.removeprefix("attempt-") for name in names if name.startswith("attempt-"))
-        return sorted(int(number) for number in numbers if number.isdigit() and len(number) < 20)
+            return ()
+
+
+def _attempts(names: Iterable[str]) -> list[int]:
+    """Returns the numbers of the attempts among the names in a trial's folder, in order."""
+    numbers = (name.removeprefix("attempt-") for name in names if name.startswith("attempt-"))
+    return sorted(int(number) for number in numbers if number.isdigit() and len(number) < 20)
 
 
 def trial_folders(

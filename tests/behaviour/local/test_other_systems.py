@@ -19,7 +19,8 @@ import pytest
 import yaml
 
 from katibflow.runners.base import JobState
-from katibflow.runners.local.lock import LockWait, is_held
+from katibflow.runners.local.lock import LockWait, held, is_held
+from katibflow.runners.local.members import Census
 from katibflow.runners.local.ports import free_port, reserved
 from katibflow.runners.local.runner import LocalRunner
 from katibflow.runners.stopping import StopRequest
@@ -186,6 +187,21 @@ class TestHiddenEnvironments:
         outcome, _ = run(lab, batch_job(0, [sys.executable, "-c", DETACH, str(note)]))
         assert outcome.state is JobState.SUCCEEDED
         assert not is_running(int(note.read_text()))
+
+    def test_a_process_is_found_whose_number_another_one_had_before(self, tmp_path: Path) -> None:
+        log = tmp_path / "job-0.log"
+        with held(log) as descriptor:
+            process = subprocess.Popen(
+                ["sleep", "600"], pass_fds=(descriptor,), start_new_session=True
+            )
+        try:
+            # As psutil does when it finds that a process it knows is gone and another has its pid.
+            assert process.pid in {each.pid for each in psutil.process_iter()}
+            psutil._pids_reused.add(process.pid)
+            assert [each.pid for each in Census().find(tmp_path)] == [process.pid]
+        finally:
+            process.kill()
+            process.wait()
 
     def test_a_process_that_holds_nothing_is_found_by_its_parent(
         self, lab: LocalLab, tmp_path: Path

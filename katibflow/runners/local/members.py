@@ -226,7 +226,7 @@ def _holders(folder: Path) -> Iterator[tuple[psutil.Process, Marks]]:
         logs = {name: path for name, path in logs.items() if is_held(path)}
     if not logs:
         return
-    # psutil's own iteration remembers processes: it leaves out one that has an earlier one's number.
+    # psutil's own iteration leaves out a process that has the number of one it remembers.
     for process in map(_process, psutil.pids()):
         if process is None or process.pid == os.getpid():
             continue

@@ -61,7 +61,8 @@ RunName = Annotated[
     typer.Argument(
         metavar="RUN",
         help="A run's folder, as runs/mnist, or its history; or its name, its id, or the id's "
-        "first letters. RUN/NAME for one of several Experiments of a pipeline.",
+        "first letters; or the name of an Experiment of which there is one run. RUN/NAME for one "
+        "of several Experiments of a pipeline.",
         show_default=False,
     ),
 ]

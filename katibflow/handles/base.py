@@ -225,6 +225,10 @@ class RunHandle(Protocol):
         """The run's name, which users give."""
 
     @property
+    def experiment(self) -> str:
+        """The Experiment's name; the run's own where that is all that is known of it."""
+
+    @property
     def argument(self) -> str:
         """What names the run on the command line."""
 

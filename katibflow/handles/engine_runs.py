@@ -51,6 +51,11 @@ class EngineRun:
         return self._experiment_run.run.name
 
     @property
+    def experiment(self) -> str:
+        """The Experiment's name, which the names of its runs begin with."""
+        return self._experiment_run.experiment.name
+
+    @property
     def argument(self) -> str:
         """The engine's id of the run."""
         return self.run_id
@@ -86,7 +91,7 @@ class EngineRun:
             on=self.on,
             run_id=run.run_id,
             name=run.name,
-            experiment=self._experiment_run.experiment.name,
+            experiment=self.experiment,
             state=run.state,
             created=run.created,
             history=history,

@@ -109,6 +109,11 @@ class KubernetesRun:
         return self._found.name
 
     @property
+    def experiment(self) -> str:
+        """The run's name, as it has its Experiment's."""
+        return self.name
+
+    @property
     def argument(self) -> str:
         """The run's id."""
         return self.run_id

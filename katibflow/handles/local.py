@@ -72,6 +72,11 @@ class LocalRun:
         return self._folder.study.name
 
     @property
+    def experiment(self) -> str:
+        """The run's name, as it has its Experiment's."""
+        return self.name
+
+    @property
     def argument(self) -> str:
         """The run's path."""
         return str(self._path)

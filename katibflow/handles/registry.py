@@ -41,7 +41,8 @@ def find_run(wanted: str, where: Where) -> RunHandle:
     """Returns the one run that a user means.
 
     Args:
-        wanted: The run's folder or history file, its name, its id, or the first letters of its id.
+        wanted: The run's folder or history file, its name, its id, or the first letters of its id;
+            where none has that, the name of the Experiment of one of the latest runs.
         where: What the user says of where runs are.
 
     Raises:
@@ -61,6 +62,8 @@ def find_run(wanted: str, where: Where) -> RunHandle:
             failures.append(error)
         if found and name == _PATHS and _is_path(wanted):
             break  # a path names one thing only
+    if not found and not failures:
+        found = list(_of_experiment(wanted, where))
     if len(found) == 1:
         return found[0]
     if found:
@@ -69,6 +72,17 @@ def find_run(wanted: str, where: Where) -> RunHandle:
         raise failures[0]
     allowed = "; or ".join(source.wanted for source in asked)
     raise InputError(f'RUN: found "{wanted}"; allowed: {allowed}')
+
+
+def _of_experiment(name: str, where: Where) -> Iterator[RunHandle]:
+    """Yields those of the latest runs whose Experiment has a name."""
+    for listed in latest_runs(where, _LATEST):
+        if not isinstance(listed.found, KatibflowError) and listed.found.experiment == name:
+            yield listed.found
+
+
+_LATEST = 50
+"""Runs of a source that are looked at for an Experiment's name; each may cost a request."""
 
 
 def _new(runs: Iterable[RunHandle], known: Sequence[RunHandle]) -> Iterator[RunHandle]:

@@ -260,8 +260,14 @@ def test_a_run_may_be_meant_in_several_ways(
     kfp_server: KfpServer, submitted: Submit, ask: Ask
 ) -> None:
     run = submitted()
-    for wanted in (run["run_id"], run["run_id"][:6].upper(), run["display_name"]):
+    for wanted in (run["run_id"], run["run_id"][:6].upper(), run["display_name"], "sample"):
         assert run["run_id"] in ask("show", wanted).out
+    other = submitted("--max-trials", "4")
+    other["display_name"] = "of-the-same-second"
+    both = ask("show", "sample")
+    assert both.code == 2
+    assert 'RUN: found "sample", which are 2 runs' in both.err
+    assert run["run_id"] in both.err and other["run_id"] in both.err
     twin = submitted("--name", "twin")
     twin["display_name"] = run["display_name"]
     several = ask("show", run["display_name"])

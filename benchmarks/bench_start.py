@@ -1,4 +1,4 @@
-"""How soon the command line answers: the import of katibflow, and ``katibflow validate``.
+"""How soon the command line answers: the import of katibflow, ``validate`` and ``compile``.
 
     python benchmarks/bench_start.py [--runs 10]
 
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -24,21 +25,24 @@ COMMANDS: dict[str, tuple[list[str], float | None]] = {
     "nothing": ([sys.executable, "-c", ""], None),
     "import katibflow": ([sys.executable, "-c", "import katibflow"], 0.15),
     "validate": ([sys.executable, "-m", "katibflow", "validate", str(SEED)], 0.6),
+    "import kfp": ([sys.executable, "-c", "import kfp.compiler"], None),
+    "compile": ([sys.executable, "-m", "katibflow", "compile", str(SEED), "-o", "out.yaml"], 2.0),
 }
 
 
-def wall(command: list[str]) -> float:
+def wall(command: list[str], folder: str) -> float:
     begin = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
     return time.perf_counter() - begin
 
 
 def medians(runs: int) -> dict[str, float]:
     """Returns the median wall seconds of each command."""
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(runs + 1):  # in turn, so that a slow moment of the machine meets all of them
-        for name, (command, _target) in COMMANDS.items():
-            seconds[name].append(wall(command))
+    with TemporaryDirectory() as folder:
+        for _ in range(runs + 1):  # in turn, so that a slow moment of the machine meets all of them
+            for name, (command, _target) in COMMANDS.items():
+                seconds[name].append(wall(command, folder))
     return {name: statistics.median(found[1:]) for name, found in seconds.items()}
 
 

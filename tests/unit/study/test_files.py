@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,21 @@ def test_a_durable_file_is_on_disk_before_its_name_and_its_name_before_the_retur
     disk.done.clear()
     write_atomically(tmp_path / "a", "y", durable=True)
     assert disk.done == ["sync file", "replace a", "sync folder"]
+
+
+def test_a_draft_that_a_killed_process_left_is_in_nobodys_way(
+    tmp_path: Path,
+) -> None:
+    path, other = tmp_path / "a", tmp_path / "other"
+    draft = tmp_path / f".a.{os.getpid()}.{threading.get_native_id()}.tmp"
+    other.write_text("somebody's")
+    draft.write_text("half")
+    write_atomically(path, "first")
+    draft.symlink_to(other)
+    write_atomically(path, "second")
+    assert path.read_text() == "second"
+    assert other.read_text() == "somebody's"
+    assert sorted(tmp_path.iterdir()) == [path, other]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(

@@ -7,7 +7,6 @@ read is made anew, and what cannot be written is made each time.
 
 from __future__ import annotations
 
-import bz2
 import hashlib
 import os
 import sys
@@ -15,7 +14,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from katibflow.study.files import make_folder, read_regular, write_atomically
+from katibflow.study.files import make_folder, open_regular, write_atomically
 
 __all__ = ["keep_pack", "kept_pack", "pack_key"]
 
@@ -42,11 +41,18 @@ def pack_key(root: Path, suffixes: Collection[str], more: Collection[str]) -> st
 
 
 def kept_pack(key: str) -> bytes | None:
-    """Returns the bz2-compressed pack of a name, or None if there is none that is whole."""
-    with suppress(OSError, RuntimeError, ValueError):
-        packed = read_regular(_folder() / key)
-        # A part of a pack is refused by bz2, but nothing at all is a stream to it.
-        return packed if bz2.decompress(packed) else None
+    """Returns the bz2-compressed pack of a name, or None if there is none that is whole.
+
+    Somebody else's file, or one that others may write, is none: what is packed runs in a cluster.
+    """
+    with suppress(OSError, RuntimeError):
+        with open(open_regular(_folder() / key), "rb") as file:
+            about = os.fstat(file.fileno())
+            if about.st_uid != os.geteuid() or about.st_mode & 0o022:
+                return None
+            digest, _, packed = file.read().partition(b"\n")
+        # It is compared before anything is unpacked: a few damaged bytes may unpack to very many.
+        return packed if digest == _digest(packed) else None
     return None
 
 
@@ -55,12 +61,27 @@ def keep_pack(key: str, packed: bytes) -> None:
     with suppress(OSError, RuntimeError):
         folder = _folder()
         make_folder(folder)
-        write_atomically(folder / key, packed)
+        write_atomically(folder / key, _digest(packed) + b"\n" + packed)
         others = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in others[_MOST:]:
             path.unlink(missing_ok=True)
 
 
+def _digest(packed: bytes) -> bytes:
+    return hashlib.sha256(packed).hexdigest().encode()
+
+
 def _folder() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    """Returns the folder of the packs.
+
+    A relative path is none, as the XDG Base Directory Specification says.
+
+    Raises:
+        OSError: There is no home for it.
+        RuntimeError: As above.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    cache = Path(given) if os.path.isabs(given) else Path.home() / ".cache"
+    if not cache.is_absolute():
+        raise OSError("the home is no absolute path")
     return cache / "katibflow" / "packs"

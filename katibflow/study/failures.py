@@ -73,8 +73,8 @@ def cause_of(trial: Trial) -> str:
     """
     first, *lines = trial.message.split("\n")
     if trial.reason == TrialReason.METRICS_UNAVAILABLE:
-        returned = [line.strip() for line in lines if _RETURNED in line]
-        return returned[-1] if returned else _what(trial)
+        returned = [line[line.index(_RETURNED) :] for line in lines if _RETURNED in line]
+        return returned[-1].strip() if returned else _what(trial)
     lines = [line.strip() for line in lines if any(map(str.isalpha, line))]
     for pattern in (_EXCEPTION, _TELLING):
         for line in reversed(lines):

@@ -81,7 +81,8 @@ def test_a_function_imports_and_reads_what_is_in_its_project(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     value, *why = done.stdout.splitlines()
     assert value == "6.0"
-    assert "the function returned ['loss']; allowed: a value of objective" in "\n".join(why)
+    said = "\n".join(why)
+    assert "1 trial (0): the function returned ['loss']; allowed: a value of objective" in said
     for name in ("data/deep/numbers.txt", "data/a.txt", "log.txt", "out.txt"):
         assert (tmp_path / name).read_text() == "the project's ", name
     assert (tmp_path / "data/numbers.txt").read_text() == "3"

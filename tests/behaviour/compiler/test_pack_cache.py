@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bz2
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,14 +39,57 @@ def test_a_kept_pack_is_the_pack_and_nothing_is_read_for_it(
     assert _again() == first
 
 
-@pytest.mark.parametrize("content", [b"", b"BZh9", b"no pack", None])
-def test_a_kept_pack_that_is_not_whole_is_made_anew(folder: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda whole: b"",
+        lambda whole: b"no pack",
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole + b"more",
+        lambda whole: whole.partition(b"\n")[0] + b"\n" + bz2.compress(bytes(10**8)),
+    ],
+    ids=["empty", "another", "half", "longer", "bomb"],
+)
+def test_a_kept_pack_that_is_not_as_it_was_kept_is_made_anew(
+    folder: Path, damaged: Callable[[bytes], bytes]
+) -> None:
     first = pack_library()
     (kept,) = folder.iterdir()
     whole = kept.read_bytes()
-    kept.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    kept.write_bytes(damaged(whole))
     assert _again() == first
     assert kept.read_bytes() == whole
+
+
+def test_a_pack_that_others_may_write_is_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "0" * 32
+    keep_pack(key, b"packed")
+    assert kept_pack(key) == b"packed"
+    (folder / key).chmod(0o620)
+    assert kept_pack(key) is None
+    (folder / key).chmod(0o600)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert kept_pack(key) is None
+
+
+@pytest.mark.parametrize("relative", ["cache", "./cache", "~/cache", ""])
+def test_a_relative_cache_is_not_used(
+    relative: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", relative)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    keep_pack("0" * 32, b"packed")
+    assert not list((tmp_path / "here").iterdir())
+    assert [each.name for each in (home / ".cache" / "katibflow" / "packs").iterdir()] == ["0" * 32]
+    monkeypatch.setenv("HOME", "home")
+    keep_pack("1" * 32, b"packed")
+    assert kept_pack("1" * 32) is None
+    assert not list((tmp_path / "here").iterdir())
 
 
 def test_a_link_or_a_pipe_in_its_place_is_not_followed(folder: Path, tmp_path: Path) -> None:
@@ -88,8 +131,8 @@ def test_a_changed_file_another_module_or_name_has_a_pack_of_its_own(tmp_path: P
 
 def test_the_newest_stay(folder: Path) -> None:
     for age in range(12):
-        keep_pack(f"pack{age}", bz2.compress(b"%d" % age))
+        keep_pack(f"pack{age}", b"%d" % age)
         os.utime(folder / f"pack{age}", (age, age))
-    assert kept_pack("pack11") == bz2.compress(b"11")
+    assert kept_pack("pack11") == b"11"
     assert len(list(folder.iterdir())) == 8
     assert kept_pack("pack0") is None

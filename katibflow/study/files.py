@@ -10,6 +10,7 @@ regular files are read: a folder from somebody else may have a link or a pipe in
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -50,7 +51,12 @@ def open_regular(path: str | Path, flags: int = os.O_RDONLY, *, follow: bool = F
         OSError: The file cannot be opened, is a link, or is no regular file.
     """
     link = 0 if follow else os.O_NOFOLLOW
-    descriptor = os.open(path, flags | link | os.O_CLOEXEC | os.O_NONBLOCK, PRIVATE)
+    try:
+        descriptor = os.open(path, flags | link | os.O_CLOEXEC | os.O_NONBLOCK, PRIVATE)
+    except OSError as error:
+        if error.errno == errno.ELOOP and link:
+            raise OSError(errno.ELOOP, "is a symbolic link", str(path)) from error
+        raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(None, "is no regular file", str(path))

@@ -99,7 +99,8 @@ class TrialFolder:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise RunnerError(f"{path}: cannot be read: {error}; {self._way_out}") from error
+            why = getattr(error, "strerror", None) or error
+            raise RunnerError(f"{path}: cannot be read: {why}; {self._way_out}") from error
         try:
             data = json.loads(text)
             if not isinstance(data, dict):

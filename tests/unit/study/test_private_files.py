@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from katibflow.errors import HistoryError
+from katibflow.errors import HistoryError, RunnerError
 from katibflow.runners.events import LogLine
 from katibflow.runners.local.lock import RunLock
 from katibflow.runners.local.state_files import read_state
@@ -78,6 +78,23 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path: Path) -> Non
     with pytest.raises(HistoryError, match=r"study\.jsonl: cannot be read: is no regular file"):
         read_history_file(pipe)
     assert read_state(pipe, 1) == {}
+
+
+def test_a_link_or_a_folder_in_the_place_of_a_record_is_said_to_be_that(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path / "0003", 3)
+    record = folder.path / "record.json"
+    folder.path.mkdir()
+    record.mkdir()
+    with pytest.raises(
+        RunnerError, match=r"record\.json: cannot be read: is no regular file; delete"
+    ):
+        folder.read_record()
+    record.rmdir()
+    record.symlink_to("/dev/null")
+    with pytest.raises(
+        RunnerError, match=r"record\.json: cannot be read: is a symbolic link; delete"
+    ):
+        folder.read_record()
 
 
 def test_the_folder_of_runs_and_a_run_s_may_be_links_of_the_user_s(tmp_path: Path) -> None:

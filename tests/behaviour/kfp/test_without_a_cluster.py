@@ -119,11 +119,13 @@ def test_a_run_that_goes_on_shows_its_steps_and_what_its_controller_says(scene: 
 
 
 def test_who_follows_sees_what_the_controller_says_and_how_the_trials_ended(scene: Scene) -> None:
+    at_end = printed(scene.history())  # not in the thread: it is standard output that it redirects
+    log = f"/{scene.run_id}/nodes/{scene.nodes['controller'].pod}/log"
+
     def go_on() -> None:
         scene.server.logs[scene.nodes["controller"].pod] = ["2026-11-29T06:13:46Z trial 0 started"]
-        log = f"/{scene.nodes['controller'].pod}/log"
         scene.server.wait_for(lambda: bool(scene.server.asked("GET", log)), 60)
-        scene.server.logs[scene.nodes["finish"].pod] = printed(scene.history())
+        scene.server.logs[scene.nodes["finish"].pod] = at_end
         scene.play().state("SUCCEEDED")
 
     engine = Thread(target=go_on)

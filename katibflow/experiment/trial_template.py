@@ -21,7 +21,6 @@ from katibflow.experiment.yaml_reader import mapping, some_of
 
 __all__ = ["faults", "render", "source_faults"]
 
-_OPENING = "${"
 _REFERENCE = re.compile(r"\$\{(trialParameters|trialSpec)\.([^}]*)\}")
 _UNMARKED = re.compile(r"(?<!\$)\{trialParameters\.[^}]+\}")
 _META = re.compile(r"\$\{trialSpec\.([^}]*)\}")
@@ -102,6 +101,8 @@ def _found(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
 
 
 def _replaced(text: str, resolve: Callable[[re.Match[str]], str]) -> str:
+    if "${" not in text:
+        return text
     end = text.rfind("}") + 1
     return _REFERENCE.sub(resolve, text[:end]) + text[end:]
 
@@ -111,13 +112,11 @@ def _rendered(value: Any, change: Callable[[str], str], key: str = "", within: s
 
     Args:
         value: Any part of the trialSpec.
-        change: Returns the text that replaces a string with references.
+        change: Returns the text that replaces a string.
         key: The key of the value.
         within: The key of the mapping that holds the value.
     """
     if isinstance(value, str):
-        if _OPENING not in value:
-            return value
         text = change(value)
         is_count = key in _WHOLE_NUMBERS and within not in _TEXT_MAPPINGS
         if is_count and _REFERENCE.fullmatch(value) and _INTEGER.fullmatch(text):
@@ -126,9 +125,7 @@ def _rendered(value: Any, change: Callable[[str], str], key: str = "", within: s
     if isinstance(value, Mapping):
         changed: dict[str, Any] = {}
         for inner, item in value.items():
-            name = str(inner)
-            if _OPENING in name:
-                name = change(name)
+            name = change(str(inner))
             if name in changed:
                 raise InputError(f"{inner} becomes {name!r}, a key that stands beside it already")
             changed[name] = _rendered(item, change, name, key)

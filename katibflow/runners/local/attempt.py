@@ -217,7 +217,7 @@ def living_shells(trial_folder: Path) -> Iterator[tuple[int, str]]:
 
 
 def _entries(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
-    """Returns what is in a folder, in a tenth of the time of a glob; nothing if it is none."""
+    """Returns what is in a folder; nothing if it is none."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

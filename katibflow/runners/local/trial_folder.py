@@ -150,7 +150,7 @@ class TrialFolder:
     @property
     def has_attempts(self) -> bool:
         """Returns whether the job was created, or was about to be."""
-        return bool(self._attempts())
+        return bool(_attempts(self._names()))
 
     def attempt(self) -> Attempt | None:
         """Returns the latest attempt, or None if no readable one exists.
@@ -158,7 +158,7 @@ class TrialFolder:
         Raises:
             RunnerError: The attempt has a version that this release does not read.
         """
-        numbers = self._attempts()
+        numbers = _attempts(self._names())
         return read_attempt(self.path / f"attempt-{numbers[-1]}") if numbers else None
 
     @property
@@ -216,9 +216,6 @@ class TrialFolder:
             attempt = Attempt(folder, name, digest(manifest), port, created, metrics_port, start)
             write_attempt(attempt)
             return attempt
-
-    def _attempts(self) -> list[int]:
-        return _attempts(self._names())
 
     def _names(self) -> Sequence[str]:
         try:

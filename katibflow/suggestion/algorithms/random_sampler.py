@@ -1,7 +1,7 @@
 """Optuna's random sampler, which can be seeded again. Import it late, because it imports Optuna.
 
-A new generator takes its first state from the machine's entropy, which takes ten times as long as
-the draw of a parameter.
+A new generator takes its first state from the machine's entropy, which takes as long as the draw of
+several parameters.
 """
 
 from __future__ import annotations

@@ -55,9 +55,7 @@ def test_a_durable_file_is_on_disk_before_its_name_and_its_name_before_the_retur
     assert disk.done == ["sync file", "replace a", "sync folder"]
 
 
-def test_a_draft_that_a_killed_process_left_is_in_nobodys_way(
-    tmp_path: Path,
-) -> None:
+def test_a_draft_that_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
     path, other = tmp_path / "a", tmp_path / "other"
     draft = tmp_path / f".a.{os.getpid()}.{threading.get_native_id()}.tmp"
     other.write_text("somebody's")
